@@ -1,0 +1,6 @@
+//! wickr-exporter: a Prometheus exporter for the devices of AWS Wickr networks.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod config;
+pub mod simulator;
+pub mod wickr;

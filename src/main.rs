@@ -1,0 +1,3 @@
+//! The program: arguments in, the library, an exit status out.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Wickr Admin API of our own, for the demo and the tests.

@@ -1,0 +1,111 @@
+//! The ids of networks and users: checked once, at the door, and ordered as people count.
+
+use std::{borrow::Borrow, cmp::Ordering, fmt, str::FromStr, sync::Arc};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $len:pat, $shape:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The digits, as the service writes them.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                match text.len() {
+                    $len if text.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(text.into())),
+                    _ => Err(BadId { what: $what, shape: $shape }),
+                }
+            }
+        }
+
+        // Digits of any count order by count first: 9 before 10.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.0.len().cmp(&other.0.len()).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// A network's id: exactly 8 digits, by the service's model.
+    NetworkId,
+    "network id",
+    8,
+    "exactly 8 digits"
+);
+
+id!(
+    /// A user's id: 1 to 10 digits, by the service's model.
+    UserId,
+    "user id",
+    1..=10,
+    "1 to 10 digits"
+);
+
+/// A text that is no id. It does not repeat the text, which may be anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a {what} is {shape}")]
+pub struct BadId {
+    what: &'static str,
+    shape: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_digits_of_the_right_count() {
+        assert!("12345678".parse::<NetworkId>().is_ok());
+        for bad in ["", "1234567", "123456789", "1234567a", "１２３４５６７８", "12 45678"]
+        {
+            assert!(bad.parse::<NetworkId>().is_err(), "{bad:?}");
+        }
+        assert!("1".parse::<UserId>().is_ok());
+        assert!("1234567890".parse::<UserId>().is_ok());
+        for bad in ["", "12345678901", "-1", "1.0"] {
+            assert!(bad.parse::<UserId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ids_order_as_people_count() {
+        let mut ids: Vec<UserId> =
+            ["10", "9", "100", "1"].iter().map(|s| s.parse().unwrap()).collect();
+        ids.sort();
+        assert_eq!(ids.iter().map(UserId::as_str).collect::<Vec<_>>(), ["1", "9", "10", "100"]);
+    }
+}
