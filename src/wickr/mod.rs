@@ -1,7 +1,35 @@
-//! The client of the AWS Wickr Admin API.
+//! The client of the AWS Wickr Admin API (version 2024-02-01), which only ever reads.
+//!
+//! In reading order: [`Operation`] is what can be asked; [`Client`] asks it; `retry`, `rate` and
+//! `credentials` decide whether, when and as whom; `signing` and `transport` carry it out; `answer`
+//! tells what a refusal means; `paging`, `wire` and `timestamp` read what came.
+//!
+//! Nothing here knows the configuration, the inventory or a metrics library: options come in as
+//! plain values, and whoever counts requests is an [`Observer`].
 
+mod answer;
+mod client;
+mod credentials;
 mod endpoint;
+mod error;
 mod ids;
+mod label;
+mod operation;
+mod paging;
+mod rate;
+mod retry;
+mod signing;
+mod timestamp;
+mod transport;
+mod wire;
 
+pub use client::{Client, ClientOptions, Observer, Outcome};
+pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
+pub use error::{Error, ErrorKind};
 pub use ids::{BadId, NetworkId, UserId};
+pub use label::{Label, Labels};
+pub use operation::{Operation, UserFilter};
+pub use rate::RateLimiter;
+pub use timestamp::Stamp;
+pub use wire::{Device, Network, SecurityGroup, User};

@@ -1,0 +1,332 @@
+//! From an answer that is no success to the kind of error that it is.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+
+use super::{Error, ErrorKind, Operation, error::one_line, transport::Answer};
+
+/// A clock further off than this is worth correcting; AWS allows five minutes.
+const CLOCK_TOLERANCE: i64 = 60;
+
+/// Reads an answer whose status is no success. `now` is the time that the request was signed with.
+pub(super) fn error(
+    operation: Operation,
+    answer: &Answer,
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Error {
+    let body: Option<Value> =
+        serde_json::from_slice(&answer.body).ok().filter(|body: &Value| body.is_object());
+    let code = code(&answer.headers, body.as_ref());
+    let message = message(body.as_ref());
+    let kind = match kind(answer.status, code.as_deref(), body.is_some()) {
+        // What the service says of a user that it does not know, by its model's own example.
+        ErrorKind::InvalidRequest
+            if operation == Operation::ListDevicesForUser && is_invalid_user(&message) =>
+        {
+            ErrorKind::NotFound
+        }
+        kind => kind,
+    };
+    let message = match message.as_str() {
+        "" => answer.status.canonical_reason().unwrap_or("an unknown status").to_owned(),
+        message => redact(message, credentials),
+    };
+    Error {
+        status: Some(answer.status.as_u16()),
+        clock_ahead: clock_ahead(kind, code.as_deref(), &answer.headers, now),
+        retry_after: retry_after(&answer.headers, now),
+        code: code.map(|code| one_line(&code)),
+        ..Error::new(operation, kind, message)
+    }
+}
+
+/// The error's name without what may surround it: `aws.wickr#RateLimitError:http://…`.
+fn code(headers: &HeaderMap, body: Option<&Value>) -> Option<String> {
+    let header = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    let member = || {
+        let body = body?;
+        ["__type", "code", "Code"].iter().find_map(|member| body.get(member)?.as_str())
+    };
+    let name = header.filter(|name| !name.is_empty()).or_else(member)?;
+    let name = name.split(':').next()?.rsplit('#').next()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The service's words; a ValidationError's reasons follow.
+fn message(body: Option<&Value>) -> String {
+    let Some(body) = body else { return String::new() };
+    let text = |member: &str| body.get(member).and_then(Value::as_str);
+    let mut message = text("message").or_else(|| text("Message")).unwrap_or_default().to_owned();
+    for reason in body.get("reasons").and_then(Value::as_array).into_iter().flatten() {
+        let part = |member: &str| reason.get(member).and_then(Value::as_str).unwrap_or("?");
+        if !message.is_empty() {
+            message.push_str("; ");
+        }
+        message.push_str(&format!("{}: {}", part("field"), part("reason")));
+    }
+    message
+}
+
+/// The name beats the status, for AWS sends some names with several statuses.
+fn kind(status: StatusCode, code: Option<&str>, json: bool) -> ErrorKind {
+    if let Some(kind) = code.and_then(kind_of_code) {
+        return kind;
+    }
+    match status.as_u16() {
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        // A bare 404 in JSON is the service's; anything else is of something in between, and must
+        // not pass for the news that a user is gone.
+        404 if code.is_none() && json => ErrorKind::NotFound,
+        404 if code.is_none() => ErrorKind::InvalidResponse,
+        408 => ErrorKind::Timeout,
+        429 => ErrorKind::RateLimited,
+        400..=499 => ErrorKind::InvalidRequest,
+        500..=599 => ErrorKind::ServerError,
+        _ => ErrorKind::InvalidResponse,
+    }
+}
+
+fn kind_of_code(code: &str) -> Option<ErrorKind> {
+    Some(match code {
+        "ResourceNotFoundError" | "ResourceNotFoundException" => ErrorKind::NotFound,
+        "ForbiddenError" | "AccessDeniedException" | "AccessDenied" => ErrorKind::Forbidden,
+        "UnauthorizedError"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "RequestExpired"
+        | "RequestInTheFuture"
+        | "RequestTimeTooSkewed"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException" => ErrorKind::Unauthorized,
+        "RateLimitError"
+        | "BandwidthLimitExceeded"
+        | "LimitExceededException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException" => ErrorKind::RateLimited,
+        "BadRequestError" | "ValidationError" | "ValidationException" => ErrorKind::InvalidRequest,
+        "InternalServerError"
+        | "InternalFailure"
+        | "InternalServerException"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException" => ErrorKind::ServerError,
+        "RequestTimeout" | "RequestTimeoutException" => ErrorKind::Timeout,
+        _ => return None,
+    })
+}
+
+fn is_invalid_user(message: &str) -> bool {
+    message.trim().trim_end_matches('.').eq_ignore_ascii_case("invalid userid")
+}
+
+/// By how much the server's clock is ahead, if that may be why it refused the request.
+fn clock_ahead(
+    kind: ErrorKind,
+    code: Option<&str>,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Option<i64> {
+    let about_time = matches!(
+        code,
+        Some(
+            "RequestTimeTooSkewed"
+                | "RequestExpired"
+                | "RequestInTheFuture"
+                | "InvalidSignatureException"
+                | "SignatureDoesNotMatch"
+        )
+    );
+    if kind != ErrorKind::Unauthorized || !about_time {
+        return None;
+    }
+    let server = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
+    let ahead = match server.duration_since(now) {
+        Ok(ahead) => i64::try_from(ahead.as_secs()).ok()?,
+        Err(behind) => -i64::try_from(behind.duration().as_secs()).ok()?,
+    };
+    (ahead.abs() > CLOCK_TOLERANCE).then_some(ahead)
+}
+
+/// `Retry-After`, in either of its forms.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // The date is the server's: count from its own clock, where it tells it.
+    let clock = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+    let from = clock.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+    httpdate::parse_http_date(text).ok()?.duration_since(from).ok()
+}
+
+/// The message without what AWS's signature errors repeat of the request, session token included.
+fn redact(message: &str, credentials: &Credentials) -> String {
+    let end = ["The Canonical String", "The String-to-Sign", "Canonical String for this request"]
+        .iter()
+        .filter_map(|echo| message.find(echo))
+        .min()
+        .unwrap_or(message.len());
+    let mut message = message[..end].trim_end().to_owned();
+    let secrets = [
+        Some(credentials.secret_access_key()),
+        credentials.session_token(),
+        Some(credentials.access_key_id()),
+    ];
+    for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+        message = message.replace(secret, "[redacted]");
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Error {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        let answer = Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: map,
+            body: body.to_owned().into(),
+        };
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "s3cr3t", Some("t0k3n".into()), None, "test");
+        // 2026-01-01T00:00:00Z
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        error(Operation::ListDevicesForUser, &answer, &credentials, now)
+    }
+
+    #[test]
+    fn the_documented_errors_are_told_apart() {
+        use ErrorKind::*;
+        for (status, code, kind) in [
+            (400, "BadRequestError", InvalidRequest),
+            (401, "UnauthorizedError", Unauthorized),
+            (403, "ForbiddenError", Forbidden),
+            (404, "ResourceNotFoundError", NotFound),
+            (422, "ValidationError", InvalidRequest),
+            (429, "RateLimitError", RateLimited),
+            (500, "InternalServerError", ServerError),
+            (403, "ExpiredTokenException", Unauthorized),
+            (400, "ExpiredTokenException", Unauthorized),
+            (403, "InvalidSignatureException", Unauthorized),
+            (403, "UnrecognizedClientException", Unauthorized),
+            (403, "RequestTimeTooSkewed", Unauthorized),
+            (400, "ThrottlingException", RateLimited),
+            (503, "ServiceUnavailable", ServerError),
+            (403, "AccessDeniedException", Forbidden),
+            (404, "UnknownOperationException", InvalidRequest),
+            (418, "TeapotError", InvalidRequest),
+            (599, "OddError", ServerError),
+        ] {
+            let by_header = read(status, &[("x-amzn-errortype", code)], "{}");
+            let decorated = format!("{code}:http://internal.amazon.com/x/");
+            let by_decorated_header = read(status, &[("x-amzn-errortype", &decorated)], "");
+            let by_type =
+                read(status, &[], &format!(r#"{{"__type": "com.amazonaws.wickr#{code}"}}"#));
+            let by_code = read(status, &[], &format!(r#"{{"code": "{code}"}}"#));
+            for error in [by_header, by_decorated_header, by_type, by_code] {
+                assert_eq!((error.kind, error.code.as_deref()), (kind, Some(code)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_name_is_told_by_itself() {
+        use ErrorKind::*;
+        for (status, body, kind) in [
+            (401, "", Unauthorized),
+            (403, "<html>", Forbidden),
+            (404, r#"{"message": "User not found."}"#, NotFound),
+            (404, "<html>not here</html>", InvalidResponse),
+            (429, "", RateLimited),
+            (408, "", Timeout),
+            (502, "<html>", ServerError),
+            (302, "", InvalidResponse),
+            (400, "[]", InvalidRequest),
+        ] {
+            assert_eq!(read(status, &[], body).kind, kind, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_user_id_is_an_unknown_user() {
+        let headers = [("x-amzn-errortype", "BadRequestError")];
+        let error = read(400, &headers, r#"{"message": "Invalid userId."}"#);
+        assert_eq!(error.kind, ErrorKind::NotFound);
+        let error = read(400, &headers, r#"{"message": "Invalid nextToken."}"#);
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        assert_eq!(
+            error.to_string(),
+            "ListDevicesForUser: 400 BadRequestError: Invalid nextToken."
+        );
+    }
+
+    #[test]
+    fn messages_are_told_and_secrets_are_not() {
+        let body =
+            r#"{"Message": "bad", "reasons": [{"field": "maxResults", "reason": "too\nlarge"}]}"#;
+        assert_eq!(read(422, &[], body).message, "bad; maxResults: too large");
+        let body = r#"{"message": "The signature does not match. The Canonical String for this request should have been 'x-amz-security-token:t0k3n'"}"#;
+        assert_eq!(read(403, &[], body).message, "The signature does not match.");
+        let body = r#"{"message": "what of t0k3n, s3cr3t and AKIDEXAMPLE?"}"#;
+        assert_eq!(read(403, &[], body).message, "what of [redacted], [redacted] and [redacted]?");
+        assert_eq!(read(500, &[], "").message, "Internal Server Error");
+        assert!(
+            read(500, &[], &format!(r#"{{"message": "{}"}}"#, "x".repeat(9999))).message.len()
+                < 400
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_measured() {
+        let date = ("date", "Thu, 01 Jan 2026 00:10:00 GMT");
+        let ahead = |code, date| read(403, &[("x-amzn-errortype", code), date], "{}").clock_ahead;
+        assert_eq!(ahead("RequestTimeTooSkewed", date), Some(600));
+        assert_eq!(ahead("InvalidSignatureException", date), Some(600));
+        assert_eq!(ahead("ExpiredTokenException", date), None);
+        assert_eq!(
+            ahead("InvalidSignatureException", ("date", "Thu, 01 Jan 2026 00:00:10 GMT")),
+            None
+        );
+        assert_eq!(
+            ahead("RequestTimeTooSkewed", ("date", "Wed, 31 Dec 2025 23:00:00 GMT")),
+            Some(-3600)
+        );
+        assert_eq!(ahead("RequestTimeTooSkewed", ("date", "yesterday")), None);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let wait = |headers: &[(&str, &str)]| read(429, headers, "").retry_after;
+        let date = "Thu, 01 Jan 2026 00:00:30 GMT";
+        assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(wait(&[("retry-after", date)]), Some(Duration::from_secs(30)));
+        let server = ("date", "Thu, 01 Jan 2026 00:00:20 GMT");
+        assert_eq!(wait(&[("retry-after", date), server]), Some(Duration::from_secs(10)));
+        for bad in ["soon", "-1", "1.5", ""] {
+            assert_eq!(wait(&[("retry-after", bad)]), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The client: one attempt after another until there is an answer, one page after another until
+//! the list ends. The pieces it is made of know nothing of each other.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+use reqwest::Url;
+use serde::de::DeserializeOwned;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    Device, Endpoint, Error, ErrorKind, Labels, Network, NetworkId, Operation, SecurityGroup, User,
+    UserId, answer,
+    credentials::{CredentialStore, Kept},
+    operation::{List, UserFilter},
+    paging::{self, Bounds, Pages},
+    rate::RateLimiter,
+    retry::{Attempts, Verdict},
+    signing,
+    transport::{Answer, Failure, Transport},
+    wire::{Flaw, Page, RawDevice},
+};
+
+/// Who wants to know what the client does, for metrics.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// One attempt has ended, after `took`.
+    fn attempted(&self, operation: Operation, outcome: Outcome, took: Duration);
+    /// A failure of this kind is about to be tried again.
+    fn retried(&self, kind: ErrorKind);
+    /// A request waited this long for the rate's allowance.
+    fn waited(&self, waited: Duration);
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer of this HTTP status.
+    Status(u16),
+    /// Without an answer in time.
+    Timeout,
+    /// Without an answer, for want of a connection.
+    Connection,
+}
+
+/// What a client is made of. The shared parts bound what several clients do together.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Where the service is.
+    pub endpoint: Endpoint,
+    /// The region that signatures are bound to.
+    pub region: String,
+    /// The account's credentials.
+    pub credentials: Arc<CredentialStore>,
+    /// The account's allowance in the region.
+    pub rate: Arc<RateLimiter>,
+    /// One permit for each request that may be in flight.
+    pub permits: Arc<Semaphore>,
+    /// The zone of times that name none.
+    pub timezone: TimeZone,
+    /// The longest that one attempt may take.
+    pub request_timeout: Duration,
+    /// The most attempts at one request.
+    pub max_attempts: u32,
+    /// Items on a page, 1 to 100.
+    pub page_size: u16,
+    /// The texts that devices share.
+    pub labels: Arc<Labels>,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// A client of the Admin API of one account in one region.
+#[derive(Debug)]
+pub struct Client {
+    options: ClientOptions,
+    host: String,
+    transport: Transport,
+    /// The seconds by which the service's clock is ahead of this machine's.
+    clock_ahead: AtomicI64,
+    flaws: KnownFlaws,
+}
+
+impl Client {
+    /// A client; it connects when first asked.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when the endpoint has no host or the machine's TLS settings cannot be used.
+    pub fn new(options: ClientOptions) -> Result<Client, String> {
+        let url = Url::parse(options.endpoint.as_str()).map_err(|error| error.to_string())?;
+        let host = url.host_str().ok_or("the endpoint names no host")?;
+        let host = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let transport = Transport::new(&options.endpoint, options.request_timeout)?;
+        let clock_ahead = AtomicI64::new(0);
+        Ok(Client { options, host, transport, clock_ahead, flaws: KnownFlaws::default() })
+    }
+
+    /// All devices of a user, ordered by `appId`, each once: pages may overlap.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that retries did not mend; then nothing of the list is given.
+    pub async fn devices(&self, network: &NetworkId, user: &UserId) -> Result<Vec<Device>, Error> {
+        let list = List::devices(network, user, self.options.page_size);
+        let mut devices =
+            self.collect(&list, paging::DEVICES, |body| self.read_devices(body)).await?;
+        // Of two with one id the later one is the news; the sort keeps their order.
+        devices.reverse();
+        devices
+            .sort_by(|a, b| (a.app_id.is_none(), &a.app_id).cmp(&(b.app_id.is_none(), &b.app_id)));
+        devices.dedup_by(|a, b| a.app_id.is_some() && a.app_id == b.app_id);
+        devices.shrink_to_fit();
+        Ok(devices)
+    }
+
+    /// Reads the first page of a user's devices and tells how many it holds: a trial of
+    /// credentials, permissions and connection.
+    ///
+    /// # Errors
+    ///
+    /// The failure that retries did not mend.
+    pub async fn try_devices(&self, network: &NetworkId, user: &UserId) -> Result<usize, Error> {
+        let list = List::devices(network, user, self.options.page_size);
+        let body = self.call(&list, None).await?;
+        let (devices, _) = self.read_devices(&body).map_err(|error| not_json(&list, &error))?;
+        Ok(devices.len())
+    }
+
+    /// The users of a network, in the service's order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that retries did not mend; then nothing of the list is given.
+    pub async fn users(
+        &self,
+        network: &NetworkId,
+        filter: &UserFilter,
+    ) -> Result<Vec<User>, Error> {
+        self.collect(&List::users(network, filter, self.options.page_size), paging::DIRECTORY, read)
+            .await
+    }
+
+    /// The networks of the account in the region, in the service's order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that retries did not mend; then nothing of the list is given.
+    pub async fn networks(&self) -> Result<Vec<Network>, Error> {
+        self.collect(&List::networks(self.options.page_size), paging::DIRECTORY, read).await
+    }
+
+    /// The security groups of a network, in the service's order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that retries did not mend; then nothing of the list is given.
+    pub async fn security_groups(&self, network: &NetworkId) -> Result<Vec<SecurityGroup>, Error> {
+        let list = List::security_groups(network, self.options.page_size);
+        self.collect(&list, paging::DIRECTORY, read).await
+    }
+
+    /// A whole list, or the reason why there is none. A token that the service refuses on a later
+    /// page may just have grown old: then the list is read anew, once.
+    async fn collect<T>(
+        &self,
+        list: &List,
+        bounds: Bounds,
+        read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
+    ) -> Result<Vec<T>, Error> {
+        let mut started_over = false;
+        let mut pages = Pages::new(bounds);
+        let mut items = Vec::new();
+        let mut token = None;
+        loop {
+            let body = match self.call(list, token.as_deref()).await {
+                Err(error)
+                    if error.kind == ErrorKind::InvalidRequest
+                        && pages.have_begun()
+                        && !started_over =>
+                {
+                    tracing::debug!(%error, "a page token was refused, reading the list anew");
+                    started_over = true;
+                    (pages, items, token) = (Pages::new(bounds), Vec::new(), None);
+                    continue;
+                }
+                called => called?,
+            };
+            let (found, next) = read(&body).map_err(|error| not_json(list, &error))?;
+            pages
+                .note(body.len(), next.as_deref())
+                .map_err(|why| Error::new(list.operation, ErrorKind::InvalidResponse, why))?;
+            items.extend(found);
+            match next {
+                None => return Ok(items),
+                next => token = next,
+            }
+        }
+    }
+
+    /// One page's body, tried as often as the retry policy allows.
+    async fn call(&self, list: &List, token: Option<&str>) -> Result<Bytes, Error> {
+        let url = list.url(self.options.endpoint.as_str(), token);
+        let mut attempts = Attempts::new(self.options.max_attempts);
+        loop {
+            let kept = self.options.credentials.get().await.map_err(|why| {
+                Error::new(
+                    list.operation,
+                    ErrorKind::Unauthorized,
+                    format!("no AWS credentials: {why}"),
+                )
+            })?;
+            let asked = Instant::now();
+            let pass = self.options.rate.pass().await;
+            self.options.observer.waited(asked.elapsed());
+            let error = match self.attempt(list.operation, &url, &kept).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            if error.kind == ErrorKind::RateLimited {
+                self.options.rate.throttled(pass);
+            }
+            match attempts.judge(&error, fastrand::f64()) {
+                Verdict::GiveUp => return Err(error),
+                Verdict::After(wait) => {
+                    self.options.observer.retried(error.kind);
+                    tracing::debug!(%error, ?wait, "trying again");
+                    tokio::time::sleep(wait).await;
+                }
+                Verdict::WithServerTime { ahead } => {
+                    self.options.observer.retried(error.kind);
+                    tracing::warn!(
+                        seconds = ahead,
+                        "this machine's clock is off, the service's is ahead by so much; using the service's"
+                    );
+                    self.clock_ahead.store(ahead, Ordering::Relaxed);
+                }
+                Verdict::WithNewCredentials => {
+                    self.options.observer.retried(error.kind);
+                    self.options.credentials.replace(&kept).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, operation: Operation, url: &str, kept: &Kept) -> Result<Bytes, Error> {
+        let invalid = |why: String| Error::new(operation, ErrorKind::InvalidRequest, why);
+        // A permit is held for the exchange alone, never while waiting for anything else.
+        let permit = self.options.permits.acquire().await.map_err(|e| invalid(e.to_string()))?;
+        // What the machine's clock says is what the service's is compared with.
+        let now = SystemTime::now();
+        let time = self.service_time(now);
+        let headers =
+            signing::headers(url, &self.host, &self.options.region, &kept.credentials, time)
+                .map_err(invalid)?;
+        let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+        let started = Instant::now();
+        let done = self.transport.get(url, headers).await;
+        drop(permit);
+        let outcome = match &done {
+            Ok(answer) => Outcome::Status(answer.status.as_u16()),
+            Err(Failure::TooLarge(status)) => Outcome::Status(status.as_u16()),
+            Err(Failure::Timeout) => Outcome::Timeout,
+            Err(Failure::Connection(_)) => Outcome::Connection,
+        };
+        self.options.observer.attempted(operation, outcome, started.elapsed());
+        match done {
+            Ok(Answer { status, body, .. }) if status.is_success() => Ok(body),
+            Ok(answer) => Err(answer::error(operation, &answer, &kept.credentials, now)),
+            Err(Failure::TooLarge(status)) => Err(Error {
+                status: Some(status.as_u16()),
+                ..Error::new(operation, ErrorKind::InvalidResponse, "the body is over 8 MiB")
+            }),
+            Err(Failure::Timeout) => {
+                let message = format!("no whole answer within {:?}", self.options.request_timeout);
+                Err(Error::new(operation, ErrorKind::Timeout, message))
+            }
+            Err(Failure::Connection(why)) => Err(Error::new(operation, ErrorKind::Connection, why)),
+        }
+    }
+
+    fn service_time(&self, now: SystemTime) -> SystemTime {
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead.unsigned_abs());
+        // A time that cannot be written is no better than the machine's own.
+        if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
+    }
+
+    fn read_devices(&self, body: &[u8]) -> serde_json::Result<(Vec<Device>, Option<String>)> {
+        let (raw, token) = Page::<RawDevice<'_>>::parse(body)?.into_parts();
+        let mut note = |flaw| self.flaws.note(flaw);
+        let (labels, zone) = (&self.options.labels, &self.options.timezone);
+        Ok((raw.iter().map(|raw| raw.read(labels, zone, &mut note)).collect(), token))
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    Page::<T>::parse(body).map(Page::into_parts)
+}
+
+/// The parser's own words may repeat what it read, which is anything: where, not what, is told.
+fn not_json(list: &List, error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    let why = match error.classify() {
+        serde_json::error::Category::Data => "JSON of another shape than documented",
+        _ => "not JSON",
+    };
+    let message = format!("the answer is {why} (line {line}, column {column})");
+    Error::new(list.operation, ErrorKind::InvalidResponse, message)
+}
+
+/// The flaws in devices that were logged: each form once, however many devices show it.
+#[derive(Debug, Default)]
+struct KnownFlaws(Mutex<HashSet<Flaw>>);
+
+impl KnownFlaws {
+    /// How many are remembered, and so logged.
+    const MOST: usize = 100;
+
+    fn note(&self, flaw: Flaw) {
+        // A set is whole whatever a thread that held the lock died of.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < Self::MOST && !known.contains(&flaw) {
+            tracing::warn!(
+                member = flaw.0,
+                form = flaw.1,
+                "a device's data cannot be read (digits are shown as 9, letters as a); \
+                 further ones of this form are not logged"
+            );
+            known.insert(flaw);
+        }
+    }
+}

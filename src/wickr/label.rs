@@ -1,0 +1,73 @@
+//! Texts that recur: device types, statuses. A fleet of a million devices holds each once.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A short text that many devices share.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(Arc<str>);
+
+impl Deref for Label {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Label {
+    fn from(text: &str) -> Label {
+        Label(text.into())
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// Hands out one [`Label`] for one text.
+///
+/// What the service sends is an open set, so the memory of it is bounded: beyond
+/// [`Labels::MOST`] texts, new ones are still right but no longer shared.
+#[derive(Debug, Default)]
+pub struct Labels(Mutex<HashSet<Arc<str>>>);
+
+impl Labels {
+    /// How many different texts are remembered.
+    const MOST: usize = 1024;
+
+    /// The label of `text`.
+    pub fn get(&self, text: &str) -> Label {
+        // A set of texts is whole whatever a thread that held the lock died of.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(label) = known.get(text) {
+            return Label(label.clone());
+        }
+        let label: Arc<str> = text.into();
+        if known.len() < Self::MOST {
+            known.insert(label.clone());
+        }
+        Label(label)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_held_once_and_memory_is_bounded() {
+        let labels = Labels::default();
+        assert!(Arc::ptr_eq(&labels.get("iOS").0, &labels.get("iOS").0));
+        for i in 0..2 * Labels::MOST {
+            assert_eq!(&*labels.get(&i.to_string()), i.to_string());
+        }
+        assert_eq!(labels.0.lock().unwrap().len(), Labels::MOST);
+    }
+}

@@ -1,0 +1,144 @@
+//! The operations that the client can call, and how a request for one is written.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{NetworkId, UserId};
+
+/// What the client can call: reading operations only, all of them GET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// The devices of one user.
+    ListDevicesForUser,
+    /// The users of one network.
+    ListUsers,
+    /// The networks of the account in the region.
+    ListNetworks,
+    /// The security groups of one network.
+    ListSecurityGroups,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Operation; 4] = [
+        Operation::ListDevicesForUser,
+        Operation::ListUsers,
+        Operation::ListNetworks,
+        Operation::ListSecurityGroups,
+    ];
+
+    /// The name in AWS's documents, in IAM actions and in the label `operation`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::ListDevicesForUser => "ListDevicesForUser",
+            Operation::ListUsers => "ListUsers",
+            Operation::ListNetworks => "ListNetworks",
+            Operation::ListSecurityGroups => "ListSecurityGroups",
+        }
+    }
+}
+
+/// One list to read: the operation, and whose list.
+#[derive(Debug, Clone)]
+pub(super) struct List {
+    pub(super) operation: Operation,
+    /// The path after the endpoint, of digits and letters only.
+    path: String,
+    /// The query but for the token, already encoded.
+    query: String,
+}
+
+impl List {
+    /// By creation, oldest first: in that order a device that logs in between two pages is
+    /// neither skipped nor doubled, for logging in changes no creation time.
+    pub(super) fn devices(network: &NetworkId, user: &UserId, page_size: u16) -> List {
+        List {
+            operation: Operation::ListDevicesForUser,
+            path: format!("/networks/{network}/users/{user}/devices"),
+            query: format!("maxResults={page_size}&sortDirection=ASC&sortFields=created"),
+        }
+    }
+
+    pub(super) fn users(network: &NetworkId, filter: &UserFilter, page_size: u16) -> List {
+        let mut query = format!("maxResults={page_size}");
+        if let Some(status) = filter.status {
+            query.push_str(&format!("&status={status}"));
+        }
+        if let Some(group) = &filter.group {
+            query.push_str("&groupId=");
+            query.extend(encode(group));
+        }
+        List { operation: Operation::ListUsers, path: format!("/networks/{network}/users"), query }
+    }
+
+    pub(super) fn networks(page_size: u16) -> List {
+        List {
+            operation: Operation::ListNetworks,
+            path: "/networks".into(),
+            query: format!("maxResults={page_size}"),
+        }
+    }
+
+    pub(super) fn security_groups(network: &NetworkId, page_size: u16) -> List {
+        List {
+            operation: Operation::ListSecurityGroups,
+            path: format!("/networks/{network}/security-groups"),
+            query: format!("maxResults={page_size}"),
+        }
+    }
+
+    /// The address of the page that `token` leads to, or of the first one.
+    pub(super) fn url(&self, endpoint: &str, token: Option<&str>) -> String {
+        let mut url =
+            String::with_capacity(endpoint.len() + self.path.len() + self.query.len() + 64);
+        url.push_str(endpoint);
+        url.push_str(&self.path);
+        url.push('?');
+        url.push_str(&self.query);
+        if let Some(token) = token {
+            url.push_str("&nextToken=");
+            url.extend(encode(token));
+        }
+        url
+    }
+}
+
+/// Which users [`Client::users`](super::Client::users) lists, by the service's own filters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// 1 for pending, 2 for active.
+    pub status: Option<u8>,
+    /// The id of a security group.
+    pub group: Option<String>,
+}
+
+/// All but RFC 3986's unreserved characters: what SigV4 encodes is what goes out.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn encode(text: &str) -> impl Iterator<Item = &str> {
+    utf8_percent_encode(text, RESERVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_out_as_sigv4_wants_it() {
+        let list = List::devices(&"12345678".parse().unwrap(), &"1001".parse().unwrap(), 100);
+        let base = "http://h/networks/12345678/users/1001/devices?maxResults=100&sortDirection=ASC&sortFields=created";
+        assert_eq!(list.url("http://h", None), base);
+        assert_eq!(
+            list.url("http://h", Some("v1:a+b/c=&% é*~-._'")),
+            format!("{base}&nextToken=v1%3Aa%2Bb%2Fc%3D%26%25%20%C3%A9%2A~-._%27")
+        );
+    }
+
+    #[test]
+    fn filters_are_the_services_own() {
+        let filter = UserFilter { status: Some(2), group: Some("a b+c".into()) };
+        assert_eq!(
+            List::users(&"12345678".parse().unwrap(), &filter, 50).url("", None),
+            "/networks/12345678/users?maxResults=50&status=2&groupId=a%20b%2Bc"
+        );
+    }
+}

@@ -1,0 +1,357 @@
+//! The times in the API's answers, whose format its reference does not state.
+//!
+//! The examples of AWS's own service model show `January 20th 2024, 9:15:30 am` for devices and
+//! epoch seconds for bots. Those two are read, and beside them epoch milliseconds, RFC 3339 and
+//! `YYYY-MM-DD HH:MM:SS[.fraction]`. What bears no zone is in the zone that the reader is given.
+//! Empty, null, absent and zero mean 'never'. Anything else is invalid: it is never guessed.
+
+use jiff::{
+    civil::{Date, DateTime, Time},
+    tz::{Offset, TimeZone},
+};
+
+/// When something happened to a device: at a time, never, or at a time that cannot be read.
+///
+/// Eight bytes, since every device holds two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(i64);
+
+impl Stamp {
+    /// It did not happen.
+    pub const NEVER: Stamp = Stamp(i64::MIN);
+    /// The service said something that is no time.
+    pub const INVALID: Stamp = Stamp(i64::MIN + 1);
+
+    /// At `millis` milliseconds after 1970-01-01T00:00:00Z.
+    pub fn at_millis(millis: i64) -> Stamp {
+        Stamp(millis.max(i64::MIN + 2))
+    }
+
+    /// Milliseconds after 1970-01-01T00:00:00Z, if it is a time.
+    pub fn millis(self) -> Option<i64> {
+        (self != Stamp::NEVER && self != Stamp::INVALID).then_some(self.0)
+    }
+
+    /// Reads a JSON number.
+    pub fn from_number(number: f64) -> Stamp {
+        if number == 0.0 {
+            return Stamp::NEVER;
+        }
+        // 1e11 seconds lie in the year 5138 and 1e11 milliseconds in 1973: no device is of either.
+        let millis = if number < 1e11 { number * 1e3 } else { number };
+        // The end of the year 9999. NaN is no time either.
+        if millis > 0.0 && millis < 253_402_300_800_000.0 {
+            Stamp(millis as i64)
+        } else {
+            Stamp::INVALID
+        }
+    }
+
+    /// Reads a JSON string; `zone` is for the forms that name none.
+    pub fn from_text(text: &str, zone: &TimeZone) -> Stamp {
+        let text = text.trim();
+        if text.is_empty() {
+            return Stamp::NEVER;
+        }
+        if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return text.parse().map_or(Stamp::INVALID, Stamp::from_number);
+        }
+        let read = if text.as_bytes()[0].is_ascii_digit() {
+            numeric(text)
+        } else {
+            spoken(text).map(|at| (at, None))
+        };
+        let instant = read.and_then(|(at, offset)| match offset {
+            Some(offset) => offset.to_timestamp(at).ok(),
+            // Of an hour that comes twice, the first; of one that is skipped, the later.
+            None => zone.to_timestamp(at).ok(),
+        });
+        instant.map_or(Stamp::INVALID, |instant| Stamp::at_millis(instant.as_millisecond()))
+    }
+}
+
+/// `January 20th 2024, 9:15:30 am`, in upper or lower case.
+fn spoken(text: &str) -> Option<DateTime> {
+    let (date, time) = text.split_once(", ")?;
+    let mut words = date.split(' ');
+    let (month, day, year) = (words.next()?, words.next()?, words.next()?);
+    let mut words = time.split(' ');
+    let (time, half) = (words.next()?, words.next()?);
+    if words.next().is_some() || date.split(' ').count() != 3 {
+        return None;
+    }
+    let date = Date::new(digits(year, 4..=4)?, month_number(month)?, ordinal(day)?).ok()?;
+    let mut parts = time.split(':');
+    let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let hour: i8 = match digits(hour, 1..=2)? {
+        hour @ 1..=12 => hour % 12,
+        _ => return None,
+    };
+    let afternoon = match () {
+        () if half.eq_ignore_ascii_case("am") => 0,
+        () if half.eq_ignore_ascii_case("pm") => 12,
+        () => return None,
+    };
+    let time =
+        Time::new(hour + afternoon, digits(minute, 2..=2)?, digits(second, 2..=2)?, 0).ok()?;
+    Some(date.to_datetime(time))
+}
+
+fn month_number(name: &str) -> Option<i8> {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
+    i8::try_from(index + 1).ok()
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`, `11th`, … `31st`.
+fn ordinal(text: &str) -> Option<i8> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, suffix) = text.split_at(end);
+    let day: i8 = digits(number, 1..=2)?;
+    let right = match (day % 10, day) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    suffix.eq_ignore_ascii_case(right).then_some(day)
+}
+
+/// RFC 3339, or `YYYY-MM-DD HH:MM:SS[.fraction]` without an offset.
+fn numeric(text: &str) -> Option<(DateTime, Option<Offset>)> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let date = match date.split('-').collect::<Vec<_>>()[..] {
+        [year, month, day] => {
+            Date::new(digits(year, 4..=4)?, digits(month, 2..=2)?, digits(day, 2..=2)?).ok()?
+        }
+        _ => return None,
+    };
+    let separator = rest.chars().next()?;
+    let (time, rest) = rest.get(1..)?.split_at_checked(8)?;
+    let (hour, minute, second) = match time.split(':').collect::<Vec<_>>()[..] {
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    // RFC 3339 allows the leap second that civil time here does not know.
+    let second: i8 = digits(second, 2..=2)?;
+    let second = if second == 60 { 59 } else { second };
+    let (nanos, zone) = fraction(rest)?;
+    let time = Time::new(digits(hour, 2..=2)?, digits(minute, 2..=2)?, second, nanos).ok()?;
+    let offset = match (separator, zone) {
+        (' ', "") => None,
+        ('T' | 't' | ' ', zone) if !zone.is_empty() => Some(rfc3339_offset(zone)?),
+        _ => return None,
+    };
+    Some((date.to_datetime(time), offset))
+}
+
+/// Splits `.123Z` into nanoseconds and what follows them.
+fn fraction(text: &str) -> Option<(i32, &str)> {
+    let Some(rest) = text.strip_prefix('.') else { return Some((0, text)) };
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (figures, rest) = rest.split_at(end);
+    if figures.is_empty() {
+        return None;
+    }
+    // Nine figures are nanoseconds; more are finer than anything here.
+    let nanos = format!("{:0<9.9}", figures).parse().ok()?;
+    Some((nanos, rest))
+}
+
+fn rfc3339_offset(text: &str) -> Option<Offset> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(Offset::UTC);
+    }
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let (hours, minutes): (i32, i32) = (digits(hours, 2..=2)?, digits(minutes, 2..=2)?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
+}
+
+/// A number of a given count of ASCII digits, and of nothing else.
+fn digits<T: std::str::FromStr>(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<T> {
+    (count.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// The form of a text, for a log line that tells what came without repeating it: digits become
+/// `9` and letters `a`.
+pub(super) fn form(text: &str) -> String {
+    let shape = |c: char| match c {
+        c if c.is_numeric() => '9',
+        c if c.is_alphabetic() => 'a',
+        c if c.is_ascii_graphic() || c == ' ' => c,
+        _ => '?',
+    };
+    text.chars().take(48).map(shape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utc(text: &str) -> Stamp {
+        Stamp::from_text(text, &TimeZone::UTC)
+    }
+
+    fn at(rfc3339: &str) -> Stamp {
+        Stamp::at_millis(rfc3339.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+    }
+
+    #[test]
+    fn the_form_of_awss_examples_is_read() {
+        for (text, expected) in [
+            ("January 20th 2024, 9:15:30 am", "2024-01-20T09:15:30Z"),
+            ("January 15th 2024, 2:30:45 pm", "2024-01-15T14:30:45Z"),
+            ("December 10th 2023, 11:45:20 am", "2023-12-10T11:45:20Z"),
+            ("January 1st 2024, 12:00:00 pm", "2024-01-01T12:00:00Z"),
+            ("January 1st 2024, 12:00:00 am", "2024-01-01T00:00:00Z"),
+            ("december 31ST 2023, 11:59:59 PM", "2023-12-31T23:59:59Z"),
+            ("FEBRUARY 29th 2024, 12:01:02 AM", "2024-02-29T00:01:02Z"),
+            ("May 2nd 2024, 01:02:03 am", "2024-05-02T01:02:03Z"),
+        ] {
+            assert_eq!(utc(text), at(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_ordinal_of_a_month_is_read_and_only_the_right_one() {
+        let suffix = |day| match day {
+            1 | 21 | 31 => "st",
+            2 | 22 => "nd",
+            3 | 23 => "rd",
+            _ => "th",
+        };
+        for day in 1..=31 {
+            for candidate in ["st", "nd", "rd", "th", "", "xx"] {
+                let text = format!("March {day}{candidate} 2024, 1:00:00 am");
+                let right = candidate == suffix(day);
+                let expected =
+                    if right { at(&format!("2024-03-{day:02}T01:00:00Z")) } else { Stamp::INVALID };
+                assert_eq!(utc(&text), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_forms_are_read() {
+        for (text, expected) in [
+            ("1704067200", "2024-01-01T00:00:00Z"),
+            ("1704067200.5", "2024-01-01T00:00:00.5Z"),
+            ("1704067200123", "2024-01-01T00:00:00.123Z"),
+            ("2024-01-20T09:15:30Z", "2024-01-20T09:15:30Z"),
+            ("2024-01-20t09:15:30.25z", "2024-01-20T09:15:30.25Z"),
+            ("2024-01-20T09:15:30.123456789012+05:30", "2024-01-20T03:45:30.123Z"),
+            ("2024-01-20T09:15:30-08:00", "2024-01-20T17:15:30Z"),
+            ("2024-01-20 09:15:30", "2024-01-20T09:15:30Z"),
+            ("2024-01-20 09:15:30.75", "2024-01-20T09:15:30.75Z"),
+            ("2024-01-20 09:15:30+01:00", "2024-01-20T08:15:30Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+            ("  1704067200 ", "2024-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(text), at(expected), "{text}");
+        }
+        assert_eq!(Stamp::from_number(1704067200.0), at("2024-01-01T00:00:00Z"));
+        assert_eq!(Stamp::from_number(1704067200123.0), at("2024-01-01T00:00:00.123Z"));
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_in_the_given_one() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let read = |text| Stamp::from_text(text, &berlin);
+        assert_eq!(read("July 20th 2024, 9:15:30 am"), at("2024-07-20T07:15:30Z"));
+        assert_eq!(read("2024-01-20 09:15:30"), at("2024-01-20T08:15:30Z"));
+        assert_eq!(read("2024-01-20T09:15:30Z"), at("2024-01-20T09:15:30Z"));
+        assert_eq!(read("1704067200"), at("2024-01-01T00:00:00Z"));
+        // The hour that comes twice, and the one that is skipped.
+        assert_eq!(read("October 27th 2024, 2:30:00 am"), at("2024-10-27T00:30:00Z"));
+        assert_eq!(read("March 31st 2024, 2:30:00 am"), at("2024-03-31T01:30:00Z"));
+    }
+
+    #[test]
+    fn never_is_not_invalid() {
+        for never in ["", "  ", "0", "0.0", "000"] {
+            assert_eq!(utc(never), Stamp::NEVER, "{never:?}");
+        }
+        assert_eq!(Stamp::from_number(0.0), Stamp::NEVER);
+        assert_eq!(Stamp::NEVER.millis(), None);
+    }
+
+    #[test]
+    fn anything_else_is_invalid() {
+        for bad in [
+            "never",
+            "n/a",
+            "-1",
+            "1e9",
+            ".",
+            "1.2.3",
+            "99999999999999999",
+            "20240120T091530Z",
+            "2024-01-20",
+            "2024-01-20T09:15:30",
+            "2024-01-20T09:15Z",
+            "2024-13-20 09:15:30",
+            "2024-01-20 24:00:00",
+            "2024-01-20 09:15:30.",
+            "2024-01-20T09:15:30+5:30",
+            "2024-01-20T09:15:30+24:00",
+            "2024-01-20T09:15:30[UTC]",
+            "2024-1-20 09:15:30",
+            "January 20 2024, 9:15:30 am",
+            "January 32nd 2024, 9:15:30 am",
+            "February 30th 2024, 9:15:30 am",
+            "Jan 20th 2024, 9:15:30 am",
+            "January 20th 2024, 0:15:30 am",
+            "January 20th 2024, 13:15:30 pm",
+            "January 20th 2024, 9:60:30 am",
+            "January 20th 2024, 9:15 am",
+            "January 20th 2024, 9:15:30",
+            "January 20th 2024 9:15:30 am",
+            "January 20th 24, 9:15:30 am",
+            "January  20th 2024, 9:15:30 am",
+            "January 20th 2024, 9:15:30 am UTC",
+            "Janvier 20th 2024, 9:15:30 am",
+            "é",
+            "日本",
+            "2024-01-2é 09:15:30",
+            "+2024-01-20 09:15:30",
+        ] {
+            assert_eq!(utc(bad), Stamp::INVALID, "{bad:?}");
+        }
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e15] {
+            assert_eq!(Stamp::from_number(bad), Stamp::INVALID, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_form_shows_the_shape_and_not_the_text() {
+        assert_eq!(form("Jan 5, Geheim9!\n"), "aaa 9, aaaaaa9!?");
+        assert_eq!(form(&"x".repeat(1000)).len(), 48);
+    }
+}
