@@ -1,0 +1,151 @@
+//! What a client accepts, by its `Accept` and `Accept-Encoding` headers (RFC 9110, section 12.5).
+
+use super::Format;
+
+/// The best format for an `Accept` header.
+///
+/// The highest quality wins; of equals, the one whose range is the more specific, then the one
+/// named first. With nothing acceptable it is the text format, as exporters do.
+pub fn format_for(accept: &str) -> Format {
+    let rank = |format: Format| {
+        let best = ranges(accept)
+            .enumerate()
+            .filter_map(|(place, range)| {
+                Some((range.specificity(format)?, std::cmp::Reverse(place), range.quality))
+            })
+            .max_by_key(|(specificity, place, _)| (*specificity, *place));
+        // As RFC 9110 has it, the most specific range that matches gives the quality.
+        best.map(|(specificity, place, quality)| (quality, specificity, place))
+            .filter(|(quality, ..)| *quality > 0)
+    };
+    if rank(Format::OpenMetrics) > rank(Format::Text) { Format::OpenMetrics } else { Format::Text }
+}
+
+/// Whether an `Accept-Encoding` header allows gzip.
+pub fn accepts_gzip(accept_encoding: &str) -> bool {
+    let quality = |name: &str| {
+        ranges(accept_encoding)
+            .find(|range| range.name.eq_ignore_ascii_case(name))
+            .map(|r| r.quality)
+    };
+    quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*")).unwrap_or(0) > 0
+}
+
+/// One element of such a header.
+#[derive(Debug)]
+struct Range<'a> {
+    name: &'a str,
+    /// Its parameters but for the quality.
+    parameters: Vec<(&'a str, &'a str)>,
+    /// Thousandths.
+    quality: u16,
+}
+
+impl Range<'_> {
+    /// How closely it fits what is served as `format`; none if it does not.
+    fn specificity(&self, format: Format) -> Option<u8> {
+        let (exact, family, version) = match format {
+            Format::Text => ("text/plain", "text/*", "0.0.4"),
+            Format::OpenMetrics => ("application/openmetrics-text", "application/*", "1.0.0"),
+        };
+        let parameter = |wanted: &str| {
+            self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|p| p.1)
+        };
+        let fits = parameter("version").is_none_or(|asked| asked == version)
+            && parameter("charset").is_none_or(|asked| asked.eq_ignore_ascii_case("utf-8"));
+        match self.name {
+            name if name.eq_ignore_ascii_case(exact) && fits => {
+                Some(if parameter("version").is_some() { 4 } else { 3 })
+            }
+            name if name.eq_ignore_ascii_case(family) => Some(2),
+            "*/*" | "*" => Some(1),
+            _ => None,
+        }
+    }
+}
+
+/// The elements of a header, those that cannot be read left out.
+fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
+    header.split(',').filter_map(|element| {
+        let mut parts = element.split(';').map(str::trim);
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        let mut range = Range { name, parameters: Vec::new(), quality: 1000 };
+        for part in parts {
+            let (key, value) = part.split_once('=')?;
+            let (key, value) = (key.trim(), value.trim().trim_matches('"'));
+            if key.eq_ignore_ascii_case("q") {
+                let quality: f64 = value.parse().ok().filter(|q| (0.0..=1.0).contains(q))?;
+                range.quality = (quality * 1000.0).round() as u16;
+            } else {
+                range.parameters.push((key, value));
+            }
+        }
+        Some(range)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_acceptable_format_is_chosen() {
+        use Format::*;
+        for (accept, format) in [
+            ("", Text),
+            ("*/*", Text),
+            ("text/plain", Text),
+            ("application/openmetrics-text", OpenMetrics),
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", OpenMetrics),
+            ("application/openmetrics-text;version=\"1.0.0\"", OpenMetrics),
+            ("application/openmetrics-text;version=0.0.1", Text),
+            ("application/openmetrics-text;version=2.0.0,*/*;q=0.1", Text),
+            ("text/plain;q=0.5, application/openmetrics-text;q=0.4", Text),
+            ("text/plain;q=0.4, application/openmetrics-text;q=0.5", OpenMetrics),
+            ("text/plain, application/openmetrics-text", Text),
+            ("application/openmetrics-text, text/plain", OpenMetrics),
+            ("text/plain;q=0, */*", OpenMetrics),
+            ("application/*", OpenMetrics),
+            ("text/*;q=0.2, application/*;q=0.3", OpenMetrics),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Text),
+            ("application/json", Text),
+            ("application/openmetrics-text;q=0", Text),
+            ("application/openmetrics-text;q=nonsense, text/plain;q=0.1", Text),
+            (";;;,,q=1,", Text),
+            // Prometheus 2.
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                OpenMetrics,
+            ),
+            // Prometheus 3, with protobuf first.
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                OpenMetrics,
+            ),
+            (
+                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,application/openmetrics-text;version=1.0.0;q=0.4",
+                Text,
+            ),
+        ] {
+            assert_eq!(format_for(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_used_where_it_is_accepted() {
+        for (accept, gzip) in [
+            ("", false),
+            ("gzip", true),
+            ("GZIP", true),
+            ("x-gzip", true),
+            ("deflate, gzip;q=0.5", true),
+            ("gzip;q=0", false),
+            ("*", true),
+            ("*, gzip;q=0", false),
+            ("identity", false),
+            ("br", false),
+        ] {
+            assert_eq!(accepts_gzip(accept), gzip, "{accept}");
+        }
+    }
+}

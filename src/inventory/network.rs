@@ -1,0 +1,317 @@
+//! What is known of one network: the published, immutable view, and the book that it is made from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::user::{Reading, UserRecord};
+use crate::{
+    clock::Millis,
+    wickr::{Device, ErrorKind, Label, NetworkId, UserId},
+};
+
+/// What does not change while a network is polled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkIdentity {
+    /// The id.
+    pub id: NetworkId,
+    /// A label for people; empty if there is none.
+    pub name: String,
+    /// The region whose endpoint is asked.
+    pub region: String,
+    /// How long the last known data of a user that cannot be read is served.
+    pub stale_after: Duration,
+}
+
+/// How a poll ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollResult {
+    /// Every user was read.
+    Success,
+    /// Some were.
+    Partial,
+    /// None was.
+    Failure,
+}
+
+impl PollResult {
+    /// All of them.
+    pub const ALL: [PollResult; 3] =
+        [PollResult::Success, PollResult::Partial, PollResult::Failure];
+
+    /// The value of the label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PollResult::Success => "success",
+            PollResult::Partial => "partial",
+            PollResult::Failure => "failure",
+        }
+    }
+}
+
+/// The polls of a network since the start of the process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PollLog {
+    /// How many ended so, in the order of [`PollResult::ALL`].
+    pub ended: [u64; 3],
+    /// How many outlasted the interval.
+    pub overruns: u64,
+    /// The last one that ended.
+    pub last: Option<LastPoll>,
+    /// When the last one ended that read every user.
+    pub last_success: Option<Millis>,
+    /// Users done and users to do, while one is under way.
+    pub under_way: Option<Progress>,
+}
+
+/// The poll that ended last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LastPoll {
+    /// When it ended.
+    pub at: Millis,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub result: PollResult,
+}
+
+/// How far a poll is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Users that were asked for.
+    pub done: usize,
+    /// Users to ask for.
+    pub total: usize,
+}
+
+/// A network as it was known at one moment. It never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkView {
+    /// Which one.
+    pub identity: Arc<NetworkIdentity>,
+    /// The users that were asked for, by id.
+    pub users: Vec<Arc<UserRecord>>,
+    /// The device types ever seen in it, by name.
+    pub types: Vec<Label>,
+    /// Its polls.
+    pub polls: PollLog,
+}
+
+impl NetworkView {
+    /// Whether a first poll has ended, well or badly.
+    pub fn is_known(&self) -> bool {
+        self.polls.last.is_some()
+    }
+
+    /// Whether the last poll read every user.
+    pub fn is_up(&self) -> bool {
+        self.polls.last.is_some_and(|last| last.result == PollResult::Success)
+    }
+
+    /// The data of every user to serve at `now`.
+    pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &Reading)> {
+        let stale_after = self.identity.stale_after;
+        self.users.iter().filter_map(move |user| Some((&**user, user.reading(now, stale_after)?)))
+    }
+
+    /// How many users are fresh, stale and missing, in the order of [`Freshness::ALL`].
+    pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for user in &self.users {
+            counts[user.freshness(now, self.identity.stale_after) as usize] += 1;
+        }
+        counts
+    }
+
+    /// How many users' last poll failed so, in the order of [`ErrorKind::ALL`].
+    pub fn users_by_failure(&self) -> [usize; 9] {
+        let mut counts = [0; 9];
+        for kind in self.users.iter().filter_map(|user| user.failure) {
+            counts[kind as usize] += 1;
+        }
+        counts
+    }
+}
+
+/// The working copy of a network's view: one poll after another is written into it.
+#[derive(Debug)]
+pub(super) struct Book {
+    identity: Arc<NetworkIdentity>,
+    users: BTreeMap<UserId, Arc<UserRecord>>,
+    types: BTreeSet<Label>,
+    polls: PollLog,
+}
+
+impl Book {
+    pub(super) fn new(identity: NetworkIdentity) -> Book {
+        Book {
+            identity: Arc::new(identity),
+            users: BTreeMap::new(),
+            types: BTreeSet::new(),
+            polls: PollLog::default(),
+        }
+    }
+
+    pub(super) fn view(&self) -> NetworkView {
+        NetworkView {
+            identity: self.identity.clone(),
+            users: self.users.values().cloned().collect(),
+            types: self.types.iter().cloned().collect(),
+            polls: self.polls.clone(),
+        }
+    }
+
+    /// A poll of `users` begins. What is known of anybody else goes.
+    pub(super) fn begin(&mut self, users: &[UserId]) {
+        let wanted: BTreeSet<&UserId> = users.iter().collect();
+        self.users.retain(|id, _| wanted.contains(id));
+        self.polls.under_way = Some(Progress { done: 0, total: wanted.len() });
+    }
+
+    /// A user was read.
+    pub(super) fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
+        for device in &devices {
+            if !self.types.contains(&device.device_type) {
+                self.types.insert(device.device_type.clone());
+            }
+        }
+        let reading = Reading { at, devices: devices.into_boxed_slice() };
+        self.put(UserRecord { id: user.clone(), failure: None, last: Some(Arc::new(reading)) });
+    }
+
+    /// A user could not be read. What is known of it stays, unless the service does not know it.
+    pub(super) fn failed(&mut self, user: &UserId, kind: ErrorKind) {
+        let known = self.users.get(user).and_then(|record| record.last.clone());
+        let last = known.filter(|_| kind != ErrorKind::NotFound);
+        self.put(UserRecord { id: user.clone(), failure: Some(kind), last });
+    }
+
+    fn put(&mut self, record: UserRecord) {
+        self.users.insert(record.id.clone(), Arc::new(record));
+        if let Some(progress) = &mut self.polls.under_way {
+            progress.done += 1;
+        }
+    }
+
+    /// The poll under way ends. The result is what the users' records say.
+    pub(super) fn end(&mut self, at: Millis, took: Duration) -> PollResult {
+        let failed = self.users.values().filter(|user| user.failure.is_some()).count();
+        let result = match failed {
+            0 => PollResult::Success,
+            failed if failed == self.users.len() => PollResult::Failure,
+            _ => PollResult::Partial,
+        };
+        self.polls.ended[result as usize] += 1;
+        self.polls.last = Some(LastPoll { at, took, result });
+        self.polls.under_way = None;
+        if result == PollResult::Success {
+            self.polls.last_success = Some(at);
+        }
+        result
+    }
+
+    /// The poll that just ended outlasted the interval.
+    pub(super) fn overran(&mut self) {
+        self.polls.overruns += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wickr::Stamp;
+
+    const STALE_AFTER: Duration = Duration::from_secs(60);
+
+    fn id(text: &str) -> UserId {
+        text.parse().unwrap()
+    }
+
+    fn device(app_id: &str, device_type: &str) -> Device {
+        Device {
+            app_id: Some(app_id.into()),
+            device_type: device_type.into(),
+            status: "Active".into(),
+            suspended: Some(false),
+            created: Stamp::NEVER,
+            last_login: Stamp::NEVER,
+        }
+    }
+
+    fn book() -> Book {
+        Book::new(NetworkIdentity {
+            id: "12345678".parse().unwrap(),
+            name: "test".into(),
+            region: "us-east-1".into(),
+            stale_after: STALE_AFTER,
+        })
+    }
+
+    #[test]
+    fn users_appear_as_they_are_read_and_the_network_when_the_poll_ends() {
+        let mut book = book();
+        book.begin(&[id("1"), id("2")]);
+        assert!(book.view().users.is_empty());
+        book.read(&id("1"), vec![device("a", "iOS")], 1_000);
+        let view = book.view();
+        assert!(!view.is_known());
+        assert_eq!(view.readings(1_000).count(), 1);
+        assert_eq!(view.polls.under_way, Some(Progress { done: 1, total: 2 }));
+        book.failed(&id("2"), ErrorKind::Timeout);
+        assert_eq!(book.end(2_000, Duration::from_secs(1)), PollResult::Partial);
+        let view = book.view();
+        assert!(view.is_known() && !view.is_up());
+        assert_eq!(view.users_by_freshness(2_000), [1, 0, 1]);
+        assert_eq!(view.users_by_failure()[ErrorKind::Timeout as usize], 1);
+    }
+
+    #[test]
+    fn a_user_that_cannot_be_read_keeps_its_devices_for_a_while() {
+        let mut book = book();
+        book.begin(&[id("1")]);
+        book.read(&id("1"), vec![device("a", "iOS")], 0);
+        assert_eq!(book.end(0, Duration::ZERO), PollResult::Success);
+        // Read well, however long ago: the next poll has not told otherwise.
+        assert_eq!(book.view().users_by_freshness(1_000_000), [1, 0, 0]);
+        book.begin(&[id("1")]);
+        book.failed(&id("1"), ErrorKind::ServerError);
+        assert_eq!(book.end(30_000, Duration::ZERO), PollResult::Failure);
+        assert_eq!(book.view().users_by_freshness(60_000), [0, 1, 0]);
+        assert_eq!(book.view().readings(60_000).count(), 1);
+        // It goes by the clock, not by the next poll.
+        assert_eq!(book.view().users_by_freshness(60_001), [0, 0, 1]);
+        assert_eq!(book.view().readings(60_001).count(), 0);
+        // A type once seen stays.
+        assert_eq!(book.view().types, [Label::from("iOS")]);
+    }
+
+    #[test]
+    fn a_user_that_the_service_does_not_know_loses_its_devices_at_once() {
+        let mut book = book();
+        book.begin(&[id("1"), id("2")]);
+        book.read(&id("1"), vec![device("a", "iOS")], 0);
+        book.read(&id("2"), vec![], 0);
+        book.end(0, Duration::ZERO);
+        book.begin(&[id("1"), id("2")]);
+        book.failed(&id("1"), ErrorKind::NotFound);
+        assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
+        assert_eq!(book.view().users[0].failure, Some(ErrorKind::NotFound));
+        // And does not get them back by failing otherwise.
+        book.failed(&id("1"), ErrorKind::Timeout);
+        assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_user_that_is_no_longer_wanted_goes_with_the_next_poll() {
+        let mut book = book();
+        book.begin(&[id("1"), id("2")]);
+        book.read(&id("1"), vec![], 0);
+        book.read(&id("2"), vec![], 0);
+        book.end(0, Duration::ZERO);
+        book.begin(&[id("2")]);
+        let ids: Vec<_> = book.view().users.iter().map(|user| user.id.to_string()).collect();
+        assert_eq!(ids, ["2"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! A network's devices in figures, by type, at one moment.
+
+use super::network::NetworkView;
+use crate::{
+    clock::Millis,
+    wickr::{Device, Label, Stamp},
+};
+
+/// How long ago a device's user last logged in on it, in milliseconds; none if never or unknown.
+/// Never negative: a login that lies ahead of this machine's clock is now.
+pub fn idle_millis(device: &Device, now: Millis) -> Option<i64> {
+    Some(now.saturating_sub(device.last_login.millis()?).max(0))
+}
+
+/// The devices of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TypeSummary {
+    /// The type.
+    pub device_type: Label,
+    /// All of them.
+    pub devices: u64,
+    /// Those that are suspended.
+    pub suspended: u64,
+    /// Those that are marked for reset.
+    pub reset: u64,
+    /// Those that nobody ever logged in on.
+    pub never_logged_in: u64,
+    /// Those whose idle time is at most the bound, for each bound.
+    pub idle_at_most: Vec<u64>,
+    /// Those that have an idle time.
+    pub with_idle: u64,
+    /// The sum of their idle times, in milliseconds.
+    pub idle_sum: i64,
+}
+
+/// All devices of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// By type, those included that are no more.
+    pub types: Vec<TypeSummary>,
+    /// Devices whose creation time cannot be read.
+    pub invalid_created: u64,
+    /// Devices whose last login cannot be read.
+    pub invalid_last_login: u64,
+}
+
+impl Summary {
+    /// Works out the figures at `now`; `bounds` are idle times in milliseconds, ascending.
+    pub fn of(view: &NetworkView, now: Millis, bounds: &[i64]) -> Summary {
+        let mut summary = Summary {
+            types: view.types.iter().map(|label| TypeSummary::none(label, bounds.len())).collect(),
+            invalid_created: 0,
+            invalid_last_login: 0,
+        };
+        for device in view.readings(now).flat_map(|(_, reading)| &reading.devices) {
+            summary.add(device, now, bounds);
+        }
+        // So far each bound holds what lies between it and the one before.
+        for of_type in &mut summary.types {
+            let mut below = 0;
+            for count in &mut of_type.idle_at_most {
+                below += *count;
+                *count = below;
+            }
+        }
+        summary
+    }
+
+    fn add(&mut self, device: &Device, now: Millis, bounds: &[i64]) {
+        self.invalid_created += u64::from(device.created == Stamp::INVALID);
+        self.invalid_last_login += u64::from(device.last_login == Stamp::INVALID);
+        // A handful of types: looking through them beats hashing.
+        let Some(of_type) =
+            self.types.iter_mut().find(|of_type| of_type.device_type == device.device_type)
+        else {
+            return debug_assert!(false, "the view knows every type of its devices");
+        };
+        of_type.devices += 1;
+        of_type.suspended += u64::from(device.suspended == Some(true));
+        of_type.reset += u64::from(device.is_reset());
+        of_type.never_logged_in += u64::from(device.last_login == Stamp::NEVER);
+        if let Some(idle) = idle_millis(device, now) {
+            of_type.with_idle += 1;
+            of_type.idle_sum = of_type.idle_sum.saturating_add(idle);
+            let bound = bounds.partition_point(|bound| *bound < idle);
+            if let Some(count) = of_type.idle_at_most.get_mut(bound) {
+                *count += 1;
+            }
+        }
+    }
+}
+
+impl TypeSummary {
+    fn none(device_type: &Label, bounds: usize) -> TypeSummary {
+        TypeSummary {
+            device_type: device_type.clone(),
+            devices: 0,
+            suspended: 0,
+            reset: 0,
+            never_logged_in: 0,
+            idle_at_most: vec![0; bounds],
+            with_idle: 0,
+            idle_sum: 0,
+        }
+    }
+}
