@@ -1,1 +1,5 @@
 //! The configuration.
+
+mod listen;
+
+pub use listen::{BadListenAddress, ListenAddress};
