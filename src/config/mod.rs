@@ -23,6 +23,9 @@ mod used;
 mod values;
 mod written;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fs::File,
     io::{self, Read},
