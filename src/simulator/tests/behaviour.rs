@@ -267,7 +267,7 @@ async fn beyond_the_rate_limit_it_is_429() {
 
 #[tokio::test]
 async fn what_was_asked_is_on_record() {
-    let latency = Latency::from(Duration::from_millis(60));
+    let latency = Latency::from(Duration::from_millis(200));
     let simulator = start(Options { latency, ..Options::serving(devices(20)) }).await;
     let requests = simulator.requests();
     let query = query(&[("maxResults", "5")]);
