@@ -1,0 +1,236 @@
+//! A request read: which operation, of what, with which parameters; or why it is none.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+use super::errors::ApiError;
+use super::paging::Sort;
+
+/// An operation of the API that the simulator serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// `GET /networks`
+    ListNetworks,
+    /// `GET /networks/{networkId}/users`
+    ListUsers,
+    /// `GET /networks/{networkId}/users/{userId}/devices`
+    ListDevicesForUser,
+    /// `GET /networks/{networkId}/security-groups`
+    ListSecurityGroups,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::ListNetworks, Self::ListUsers, Self::ListDevicesForUser, Self::ListSecurityGroups];
+
+    /// Its name in the API's reference.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ListNetworks => "ListNetworks",
+            Self::ListUsers => "ListUsers",
+            Self::ListDevicesForUser => "ListDevicesForUser",
+            Self::ListSecurityGroups => "ListSecurityGroups",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Operation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|operation| operation.name() == text);
+        known.ok_or_else(|| {
+            format!("no operation `{text}`; there are {}", Self::ALL.map(Self::name).join(", "))
+        })
+    }
+}
+
+/// What a request asks for, its ids as they were sent.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) operation: Operation,
+    pub(super) network: String,
+    pub(super) user: String,
+    query: HashMap<String, String>,
+}
+
+impl Call {
+    /// Of a raw path and query; none where no operation lives at the path.
+    pub(super) fn parse(path: &str, query: &str) -> Option<Self> {
+        let mut segments = path.strip_prefix('/')?.split('/').map(decode);
+        let segments: [Option<String>; 5] = std::array::from_fn(|_| segments.next());
+        let segments = segments.each_ref().map(Option::as_deref);
+        let (operation, network, user) = match segments {
+            [Some("networks"), None, ..] => (Operation::ListNetworks, "", ""),
+            [Some("networks"), Some(network), Some("users"), None, ..] => {
+                (Operation::ListUsers, network, "")
+            }
+            [Some("networks"), Some(network), Some("security-groups"), None, ..] => {
+                (Operation::ListSecurityGroups, network, "")
+            }
+            [Some("networks"), Some(network), Some("users"), Some(user), Some("devices")]
+                if path.matches('/').count() == 5 =>
+            {
+                (Operation::ListDevicesForUser, network, user)
+            }
+            _ => return None,
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let query = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        });
+        Some(Self {
+            operation,
+            network: network.to_owned(),
+            user: user.to_owned(),
+            query: query.collect(),
+        })
+    }
+
+    /// A parameter; an empty one is none.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.parameter("nextToken")
+    }
+
+    /// All that a token is bound to: the list, its order and its filters, but not the size
+    /// of its pages.
+    pub(super) fn scope(&self) -> String {
+        let bound = ["sortFields", "sortDirection"].iter().chain(Self::FILTERS);
+        let parameters: Vec<Option<&str>> = bound.map(|name| self.parameter(name)).collect();
+        format!("{}\n{}\n{}\n{parameters:?}", self.operation, self.network, self.user)
+    }
+
+    const FILTERS: &[&str] = &["status", "groupId", "username", "firstName", "lastName"];
+
+    /// Everything that the service checks before it looks anything up, or 422 with all that
+    /// is wrong.
+    pub(super) fn validate(&self, sortable: &[&str]) -> Result<Parameters, ApiError> {
+        let mut wrong: Vec<(&str, String)> = Vec::new();
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if self.operation != Operation::ListNetworks
+            && !(self.network.len() == 8 && digits(&self.network))
+        {
+            wrong.push(("networkId", "must be 8 digits".to_owned()));
+        }
+        if self.operation == Operation::ListDevicesForUser
+            && !((1..=10).contains(&self.user.len()) && digits(&self.user))
+        {
+            wrong.push(("userId", "must be 1 to 10 digits".to_owned()));
+        }
+        let size = match self.parameter("maxResults").map_or(Ok(10), str::parse) {
+            Ok(size @ 1..=100) => size,
+            _ => {
+                wrong.push(("maxResults", "must be between 1 and 100".to_owned()));
+                0
+            }
+        };
+        let fields = self.parameter("sortFields").unwrap_or_default();
+        let fields: Vec<String> =
+            fields.split('+').filter(|field| !field.is_empty()).map(str::to_owned).collect();
+        for field in fields.iter().filter(|field| !sortable.contains(&field.as_str())) {
+            wrong.push(("sortFields", format!("cannot sort by '{field}'")));
+        }
+        let descending = match self.parameter("sortDirection") {
+            None | Some("ASC") => false,
+            Some("DESC") => true,
+            Some(_) => {
+                wrong.push(("sortDirection", "must be ASC or DESC".to_owned()));
+                false
+            }
+        };
+        let status = self.parameter("status").map(str::parse::<i64>).transpose();
+        if status.is_err() {
+            wrong.push(("status", "must be an integer".to_owned()));
+        }
+        if !wrong.is_empty() {
+            return Err(ApiError::validation(&wrong));
+        }
+        Ok(Parameters { size, sort: Sort { fields, descending }, status: status.ok().flatten() })
+    }
+}
+
+/// What is left of the parameters once they are found good.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    pub(super) size: usize,
+    pub(super) sort: Sort,
+    pub(super) status: Option<i64>,
+}
+
+/// Leniently: what is not encoded as it should be fails the signature check anyway.
+fn decode(text: &str) -> String {
+    Cow::into_owned(percent_decode_str(text).decode_utf8_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_operations_or_nothing() {
+        let of = |path| Call::parse(path, "").map(|call| (call.operation, call.network, call.user));
+        let found = |operation, network: &str, user: &str| {
+            Some((operation, network.to_owned(), user.to_owned()))
+        };
+        assert_eq!(of("/networks"), found(Operation::ListNetworks, "", ""));
+        assert_eq!(of("/networks/1/users"), found(Operation::ListUsers, "1", ""));
+        assert_eq!(
+            of("/networks/1/users/2/devices"),
+            found(Operation::ListDevicesForUser, "1", "2")
+        );
+        assert_eq!(
+            of("/networks/1/security-groups"),
+            found(Operation::ListSecurityGroups, "1", "")
+        );
+        for nothing in [
+            "/",
+            "/networks/",
+            "/networks/1",
+            "/networks/1/users/2",
+            "/networks/1/users/2/devices/",
+            "/x",
+        ] {
+            assert_eq!(of(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let call = Call::parse(
+            "/networks/1234567x/users/12345678901/devices",
+            "maxResults=101&sortFields=created%2Bcolour&sortDirection=UP&status=x",
+        );
+        let error = call.unwrap().validate(&["created"]).unwrap_err();
+        assert_eq!(error.status, 422);
+        let fields: Vec<&str> = error.body["reasons"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|reason| reason["field"].as_str().unwrap())
+            .collect();
+        let all = ["networkId", "userId", "maxResults", "sortFields", "sortDirection", "status"];
+        assert_eq!(fields, all);
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let call = Call::parse("/networks", "").unwrap();
+        let parameters = call.validate(&[]).unwrap();
+        assert_eq!((parameters.size, parameters.sort), (10, Sort::default()));
+    }
+}

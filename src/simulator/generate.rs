@@ -1,0 +1,263 @@
+//! A fleet out of a seed: the same seed gives the same ids, names and devices, with ages
+//! counted back from the moment it was made.
+
+use std::borrow::Cow;
+
+use fastrand::Rng;
+
+use super::device::{Device, Devices};
+use super::fleet::{Fleet, Network, Overrides, SecurityGroup, network, security_group};
+use super::options::{Count, Options};
+use super::user::{User, user};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const MINUTE_MS: i64 = 60 * 1000;
+
+const FIRST: [&str; 16] = [
+    "Alice", "Bob", "Charlie", "Dana", "Émile", "Fatima", "Grace", "Hiro", "Ingrid", "João",
+    "Kofi", "Léa", "Mei", "Noor", "Øyvind", "Priya",
+];
+const LAST: [&str; 16] = [
+    "Anderson",
+    "Brown",
+    "Chen",
+    "Davis",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Haddad",
+    "Ito",
+    "Jansen",
+    "Kowalski",
+    "Lindström",
+    "Müller",
+    "Nakamura",
+    "O'Brien",
+    "Petrov",
+];
+const NETWORK_NAMES: [&str; 6] =
+    ["Production", "Field Operations", "Engineering", "Legal & Finance", "Partners", "Training"];
+/// Name and `ssoMaxIdleMinutes`: none, no limit, and a few limits.
+const GROUPS: [(&str, Option<i64>); 4] = [
+    ("default", None),
+    ("engineering", Some(43_200)),
+    ("executives", Some(10_080)),
+    ("contractors", Some(0)),
+];
+
+/// All that is needed to work out the devices of one user, again and again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recipe {
+    seed: u64,
+    count: u32,
+    /// The moment from which ages are counted back, in milliseconds since 1970.
+    now_ms: i64,
+}
+
+/// The fleet that the options describe.
+pub(super) fn generate_fleet(options: &Options, now_ms: i64) -> Fleet {
+    (0..options.networks)
+        .fold(Fleet::new(), |fleet, index| fleet.network(generate_network(options, index, now_ms)))
+}
+
+/// 12345678 first; the step has no common factor with 10^8, so that none comes twice.
+fn network_id(index: u32) -> String {
+    format!("{:08}", (12_345_678 + u64::from(index) * 11_111_111) % 100_000_000)
+}
+
+fn generate_network(options: &Options, index: u32, now_ms: i64) -> Network {
+    let seed = mix(options.seed, u64::from(index));
+    let mut rng = Rng::with_seed(seed);
+    let groups: Vec<SecurityGroup> = GROUPS
+        .iter()
+        .map(|&(name, limit)| {
+            let group = security_group(alphanumeric(&mut rng, 8)).name(name);
+            let group = if name == "default" { group.default_group() } else { group };
+            limit.map_or(group.clone(), |limit| group.sso_max_idle_minutes(limit))
+        })
+        .collect();
+    let group_ids: Vec<String> = groups.iter().map(|group| group.id.clone()).collect();
+    let users = (0..options.users)
+        .map(|n| generate_user(u64::from(n), seed, options.devices_per_user, now_ms, &group_ids));
+    let mut network = network(network_id(index)).name(network_name(index)).with_users(users);
+    network.access_level = if index % 3 == 2 { "STANDARD" } else { "PREMIUM" }.to_owned();
+    let mut members = vec![0; groups.len()];
+    for user in network.users().filter(|user| user.status == 2) {
+        for group in &user.groups {
+            if let Some(at) = group_ids.iter().position(|id| id == group) {
+                members[at] += 1;
+            }
+        }
+    }
+    groups.into_iter().zip(members).fold(network, |network, (mut group, members)| {
+        group.active_members = members;
+        network.group(group)
+    })
+}
+
+fn network_name(index: u32) -> String {
+    let count = NETWORK_NAMES.len() as u32;
+    let name = NETWORK_NAMES[(index % count) as usize];
+    if index < count { name.to_owned() } else { format!("{name} {}", index / count + 1) }
+}
+
+fn generate_user(
+    n: u64,
+    network_seed: u64,
+    devices: Count,
+    now_ms: i64,
+    groups: &[String],
+) -> User {
+    let id = (1001 + n).to_string();
+    let seed = mix(network_seed, 1001 + n);
+    let mut rng = Rng::with_seed(seed);
+    let first = FIRST[rng.usize(..FIRST.len())];
+    let last = LAST[rng.usize(..LAST.len())];
+    let mut user = user(id.clone());
+    user.username = format!("{}.{}.{id}@example.com", ascii(first), ascii(last));
+    user.first_name = Cow::Borrowed(first);
+    user.last_name = Cow::Borrowed(last);
+    user.admin = rng.u8(..100) < 3;
+    user.suspended = rng.u8(..100) < 2;
+    // One in fifty was invited and has not come yet. The first never: a demo needs somebody.
+    if n > 0 && rng.u8(..50) == 0 {
+        return user.pending(format!("INVITE{}", alphanumeric(&mut rng, 10)));
+    }
+    user.groups.push(groups[0].clone());
+    if rng.u8(..3) == 0 {
+        user.groups.push(groups[rng.usize(1..groups.len())].clone());
+    }
+    user.devices =
+        Devices::generated(Recipe { seed, count: device_count(devices, &mut rng), now_ms });
+    user
+}
+
+/// Few users have many devices: a cube pulls the spread towards the low end.
+fn device_count(range: Count, rng: &mut Rng) -> u32 {
+    let spread = f64::from(range.max.saturating_sub(range.min)) + 1.0;
+    let share = rng.f64().powi(3);
+    range.min + ((spread * share) as u32).min(range.max.saturating_sub(range.min))
+}
+
+pub(super) fn generate_devices(recipe: &Recipe) -> Vec<Device> {
+    let mut rng = Rng::with_seed(recipe.seed ^ 0xD0D0);
+    (0..u64::from(recipe.count))
+        .map(|serial| generate_device(serial, recipe.now_ms, &mut rng))
+        .collect()
+}
+
+/// A device as they are found: a third used within the day, a long tail up to 120 days.
+pub(super) fn generate_device(serial: u64, now_ms: i64, rng: &mut Rng) -> Device {
+    let kind = match rng.u8(..100) {
+        0..35 => "iOS",
+        35..60 => "Android",
+        60..82 => "Windows",
+        _ => "MacOSX",
+    };
+    let idle_ms = match rng.u8(..100) {
+        0..35 => rng.i64(MINUTE_MS..DAY_MS),
+        35..70 => rng.i64(DAY_MS..7 * DAY_MS),
+        70..88 => rng.i64(7 * DAY_MS..30 * DAY_MS),
+        _ => rng.i64(30 * DAY_MS..120 * DAY_MS),
+    };
+    let created_ms = now_ms - idle_ms - rng.i64(MINUTE_MS..400 * DAY_MS);
+    let (status, suspend) = match rng.u8(..100) {
+        0..5 => ("Suspended", true),
+        5..8 => ("Reset", false),
+        _ => ("Active", false),
+    };
+    Device {
+        serial,
+        app_id: app_id(rng),
+        kind: Cow::Borrowed(kind),
+        status: Cow::Borrowed(status),
+        suspend,
+        created_ms,
+        last_login_ms: (rng.u8(..100) >= 4).then_some(now_ms - idle_ms),
+        raw: None,
+        overrides: Overrides::default(),
+    }
+}
+
+/// 64 lowercase hex digits.
+fn app_id(rng: &mut Rng) -> String {
+    use std::fmt::Write;
+    (0..4).fold(String::with_capacity(64), |mut id, _| {
+        // Writing to a String cannot fail.
+        let _ = write!(id, "{:016x}", rng.u64(..));
+        id
+    })
+}
+
+fn alphanumeric(rng: &mut Rng, length: usize) -> String {
+    (0..length).map(|_| rng.alphanumeric()).collect()
+}
+
+fn ascii(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase()
+}
+
+/// Seeds that differ in one bit become seeds that have nothing in common (splitmix64).
+pub(super) fn mix(seed: u64, with: u64) -> u64 {
+    let mut z = seed ^ with.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17);
+    z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options { networks: 2, users: 400, ..Options::default() }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_fleet() {
+        let [one, two] = [1, 2].map(|_| generate_fleet(&options(), 0));
+        assert_eq!(format!("{one:?}"), format!("{two:?}"));
+        let other = generate_fleet(&Options { seed: 7, ..options() }, 0);
+        assert_ne!(format!("{one:?}"), format!("{other:?}"));
+    }
+
+    #[test]
+    fn ids_begin_where_the_documents_say() {
+        let fleet = generate_fleet(&options(), 0);
+        let ids: Vec<&str> = fleet.networks().map(Network::id).collect();
+        assert_eq!(ids, ["12345678", "23456789"]);
+        let network = fleet.get("12345678").unwrap();
+        let first: Vec<&str> = network.users().map(User::id).take(2).collect();
+        assert_eq!(first, ["1001", "1002"]);
+        assert_eq!(network.user_count(), 400);
+    }
+
+    #[test]
+    fn the_spread_is_as_promised() {
+        let now = 1_700_000_000_000;
+        let devices = generate_devices(&Recipe { seed: 5, count: 10_000, now_ms: now });
+        let share = |test: &dyn Fn(&Device) -> bool| {
+            devices.iter().filter(|device| test(device)).count() as f64 / devices.len() as f64
+        };
+        let near = |share: f64, wanted: f64| (share - wanted).abs() < 0.01;
+        assert!(near(share(&|d| d.suspend && d.status == "Suspended"), 0.05));
+        assert!(near(share(&|d| d.status == "Reset"), 0.03));
+        assert!(near(share(&|d| d.last_login_ms.is_none()), 0.04));
+        assert!(devices.iter().all(|d| d.app_id.len() == 64));
+        assert!(devices.iter().flat_map(|d| d.last_login_ms).all(|at| {
+            let age = now - at;
+            (MINUTE_MS..=120 * DAY_MS).contains(&age)
+        }));
+    }
+
+    #[test]
+    fn counts_stay_in_their_range() {
+        let mut rng = Rng::with_seed(1);
+        let counts: Vec<u32> =
+            (0..5_000).map(|_| device_count(Count { min: 0, max: 250 }, &mut rng)).collect();
+        assert_eq!(counts.iter().min(), Some(&0));
+        assert!((200..=250).contains(counts.iter().max().unwrap()));
+        assert_eq!(device_count(Count { min: 5, max: 5 }, &mut rng), 5);
+    }
+}

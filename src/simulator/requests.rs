@@ -1,0 +1,173 @@
+//! What was asked of the simulator, and what it answered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::call::Operation;
+
+/// A request that was answered, or that went without.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When it came.
+    pub at: Timestamp,
+    /// Which operation; none where no operation lives at the path.
+    pub operation: Option<Operation>,
+    /// The path as it was on the wire.
+    pub path: String,
+    /// The query as it was on the wire, encoded.
+    pub query: String,
+    /// Which page of the list, the first being 1; none if its token is not valid.
+    pub page: Option<u32>,
+    /// The header `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The status that was answered; none if nothing was.
+    pub status: Option<u16>,
+    /// The `x-amzn-errortype` that was answered.
+    pub error: Option<String>,
+}
+
+/// The latest requests, and counts over all.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    recent: VecDeque<Record>,
+    capacity: usize,
+    total: u64,
+    by_operation: BTreeMap<Operation, u64>,
+    by_status: BTreeMap<Option<u16>, u64>,
+    in_flight: usize,
+    max_in_flight: usize,
+}
+
+impl Requests {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { log: Arc::new(Mutex::new(Log { capacity, ..Log::default() })) }
+    }
+
+    /// The latest requests that are done with, oldest first; how many at most, the options
+    /// say.
+    pub fn recent(&self) -> Vec<Record> {
+        self.log().recent.iter().cloned().collect()
+    }
+
+    /// How many came in all, those under way not counted.
+    pub fn total(&self) -> u64 {
+        self.log().total
+    }
+
+    /// How many asked for this operation.
+    pub fn count(&self, operation: Operation) -> u64 {
+        self.log().by_operation.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// How many were answered with this status; none is for those that went without.
+    pub fn count_status(&self, status: impl Into<Option<u16>>) -> u64 {
+        self.log().by_status.get(&status.into()).copied().unwrap_or(0)
+    }
+
+    /// How many wait for their answer now.
+    pub fn in_flight(&self) -> usize {
+        self.log().in_flight
+    }
+
+    /// The most that ever waited at once.
+    pub fn max_in_flight(&self) -> usize {
+        self.log().max_in_flight
+    }
+
+    /// Forgets everything but those under way.
+    pub fn clear(&self) {
+        let mut log = self.log();
+        let (capacity, in_flight) = (log.capacity, log.in_flight);
+        *log = Log { capacity, in_flight, max_in_flight: in_flight, ..Log::default() };
+    }
+
+    pub(super) fn begin(&self, record: Record) -> InFlight {
+        let mut log = self.log();
+        log.in_flight += 1;
+        log.max_in_flight = log.max_in_flight.max(log.in_flight);
+        InFlight { requests: self.clone(), record: Some(record) }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way. It is recorded when this goes, so that one which the client gave up
+/// is recorded too.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    requests: Requests,
+    record: Option<Record>,
+}
+
+impl InFlight {
+    pub(super) fn answered(&mut self, status: u16, error: Option<String>) {
+        if let Some(record) = &mut self.record {
+            record.status = Some(status);
+            record.error = error;
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Some(record) = self.record.take() else { return };
+        let mut log = self.requests.log();
+        log.in_flight = log.in_flight.saturating_sub(1);
+        log.total += 1;
+        *log.by_status.entry(record.status).or_default() += 1;
+        if let Some(operation) = record.operation {
+            *log.by_operation.entry(operation).or_default() += 1;
+        }
+        if log.recent.len() >= log.capacity {
+            log.recent.pop_front();
+        }
+        if log.capacity > 0 {
+            log.recent.push_back(record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(path: &str) -> Record {
+        Record {
+            at: Timestamp::now(),
+            operation: Some(Operation::ListUsers),
+            path: path.to_owned(),
+            query: String::new(),
+            page: Some(1),
+            user_agent: None,
+            status: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn the_log_is_bounded_and_the_counts_are_not() {
+        let requests = Requests::new(2);
+        let mut first = requests.begin(record("/1"));
+        first.answered(200, None);
+        let second = requests.begin(record("/2"));
+        assert_eq!((requests.in_flight(), requests.max_in_flight()), (2, 2));
+        drop(first);
+        drop(second);
+        drop(requests.begin(record("/3")));
+        let paths: Vec<String> = requests.recent().into_iter().map(|record| record.path).collect();
+        assert_eq!(paths, ["/2", "/3"]);
+        assert_eq!((requests.total(), requests.count(Operation::ListUsers)), (3, 3));
+        assert_eq!((requests.count_status(200), requests.count_status(None)), (1, 2));
+        requests.clear();
+        assert_eq!((requests.total(), requests.max_in_flight()), (0, 0));
+    }
+}

@@ -1,0 +1,203 @@
+//! The rows of the lists: what each is sorted by and how it is written.
+
+use serde_json::{Value, json};
+
+use super::device::Device;
+use super::fleet::{Network, SecurityGroup};
+use super::options::Options;
+use super::paging::{Key, Row};
+use super::user::User;
+
+/// Writes a row with its overrides.
+pub(super) trait Write {
+    fn write(&self, options: &Options) -> Value;
+}
+
+impl Row for &Network {
+    const FIELDS: &'static [&'static str] =
+        &["networkId", "networkName", "accessLevel", "awsAccountId", "standing"];
+
+    fn key(&self, field: &str) -> Key<'_> {
+        match field {
+            "networkId" => Key::id(&self.id),
+            "networkName" => Key::text(&self.name),
+            "accessLevel" => Key::text(&self.access_level),
+            "awsAccountId" => self.account.as_deref().map_or(Key::Absent, Key::text),
+            "standing" => Key::Number(self.standing),
+            _ => Key::Absent,
+        }
+    }
+
+    fn tie(&self) -> Key<'_> {
+        Key::id(&self.id)
+    }
+}
+
+impl Write for &Network {
+    fn write(&self, options: &Options) -> Value {
+        let account = self.account.as_deref().unwrap_or(&options.account);
+        let mut written = json!({
+            "networkId": self.id,
+            "networkName": self.name,
+            "accessLevel": self.access_level,
+            "awsAccountId": account,
+            "networkArn": network_arn(&options.region, account, &self.id),
+            "standing": self.standing,
+        });
+        self.overrides.apply(&mut written);
+        written
+    }
+}
+
+/// The ARN of a network.
+pub(super) fn network_arn(region: &str, account: &str, network: &str) -> String {
+    let partition = match region {
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        region if region.starts_with("cn-") => "aws-cn",
+        _ => "aws",
+    };
+    format!("arn:{partition}:wickr:{region}:{account}:network/{network}")
+}
+
+impl Row for &User {
+    const FIELDS: &'static [&'static str] =
+        &["userId", "username", "firstName", "lastName", "status", "isAdmin", "suspended"];
+
+    fn key(&self, field: &str) -> Key<'_> {
+        match field {
+            "userId" => Key::id(&self.id),
+            "username" => Key::text(&self.username),
+            "firstName" => Key::text(&self.first_name),
+            "lastName" => Key::text(&self.last_name),
+            "status" => Key::Number(self.status),
+            "isAdmin" => Key::Number(self.admin.into()),
+            "suspended" => Key::Number(self.suspended.into()),
+            _ => Key::Absent,
+        }
+    }
+
+    fn tie(&self) -> Key<'_> {
+        Key::id(&self.id)
+    }
+}
+
+impl Write for &User {
+    fn write(&self, _: &Options) -> Value {
+        let mut written = json!({
+            "userId": self.id,
+            "firstName": self.first_name,
+            "lastName": self.last_name,
+            "username": self.username,
+            "securityGroups": self.groups,
+            "isAdmin": self.admin,
+            "suspended": self.suspended,
+            "status": self.status,
+            "type": "user",
+        });
+        if let Some(code) = &self.invite_code {
+            written["inviteCode"] = code.as_str().into();
+            written["isInviteExpired"] = false.into();
+        }
+        self.overrides.apply(&mut written);
+        written
+    }
+}
+
+impl Row for &Device {
+    const FIELDS: &'static [&'static str] =
+        &["appId", "created", "lastLogin", "statusText", "suspend", "type"];
+
+    fn key(&self, field: &str) -> Key<'_> {
+        if let Some(raw) = &self.raw {
+            return match raw.get(field) {
+                Some(Value::String(text)) => Key::text(text),
+                Some(Value::Bool(bool)) => Key::Number((*bool).into()),
+                Some(Value::Number(number)) => number.as_i64().map_or(Key::Absent, Key::Number),
+                _ => Key::Absent,
+            };
+        }
+        match field {
+            "appId" => Key::text(&self.app_id),
+            "created" => Key::Number(self.created_ms),
+            "lastLogin" => self.last_login_ms.map_or(Key::Absent, Key::Number),
+            "statusText" => Key::text(&self.status),
+            "suspend" => Key::Number(self.suspend.into()),
+            "type" => Key::text(&self.kind),
+            _ => Key::Absent,
+        }
+    }
+
+    fn tie(&self) -> Key<'_> {
+        Key::Number(i64::try_from(self.serial).unwrap_or(i64::MAX))
+    }
+}
+
+impl Write for &Device {
+    fn write(&self, options: &Options) -> Value {
+        let time = |ms| options.timestamps.write(ms, &options.timezone);
+        let mut written = match &self.raw {
+            Some(raw) => Value::clone(raw),
+            None => json!({
+                "appId": self.app_id,
+                "type": self.kind,
+                "suspend": self.suspend,
+                "statusText": self.status,
+                "created": time(self.created_ms),
+            }),
+        };
+        if self.raw.is_none() {
+            // 'Never' is known in three forms; each fleet has some of each.
+            match (self.last_login_ms, self.serial % 3) {
+                (Some(at), _) => written["lastLogin"] = time(at),
+                (None, 0) => {}
+                (None, 1) => written["lastLogin"] = Value::Null,
+                (None, _) => written["lastLogin"] = "".into(),
+            }
+        }
+        self.overrides.apply(&mut written);
+        written
+    }
+}
+
+impl Row for (usize, &SecurityGroup) {
+    const FIELDS: &'static [&'static str] =
+        &["id", "name", "isDefault", "activeMembers", "botMembers", "modified"];
+
+    fn key(&self, field: &str) -> Key<'_> {
+        let group = self.1;
+        match field {
+            "id" => Key::text(&group.id),
+            "name" => Key::text(&group.name),
+            "isDefault" => Key::Number(group.default.into()),
+            "activeMembers" => Key::Number(group.active_members),
+            "botMembers" => Key::Number(group.bot_members),
+            "modified" => Key::Number(group.modified),
+            _ => Key::Absent,
+        }
+    }
+
+    fn tie(&self) -> Key<'_> {
+        Key::Number(i64::try_from(self.0).unwrap_or(i64::MAX))
+    }
+}
+
+impl Write for (usize, &SecurityGroup) {
+    fn write(&self, _: &Options) -> Value {
+        let group = self.1;
+        let mut settings = json!({ "lockoutThreshold": group.lockout_threshold });
+        if let Some(minutes) = group.sso_max_idle_minutes {
+            settings["ssoMaxIdleMinutes"] = minutes.into();
+        }
+        let mut written = json!({
+            "id": group.id,
+            "name": group.name,
+            "isDefault": group.default,
+            "activeMembers": group.active_members,
+            "botMembers": group.bot_members,
+            "modified": group.modified,
+            "securityGroupSettings": settings,
+        });
+        group.overrides.apply(&mut written);
+        written
+    }
+}

@@ -1,0 +1,151 @@
+//! How points in time are written. The service's reference states no format; its examples
+//! show the one that is the default here, and one of each further kind is on offer.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+/// A form for `created` and `lastLogin`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampForm {
+    /// `documented`: `January 20th 2024, 9:15:30 am`
+    #[default]
+    Documented,
+    /// `epoch-seconds`: the string `"1705742130"`
+    EpochSeconds,
+    /// `epoch-seconds-number`: the number `1705742130`
+    EpochSecondsNumber,
+    /// `epoch-millis`: the string `"1705742130000"`
+    EpochMillis,
+    /// `epoch-millis-number`: the number `1705742130000`
+    EpochMillisNumber,
+    /// `rfc3339`: `2024-01-20T09:15:30.25+00:00`, with the zone's offset
+    Rfc3339,
+    /// `plain`: `2024-01-20 09:15:30`
+    Plain,
+}
+
+impl TimestampForm {
+    /// Every form with its name on the command line.
+    pub const NAMES: [(&'static str, Self); 7] = [
+        ("documented", Self::Documented),
+        ("epoch-seconds", Self::EpochSeconds),
+        ("epoch-seconds-number", Self::EpochSecondsNumber),
+        ("epoch-millis", Self::EpochMillis),
+        ("epoch-millis-number", Self::EpochMillisNumber),
+        ("rfc3339", Self::Rfc3339),
+        ("plain", Self::Plain),
+    ];
+
+    /// Milliseconds since 1970 in this form. Outside the years that can be written: null.
+    pub(super) fn write(self, ms: i64, zone: &TimeZone) -> Value {
+        let Ok(at) = Timestamp::from_millisecond(ms) else { return Value::Null };
+        let there = || at.to_zoned_datetime(zone.clone());
+        match self {
+            Self::Documented => documented(&there()).into(),
+            Self::EpochSeconds => at.as_second().to_string().into(),
+            Self::EpochSecondsNumber => at.as_second().into(),
+            Self::EpochMillis => ms.to_string().into(),
+            Self::EpochMillisNumber => ms.into(),
+            Self::Rfc3339 => there().strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string().into(),
+            Self::Plain => there().strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+        }
+    }
+}
+
+impl std::str::FromStr for TimestampForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::NAMES.iter().find(|(name, _)| *name == text);
+        known.map(|&(_, form)| form).ok_or_else(|| {
+            let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+            format!("no timestamp form `{text}`; there are {}", names.join(", "))
+        })
+    }
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+fn documented(at: &jiff::ZonedDateTime) -> String {
+    let month = MONTHS[usize::from(at.month().unsigned_abs()) - 1];
+    let day = at.day();
+    let ordinal = match day {
+        1 | 21 | 31 => "st",
+        2 | 22 => "nd",
+        3 | 23 => "rd",
+        _ => "th",
+    };
+    let (hour, half) = (at.hour(), if at.hour() < 12 { "am" } else { "pm" });
+    let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
+    let (year, minute, second) = (at.year(), at.minute(), at.second());
+    format!("{month} {day}{ordinal} {year}, {hour}:{minute:02}:{second:02} {half}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(form: TimestampForm, at: &str) -> Value {
+        let at: Timestamp = at.parse().unwrap();
+        form.write(at.as_millisecond(), &TimeZone::UTC)
+    }
+
+    #[test]
+    fn the_documented_form_reads_like_the_documents() {
+        for (at, written) in [
+            ("2024-01-20T09:15:30Z", "January 20th 2024, 9:15:30 am"),
+            ("2024-01-15T14:30:45Z", "January 15th 2024, 2:30:45 pm"),
+            ("2024-01-01T12:00:00Z", "January 1st 2024, 12:00:00 pm"),
+            ("2023-12-22T00:05:09Z", "December 22nd 2023, 12:05:09 am"),
+            ("2023-03-03T23:59:59Z", "March 3rd 2023, 11:59:59 pm"),
+            ("2023-08-31T11:00:00Z", "August 31st 2023, 11:00:00 am"),
+            ("2023-05-11T01:00:00Z", "May 11th 2023, 1:00:00 am"),
+            ("2023-06-12T13:00:00Z", "June 12th 2023, 1:00:00 pm"),
+            ("2023-07-13T01:00:00Z", "July 13th 2023, 1:00:00 am"),
+        ] {
+            assert_eq!(write(TimestampForm::Documented, at), written);
+        }
+    }
+
+    #[test]
+    fn the_other_forms() {
+        let at = "2024-01-20T09:15:30.25Z";
+        assert_eq!(write(TimestampForm::EpochSeconds, at), "1705742130");
+        assert_eq!(write(TimestampForm::EpochSecondsNumber, at), 1_705_742_130);
+        assert_eq!(write(TimestampForm::EpochMillis, at), "1705742130250");
+        assert_eq!(write(TimestampForm::EpochMillisNumber, at), 1_705_742_130_250_i64);
+        assert_eq!(write(TimestampForm::Rfc3339, at), "2024-01-20T09:15:30.25+00:00");
+        assert_eq!(write(TimestampForm::Plain, at), "2024-01-20 09:15:30");
+    }
+
+    #[test]
+    fn zones_move_the_wall_clock() {
+        let tokyo = TimeZone::get("Asia/Tokyo").unwrap();
+        let ms = "2024-01-20T09:15:30Z".parse::<Timestamp>().unwrap().as_millisecond();
+        let written = TimestampForm::Documented.write(ms, &tokyo);
+        assert_eq!(written, "January 20th 2024, 6:15:30 pm");
+        let written = TimestampForm::Rfc3339.write(ms, &tokyo);
+        assert_eq!(written, "2024-01-20T18:15:30+09:00");
+    }
+
+    #[test]
+    fn every_form_has_a_name() {
+        assert_eq!("rfc3339".parse(), Ok(TimestampForm::Rfc3339));
+        let error = "rfc1123".parse::<TimestampForm>().unwrap_err();
+        assert!(error.contains("documented, epoch-seconds"), "{error}");
+    }
+}
