@@ -215,7 +215,7 @@ impl fmt::Debug for ExternalId {
 /// When and how a network is polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
-    /// From the beginning of one poll to that of the next; at least a second.
+    /// From the beginning of one poll to that of the next; above zero.
     pub interval: Duration,
     /// How long the last known data of a user that cannot be read is served; at least `interval`.
     pub stale_after: Duration,

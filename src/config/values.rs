@@ -94,7 +94,7 @@ pub(super) fn whole<T: TryFrom<i64>>(value: &DeValue<'_>, range: RangeInclusive<
 
 /// A rate a second. The least is far above where the pause between two requests would overflow.
 pub(super) fn rate(value: &DeValue<'_>) -> Told<f64> {
-    let wrong = |found: &str| format!("must be a number from 0.001 to 10000, not {found}");
+    let wrong = |found: &str| format!("must be a number from 0.001 to 1000000, not {found}");
     let number = match value {
         DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
         DeValue::Integer(number) => {
@@ -102,7 +102,9 @@ pub(super) fn rate(value: &DeValue<'_>) -> Told<f64> {
         }
         other => return Err(wrong(kind_of(other))),
     };
-    number.filter(|number| (0.001..=10_000.0).contains(number)).ok_or_else(|| wrong(&shown(value)))
+    number
+        .filter(|number| (0.001..=1_000_000.0).contains(number))
+        .ok_or_else(|| wrong(&shown(value)))
 }
 
 /// A duration with its unit, in `range`.

@@ -25,8 +25,8 @@ const fn days(days: u64) -> Duration {
 }
 
 /// More often than once a second is no polling but a flood; a month apart, none at all.
-const INTERVAL: RangeInclusive<Duration> = SECOND..=days(30);
-const STALE_AFTER: RangeInclusive<Duration> = SECOND..=days(365);
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=days(30);
+const STALE_AFTER: RangeInclusive<Duration> = Duration::from_millis(100)..=days(365);
 /// A request that outlasts five minutes has lost its connection.
 const REQUEST_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(300);

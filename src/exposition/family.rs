@@ -62,7 +62,7 @@ macro_rules! families {
     ($($ident:ident: $group:ident $kind:ident $name:literal $help:literal;)*) => {
         $(
             #[doc = $help]
-            pub const $ident: Family =
+            pub(super) const $ident: Family =
                 Family { name: $name, help: $help, kind: Kind::$kind, group: Group::$group };
         )*
 

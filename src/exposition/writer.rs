@@ -32,24 +32,24 @@ const CHUNK: usize = 64 * 1024;
 
 /// Writes one exposition.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub(super) struct Writer<W> {
     format: Format,
     buffer: Vec<u8>,
     sink: W,
 }
 
 impl<W: Write> Writer<W> {
-    pub fn new(format: Format, sink: W) -> Writer<W> {
+    pub(super) fn new(format: Format, sink: W) -> Writer<W> {
         Writer { format, buffer: Vec::with_capacity(CHUNK + CHUNK / 4), sink }
     }
 
     /// Begins a family. Its header is written before its first sample, and not without one.
-    pub fn family(&mut self, family: &Family) -> FamilyWriter<'_, W> {
+    pub(super) fn family(&mut self, family: &Family) -> FamilyWriter<'_, W> {
         self.named(family.name, family.help, family.kind)
     }
 
     /// Begins a family whose description comes from elsewhere.
-    pub fn named<'a>(
+    pub(super) fn named<'a>(
         &'a mut self,
         name: &'a str,
         help: &'a str,
@@ -67,7 +67,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     ///
     /// The sink's.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub(super) fn finish(mut self) -> io::Result<W> {
         if self.format == Format::OpenMetrics {
             self.buffer.extend_from_slice(b"# EOF\n");
         }
@@ -91,7 +91,7 @@ impl<W: Write> Writer<W> {
 
 /// Writes the samples of one family.
 #[derive(Debug)]
-pub struct FamilyWriter<'a, W> {
+pub(super) struct FamilyWriter<'a, W> {
     writer: &'a mut Writer<W>,
     name: &'a str,
     /// The name in the header.
@@ -107,7 +107,7 @@ impl<W: Write> FamilyWriter<'_, W> {
     /// # Errors
     ///
     /// The sink's.
-    pub fn sample(&mut self, labels: &Labels, value: Value) -> io::Result<()> {
+    pub(super) fn sample(&mut self, labels: &Labels, value: Value) -> io::Result<()> {
         self.line("", labels, None, value)
     }
 
@@ -116,7 +116,7 @@ impl<W: Write> FamilyWriter<'_, W> {
     /// # Errors
     ///
     /// The sink's.
-    pub fn histogram(
+    pub(super) fn histogram(
         &mut self,
         labels: &Labels,
         at_most: impl IntoIterator<Item = (f64, u64)>,
@@ -200,16 +200,16 @@ impl<W: Write> FamilyWriter<'_, W> {
 ///
 /// It can be cut back to a former [`Labels::len`], so that what many series share is written once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(Vec<u8>);
+pub(super) struct Labels(Vec<u8>);
 
 impl Labels {
     /// Labels of these names and values.
-    pub fn of(pairs: &[(&str, &str)]) -> Labels {
+    pub(super) fn of(pairs: &[(&str, &str)]) -> Labels {
         Labels::default().with(pairs)
     }
 
     /// These and some more.
-    pub fn with(&self, pairs: &[(&str, &str)]) -> Labels {
+    pub(super) fn with(&self, pairs: &[(&str, &str)]) -> Labels {
         let mut labels = self.clone();
         for (name, value) in pairs {
             labels.push(name, value);
@@ -218,7 +218,7 @@ impl Labels {
     }
 
     /// Adds one.
-    pub fn push(&mut self, name: &str, value: &str) {
+    pub(super) fn push(&mut self, name: &str, value: &str) {
         if !self.0.is_empty() {
             self.0.push(b',');
         }
@@ -229,19 +229,19 @@ impl Labels {
     }
 
     /// How many bytes there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Cuts back to a former length.
-    pub fn cut(&mut self, len: usize) {
+    pub(super) fn cut(&mut self, len: usize) {
         self.0.truncate(len);
     }
 }
 
 /// A sample's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
+pub(super) enum Value {
     /// A whole number.
     Count(u64),
     /// Seconds, by the thousandth: a duration or a time.

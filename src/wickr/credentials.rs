@@ -11,7 +11,11 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use aws_config::{BehaviorVersion, Region, default_provider, sts::AssumeRoleProvider};
+use aws_config::{
+    BehaviorVersion, Region, default_provider::region::DefaultRegionChain,
+    environment::region::EnvironmentVariableRegionProvider, meta::region::RegionProviderChain,
+    profile::region::ProfileFileRegionProvider, sts::AssumeRoleProvider,
+};
 use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use std::sync::Arc;
 use tokio::{sync::Mutex, time::Instant};
@@ -79,13 +83,27 @@ impl fmt::Debug for Role {
     }
 }
 
-/// The region that the SDK's own chain names: `AWS_REGION`, the profile, the instance.
-pub async fn region_of_chain(profile: Option<&str>) -> Option<String> {
-    let mut chain = default_provider::region::DefaultRegionChain::builder();
-    if let Some(profile) = profile {
-        chain = chain.profile_name(profile);
-    }
-    let region = tokio::time::timeout(LONGEST_FETCH, chain.build().region()).await.ok()??;
+/// The region that the SDK's own chain names: `AWS_REGION`, the profile, and, only if `instance`,
+/// the machine's metadata service.
+pub async fn region_of_chain(profile: Option<&str>, instance: bool) -> Option<String> {
+    let found = async {
+        if instance {
+            let mut chain = DefaultRegionChain::builder();
+            if let Some(profile) = profile {
+                chain = chain.profile_name(profile);
+            }
+            return chain.build().region().await;
+        }
+        let mut of_profile = ProfileFileRegionProvider::builder();
+        if let Some(profile) = profile {
+            of_profile = of_profile.profile_name(profile);
+        }
+        RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(of_profile.build())
+            .region()
+            .await
+    };
+    let region = tokio::time::timeout(LONGEST_FETCH, found).await.ok()??;
     Some(region.as_ref().to_owned())
 }
 

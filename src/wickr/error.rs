@@ -57,6 +57,12 @@ impl ErrorKind {
         }
     }
 
+    /// Whether a request that failed so may be sent again.
+    pub fn may_be_retried(self) -> bool {
+        use ErrorKind::{Connection, RateLimited, ServerError, Timeout};
+        self.is_refusal() || matches!(self, RateLimited | ServerError | Timeout | Connection)
+    }
+
     /// Whether the caller, and not this one request, is refused.
     pub fn is_refusal(self) -> bool {
         matches!(self, ErrorKind::Unauthorized | ErrorKind::Forbidden)
@@ -90,7 +96,7 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
+    pub(crate) fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
         Error {
             operation,
             kind,

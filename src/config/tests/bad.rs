@@ -284,21 +284,21 @@ interval = "300""#,
 interval = "5 moons"
 stale_after = "1s""#,
         &[
-            r#"f:2:12: poll.interval: must be a duration from 1s to 30d, written like "90s" or "1h 30m", not "5 moons""#,
+            r#"f:2:12: poll.interval: must be a duration from 100ms to 30d, written like "90s" or "1h 30m", not "5 moons""#,
         ],
     ),
     (
         r#"[poll]
 interval = "0s""#,
         &[
-            r#"f:2:12: poll.interval: must be a duration from 1s to 30d, written like "90s" or "1h 30m", not "0s""#,
+            r#"f:2:12: poll.interval: must be a duration from 100ms to 30d, written like "90s" or "1h 30m", not "0s""#,
         ],
     ),
     (
         r#"[poll]
 interval = "-5m""#,
         &[
-            r#"f:2:12: poll.interval: must be a duration from 1s to 30d, written like "90s" or "1h 30m", not "-5m""#,
+            r#"f:2:12: poll.interval: must be a duration from 100ms to 30d, written like "90s" or "1h 30m", not "-5m""#,
         ],
     ),
     (
@@ -306,7 +306,7 @@ interval = "-5m""#,
 interval = "31d"
 request_timeout = "6m""#,
         &[
-            r#"f:2:12: poll.interval: must be a duration from 1s to 30d, written like "90s" or "1h 30m", not "31d""#,
+            r#"f:2:12: poll.interval: must be a duration from 100ms to 30d, written like "90s" or "1h 30m", not "31d""#,
             r#"f:3:19: poll.request_timeout: must be a duration from 1ms to 5m, written like "90s" or "1h 30m", not "6m""#,
         ],
     ),
@@ -314,7 +314,7 @@ request_timeout = "6m""#,
         r#"[poll]
 interval = ["5m"]"#,
         &[
-            r#"f:2:12: poll.interval: must be a duration from 1s to 30d, written like "90s" or "1h 30m", not a list"#,
+            r#"f:2:12: poll.interval: must be a duration from 100ms to 30d, written like "90s" or "1h 30m", not a list"#,
         ],
     ),
     (
@@ -368,22 +368,22 @@ page_size = 99999999999999999999"#,
     (
         "[poll]
 requests_per_second = 0",
-        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 10000, not 0"],
+        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 1000000, not 0"],
     ),
     (
         "[poll]
 requests_per_second = nan",
-        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 10000, not nan"],
+        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 1000000, not nan"],
     ),
     (
         "[poll]
 requests_per_second = inf",
-        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 10000, not inf"],
+        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 1000000, not inf"],
     ),
     (
         r#"[poll]
 requests_per_second = "10""#,
-        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 10000, not a string"],
+        &["f:2:23: poll.requests_per_second: must be a number from 0.001 to 1000000, not a string"],
     ),
     (
         r#"[metrics]

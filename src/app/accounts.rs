@@ -1,0 +1,147 @@
+//! From the configuration to clients. What networks have in common they share: a client with its
+//! connections, credentials with their refreshing, and the rate of their account and region.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use super::ByPair;
+use crate::{
+    config::{Aws, Config, Network},
+    wickr::{
+        Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Labels, Observer,
+        RateLimiter, Role, region_of_chain,
+    },
+};
+
+/// How far to look for a region that the configuration does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Regions {
+    /// The environment and the profile.
+    Local,
+    /// The instance's metadata too, over the network.
+    Instance,
+}
+
+/// The configuration with a region for every network, by the SDK's own chain where none is named.
+///
+/// # Errors
+///
+/// A sentence for each network without one.
+pub async fn with_regions(mut config: Config, regions: Regions) -> Result<Config, Vec<String>> {
+    let mut found: HashMap<Option<String>, Option<String>> = HashMap::new();
+    let mut problems = Vec::new();
+    for (index, network) in config.networks.iter_mut().enumerate() {
+        if network.aws.region.is_some() {
+            continue;
+        }
+        let profile = network.aws.profile.clone();
+        if !found.contains_key(&profile) {
+            let region = region_of_chain(profile.as_deref(), regions == Regions::Instance).await;
+            found.insert(profile.clone(), region);
+        }
+        network.aws.region = found.get(&profile).cloned().flatten();
+        if network.aws.region.is_none() {
+            problems.push(format!(
+                "network[{}].aws.region: is missing, and neither AWS_REGION nor the profile names one; \
+                 write region = \"us-east-1\", for example, under [aws]",
+                index + 1
+            ));
+        }
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// A rate for each region and role of the configuration. The role is empty where there is none.
+pub(super) fn limiters(config: &Config) -> ByPair<Arc<RateLimiter>> {
+    let limiter = || Arc::new(RateLimiter::new(config.poll.requests_per_second));
+    config.networks.iter().map(|network| (account(&network.aws), limiter())).collect()
+}
+
+fn account(aws: &Aws) -> (String, String) {
+    (aws.region.clone().unwrap_or_default(), aws.role_arn.clone().unwrap_or_default())
+}
+
+/// Where a network's endpoint is.
+pub(super) fn endpoint(aws: &Aws) -> Endpoint {
+    aws.endpoint_url.clone().unwrap_or_else(|| {
+        Endpoint::of_region(aws.region.as_deref().unwrap_or_default(), aws.fips, aws.dual_stack)
+    })
+}
+
+/// Clients, made as networks ask for them.
+pub(super) struct Accounts<'a> {
+    credentials: Option<&'a CredentialSource>,
+    limiters: ByPair<Arc<RateLimiter>>,
+    observer: Arc<dyn Observer>,
+    permits: Arc<Semaphore>,
+    labels: Arc<Labels>,
+    stores: HashMap<CredentialSource, Arc<CredentialStore>>,
+    /// Those made so far, with the settings that they were made of.
+    clients: Vec<(&'a Network, Arc<Client>)>,
+}
+
+impl<'a> Accounts<'a> {
+    pub(super) fn new(
+        config: &Config,
+        credentials: Option<&'a CredentialSource>,
+        limiters: ByPair<Arc<RateLimiter>>,
+        observer: Arc<dyn Observer>,
+    ) -> Accounts<'a> {
+        Accounts {
+            credentials,
+            limiters,
+            observer,
+            permits: Arc::new(Semaphore::new(config.poll.concurrency)),
+            labels: Arc::default(),
+            stores: HashMap::new(),
+            clients: Vec::new(),
+        }
+    }
+
+    /// The client for a network: one of those made before, if it fits.
+    pub(super) fn client(&mut self, network: &'a Network) -> Result<Arc<Client>, String> {
+        let fits = |other: &Network| {
+            let settings =
+                |n: &Network| (n.poll.request_timeout, n.poll.max_attempts, n.poll.page_size);
+            other.aws == network.aws && settings(other) == settings(network)
+        };
+        if let Some((_, client)) = self.clients.iter().find(|(other, _)| fits(other)) {
+            return Ok(client.clone());
+        }
+        let source = self.credentials.cloned().unwrap_or_else(|| source(&network.aws));
+        let store = self
+            .stores
+            .entry(source)
+            .or_insert_with_key(|source| Arc::new(CredentialStore::new(source.clone())));
+        let rate = self.limiters.get(&account(&network.aws)).ok_or("a network without a rate")?;
+        let client = Client::new(ClientOptions {
+            endpoint: endpoint(&network.aws),
+            region: network.aws.region.clone().unwrap_or_default(),
+            credentials: store.clone(),
+            rate: rate.clone(),
+            permits: self.permits.clone(),
+            timezone: network.aws.timezone.clone(),
+            request_timeout: network.poll.request_timeout,
+            max_attempts: network.poll.max_attempts,
+            page_size: network.poll.page_size,
+            labels: self.labels.clone(),
+            observer: self.observer.clone(),
+        })?;
+        let client = Arc::new(client);
+        self.clients.push((network, client.clone()));
+        Ok(client)
+    }
+}
+
+fn source(aws: &Aws) -> CredentialSource {
+    let role = aws.role_arn.as_ref().map(|arn| Role {
+        arn: arn.clone(),
+        external_id: aws.external_id.as_ref().map(|id| id.as_str().to_owned()),
+    });
+    CredentialSource::Chain {
+        profile: aws.profile.clone(),
+        role,
+        region: aws.region.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,201 @@
+//! The command line. Flags follow the Prometheus exporters; `commands` carries them out.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{
+    config::ListenAddress,
+    simulator::{Count, Fault, Latency, TimestampForm},
+    telemetry::{LogFormat, LogLevel},
+    web::TelemetryPath,
+};
+
+/// A Prometheus exporter for the devices of AWS Wickr networks.
+///
+/// Without a command it runs the daemon: it polls the Wickr Admin API for the devices of the
+/// configured users and serves what it finds on /metrics.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wickr-exporter",
+    version,
+    after_help = "\
+Exit status: 0 good, 1 the service or the machine refused, 2 bad configuration or arguments,
+3 (once) some users could not be read.
+
+Start with `wickr-exporter demo`: it needs no AWS account and no configuration."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The configuration.
+    #[command(flatten)]
+    pub options: GlobalOptions,
+}
+
+/// What holds for every command that can use it.
+#[derive(Debug, Args)]
+pub struct GlobalOptions {
+    /// The configuration, in TOML
+    #[arg(long = "config.file", value_name = "PATH", default_value = "config.toml", global = true)]
+    pub config_file: PathBuf,
+    /// Where to listen, host:port or :port; repeatable, beats [web] listen
+    ///
+    /// [default: :10471, and 127.0.0.1:10471 for the demo]
+    #[arg(long = "web.listen-address", value_name = "ADDR", global = true)]
+    pub listen: Vec<ListenAddress>,
+    /// The path of the metrics
+    #[arg(
+        long = "web.telemetry-path",
+        value_name = "PATH",
+        default_value = "/metrics",
+        global = true
+    )]
+    pub telemetry_path: TelemetryPath,
+    /// How much to log, on standard error
+    ///
+    /// [default: info, and warn for the demo]
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum, global = true)]
+    pub log_level: Option<LogLevel>,
+    /// How log lines are written
+    #[arg(
+        long = "log.format",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "logfmt",
+        global = true
+    )]
+    pub log_format: LogFormat,
+}
+
+/// What to do instead of running the daemon.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate the configuration and say what it would do and cost
+    Check(CheckOptions),
+    /// Poll everything once and print the metrics
+    ///
+    /// For scripts, and with --output.file for the node exporter's textfile collector. Exit status:
+    /// 0 all users were read, 3 some were not, 1 none was, 2 bad configuration.
+    Once(OnceOptions),
+    /// Run the daemon on a simulated Wickr: no AWS account, no configuration
+    Demo,
+    /// Run the simulated Wickr Admin API alone, for any AWS SDK
+    Simulate(SimulateOptions),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// Also sign in and read one page from each network
+    #[arg(long)]
+    pub online: bool,
+    /// Print the least IAM policy that the configuration needs, and nothing else
+    #[arg(long, conflicts_with = "online")]
+    pub iam_policy: bool,
+}
+
+/// Options of `once`.
+#[derive(Debug, Args)]
+pub struct OnceOptions {
+    /// Write to this file, at once or not at all, instead of standard output
+    #[arg(long = "output.file", value_name = "PATH")]
+    pub output_file: Option<PathBuf>,
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateOptions {
+    /// Where to listen, on this machine only; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10472")]
+    pub listen: SocketAddr,
+    /// How many networks there are
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub networks: u32,
+    /// How many users each network has
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
+    pub users: u32,
+    /// How many devices each user has: a figure or a range, such as 0..250
+    #[arg(long, value_name = "COUNT", default_value = "0..8")]
+    pub devices_per_user: Count,
+    /// How long each answer takes: a time or a range, such as 10ms..80ms
+    #[arg(long, value_name = "TIME", default_value = "0ms")]
+    pub latency: Latency,
+    /// Requests a second beyond which it answers 429 [default: no limit]
+    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    pub rate_limit: Option<f64>,
+    /// Trouble to make, repeatable: KIND[:VALUE][,KEY=VALUE]...
+    ///
+    /// Kinds: 400 to 599, error, unauthorized, forbidden, expired-token, hang, reset, close,
+    /// truncate, endless, drip, nonsense, html, redirect, slow:TIME, skew:TIME, refuse-token,
+    /// repeat-token, endless-pages. Keys that choose requests: op, network, user, page, p
+    /// (probability), after, times. For example: 429:retry-after=2,p=0.1
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub faults: Vec<Fault>,
+    /// Events a second: devices log in, come, go, are suspended
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = not_negative)]
+    pub churn: f64,
+    /// The source of all chance
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// The region that requests must be signed for
+    #[arg(long, value_name = "NAME", default_value = "us-east-1")]
+    pub region: String,
+    /// How times are written: documented, epoch-seconds, rfc3339 and the like
+    #[arg(long, value_name = "FORM", default_value = "documented")]
+    pub timestamps: TimestampForm,
+    /// How likely a page is short or empty though another follows, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub empty_pages: f64,
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(|| "is not a number".into())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("must be above 0".into()) })
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text).and_then(|n| if n >= 0.0 { Ok(n) } else { Err("must not be below 0".into()) })
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text).and_then(|n| {
+        if (0.0..=1.0).contains(&n) { Ok(n) } else { Err("must be from 0 to 1".into()) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_before_or_after_the_command() {
+        for arguments in [
+            ["wickr-exporter", "--config.file=x", "check"],
+            ["wickr-exporter", "check", "--config.file=x"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.options.config_file, PathBuf::from("x"));
+            assert!(matches!(cli.command, Some(Command::Check(_))));
+        }
+    }
+}

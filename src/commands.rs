@@ -1,0 +1,221 @@
+//! What each command does: arguments in, the app, an exit status out.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::CommandFactory;
+use tokio::net::TcpListener;
+
+use crate::{
+    app::{self, AppError, Daemon, Outcome, Regions, Serving},
+    cli::{CheckOptions, Cli, Command, GlobalOptions, OnceOptions, SimulateOptions},
+    clock::Clock,
+    config::{self, Config, ListenAddress},
+    shutdown, simulator,
+    telemetry::{self, LogLevel},
+    web,
+};
+
+/// Everything went well.
+const GOOD: u8 = 0;
+/// The service or the machine refused.
+const REFUSED: u8 = 1;
+/// The configuration is bad. `clap` ends with it too when arguments are.
+const BAD_CONFIGURATION: u8 = 2;
+/// Some users could not be read.
+const SOME_FAILED: u8 = 3;
+
+/// A command that ends without success: what to say, and the exit status.
+struct Failure {
+    message: String,
+    status: u8,
+}
+
+impl Failure {
+    fn configuration(message: impl Display) -> Failure {
+        Failure { message: message.to_string(), status: BAD_CONFIGURATION }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Failure {
+        Failure { message: error.to_string(), status: REFUSED }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure { message: error.to_string(), status: REFUSED }
+    }
+}
+
+/// Carries out what the command line says.
+pub async fn run(cli: Cli) -> ExitCode {
+    let demo = matches!(cli.command, Some(Command::Demo));
+    let level = cli.options.log_level.unwrap_or(if demo { LogLevel::Warn } else { LogLevel::Info });
+    telemetry::start_logs(level, cli.options.log_format);
+    let done = match cli.command {
+        None => daemon(&cli.options).await,
+        Some(Command::Check(options)) => check(&cli.options, &options).await,
+        Some(Command::Once(options)) => once(&cli.options, &options).await,
+        Some(Command::Demo) => demo_command(&cli.options).await,
+        Some(Command::Simulate(options)) => simulate(options).await,
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wickr-exporter", &mut script);
+            print(&script)
+        }
+        Some(Command::Man) => man(),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            // Nobody may be reading; the status tells it all the same.
+            let _ = writeln!(io::stderr(), "{}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
+    let config = load(options, Regions::Instance).await?;
+    let shutdown = shutdown::signals()?;
+    let serving = serving(options, &config.web.listen).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = env!("WICKR_EXPORTER_REVISION"),
+        networks = config.networks.len(),
+        "starting"
+    );
+    Daemon::new(&config, None, Clock::System)?.run(serving, shutdown).await?;
+    Ok(GOOD)
+}
+
+async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Failure> {
+    if wanted.online {
+        let config = load(options, Regions::Instance).await?;
+        let (text, good) = app::check_online(&config).await?;
+        print(text.as_bytes())?;
+        return Ok(if good { GOOD } else { REFUSED });
+    }
+    let mut config = read(options)?;
+    // A region that only the instance knows is no mistake here.
+    if let Ok(with_regions) = app::with_regions(config.clone(), Regions::Local).await {
+        config = with_regions;
+    }
+    if wanted.iam_policy {
+        return print(format!("{:#}\n", app::iam_policy(&config)).as_bytes());
+    }
+    let path = options.config_file.display();
+    print(format!("{path} is good.\n\n{}", app::check(&config)).as_bytes())
+}
+
+async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failure> {
+    let config = load(options, Regions::Instance).await?;
+    let (outcome, text) = app::once(&config, Clock::System).await?;
+    match &wanted.output_file {
+        Some(path) => app::write_atomically(path, &text)?,
+        None => _ = print(&text)?,
+    }
+    Ok(match outcome {
+        Outcome::AllRead => GOOD,
+        Outcome::SomeRead => SOME_FAILED,
+        Outcome::NoneRead => REFUSED,
+    })
+}
+
+async fn demo_command(options: &GlobalOptions) -> Result<u8, Failure> {
+    let shutdown = shutdown::signals()?;
+    // A demo is for who sits at this machine.
+    let loopback = [ListenAddress { host: Some("127.0.0.1".into()), port: 10471 }];
+    let serving = serving(options, &loopback).await.map_err(|failure| Failure {
+        message: format!(
+            "{}\nAnother port: wickr-exporter demo --web.listen-address=127.0.0.1:0",
+            failure.message
+        ),
+        ..failure
+    })?;
+    app::demo(serving, shutdown).await?;
+    Ok(GOOD)
+}
+
+async fn simulate(options: SimulateOptions) -> Result<u8, Failure> {
+    let address = options.listen;
+    if !address.ip().is_loopback() {
+        return Err(Failure {
+            message:
+                "--listen: must be an address of loopback: the simulator is for this machine only"
+                    .into(),
+            status: BAD_CONFIGURATION,
+        });
+    }
+    let shutdown = shutdown::signals()?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen { address: address.to_string(), error })?;
+    let options = simulator::Options {
+        networks: options.networks,
+        users: options.users,
+        devices_per_user: options.devices_per_user,
+        seed: options.seed,
+        churn: options.churn,
+        latency: options.latency,
+        rate_limit: options.rate_limit,
+        faults: options.faults,
+        region: options.region,
+        timestamps: options.timestamps,
+        empty_pages: options.empty_pages,
+        ..simulator::Options::default()
+    };
+    app::simulate(listener, options, shutdown).await?;
+    Ok(GOOD)
+}
+
+fn man() -> Result<u8, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    print(&page)
+}
+
+/// The configuration as the file has it.
+fn read(options: &GlobalOptions) -> Result<Config, Failure> {
+    config::load(&options.config_file).map_err(Failure::configuration)
+}
+
+/// The configuration with a region for each network.
+async fn load(options: &GlobalOptions, regions: Regions) -> Result<Config, Failure> {
+    let config = read(options)?;
+    app::with_regions(config, regions).await.map_err(|problems| {
+        let file = options.config_file.display();
+        let lines: Vec<_> = problems.iter().map(|problem| format!("{file}: {problem}")).collect();
+        Failure::configuration(lines.join("\n"))
+    })
+}
+
+/// Binds the addresses of the command line, else those of the configuration.
+async fn serving(
+    options: &GlobalOptions,
+    configured: &[ListenAddress],
+) -> Result<Serving, Failure> {
+    let addresses = if options.listen.is_empty() { configured } else { &options.listen };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let bound = web::bind(address.host.as_deref(), address.port).await;
+        let listener =
+            bound.map_err(|error| AppError::Listen { address: address.to_string(), error })?;
+        listeners.push(listener);
+    }
+    Ok(Serving { listeners, telemetry_path: options.telemetry_path.clone() })
+}
+
+/// Prints to standard output. Whoever reads may have had enough, as `head` has.
+fn print(text: &[u8]) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(GOOD),
+    }
+}

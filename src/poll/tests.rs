@@ -1,0 +1,139 @@
+//! Polls of sources that do what they are told, on a clock that stands still until it is moved.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::*;
+use crate::{
+    inventory::{self, Reader},
+    wickr::{ErrorKind, Operation},
+};
+
+/// Answers after `latency`, with failures for those users that have one.
+#[derive(Debug, Default)]
+struct Script {
+    latency: Duration,
+    failures: Mutex<BTreeMap<String, ErrorKind>>,
+    asked: AtomicUsize,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
+}
+
+impl Source for Script {
+    async fn devices(&self, _: &NetworkId, user: &UserId) -> Result<Vec<Device>, Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_in_flight.fetch_max(now, Ordering::Relaxed);
+        tokio::time::sleep(self.latency).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        match self.failures.lock().unwrap().get(user.as_str()) {
+            Some(kind) => Err(Error::new(Operation::ListDevicesForUser, *kind, "scripted")),
+            None => Ok(vec![]),
+        }
+    }
+}
+
+fn failing(users: impl IntoIterator<Item = u32>, kind: ErrorKind) -> Script {
+    let failures = users.into_iter().map(|user| (user.to_string(), kind)).collect();
+    Script {
+        latency: Duration::from_millis(10),
+        failures: Mutex::new(failures),
+        ..Script::default()
+    }
+}
+
+fn poller(users: u32, in_flight: usize, source: Script) -> (NetworkPoller<Script>, Reader) {
+    let identity = NetworkIdentity {
+        id: "12345678".parse().unwrap(),
+        name: String::new(),
+        region: "us-east-1".into(),
+        stale_after: Duration::from_secs(60),
+    };
+    let (mut publishers, reader) = inventory::open([identity.clone()]);
+    let poller = NetworkPoller {
+        identity,
+        users: (1..=users).map(|user| user.to_string().parse().unwrap()).collect(),
+        source: Arc::new(source),
+        in_flight,
+        publisher: publishers.remove(0),
+        clock: Clock::Manual(Arc::default()),
+    };
+    (poller, reader)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_user_is_asked_for_once_within_the_bound() {
+    let (mut poller, reader) = poller(100, 16, failing([], ErrorKind::Timeout));
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 100);
+    assert_eq!(poller.source.most_in_flight.load(Ordering::Relaxed), 16);
+    assert!(reader.is_ready());
+    assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [100, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_role_costs_a_handful_of_requests_and_everybody_failed_of_it() {
+    let (mut poller, reader) = poller(5_000, 16, failing(1..=5_000, ErrorKind::Forbidden));
+    assert_eq!(poller.poll().await, PollResult::Failure);
+    assert!(poller.source.asked.load(Ordering::Relaxed) <= 8);
+    let view = &reader.snapshot().networks[0];
+    assert_eq!(view.users_by_failure()[ErrorKind::Forbidden as usize], 5_000);
+    assert!(!view.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_single_users_end_nothing() {
+    // Two in a row, again and again, one after another.
+    let refused = (1..=300).filter(|user| user % 3 != 0);
+    let (mut poller, reader) = poller(300, 1, failing(refused, ErrorKind::Forbidden));
+    assert_eq!(poller.poll().await, PollResult::Partial);
+    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 300);
+    assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [100, 0, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_failures_in_a_row_end_nothing() {
+    let (mut poller, _) = poller(300, 8, failing(1..=300, ErrorKind::Timeout));
+    assert_eq!(poller.poll().await, PollResult::Failure);
+    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_visible_while_the_poll_goes_on() {
+    let (mut poller, reader) =
+        poller(10, 1, Script { latency: Duration::from_secs(1), ..Script::default() });
+    let poll = poller.poll();
+    tokio::select! {
+        _ = poll => panic!("ten users at one a second"),
+        () = tokio::time::sleep(Duration::from_millis(4_500)) => {}
+    }
+    let view = &reader.snapshot().networks[0];
+    assert_eq!(view.users.len(), 4);
+    let progress = view.polls.under_way.unwrap();
+    assert_eq!((progress.done, progress.total), (4, 10));
+    assert!(!reader.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_keep_their_beat_and_never_overlap() {
+    // One user at a time, so a poll takes 2.5 s.
+    let source = Script { latency: Duration::from_millis(500), ..Script::default() };
+    let (poller, reader) = poller(5, 1, source);
+    let source = poller.source.clone();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(poller.run(Duration::from_secs(1), stop.clone()));
+    // At 0, 3, 6 and 9: the multiples of the interval that come next.
+    tokio::time::sleep(Duration::from_millis(9_100)).await;
+    assert_eq!(source.asked.load(Ordering::Relaxed), 16);
+    assert_eq!(source.most_in_flight.load(Ordering::Relaxed), 1);
+    let polls = reader.snapshot().networks[0].polls.clone();
+    assert_eq!((polls.ended, polls.overruns), ([3, 0, 0], 3));
+    assert_eq!(polls.last.unwrap().took.as_millis(), 2_500);
+    stop.cancel();
+    task.await.unwrap();
+}

@@ -1,0 +1,31 @@
+//! The signals that end the process, as a future.
+
+use std::io;
+
+/// Resolves with the signal's name on the first SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// The system's, when it lets no signal be handled: at once, not when one comes.
+pub fn signals() -> io::Result<impl Future<Output = &'static str> + Send> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without it, the process can still be ended from outside.
+            std::future::pending::<()>().await;
+        }
+        "ctrl-c"
+    })
+}

@@ -1,0 +1,145 @@
+//! The HTTP room. It reads the inventory and never reaches back.
+//!
+//! | path | what |
+//! |---|---|
+//! | the telemetry path (`/metrics`) | the exposition, see `scrape` |
+//! | `/` | a page that says what this is and links to it |
+//! | `/-/healthy` | 200 while the process runs |
+//! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
+//!
+//! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets.
+
+mod scrape;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use tokio::sync::Semaphore;
+
+pub use server::{bind, serve};
+
+use crate::{clock::Clock, exposition::Group, inventory::Reader, telemetry::Metrics};
+
+/// What the pages are made of.
+#[derive(Debug)]
+pub struct Site {
+    /// What is known.
+    pub reader: Reader,
+    /// What the exporter counts of itself.
+    pub metrics: Arc<Metrics>,
+    /// The time of day.
+    pub clock: Clock,
+    /// The parts that the configured detail allows, ascending.
+    pub groups: Vec<Group>,
+    /// Bounds of the idle histogram, ascending.
+    pub idle_buckets: Vec<Duration>,
+    /// One permit for each scrape that may be answered at the same time.
+    pub scrapes: Arc<Semaphore>,
+    /// Where the metrics are: a [`TelemetryPath`].
+    pub telemetry_path: TelemetryPath,
+}
+
+/// Where the metrics are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryPath(String);
+
+impl std::str::FromStr for TelemetryPath {
+    type Err = &'static str;
+
+    fn from_str(path: &str) -> Result<Self, Self::Err> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
+        if !path.starts_with('/') || !path.bytes().all(plain) {
+            return Err("must begin with / and hold letters, digits and /-._~ only");
+        }
+        if path == "/-/healthy" || path == "/-/ready" {
+            return Err("is taken");
+        }
+        Ok(TelemetryPath(path.to_owned()))
+    }
+}
+
+impl TelemetryPath {
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The routes.
+pub fn router(site: Site) -> Router {
+    let path = site.telemetry_path.clone();
+    let mut router = Router::new()
+        .route(path.as_str(), get(scrape::metrics))
+        .route("/-/healthy", get(|| async { "wickr-exporter is healthy.\n" }))
+        .route("/-/ready", get(ready));
+    // Who wants the metrics at / does without a page there.
+    if path.as_str() != "/" {
+        router = router.route("/", get(index));
+    }
+    router.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(Arc::new(site))
+}
+
+async fn ready(State(site): State<Arc<Site>>) -> Response {
+    if site.reader.is_ready() {
+        "wickr-exporter is ready.\n".into_response()
+    } else {
+        let text = "wickr-exporter is not ready: a network's first poll has not ended yet.\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn index(State(site): State<Arc<Site>>) -> Response {
+    // The path holds nothing that HTML would need escaped.
+    let page = format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>wickr-exporter</title></head>
+<body>
+<h1>wickr-exporter</h1>
+<p>A Prometheus exporter for the devices of AWS Wickr networks, version {version}.</p>
+<ul>
+<li><a href="{path}">Metrics</a></li>
+<li><a href="/-/healthy">Health</a></li>
+<li><a href="/-/ready">Readiness</a></li>
+</ul>
+</body>
+</html>
+"#,
+        version = env!("CARGO_PKG_VERSION"),
+        path = site.telemetry_path.as_str(),
+    );
+    let policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers =
+        [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, Html(page)).into_response()
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "There is nothing here. Start at /.\n").into_response()
+}
+
+async fn wrong_method() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_telemetry_path_is_a_plain_path() {
+        for good in ["/metrics", "/", "/a/b-c_d.e~f"] {
+            assert!(good.parse::<TelemetryPath>().is_ok(), "{good}");
+        }
+        for bad in ["", "metrics", "/{x}", "/a b", "/*", "/<script>", "/-/ready", "/é"] {
+            assert!(bad.parse::<TelemetryPath>().is_err(), "{bad}");
+        }
+    }
+}
