@@ -132,10 +132,10 @@ fn generate_user(
     user
 }
 
-/// Few users have many devices: a cube pulls the spread towards the low end.
+/// Few users have many devices: a square pulls the spread towards the low end.
 fn device_count(range: Count, rng: &mut Rng) -> u32 {
     let spread = f64::from(range.max.saturating_sub(range.min)) + 1.0;
-    let share = rng.f64().powi(3);
+    let share = rng.f64().powi(2);
     range.min + ((spread * share) as u32).min(range.max.saturating_sub(range.min))
 }
 

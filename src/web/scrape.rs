@@ -52,7 +52,9 @@ pub(super) async fn metrics(
         described.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     if method == Method::HEAD {
-        return described.into_response();
+        // A stream, as it would be with GET: its length is not known, and so not told.
+        let nothing = Body::from_stream(stream::empty::<io::Result<Bytes>>());
+        return (described, nothing).into_response();
     }
     let Ok(permit) = site.scrapes.clone().try_acquire_owned() else {
         let text = "Too many scrapes at the same time; see max_concurrent_scrapes.\n";

@@ -31,9 +31,11 @@ pub(super) fn error(
         }
         kind => kind,
     };
-    let message = match message.as_str() {
-        "" => answer.status.canonical_reason().unwrap_or("an unknown status").to_owned(),
-        message => redact(message, credentials),
+    let message = match redact(&message, credentials) {
+        message if message.is_empty() => {
+            answer.status.canonical_reason().unwrap_or("an unknown status").to_owned()
+        }
+        message => message,
     };
     Error {
         status: Some(answer.status.as_u16()),

@@ -1,0 +1,179 @@
+//! Requests, retries, credentials and clocks, as the service sees them.
+
+use std::time::{Duration, Instant};
+
+use wickr_exporter::simulator::{
+    ClockError, Fault, Fleet, Options, Simulator, device, network, user,
+};
+
+use crate::harness::{Exporter, FAST, Samples, config, serving, simulator};
+
+const NETWORK: &str = "12345678";
+/// One poll and no other for a long time.
+const ONE_POLL: &str = "interval = \"1h\"\nrequests_per_second = 10000";
+
+fn one_user() -> Fleet {
+    let devices = (0..5).map(|n| device(format!("d{n}")).kind("iOS"));
+    Fleet::new().network(network(NETWORK).user(user("1001").with_devices(devices)))
+}
+
+async fn after_one_poll(simulator: &Simulator, poll: &str) -> Samples {
+    let exporter = Exporter::start(&config(&simulator.endpoint(), poll, NETWORK, &["1001"]));
+    exporter.polled(1.0).await
+}
+
+fn requests(samples: &Samples, code: &str) -> Option<f64> {
+    samples.get("wickr_exporter_api_requests_total", &[("code", code)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_are_asked_for_as_documented_and_only_with_get() {
+    let simulator = serving(one_user()).await;
+    after_one_poll(&simulator, ONE_POLL).await;
+    let asked = simulator.requests().recent();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].path, "/networks/12345678/users/1001/devices");
+    assert_eq!(asked[0].query, "maxResults=100&sortDirection=ASC&sortFields=created");
+    let agent = asked[0].user_agent.clone().unwrap();
+    assert!(agent.starts_with(concat!("wickr-exporter/", env!("CARGO_PKG_VERSION"))), "{agent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_is_tried_again_up_to_the_last_attempt() {
+    for (trouble, code, reason, kind) in [
+        ("429", "429", "rate_limited", "rate_limited"),
+        ("500", "500", "server_error", "server_error"),
+        ("503", "503", "server_error", "server_error"),
+        ("html", "502", "server_error", "server_error"),
+        ("close", "connection", "connection", "connection"),
+        ("reset", "connection", "connection", "connection"),
+        ("truncate", "connection", "connection", "connection"),
+        ("hang", "timeout", "timeout", "timeout"),
+        ("drip:200ms", "timeout", "timeout", "timeout"),
+    ] {
+        let poll = format!("{ONE_POLL}\nmax_attempts = 3\nrequest_timeout = \"300ms\"");
+        // Twice, and then it is good.
+        let simulator = serving(one_user()).await;
+        simulator.faults().add(format!("{trouble},times=2").parse::<Fault>().unwrap());
+        let samples = after_one_poll(&simulator, &poll).await;
+        assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{trouble}");
+        assert_eq!(samples.sum("wickr_network_devices"), 5.0, "{trouble}");
+        assert_eq!(requests(&samples, code), Some(2.0), "{trouble}");
+        let retries = samples.get("wickr_exporter_api_retries_total", &[("reason", reason)]);
+        assert_eq!(retries, Some(2.0), "{trouble}");
+        // Always: three attempts, and then it stands.
+        let simulator = serving(one_user()).await;
+        simulator.faults().add(trouble.parse::<Fault>().unwrap());
+        let samples = after_one_poll(&simulator, &poll).await;
+        assert_eq!(requests(&samples, code), Some(3.0), "{trouble}");
+        assert_eq!(simulator.requests().total(), 3, "{trouble}");
+        let failed = samples.get("wickr_exporter_user_failures", &[("reason", kind)]);
+        assert_eq!(failed, Some(1.0), "{trouble}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_fail_again_is_not_tried_again() {
+    for (trouble, reason) in [
+        ("400", "invalid_request"),
+        ("422", "invalid_request"),
+        ("404", "not_found"),
+        ("nonsense", "invalid_response"),
+    ] {
+        let simulator = serving(one_user()).await;
+        simulator.faults().add(trouble.parse::<Fault>().unwrap());
+        let samples = after_one_poll(&simulator, ONE_POLL).await;
+        assert_eq!(simulator.requests().total(), 1, "{trouble}");
+        let failed = samples.get("wickr_exporter_user_failures", &[("reason", reason)]);
+        assert_eq!(failed, Some(1.0), "{trouble}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_honoured() {
+    let simulator = serving(one_user()).await;
+    simulator.faults().add("429:retry-after=2,times=1".parse::<Fault>().unwrap());
+    let started = Instant::now();
+    let samples = after_one_poll(&simulator, ONE_POLL).await;
+    assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
+    assert!(started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_page_token_starts_the_user_over_once() {
+    let poll = format!("{ONE_POLL}\npage_size = 2");
+    let simulator = serving(one_user()).await;
+    simulator.faults().add("refuse-token,page=3,times=1".parse::<Fault>().unwrap());
+    let samples = after_one_poll(&simulator, &poll).await;
+    assert_eq!(samples.sum("wickr_network_devices"), 5.0);
+    assert_eq!(simulator.requests().total(), 6, "two pages, a refusal, three pages");
+
+    let simulator = serving(one_user()).await;
+    simulator.faults().add("refuse-token,page=3".parse::<Fault>().unwrap());
+    let samples = after_one_poll(&simulator, &poll).await;
+    let failed = samples.get("wickr_exporter_user_failures", &[("reason", "invalid_request")]);
+    assert_eq!(failed, Some(1.0));
+    assert_eq!(simulator.requests().total(), 6, "and no third time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_set_right_once_and_stays_so() {
+    for (offset, clock_error) in
+        [("skew:10m", ClockError::InvalidSignature), ("skew:-2h", ClockError::RequestTimeTooSkewed)]
+    {
+        let simulator = simulator(Options { clock_error, ..Options::serving(one_user()) }).await;
+        simulator.faults().add(offset.parse::<Fault>().unwrap());
+        let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, NETWORK, &["1001"]));
+        let samples = exporter.polled(3.0).await;
+        assert_eq!(
+            samples.get("wickr_exporter_polls_total", &[("result", "success")]),
+            samples.get("wickr_exporter_polls_total", &[("result", "success")])
+        );
+        assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{offset}");
+        assert_eq!(requests(&samples, "403"), Some(1.0), "{offset}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_lowers_the_rate_and_it_recovers() {
+    let fleet =
+        Fleet::new().network(network(NETWORK).with_users((1..=40).map(|id| user(id.to_string()))));
+    let simulator = serving(fleet).await;
+    simulator.faults().add("429,times=4".parse::<Fault>().unwrap());
+    let ids: Vec<_> = (1..=40).map(|id| id.to_string()).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let poll = "interval = \"1h\"\nrequests_per_second = 50";
+    let exporter = Exporter::start(&config(&simulator.endpoint(), poll, NETWORK, &ids));
+    let rate = |s: &Samples| {
+        s.get("wickr_exporter_api_rate_limit", &[("region", "us-east-1"), ("role_arn", "")])
+            .unwrap()
+    };
+    let lowered = exporter.wait_for("a lower rate", |s| rate(s) < 40.0).await;
+    assert!(rate(&lowered) >= 0.5);
+    let samples = exporter.polled(1.0).await;
+    assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
+    assert!(samples.sum("wickr_exporter_api_throttled_seconds_total") > 0.0);
+    exporter.wait_for("the ceiling again", |s| rate(s) == 50.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_are_in_flight_than_allowed() {
+    let fleet = ["11111111", "22222222", "33333333"].iter().fold(Fleet::new(), |fleet, id| {
+        fleet.network(network(*id).with_users((1..=50).map(|id| user(id.to_string()))))
+    });
+    let simulator =
+        simulator(Options { latency: Duration::from_millis(20).into(), ..Options::serving(fleet) })
+            .await;
+    let ids: Vec<_> = (1..=50).map(|id| id.to_string()).collect();
+    let mut text = format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\n{ONE_POLL}\nconcurrency = 7\n",
+        simulator.endpoint()
+    );
+    for id in ["11111111", "22222222", "33333333"] {
+        text.push_str(&format!("[[network]]\nid = \"{id}\"\nusers = {ids:?}\n"));
+    }
+    let exporter = Exporter::start(&text);
+    exporter.polled(3.0).await;
+    let most = simulator.requests().max_in_flight();
+    assert!((2..=7).contains(&most), "{most}");
+}

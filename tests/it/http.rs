@@ -1,0 +1,215 @@
+//! Routes, formats, compression, limits and the end of the process.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Method, StatusCode, header};
+use wickr_exporter::simulator::{Fault, Fleet, Options, device, network, user};
+
+use crate::harness::{Exporter, FAST, PATIENCE, config, http, serving, simulator};
+
+fn small_fleet() -> Fleet {
+    Fleet::new().network(
+        network("12345678")
+            .user(user("1001").device(device("a").kind("iOS")))
+            .user(user("1002").device(device("b").kind("Windows"))),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_answers_as_it_should() {
+    let simulator = serving(small_fleet()).await;
+    let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &["1001"]));
+    exporter.polled(1.0).await;
+    for (method, path, status) in [
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/metrics", 200),
+        ("HEAD", "/metrics", 200),
+        ("GET", "/-/healthy", 200),
+        ("GET", "/-/ready", 200),
+        ("POST", "/", 405),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/-/healthy", 405),
+        ("GET", "/metrics/", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/-/reload", 404),
+        ("GET", "/metrics?collect[]=nonsense", 400),
+    ] {
+        let request = http().request(
+            Method::from_bytes(method.as_bytes()).unwrap(),
+            format!("{}{path}", exporter.base),
+        );
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{method} {path}");
+        if status == 405 {
+            assert_eq!(answer.headers()[header::ALLOW], "GET,HEAD");
+        }
+        let body = answer.text().await.unwrap();
+        assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");
+    }
+    assert!(exporter.text("/").await.contains("href=\"/metrics\""));
+    simulator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_telemetry_path_can_be_moved() {
+    let simulator = serving(small_fleet()).await;
+    let config = config(&simulator.endpoint(), FAST, "12345678", &["1001"]);
+    let exporter = Exporter::start_with(&config, &["--web.telemetry-path=/wickr/x"], &[]);
+    assert_eq!(exporter.get("/wickr/x").await.status(), StatusCode::OK);
+    assert_eq!(exporter.get("/metrics").await.status(), StatusCode::NOT_FOUND);
+    assert!(exporter.text("/").await.contains("href=\"/wickr/x\""));
+    let exporter = Exporter::start_with(&config, &["--web.telemetry-path=/"], &[]);
+    assert!(exporter.text("/").await.contains("wickr_exporter_build_info"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_format_is_negotiated_and_gzip_holds_the_same() {
+    let simulator = serving(small_fleet()).await;
+    let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &["1001"]));
+    exporter.polled(1.0).await;
+    let ask = async |accept: &'static str| {
+        let request =
+            http().get(format!("{}/metrics", exporter.base)).header(header::ACCEPT, accept);
+        let answer = request.send().await.unwrap();
+        let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        (kind, answer.text().await.unwrap())
+    };
+    let (kind, text) = ask("*/*").await;
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("# TYPE wickr_network_device_idle_seconds histogram\n"));
+    assert!(text.contains("# TYPE wickr_exporter_polls_total counter\n"));
+    let (kind, text) = ask("application/openmetrics-text; version=1.0.0").await;
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(text.ends_with("\n# EOF\n"));
+    assert!(text.contains("# TYPE wickr_network_device_idle_seconds gaugehistogram\n"));
+    assert!(text.contains("# TYPE wickr_exporter_polls counter\n"));
+
+    let url = format!("{}/metrics?collect[]=network", exporter.base);
+    let packed = http().get(&url).header(header::ACCEPT_ENCODING, "gzip").send().await.unwrap();
+    assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
+    let packed = packed.bytes().await.unwrap();
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
+    let plain = http().get(&url).send().await.unwrap().text().await.unwrap();
+    // Ages move on between two scrapes; the lines stay the same.
+    let names = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(names(&unpacked), names(&plain));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collect_and_detail_narrow_what_is_told() {
+    let simulator = serving(small_fleet()).await;
+    let base = config(&simulator.endpoint(), FAST, "12345678", &["1001"]);
+    for (detail, query, there, not_there) in [
+        (
+            "device",
+            "",
+            "wickr_up wickr_user_up wickr_device_info wickr_exporter_build_info process_open_fds",
+            "",
+        ),
+        (
+            "device",
+            "?collect[]=user",
+            "wickr_user_up",
+            "wickr_up wickr_device_info wickr_exporter_build_info",
+        ),
+        (
+            "device",
+            "?collect[]=network&collect%5B%5D=exporter",
+            "wickr_up wickr_exporter_build_info process_open_fds",
+            "wickr_user_up wickr_device_info",
+        ),
+        ("user", "", "wickr_up wickr_user_up", "wickr_device_info"),
+        ("network", "", "wickr_up wickr_network_devices", "wickr_user_up wickr_device_info"),
+        ("network", "?collect[]=device", "", "wickr_up wickr_user_up wickr_device_info"),
+    ] {
+        let exporter = Exporter::start(&format!("{base}[metrics]\ndetail = \"{detail}\"\n"));
+        exporter.polled(1.0).await;
+        let samples =
+            crate::harness::Samples::parse(&exporter.text(&format!("/metrics{query}")).await);
+        for name in there.split_whitespace() {
+            assert!(samples.has(name), "{detail} {query}: {name} is missing");
+        }
+        for name in not_there.split_whitespace() {
+            assert!(!samples.has(name), "{detail} {query}: {name} is there");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_ready_when_every_first_poll_has_ended_and_healthy_before() {
+    let simulator = serving(small_fleet()).await;
+    simulator.faults().add("slow:1s".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &["1001"]));
+    assert_eq!(exporter.get("/-/healthy").await.status(), StatusCode::OK);
+    assert_eq!(exporter.get("/-/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    exporter.polled(1.0).await;
+    assert_eq!(exporter.get("/-/ready").await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_promptly_in_the_middle_of_a_poll_and_finishes_answers() {
+    let options = Options { users: 2_000, ..Options::default() };
+    let simulator = simulator(options).await;
+    simulator.faults().add("hang,user=1001".parse::<Fault>().unwrap());
+    let users: Vec<_> = (1001..3001).map(|id| id.to_string()).collect();
+    let users: Vec<_> = users.iter().map(String::as_str).collect();
+    let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &users));
+    exporter
+        .wait_for("all but the one that hangs", |samples| samples.sum("wickr_user_up") >= 1_999.0)
+        .await;
+    // A client that asks and does not read, and one that says nothing at all.
+    let address = exporter.base.trim_start_matches("http://").to_owned();
+    let mut deaf = TcpStream::connect(&address).unwrap();
+    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _mute = TcpStream::connect(&address).unwrap();
+    // And one that has begun to read, and reads on while the process ends.
+    let mut slow = TcpStream::connect(&address).unwrap();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut start = [0; 1000];
+    slow.read_exact(&mut start).unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        slow.read_to_end(&mut rest).map(|_| rest)
+    });
+    let started = Instant::now();
+    let (status, took, log) = exporter.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let rest = reading.join().unwrap().unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the answer was cut off");
+    assert!(started.elapsed() < PATIENCE);
+    simulator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scrapes_beyond_the_limit_are_refused_and_slow_readers_hold_only_theirs() {
+    let simulator = simulator(Options { users: 3_000, ..Options::default() }).await;
+    let users: Vec<_> = (1001..4001).map(|id| id.to_string()).collect();
+    let users: Vec<_> = users.iter().map(String::as_str).collect();
+    let config = config(&simulator.endpoint(), FAST, "12345678", &users);
+    let exporter = Exporter::start(&format!("{config}[web]\nmax_concurrent_scrapes = 1\n"));
+    exporter.polled(1.0).await;
+    let mut deaf = TcpStream::connect(exporter.base.trim_start_matches("http://")).unwrap();
+    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut start = [0; 100];
+    deaf.read_exact(&mut start).unwrap();
+    let refused = exporter.get("/metrics").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.text().await.unwrap().contains("max_concurrent_scrapes"));
+    // Health does not depend on it.
+    assert_eq!(exporter.get("/-/healthy").await.status(), StatusCode::OK);
+    drop(deaf);
+    let until = Instant::now() + PATIENCE;
+    while exporter.get("/metrics").await.status() != StatusCode::OK {
+        assert!(Instant::now() < until, "the place was never given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
