@@ -116,8 +116,9 @@ pub struct OnceOptions {
 #[derive(Debug, Args)]
 pub struct SimulateOptions {
     /// Where to listen, on this machine only; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10472")]
-    pub listen: SocketAddr,
+    // An id of its own: the global options have one of the name `listen`.
+    #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:10472")]
+    pub address: SocketAddr,
     /// How many networks there are
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub networks: u32,
@@ -197,5 +198,12 @@ mod tests {
             assert_eq!(cli.options.config_file, PathBuf::from("x"));
             assert!(matches!(cli.command, Some(Command::Check(_))));
         }
+    }
+
+    #[test]
+    fn options_of_commands_do_not_clash_with_the_global_ones() {
+        let cli = Cli::try_parse_from(["wickr-exporter", "simulate", "--listen=127.0.0.1:1"]);
+        let Some(Command::Simulate(options)) = cli.unwrap().command else { panic!("simulate") };
+        assert_eq!(options.address.port(), 1);
     }
 }

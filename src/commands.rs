@@ -107,7 +107,9 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
         config = with_regions;
     }
     if wanted.iam_policy {
-        return print(format!("{:#}\n", app::iam_policy(&config)).as_bytes());
+        let policy = serde_json::to_string_pretty(&app::iam_policy(&config));
+        let policy = policy.map_err(|error| AppError::Setup(error.to_string()))?;
+        return print(format!("{policy}\n").as_bytes());
     }
     let path = options.config_file.display();
     print(format!("{path} is good.\n\n{}", app::check(&config)).as_bytes())
@@ -143,7 +145,7 @@ async fn demo_command(options: &GlobalOptions) -> Result<u8, Failure> {
 }
 
 async fn simulate(options: SimulateOptions) -> Result<u8, Failure> {
-    let address = options.listen;
+    let address = options.address;
     if !address.ip().is_loopback() {
         return Err(Failure {
             message:

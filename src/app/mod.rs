@@ -12,7 +12,7 @@ mod once;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 pub use accounts::{Regions, with_regions};
-pub use check::{check, check_online, iam_policy};
+pub use check::{Policy, check, check_online, iam_policy};
 pub use daemon::{Daemon, Serving};
 pub use demo::{demo, simulate};
 pub use once::{Outcome, once, write_atomically};

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
@@ -62,7 +61,7 @@ pub struct Exporter {
     pub base: String,
     log: Arc<Mutex<Vec<String>>>,
     /// Holds the configuration.
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Exporter {
@@ -100,11 +99,7 @@ impl Exporter {
         let Ok(address) = address.recv_timeout(PATIENCE) else {
             panic!("the exporter does not listen; it said:\n{}", last_lines(&log.lock().unwrap()));
         };
-        Exporter { child, base: format!("http://{address}"), log, folder }
-    }
-
-    pub fn config_path(&self) -> PathBuf {
-        self.folder.path().join("config.toml")
+        Exporter { child, base: format!("http://{address}"), log, _folder: folder }
     }
 
     /// What it has logged so far.

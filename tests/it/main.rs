@@ -3,16 +3,28 @@
 //!
 //! - `harness`: starts the program, scrapes it, waits for what should come true
 //! - `truth`: what is exposed while things go wrong
-//! - `client`: requests, pages, retries, credentials, clocks, as the simulator sees them
-//! - `peers`: boto3 reads the same fleet; promtool and Python's parsers read the expositions
+//! - `client`: requests, pages, retries and clocks, as the service sees them
+//! - `credentials`: where they come from, and when they are replaced
 //! - `http`: routes, formats, compression, shutdown
 //! - `cli`: commands, exit statuses, messages
+//! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
+//!   expositions
+//! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
+//!   queries apart for it
+//! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Nothing leaves this binary, so what modules share is plain `pub`.
 #![allow(unreachable_pub)]
 
+mod cli;
 mod client;
+mod credentials;
+mod dashboard;
+mod deploy;
 mod harness;
 mod http;
+mod peers;
+mod promql;
+mod tools;
 mod truth;

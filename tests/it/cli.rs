@@ -1,0 +1,248 @@
+//! Commands, their exit statuses, and what they say.
+
+use std::{path::Path, process::Output};
+
+use wickr_exporter::simulator::{Fault, Fleet, device, network, user};
+
+use crate::harness::{Exporter, FAST, Samples, config, program, serving};
+
+const NETWORK: &str = "12345678";
+
+fn fleet() -> Fleet {
+    Fleet::new().network(
+        network(NETWORK)
+            .user(user("1001").device(device("a").kind("iOS")))
+            .user(user("1002").device(device("b").kind("Windows").suspended())),
+    )
+}
+
+/// Runs it to its end, with a configuration in a folder of its own.
+async fn run(text: &str, arguments: &[&str]) -> (Output, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), text).unwrap();
+    let mut command = program();
+    command.current_dir(folder.path()).args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    (output, folder)
+}
+
+fn said(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_prints_one_poll_and_its_status_tells_how_it_went() {
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001", "1002"]);
+    let (output, _) = run(&text, &["once"]).await;
+    let (out, err) = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    let samples = Samples::parse(&out);
+    assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
+    assert_eq!(samples.sum("wickr_network_devices"), 2.0);
+    // The node exporter has these itself, and refuses doubles.
+    assert!(!out.contains("process_"), "{out}");
+
+    simulator.faults().add("500,user=1001".parse::<Fault>().unwrap());
+    let text = text.replace("[poll]", "[poll]\nmax_attempts = 1");
+    let (output, _) = run(&text, &["once"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(Samples::parse(&said(&output).0).get("wickr_up", &[]), Some(0.0));
+
+    simulator.faults().add("500".parse::<Fault>().unwrap());
+    let (output, _) = run(&text, &["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).0.contains("wickr_exporter_user_failures"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_writes_a_file_whole_and_readable() {
+    use std::os::unix::fs::PermissionsExt;
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
+    let (output, folder) = run(&text, &["once", "--output.file", "wickr.prom"]).await;
+    let (out, err) = said(&output);
+    assert_eq!((output.status.code(), out.as_str()), (Some(0), ""), "{err}");
+    let file = folder.path().join("wickr.prom");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("wickr_up{"));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    let names: Vec<_> = folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "nothing stays behind: {names:?}");
+    let (output, _) = run(&text, &["once", "--output.file", "no/such/folder/x.prom"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).1.contains("cannot write no/such/folder/x.prom"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_configuration_stops_every_command_with_all_its_problems() {
+    let text = "[poll]\nintervall = \"5m\"\n[[network]]\nid = \"1234\"\nusers = []\n";
+    for command in
+        [&[][..], &["check"], &["check", "--online"], &["check", "--iam-policy"], &["once"]]
+    {
+        let (output, _) = run(text, command).await;
+        let (out, err) = said(&output);
+        assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{command:?}");
+        for line in [
+            "config.toml:2:1: poll.intervall: unknown key; did you mean poll.interval?",
+            "config.toml:4:6: network[1].id:",
+            "config.toml:5:9: network[1].users:",
+        ] {
+            assert!(err.contains(line), "{command:?}: {line} in {err}");
+        }
+        assert_eq!(err.lines().count(), 3, "{err}");
+    }
+    let (output, _) = run("", &["--config.file=elsewhere.toml"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(said(&output).1, "elsewhere.toml: does not exist\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_nobody_names_is_a_bad_configuration() {
+    let text = "[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n";
+    let (output, _) = run(text, &["once"]).await;
+    let (_, err) = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("network[1].aws.region: is missing"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_what_it_would_do_and_online_tries_it() {
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001", "1002"]);
+    let (output, _) = run(&text, &["check"]).await;
+    let (out, err) = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    for part in [
+        "config.toml is good",
+        "12345678 (test)",
+        &simulator.endpoint(),
+        "2 users, 7200 requests an hour",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert_eq!(simulator.requests().total(), 0, "check alone asks nobody");
+
+    let (output, _) = run(&text, &["check", "--online"]).await;
+    let (out, err) = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    assert!(out.contains("good, the first page of user 1001 has 1 device"), "{out}");
+    assert_eq!(simulator.requests().total(), 1);
+
+    simulator.credentials().deny_network(NETWORK);
+    let (output, _) = run(&text, &["check", "--online"]).await;
+    let (out, _) = said(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        out.contains("FAILED: ListDevicesForUser: 403 ForbiddenError")
+            && out.contains("--iam-policy"),
+        "{out}"
+    );
+
+    let (output, _) = run(&text, &["check", "--iam-policy"]).await;
+    let policy: serde_json::Value = serde_json::from_str(&said(&output).0).unwrap();
+    assert_eq!(policy["Statement"][0]["Action"][0], "wickr:ListDevicesForUser");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_series_that_check_foretells_are_those_that_come() {
+    let devices = |user: u32| {
+        ["iOS", "Android", "Windows"].map(|kind| device(format!("{user}-{kind}")).kind(kind))
+    };
+    let users = (1..=200).map(|id| user(id.to_string()).with_devices(devices(id)));
+    let simulator = serving(Fleet::new().network(network(NETWORK).with_users(users))).await;
+    let ids: Vec<_> = (1..=200).map(|id| id.to_string()).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    for detail in ["network", "user", "device"] {
+        let text = config(&simulator.endpoint(), FAST, NETWORK, &ids);
+        let text = format!("{text}[metrics]\ndetail = \"{detail}\"\n");
+        let (output, _) = run(&text, &["once"]).await;
+        let there = Samples::parse(&said(&output).0).0.len() as f64;
+        let (output, _) = run(&text, &["check"]).await;
+        let (out, _) = said(&output);
+        let foretold = out.split("about ").nth(1).unwrap().split(',').next().unwrap();
+        let foretold: f64 = foretold.parse().unwrap();
+        assert!((0.7..1.4).contains(&(foretold / there)), "{detail}: {foretold} of {there}");
+        if detail != "network" {
+            assert!((0.95..1.05).contains(&(foretold / there)), "{detail}: {foretold} of {there}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_example_is_good_and_its_policy_is_the_shipped_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = std::fs::read_to_string(root.join("config.example.toml")).unwrap();
+    let (output, _) = run(&example, &["check"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output).1);
+    let (output, _) = run(&example, &["check", "--iam-policy"]).await;
+    let shipped = std::fs::read_to_string(root.join("deploy/aws/iam-policy.json")).unwrap();
+    // The example names no account; in the file stands the one of AWS's documentation.
+    assert_eq!(said(&output).0, shipped.replace(":111122223333:", ":*:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_man_and_completions_are_printed_and_bad_arguments_are_refused() {
+    for (arguments, part) in [
+        (&["--help"][..], "--config.file"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+        (&["man"], ".TH wickr-exporter"),
+        (&["completions", "bash"], "_wickr__exporter"),
+        (&["completions", "zsh"], "#compdef"),
+        (&["simulate", "--help"], "--fault"),
+    ] {
+        let (output, _) = run("", arguments).await;
+        let (out, err) = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {err}");
+        assert!(out.contains(part), "{arguments:?}: {out}");
+    }
+    for arguments in [
+        &["--web.listen-address=nonsense"][..],
+        &["--web.telemetry-path=metrics"],
+        &["--log.level=loud"],
+        &["--no-such-flag"],
+        &["no-such-command"],
+        &["simulate", "--fault=nonsense-kind"],
+        &["simulate", "--listen=0.0.0.0:0"],
+        &["simulate", "--empty-pages=2"],
+    ] {
+        let (output, _) = run("", arguments).await;
+        let (out, err) = said(&output);
+        assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(!err.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_told_and_ends_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
+    for command in [&[][..], &["demo"]] {
+        let flag = format!("--web.listen-address={address}");
+        let arguments: Vec<_> = command.iter().copied().chain([flag.as_str()]).collect();
+        let (output, _) = run(&text, &arguments).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).1.contains(&format!("cannot listen on {address}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_addresses_are_all_answered() {
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
+    let exporter = Exporter::start_with(&text, &["--web.listen-address=localhost:0"], &[]);
+    exporter.polled(1.0).await;
+    let addresses: Vec<String> = exporter
+        .log()
+        .lines()
+        .filter(|line| line.contains("message=listening"))
+        .map(|line| line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(addresses.len(), 2, "{}", exporter.log());
+    for address in addresses {
+        let answer = crate::harness::http().get(format!("http://{address}/-/healthy")).send().await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+}

@@ -1,0 +1,345 @@
+//! Other people's programs read what we write: boto3 the simulator, promtool and Python's parsers
+//! the expositions, a real Prometheus both.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use reqwest::header;
+use serde_json::{Value, json};
+use wickr_exporter::simulator::{
+    ACCESS_KEY, Count, Fault, Fleet, Options, SECRET_KEY, Simulator, device, network, user,
+};
+
+use crate::{
+    dashboard,
+    harness::{Exporter, FAST, PATIENCE, Samples, config, http, serving, simulator},
+    tools,
+};
+
+const NETWORK: &str = "12345678";
+
+/// Runs a Python script with these arguments and this input, and gives what it prints.
+fn python(python: &Path, script: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(python)
+        .arg("-c")
+        .arg(script)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let feeding = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    feeding.join().unwrap().unwrap();
+    assert!(output.status.success(), "the Python script failed");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Python with boto3 and prometheus_client, which `.ci/tools` installs.
+fn python_with_libraries() -> Option<std::path::PathBuf> {
+    let python = tools::find("python3")?;
+    let has = Command::new(&python)
+        .args(["-c", "import boto3, prometheus_client"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if has { Some(python) } else { tools::find("python3-with-boto3-and-prometheus_client") }
+}
+
+fn user_ids(simulator: &Simulator) -> Vec<String> {
+    simulator.read_fleet(|fleet| {
+        fleet.get(NETWORK).unwrap().users().map(|user| user.id().to_owned()).collect()
+    })
+}
+
+fn config_for(simulator: &Simulator, poll: &str) -> String {
+    let ids = user_ids(simulator);
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    config(&simulator.endpoint(), poll, NETWORK, &ids)
+}
+
+const BOTO3: &str = r#"
+import collections, json, sys, boto3
+from botocore.config import Config
+endpoint, key, secret, network = sys.argv[1:]
+wickr = boto3.client("wickr", endpoint_url=endpoint, region_name="us-east-1",
+    aws_access_key_id=key, aws_secret_access_key=secret, config=Config(retries={"mode": "standard"}))
+
+def every(operation, member, **arguments):
+    for page in wickr.get_paginator(operation).paginate(networkId=network, **arguments):
+        yield from page.get(member, [])
+
+users = [user["userId"] for user in every("list_users", "users")]
+by_type, suspended, per_user = collections.Counter(), collections.Counter(), {}
+ids = []
+for user in users:
+    devices = list(every("list_devices_for_user", "devices", userId=user))
+    per_user[user] = len(devices)
+    for device in devices:
+        by_type[device["type"]] += 1
+        suspended[device["type"]] += device["suspend"]
+        ids.append(device["appId"])
+groups = [group["id"] for group in every("list_security_groups", "securityGroups")]
+networks = [n["networkId"] for page in wickr.get_paginator("list_networks").paginate() for n in page["networks"]]
+print(json.dumps({"users": per_user, "types": by_type, "suspended": suspended,
+    "ids": sorted(ids), "groups": groups, "networks": networks}))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_counts_the_same_devices() {
+    let Some(python3) = python_with_libraries() else { return };
+    let simulator = simulator(Options {
+        users: 40,
+        devices_per_user: Count { min: 0, max: 250 },
+        empty_pages: 0.2,
+        ..Options::default()
+    })
+    .await;
+    let exporter = Exporter::start(&config_for(&simulator, FAST));
+    let samples = exporter.polled(1.0).await;
+    let endpoint = simulator.endpoint();
+    let said = tokio::task::spawn_blocking(move || {
+        python(&python3, BOTO3, &[&endpoint, ACCESS_KEY, SECRET_KEY, NETWORK], "")
+    })
+    .await
+    .unwrap();
+    let boto3: Value = serde_json::from_str(&said).unwrap();
+
+    assert_eq!(boto3["users"].as_object().unwrap().len(), 40);
+    assert_eq!(boto3["networks"], json!([NETWORK]));
+    assert_eq!(boto3["groups"].as_array().unwrap().len(), 4);
+    let count =
+        |family, label: (&str, &str)| samples.series(family, &[label]).map(|(_, v)| v).sum::<f64>();
+    let mut total = 0.0;
+    for (device_type, devices) in boto3["types"].as_object().unwrap() {
+        let of_type = ("device_type", device_type.as_str());
+        assert_eq!(count("wickr_network_devices", of_type), devices.as_f64().unwrap());
+        let suspended = boto3["suspended"][device_type].as_f64().unwrap();
+        assert_eq!(count("wickr_network_devices_suspended", of_type), suspended);
+        total += devices.as_f64().unwrap();
+    }
+    assert!(total > 1_000.0, "{total} devices");
+    assert_eq!(samples.sum("wickr_network_devices"), total);
+    for (user, devices) in boto3["users"].as_object().unwrap() {
+        assert_eq!(
+            count("wickr_user_devices", ("user_id", user)),
+            devices.as_f64().unwrap(),
+            "{user}"
+        );
+    }
+    let mut ids: Vec<_> = samples
+        .series("wickr_device_info", &[])
+        .map(|(series, _)| series.split("app_id=\"").nth(1).unwrap().split('"').next().unwrap())
+        .collect();
+    ids.sort();
+    assert_eq!(boto3["ids"], json!(ids));
+    simulator.stop().await.unwrap();
+}
+
+const PARSERS: &str = r#"
+import json, sys
+from prometheus_client import openmetrics, parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+parse = openmetrics_parser if sys.argv[1] == "openmetrics" else parser
+said = {}
+for family in parse.text_string_to_metric_families(sys.stdin.read()):
+    assert family.name not in said, family.name
+    said[family.name] = {"type": family.type, "help": family.documentation,
+        "samples": [[s.name, s.labels, s.value] for s in family.samples]}
+print(json.dumps(said))
+"#;
+
+/// Holds both expositions to promtool and to Python's parsers, and to each other.
+async fn judge(exporter: &Exporter, stage: &str, promtool: &Path, python3: &Path) {
+    let ask = async |accept: &str| {
+        let request =
+            http().get(format!("{}/metrics", exporter.base)).header(header::ACCEPT, accept);
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    let text = ask("text/plain").await;
+    let open = ask("application/openmetrics-text").await;
+    let mut check = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let found = check.wait_with_output().unwrap();
+    let complaints = String::from_utf8([found.stdout, found.stderr].concat()).unwrap();
+    assert!(found.status.success() && complaints.is_empty(), "{stage}: {complaints}\n{text}");
+
+    let parsed = |format: &str, exposition: &str| -> Value {
+        serde_json::from_str(&python(python3, PARSERS, &[format], exposition)).unwrap()
+    };
+    let (text, open) = (parsed("text", &text), parsed("openmetrics", &open));
+    let names = |said: &Value| -> Vec<String> {
+        // The text format's parser, too, takes the suffix off a counter's name.
+        said.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(names(&text), names(&open), "{stage}");
+    for (name, family) in open.as_object().unwrap() {
+        assert_eq!(family["help"], text[name]["help"], "{stage}: {name}");
+        let series = |family: &Value| -> Vec<String> {
+            let samples = family["samples"].as_array().unwrap().iter();
+            samples
+                .map(|sample| {
+                    let mut labels = sample[1].clone();
+                    if let Some(bound) = labels["le"].as_str() {
+                        let bound: f64 = bound.replace("+Inf", "inf").parse().unwrap();
+                        labels["le"] = json!(bound.to_string());
+                    }
+                    let suffix = sample[0].as_str().unwrap().replace("_gsum", "_sum");
+                    format!("{} {labels}", suffix.replace("_gcount", "_count"))
+                })
+                .collect()
+        };
+        // What an attempt just counted may be in one and not yet in the other.
+        if !name.starts_with("wickr_exporter_api_") {
+            assert_eq!(series(family), series(&text[name]), "{stage}: {name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promtool_and_pythons_parsers_find_nothing_at_any_stage() {
+    let Some(promtool) = tools::find("promtool") else { return };
+    let Some(python3) = python_with_libraries() else { return };
+    let hostile = "quote\" back\\slash new\nline {brace} é 日本 \u{1} ,=";
+    let fleet = Fleet::new().network(
+        network(NETWORK)
+            .user(user("1001").device(device(hostile).kind(hostile).status(hostile)))
+            .user(user("1002").device(device("b").kind("iOS").never_logged_in()))
+            .user(user("1003")),
+    );
+    let simulator = serving(fleet).await;
+    simulator.faults().add("hang".parse::<Fault>().unwrap());
+    let poll = "interval = \"500ms\"\nstale_after = \"1s\"\nmax_attempts = 1\nrequest_timeout = \"2s\"\nrequests_per_second = 10000";
+    let exporter = Exporter::start(&config_for(&simulator, poll));
+    judge(&exporter, "before the first poll has ended", &promtool, &python3).await;
+    exporter.polled(1.0).await;
+    judge(&exporter, "after a poll that read nobody", &promtool, &python3).await;
+    simulator.faults().clear();
+    exporter.wait_for("all is well", |s| s.get("wickr_up", &[]) == Some(1.0)).await;
+    judge(&exporter, "all is well", &promtool, &python3).await;
+    simulator.faults().add("429,user=1001".parse::<Fault>().unwrap());
+    exporter
+        .wait_for("a user is missing", |s| {
+            s.get("wickr_network_users", &[("freshness", "missing")]) == Some(1.0)
+        })
+        .await;
+    judge(&exporter, "a user is missing", &promtool, &python3).await;
+    simulator.stop().await.unwrap();
+}
+
+/// A real Prometheus that scrapes every second. Dropping it kills it.
+struct Prometheus {
+    child: Child,
+    base: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    async fn scraping(program: &Path, target: &str) -> Prometheus {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: wickr\n  static_configs: [{{targets: ['{target}']}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        // The port may be taken between here and there; then the test fails loudly.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let prometheus =
+            Prometheus { child, base: format!("http://127.0.0.1:{port}"), _folder: folder };
+        let until = Instant::now() + PATIENCE;
+        while prometheus.query("up{job=\"wickr\"} == 1").await.is_none_or(|found| found.is_empty())
+        {
+            assert!(Instant::now() < until, "Prometheus does not see the exporter up");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        prometheus
+    }
+
+    /// The samples that a query gives; none while Prometheus does not answer yet.
+    async fn query(&self, expression: &str) -> Option<Vec<Value>> {
+        let url = reqwest::Url::parse_with_params(
+            &format!("{}/api/v1/query", self.base),
+            [("query", expression)],
+        )
+        .unwrap();
+        let answer = http().get(url).send().await.ok()?;
+        let answer: Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
+        assert!(answer["status"] != "error", "{expression}: {answer}");
+        answer["data"]["result"].as_array().cloned()
+    }
+
+    async fn number(&self, expression: &str) -> f64 {
+        let found = self.query(expression).await.unwrap();
+        assert_eq!(found.len(), 1, "{expression}: {found:?}");
+        found[0]["value"][1].as_str().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something() {
+    let Some(program) = tools::find("prometheus") else { return };
+    let simulator = simulator(Options { users: 30, ..Options::default() }).await;
+    // One poll that reads everybody, and then a user that is gone, for the panels of trouble.
+    simulator.change_fleet(|fleet| fleet.get_mut(NETWORK).unwrap().add_user(user("999999")));
+    let exporter = Exporter::start(&config_for(&simulator, FAST));
+    exporter.polled(1.0).await;
+    simulator.change_fleet(|fleet| fleet.get_mut(NETWORK).unwrap().remove_user("999999"));
+    exporter.wait_for("one is missing", |s| s.get("wickr_up", &[]) == Some(0.0)).await;
+    let target = exporter.base.trim_start_matches("http://");
+    let prometheus = Prometheus::scraping(&program, target).await;
+
+    let devices = simulator.read_fleet(|fleet| fleet.device_count()) as f64;
+    assert!(devices > 30.0);
+    assert_eq!(prometheus.number("sum(wickr_network_devices)").await, devices);
+    assert_eq!(prometheus.number("count(wickr_device_info)").await, devices);
+    assert_eq!(prometheus.number("sum(wickr_network_users{freshness=\"missing\"})").await, 1.0);
+    let samples = exporter.metrics().await;
+    let suspended = samples.sum("wickr_network_devices_suspended");
+    assert_eq!(prometheus.number("sum(wickr_network_devices_suspended)").await, suspended);
+    // Idle time is the scrape's own: it grows as time does, from the same last login.
+    let apart = "max(abs(timestamp(wickr_device_idle_seconds) - wickr_device_last_login_timestamp_seconds - wickr_device_idle_seconds))";
+    let apart = prometheus.number(apart).await;
+    assert!(apart < 5.0, "{apart}");
+    // The bucket of all is the count of those that have logged in.
+    let with_idle = samples.sum("wickr_network_device_idle_seconds_count");
+    let all = "sum(wickr_network_device_idle_seconds_bucket{le=\"+Inf\"})";
+    assert_eq!(prometheus.number(all).await, with_idle);
+
+    for (panel, query) in dashboard::dashboard_queries() {
+        let until = Instant::now() + PATIENCE;
+        // A rate wants two scrapes.
+        while prometheus.query(&query).await.unwrap().is_empty() {
+            assert!(Instant::now() < until, "{panel} shows nothing: {query}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let seen = Samples::parse(&exporter.text("/metrics?collect[]=exporter").await);
+    assert!(seen.has("wickr_exporter_build_info"));
+}

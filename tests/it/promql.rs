@@ -1,0 +1,125 @@
+//! What a PromQL expression speaks of: enough of a reader to hold names to those that the exporter
+//! has. Whether an expression is valid is for promtool to say.
+
+use std::collections::BTreeSet;
+
+use wickr_exporter::exposition::{FAMILIES, Kind};
+
+/// What the exporter counts of its own doings, by the names of their series.
+const OWN: [&str; 8] = [
+    "wickr_exporter_api_request_duration_seconds_bucket",
+    "wickr_exporter_api_request_duration_seconds_count",
+    "wickr_exporter_api_request_duration_seconds_sum",
+    "wickr_exporter_api_requests_total",
+    "wickr_exporter_api_retries_total",
+    "wickr_exporter_api_rate_limit",
+    "wickr_exporter_api_throttled_seconds_total",
+    "wickr_exporter_build_info",
+];
+
+/// Words that are neither metrics nor functions.
+const OPERATORS: [&str; 8] = ["and", "atan2", "bool", "inf", "nan", "offset", "or", "unless"];
+
+/// Words that label names may follow, in parentheses.
+const GROUPINGS: [&str; 6] = ["by", "group_left", "group_right", "ignoring", "on", "without"];
+
+/// Whether a scrape of the exporter can bring a series of that name.
+pub(crate) fn is_known_metric(name: &str) -> bool {
+    let suffixes = |kind| match kind {
+        Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_count", "_sum"][..],
+        Kind::Gauge | Kind::Counter => &[""],
+    };
+    let of_inventory = FAMILIES.iter().any(|family| {
+        name.strip_prefix(family.name).is_some_and(|rest| suffixes(family.kind).contains(&rest))
+    });
+    // Prometheus itself brings up.
+    of_inventory || OWN.contains(&name) || name.starts_with("process_") || name == "up"
+}
+
+/// The names of the metrics in `expression`.
+pub(crate) fn metrics(expression: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut rest = expression.trim_start();
+    while let Some(first) = rest.chars().next() {
+        rest = match first {
+            '"' | '\'' => after_string(rest),
+            '{' => after_closing(rest, '}'),
+            '[' => after_closing(rest, ']'),
+            _ if is_word(first) => {
+                let (word, after) = rest.split_at(rest.find(|c| !is_word(c)).unwrap_or(rest.len()));
+                let after = after.trim_start();
+                if GROUPINGS.contains(&word) {
+                    if after.starts_with('(') { after_closing(after, ')') } else { after }
+                } else {
+                    if !first.is_ascii_digit() && !OPERATORS.contains(&word) && !is_call(after) {
+                        names.insert(word.to_owned());
+                    }
+                    after
+                }
+            }
+            _ => &rest[first.len_utf8()..],
+        }
+        .trim_start();
+    }
+    names
+}
+
+/// Whether what follows a word makes it a function or an aggregation.
+fn is_call(after: &str) -> bool {
+    let word = after.split(|c| !is_word(c)).next().unwrap_or_default();
+    after.starts_with('(') || word == "by" || word == "without"
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == ':'
+}
+
+fn after_string(text: &str) -> &str {
+    let quote = text.chars().next().unwrap();
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if c == quote => return &text[at + 1..],
+            _ => {}
+        }
+    }
+    panic!("a string without end: {text}");
+}
+
+/// What comes after `closing`, strings aside. Nothing that this is used for nests.
+fn after_closing(mut text: &str, closing: char) -> &str {
+    loop {
+        let at = text.find([closing, '"', '\'']).unwrap_or_else(|| panic!("no {closing}: {text}"));
+        if text[at..].starts_with(closing) {
+            return &text[at + 1..];
+        }
+        text = after_string(&text[at..]);
+    }
+}
+
+#[test]
+fn finds_the_metrics_of_an_expression() {
+    for (expression, expected) in [
+        ("up", &["up"][..]),
+        (r#"sum by (le) (rate(a_bucket{le="b", c=~"d}\"e"}[5m])) / 2"#, &["a_bucket"]),
+        ("sum(a) without (b) > bool 1e3 and on (c) d", &["a", "d"]),
+        ("a * on (b) group_left (c) topk by (b) (1, d)", &["a", "d"]),
+        ("a / on (b) group_left d", &["a", "d"]),
+        ("max_over_time(sum by (x) (a)[6h:10m] offset 1d) or absent(b)", &["a", "b"]),
+        ("time() - 30 * 86400", &[]),
+    ] {
+        assert_eq!(metrics(expression), expected.iter().map(|&name| name.to_owned()).collect());
+    }
+}
+
+#[test]
+fn knows_the_metrics_of_the_exporter() {
+    assert!(is_known_metric("wickr_up"));
+    assert!(is_known_metric("wickr_network_device_idle_seconds_bucket"));
+    assert!(is_known_metric("wickr_exporter_api_requests_total"));
+    assert!(!is_known_metric("wickr_network_device_idle_seconds"));
+    assert!(!is_known_metric("wickr_up_total"));
+    assert!(!is_known_metric("wikcr_up"));
+}
