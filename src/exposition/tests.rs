@@ -1,1 +1,146 @@
+//! Objects in, text out. The golden files are read by eye when they change:
+//! `UPDATE_GOLDEN=1 cargo test golden` writes them anew.
 
+use std::path::Path;
+
+use super::*;
+use crate::{
+    inventory::{self, NetworkIdentity, Snapshot},
+    wickr::{Device, ErrorKind, Stamp, UserId},
+};
+
+/// 2026-01-01T00:00:00.250Z
+const NOW: Millis = 1_767_225_600_250;
+const DAY: i64 = 86_400_000;
+
+fn id(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+fn device(app_id: &str, device_type: &str) -> Device {
+    Device {
+        app_id: Some(app_id.into()),
+        device_type: device_type.into(),
+        status: "Active".into(),
+        suspended: Some(false),
+        created: Stamp::at_millis(NOW - 250 - 400 * DAY),
+        last_login: Stamp::NEVER,
+    }
+}
+
+/// A device on which somebody logged in so many days ago.
+fn used(app_id: &str, device_type: &str, days: i64) -> Device {
+    Device { last_login: Stamp::at_millis(NOW - 250 - days * DAY), ..device(app_id, device_type) }
+}
+
+fn identity(id: &str, name: &str) -> NetworkIdentity {
+    NetworkIdentity {
+        id: id.parse().unwrap(),
+        name: name.into(),
+        region: "us-east-1".into(),
+        stale_after: Duration::from_secs(900),
+    }
+}
+
+/// A network that is known, with all that can be known of users and devices, and one whose first
+/// poll is under way.
+fn fleet() -> Snapshot {
+    let (mut publishers, reader) =
+        inventory::open([identity("87654321", "new"), identity("12345678", "a \"name\"")]);
+    let known = &mut publishers[1];
+    let users = ["7", "1001", "1002", "1003", "1004"].map(id);
+    known.begin(&users);
+    known.read(
+        &users[1],
+        vec![
+            used("a1", "iOS", 0),
+            Device { suspended: Some(true), status: "Suspended".into(), ..used("a2", "iOS", 45) },
+            Device { status: "Reset".into(), ..device("a3", "MacOSX") },
+            Device { last_login: Stamp::at_millis(NOW + 5 * DAY), ..device("a4", "Windows") },
+            Device { last_login: Stamp::INVALID, suspended: None, ..device("a5", "unknown") },
+            Device { app_id: None, ..used("", "iOS", 8) },
+        ],
+        NOW - 60_000,
+    );
+    known.read(&users[2], vec![used("quote\" back\\ new\n", "Win\"dows", 2)], NOW - 59_123);
+    known.read(&users[0], vec![], NOW - 58_000);
+    // Read once and not since, within the time and beyond it.
+    known.read(&users[3], vec![used("c1", "Android", 100)], NOW - 600_000);
+    known.failed(&users[3], ErrorKind::Timeout);
+    known.read(&users[4], vec![used("d1", "Android", 1)], NOW - 3_600_000);
+    known.failed(&users[4], ErrorKind::ServerError);
+    known.end(NOW - 57_000, Duration::from_millis(3_210));
+    known.overran();
+    let new = &mut publishers[0];
+    new.begin(&users);
+    new.read(&users[1], vec![used("z", "iOS", 3)], NOW - 1_000);
+    new.flush();
+    reader.snapshot()
+}
+
+fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let registry = prometheus::Registry::new();
+    let histogram = prometheus::Histogram::with_opts(
+        prometheus::HistogramOpts::new("own_seconds", "A \"histogram\" of its\nown.")
+            .buckets(vec![0.1, 1.0]),
+    )
+    .unwrap();
+    histogram.observe(0.5);
+    let counter = prometheus::Counter::new("own_total", "A counter of its own.").unwrap();
+    counter.inc_by(2.5);
+    registry.register(Box::new(histogram)).unwrap();
+    registry.register(Box::new(counter)).unwrap();
+    let exposition = Exposition {
+        snapshot,
+        now: NOW,
+        idle_buckets: &[days(1), days(30)],
+        own: &registry.gather(),
+        groups,
+    };
+    String::from_utf8(exposition.render(format, Vec::new()).unwrap()).unwrap()
+}
+
+#[test]
+fn golden() {
+    let snapshot = fleet();
+    for (format, name) in
+        [(Format::Text, "metrics.txt"), (Format::OpenMetrics, "metrics.openmetrics.txt")]
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let now = rendered(&snapshot, format, &Group::ALL);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        for (line, (now, golden)) in now.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(now, golden, "{name}:{}", line + 1);
+        }
+        assert_eq!(now.len(), golden.len(), "{name}");
+    }
+}
+
+#[test]
+fn every_family_is_in_the_golden_file_in_the_order_of_the_list() {
+    let text = rendered(&fleet(), Format::Text, &Group::ALL);
+    let told: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().unwrap())
+        .filter(|name| name.starts_with("wickr_"))
+        .collect();
+    let mut listed: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    // No poll of the fixture read everybody.
+    listed.retain(|name| *name != "wickr_exporter_last_success_timestamp_seconds");
+    assert_eq!(told, listed);
+}
+
+#[test]
+fn nothing_known_is_nothing_told() {
+    let (_publishers, reader) = inventory::open([identity("12345678", "x")]);
+    let text =
+        rendered(&reader.snapshot(), Format::Text, &[Group::Network, Group::User, Group::Device]);
+    assert_eq!(text, "");
+    let text = rendered(&reader.snapshot(), Format::OpenMetrics, &[]);
+    assert_eq!(text, "# EOF\n");
+}
