@@ -41,7 +41,7 @@ pub struct GlobalOptions {
     /// The configuration, in TOML
     #[arg(long = "config.file", value_name = "PATH", default_value = "config.toml", global = true)]
     pub config_file: PathBuf,
-    /// Where to listen, host:port or :port; repeatable, beats [web] listen
+    /// Where to listen, host:port or :port; repeatable, beats web.listen of the configuration
     ///
     /// [default: :10471, and 127.0.0.1:10471 for the demo]
     #[arg(long = "web.listen-address", value_name = "ADDR", global = true)]
@@ -134,7 +134,7 @@ pub struct SimulateOptions {
     /// Requests a second beyond which it answers 429 [default: no limit]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub rate_limit: Option<f64>,
-    /// Trouble to make, repeatable: KIND[:VALUE][,KEY=VALUE]...
+    /// Trouble to make, repeatable: KIND, KIND:VALUE or KIND,KEY=VALUE,...
     ///
     /// Kinds: 400 to 599, error, unauthorized, forbidden, expired-token, hang, reset, close,
     /// truncate, endless, drip, nonsense, html, redirect, slow:TIME, skew:TIME, refuse-token,

@@ -1,6 +1,6 @@
 //! The wiring: the only place that knows all the rooms, and what each command does with them.
 //!
-//! `accounts` makes clients out of the configuration, [`Exporter`] puts pollers, inventory and
+//! `accounts` makes clients out of the configuration, `Exporter` puts pollers, inventory and
 //! metrics around them, and the commands run it: `daemon`, `once`, `check` and `demo`.
 
 mod accounts;

@@ -116,7 +116,7 @@ impl NetworkView {
         self.users.iter().filter_map(move |user| Some((&**user, user.reading(now, stale_after)?)))
     }
 
-    /// How many users are fresh, stale and missing, in the order of [`Freshness::ALL`].
+    /// How many users are fresh, stale and missing, in the order of [`super::Freshness::ALL`].
     pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
         let mut counts = [0; 3];
         for user in &self.users {

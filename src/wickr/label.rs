@@ -34,7 +34,7 @@ impl fmt::Debug for Label {
 /// Hands out one [`Label`] for one text.
 ///
 /// What the service sends is an open set, so the memory of it is bounded: beyond
-/// [`Labels::MOST`] texts, new ones are still right but no longer shared.
+/// a thousand texts, new ones are still right but no longer shared.
 #[derive(Debug, Default)]
 pub struct Labels(Mutex<HashSet<Arc<str>>>);
 
