@@ -46,8 +46,9 @@ pub(super) struct Round<'a, S> {
     users: &'a [UserId],
     /// The first user that was not asked for yet.
     next: usize,
-    /// Whether each user has been told of.
+    /// Whether each user has been told of, and the first that may not have been.
     told: Vec<bool>,
+    untold: usize,
     asked: FuturesUnordered<Asked<'a>>,
     window: usize,
     widest: usize,
@@ -70,6 +71,7 @@ impl<'a, S: Source> Round<'a, S> {
             users,
             next: 0,
             told: vec![false; users.len()],
+            untold: 0,
             asked: FuturesUnordered::new(),
             window: FIRST_WINDOW.min(in_flight).max(1),
             widest: in_flight.max(1),
@@ -116,13 +118,14 @@ impl<'a, S: Source> Round<'a, S> {
     }
 
     fn not_reached(&mut self, kind: ErrorKind) -> Step<'a> {
-        match self.told.iter().position(|told| !told) {
-            Some(index) => {
-                self.told[index] = true;
-                self.failed(&self.users[index], kind)
+        while let Some(told) = self.told.get_mut(self.untold) {
+            let index = self.untold;
+            self.untold += 1;
+            if !std::mem::replace(told, true) {
+                return self.failed(&self.users[index], kind);
             }
-            None => Step::Done,
         }
+        Step::Done
     }
 
     fn failed(&mut self, user: &'a UserId, kind: ErrorKind) -> Step<'a> {

@@ -11,12 +11,21 @@ use super::{Error, ErrorKind, Operation, error::one_line, transport::Answer};
 /// A clock further off than this is worth correcting; AWS allows five minutes.
 const CLOCK_TOLERANCE: i64 = 60;
 
-/// Reads an answer whose status is no success. `now` is the time that the request was signed with.
+/// What time it was when a request was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// By this machine's clock.
+    pub(super) here: SystemTime,
+    /// By the clock that the request was signed with.
+    pub(super) signed: SystemTime,
+}
+
+/// Reads an answer whose status is no success.
 pub(super) fn error(
     operation: Operation,
     answer: &Answer,
     credentials: &Credentials,
-    now: SystemTime,
+    times: Times,
 ) -> Error {
     let body: Option<Value> =
         serde_json::from_slice(&answer.body).ok().filter(|body: &Value| body.is_object());
@@ -39,8 +48,8 @@ pub(super) fn error(
     };
     Error {
         status: Some(answer.status.as_u16()),
-        clock_ahead: clock_ahead(kind, code.as_deref(), &answer.headers, now),
-        retry_after: retry_after(&answer.headers, now),
+        clock_ahead: clock_ahead(kind, code.as_deref(), &answer.headers, times),
+        retry_after: retry_after(&answer.headers, times.here),
         code: code.map(|code| one_line(&code)),
         ..Error::new(operation, kind, message)
     }
@@ -139,12 +148,13 @@ fn is_invalid_user(message: &str) -> bool {
     message.trim().trim_end_matches('.').eq_ignore_ascii_case("invalid userid")
 }
 
-/// By how much the server's clock is ahead, if that may be why it refused the request.
+/// By how much the server's clock is ahead of this machine's, if the time that the request was
+/// signed with may be why it was refused.
 fn clock_ahead(
     kind: ErrorKind,
     code: Option<&str>,
     headers: &HeaderMap,
-    now: SystemTime,
+    times: Times,
 ) -> Option<i64> {
     let about_time = matches!(
         code,
@@ -160,11 +170,16 @@ fn clock_ahead(
         return None;
     }
     let server = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
-    let ahead = match server.duration_since(now) {
-        Ok(ahead) => i64::try_from(ahead.as_secs()).ok()?,
-        Err(behind) => -i64::try_from(behind.duration().as_secs()).ok()?,
-    };
-    (ahead.abs() > CLOCK_TOLERANCE).then_some(ahead)
+    // A correction made earlier may be what is wrong now: the machine's clock has been set since.
+    let off = seconds_between(times.signed, server)?;
+    if off.abs() > CLOCK_TOLERANCE { seconds_between(times.here, server) } else { None }
+}
+
+fn seconds_between(from: SystemTime, to: SystemTime) -> Option<i64> {
+    match to.duration_since(from) {
+        Ok(ahead) => i64::try_from(ahead.as_secs()).ok(),
+        Err(behind) => i64::try_from(behind.duration().as_secs()).ok().map(|seconds| -seconds),
+    }
 }
 
 /// `Retry-After`, in either of its forms.
@@ -203,6 +218,11 @@ mod tests {
     use super::*;
 
     fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Error {
+        read_signed(status, headers, body, 0)
+    }
+
+    /// Reads the answer to a request that was signed with a clock so many seconds ahead.
+    fn read_signed(status: u16, headers: &[(&str, &str)], body: &str, ahead: u64) -> Error {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
@@ -215,8 +235,9 @@ mod tests {
         let credentials =
             Credentials::new("AKIDEXAMPLE", "s3cr3t", Some("t0k3n".into()), None, "test");
         // 2026-01-01T00:00:00Z
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        error(Operation::ListDevicesForUser, &answer, &credentials, now)
+        let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        let times = Times { here, signed: here + Duration::from_secs(ahead) };
+        error(Operation::ListDevicesForUser, &answer, &credentials, times)
     }
 
     #[test]
@@ -317,6 +338,12 @@ mod tests {
             Some(-3600)
         );
         assert_eq!(ahead("RequestTimeTooSkewed", ("date", "yesterday")), None);
+        // The machine's clock is right again, but requests are still signed an hour ahead.
+        let now = [
+            ("x-amzn-errortype", "RequestTimeTooSkewed"),
+            ("date", "Thu, 01 Jan 2026 00:00:05 GMT"),
+        ];
+        assert_eq!(read_signed(403, &now, "{}", 3600).clock_ahead, Some(5));
     }
 
     #[test]

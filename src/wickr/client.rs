@@ -19,7 +19,8 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     Device, Endpoint, Error, ErrorKind, Labels, Network, NetworkId, Operation, SecurityGroup, User,
-    UserId, answer,
+    UserId,
+    answer::{self, Times},
     credentials::{CredentialStore, Kept},
     operation::{List, UserFilter},
     paging::{self, Bounds, Pages},
@@ -258,12 +259,11 @@ impl Client {
         let invalid = |why: String| Error::new(operation, ErrorKind::InvalidRequest, why);
         // A permit is held for the exchange alone, never while waiting for anything else.
         let permit = self.options.permits.acquire().await.map_err(|e| invalid(e.to_string()))?;
-        // What the machine's clock says is what the service's is compared with.
-        let now = SystemTime::now();
-        let time = self.service_time(now);
-        let headers =
-            signing::headers(url, &self.host, &self.options.region, &kept.credentials, time)
-                .map_err(invalid)?;
+        let here = SystemTime::now();
+        let times = Times { here, signed: self.service_time(here) };
+        let (region, credentials) = (&self.options.region, &kept.credentials);
+        let headers = signing::headers(url, &self.host, region, credentials, times.signed)
+            .map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let started = Instant::now();
         let done = self.transport.get(url, headers).await;
@@ -277,7 +277,7 @@ impl Client {
         self.options.observer.attempted(operation, outcome, started.elapsed());
         match done {
             Ok(Answer { status, body, .. }) if status.is_success() => Ok(body),
-            Ok(answer) => Err(answer::error(operation, &answer, &kept.credentials, now)),
+            Ok(answer) => Err(answer::error(operation, &answer, credentials, times)),
             Err(Failure::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
                 ..Error::new(operation, ErrorKind::InvalidResponse, "the body is over 8 MiB")
