@@ -1,11 +1,11 @@
 //! From the configuration to clients. What networks have in common they share: a client with its
 //! connections, credentials with their refreshing, and the rate of their account and region.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use tokio::sync::Semaphore;
-
-use super::ByPair;
 use crate::{
     config::{Aws, Config, Network},
     wickr::{
@@ -52,14 +52,32 @@ pub async fn with_regions(mut config: Config, regions: Regions) -> Result<Config
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
-/// A rate for each region and role of the configuration. The role is empty where there is none.
-pub(super) fn limiters(config: &Config) -> ByPair<Arc<RateLimiter>> {
-    let limiter = || Arc::new(RateLimiter::new(config.poll.requests_per_second));
-    config.networks.iter().map(|network| (account(&network.aws), limiter())).collect()
+/// What tells accounts and regions apart, as far as a configuration can: who asks, and where.
+/// Empty stands for what is not written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Account {
+    pub(super) region: String,
+    pub(super) profile: String,
+    pub(super) role_arn: String,
 }
 
-fn account(aws: &Aws) -> (String, String) {
-    (aws.region.clone().unwrap_or_default(), aws.role_arn.clone().unwrap_or_default())
+impl Account {
+    pub(super) fn of(aws: &Aws) -> Account {
+        Account {
+            region: aws.region.clone().unwrap_or_default(),
+            profile: aws.profile.clone().unwrap_or_default(),
+            role_arn: aws.role_arn.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The allowance of each account and region.
+pub(super) type Limiters = BTreeMap<Account, Arc<RateLimiter>>;
+
+/// An allowance for each account and region of the configuration.
+pub(super) fn limiters(config: &Config) -> Limiters {
+    let limiter = || Arc::new(RateLimiter::new(config.poll.requests_per_second));
+    config.networks.iter().map(|network| (Account::of(&network.aws), limiter())).collect()
 }
 
 /// Where a network's endpoint is.
@@ -72,9 +90,8 @@ pub(super) fn endpoint(aws: &Aws) -> Endpoint {
 /// Clients, made as networks ask for them.
 pub(super) struct Accounts<'a> {
     credentials: Option<&'a CredentialSource>,
-    limiters: ByPair<Arc<RateLimiter>>,
+    limiters: Limiters,
     observer: Arc<dyn Observer>,
-    permits: Arc<Semaphore>,
     labels: Arc<Labels>,
     stores: HashMap<CredentialSource, Arc<CredentialStore>>,
     /// Those made so far, with the settings that they were made of.
@@ -83,16 +100,14 @@ pub(super) struct Accounts<'a> {
 
 impl<'a> Accounts<'a> {
     pub(super) fn new(
-        config: &Config,
         credentials: Option<&'a CredentialSource>,
-        limiters: ByPair<Arc<RateLimiter>>,
+        limiters: Limiters,
         observer: Arc<dyn Observer>,
     ) -> Accounts<'a> {
         Accounts {
             credentials,
             limiters,
             observer,
-            permits: Arc::new(Semaphore::new(config.poll.concurrency)),
             labels: Arc::default(),
             stores: HashMap::new(),
             clients: Vec::new(),
@@ -114,13 +129,13 @@ impl<'a> Accounts<'a> {
             .stores
             .entry(source)
             .or_insert_with_key(|source| Arc::new(CredentialStore::new(source.clone())));
-        let rate = self.limiters.get(&account(&network.aws)).ok_or("a network without a rate")?;
+        let rate =
+            self.limiters.get(&Account::of(&network.aws)).ok_or("a network without a rate")?;
         let client = Client::new(ClientOptions {
             endpoint: endpoint(&network.aws),
             region: network.aws.region.clone().unwrap_or_default(),
             credentials: store.clone(),
             rate: rate.clone(),
-            permits: self.permits.clone(),
             timezone: network.aws.timezone.clone(),
             request_timeout: network.poll.request_timeout,
             max_attempts: network.poll.max_attempts,

@@ -1,6 +1,7 @@
 //! `check`: what a configuration would do, what it costs, what it needs, and whether it works.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Write as _},
     sync::Arc,
     time::Duration,
@@ -10,13 +11,13 @@ use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    AppError, ByPair,
-    accounts::{self, Accounts},
+    AppError,
+    accounts::{self, Account, Accounts},
 };
 use crate::{
     config::{Config, Detail, Network},
     telemetry::Metrics,
-    wickr::{Error, ErrorKind, Operation, Partition},
+    wickr::{Client, Error, ErrorKind, Lane, Lanes, Operation, Partition, UserId},
 };
 
 /// How many devices a user is taken to have where nobody has counted them.
@@ -39,33 +40,8 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         describe_network(network, out)?;
     }
     writeln!(out, "What polling costs, with at most one page a user:")?;
-    for ((region, role), account) in costs(config) {
-        let place = match role.as_str() {
-            "" => region,
-            role => format!("{region} as {role}"),
-        };
-        writeln!(
-            out,
-            "  {place}: {} users, {:.0} requests an hour, {:.1} % of the {} a second that are allowed",
-            account.users,
-            account.per_second * 3600.0,
-            account.per_second / config.poll.requests_per_second * 100.0,
-            config.poll.requests_per_second,
-        )?;
-        let whole = Duration::from_secs_f64(account.users as f64 / config.poll.requests_per_second);
-        writeln!(
-            out,
-            "    one poll of all of them takes at least {}; the least sensible interval is {}",
-            human(whole),
-            human(least_interval(whole)),
-        )?;
-        if account.per_second > config.poll.requests_per_second * ROOM {
-            writeln!(
-                out,
-                "    WARNING: that is too much: polls will outlast their interval. Raise poll.interval, \
-                 or poll.requests_per_second if the service allows it"
-            )?;
-        }
+    for (account, cost) in costs(config) {
+        describe_cost(account, &cost, config.poll.requests_per_second, out)?;
     }
     let series = series(config);
     writeln!(
@@ -73,6 +49,45 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         "Series at metrics.detail = \"{}\": about {series}, if a user has {DEVICES_A_USER} devices of {TYPES} types",
         config.metrics.detail
     )
+}
+
+fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) -> fmt::Result {
+    let mut place = account.region;
+    for (word, name) in [("with profile", account.profile), ("as", account.role_arn)] {
+        if !name.is_empty() {
+            place = format!("{place} {word} {name}");
+        }
+    }
+    let users = counted(cost.users, "user");
+    let (hourly, share) = (cost.per_second * 3600.0, cost.per_second / ceiling * 100.0);
+    writeln!(
+        out,
+        "  {place}: {users}, {hourly:.0} requests an hour, {share:.1} % of the {ceiling} a second that are allowed"
+    )?;
+    let whole = Duration::from_secs_f64(cost.users as f64 / ceiling);
+    writeln!(
+        out,
+        "    one poll of all of them takes at least {}; the shortest sensible interval is {}",
+        human(whole),
+        human(shortest_interval(whole)),
+    )?;
+    if cost.per_second > ceiling * ROOM {
+        let trouble = if cost.per_second > ceiling {
+            "polls will outlast their interval"
+        } else {
+            "that leaves no room for retries and second pages"
+        };
+        writeln!(
+            out,
+            "    WARNING: {trouble}. Raise poll.interval, or poll.requests_per_second if the service allows it"
+        )?;
+    }
+    Ok(())
+}
+
+/// `1 user`, `2 users`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
@@ -117,13 +132,14 @@ struct Cost {
     per_second: f64,
 }
 
-/// By region and role.
-fn costs(config: &Config) -> ByPair<Cost> {
-    let mut costs: ByPair<Cost> = ByPair::new();
+fn costs(config: &Config) -> BTreeMap<Account, Cost> {
+    let mut costs: BTreeMap<Account, Cost> = BTreeMap::new();
     for network in &config.networks {
-        let region = network.aws.region.clone().unwrap_or_else(|| "the instance's region".into());
-        let role = network.aws.role_arn.clone().unwrap_or_default();
-        let cost = costs.entry((region, role)).or_default();
+        let mut account = Account::of(&network.aws);
+        if account.region.is_empty() {
+            account.region = "the instance's region".into();
+        }
+        let cost = costs.entry(account).or_default();
         cost.users += network.users.len();
         cost.per_second += network.users.len() as f64 / network.poll.interval.as_secs_f64();
     }
@@ -132,7 +148,7 @@ fn costs(config: &Config) -> ByPair<Cost> {
 
 /// The shortest interval into which a poll of `whole` fits with room to spare: in steps that
 /// people use.
-fn least_interval(whole: Duration) -> Duration {
+fn shortest_interval(whole: Duration) -> Duration {
     const STEPS: [u64; 14] = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
     let needed = whole.as_secs_f64() / ROOM;
     let step = STEPS.into_iter().find(|step| *step as f64 >= needed);
@@ -173,20 +189,18 @@ fn series(config: &Config) -> usize {
 /// When it cannot be set up.
 pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     let nobody = Metrics::new([]).map_err(|error| AppError::Setup(error.to_string()))?;
-    let mut accounts = Accounts::new(config, None, accounts::limiters(config), Arc::new(nobody));
+    let mut accounts = Accounts::new(None, accounts::limiters(config), Arc::new(nobody));
+    let lane = Lanes::new(1).open();
     let (mut text, mut good) = (String::new(), true);
     for network in &config.networks {
         let client = accounts.client(network).map_err(AppError::Setup)?;
-        let Some(user) = network.users.first() else { continue };
-        let line = match client.try_devices(&network.id, user).await {
-            Ok(devices) => format!("good, the first page of user {user} has {devices} devices"),
-            // The network answers, and knows who asks.
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                format!("reached, but the service does not know user {user}: {error}")
+        let line = match try_users(&client, network, &lane).await {
+            Ok((user, devices)) => {
+                format!("good, the first page of user {user} has {}", counted(devices, "device"))
             }
             Err(error) => {
                 good = false;
-                format!("FAILED: {error}\n  {}", remedy(&error))
+                format!("FAILED: {error}\n  {}", error.kind.remedy())
             }
         };
         // Writing to a String cannot fail.
@@ -195,28 +209,27 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     Ok((text, good))
 }
 
-/// What to do about a failure.
-fn remedy(error: &Error) -> &'static str {
-    match error.kind {
-        ErrorKind::NotFound => "Is the id right, and the network in this account and region?",
-        ErrorKind::Forbidden => {
-            "The credentials work but may not do this: see `check --iam-policy`, and the policy of the VPC endpoint if there is one."
-        }
-        ErrorKind::Unauthorized => {
-            "The credentials are missing, expired or wrong: `aws sts get-caller-identity` tells who they are."
-        }
-        ErrorKind::RateLimited => "The service throttles; lower poll.requests_per_second.",
-        ErrorKind::InvalidRequest => {
-            "The service refuses the request as it stands: is the network's id right?"
-        }
-        ErrorKind::ServerError => "The service itself fails; try again later.",
-        ErrorKind::Timeout | ErrorKind::Connection => {
-            "Can this machine reach the endpoint? Check the region, proxies, firewalls and the VPC endpoint."
-        }
-        ErrorKind::InvalidResponse => {
-            "Something else than the Wickr API answers: check endpoint_url and proxies."
+/// Users that are tried before a network is taken to be unknown.
+const TRIES: usize = 5;
+
+/// Reads a page of the first user that the service knows: a few that have left are no failure.
+async fn try_users<'a>(
+    client: &Client,
+    network: &'a Network,
+    lane: &Lane,
+) -> Result<(&'a UserId, usize), Error> {
+    let mut tried = Err(Error::new(
+        Operation::ListDevicesForUser,
+        ErrorKind::InvalidRequest,
+        "no user is listed",
+    ));
+    for user in network.users.iter().take(TRIES) {
+        tried = client.try_devices(&network.id, user, lane).await.map(|devices| (user, devices));
+        if !matches!(&tried, Err(error) if error.kind == ErrorKind::NotFound) {
+            break;
         }
     }
+    tried
 }
 
 /// An IAM policy, its members in the order in which people write them.
@@ -284,7 +297,7 @@ mod tests {
             "network 12345678 (prod)",
             "https://admin.wickr.us-east-1.amazonaws.com",
             "us-east-1: 3600 users, 43200 requests an hour, 120.0 % of the 10 a second",
-            "takes at least 6m; the least sensible interval is 10m",
+            "takes at least 6m; the shortest sensible interval is 10m",
             "WARNING",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -84,8 +84,8 @@ impl Daemon {
             tracing::info!(address, "listening");
             tasks.spawn("the HTTP server", web::serve(listener, router.clone(), stop.clone()));
         }
-        for (poller, interval) in self.exporter.pollers {
-            tasks.spawn("the polling of a network", poller.run(interval, stop.clone()));
+        for poller in self.exporter.pollers {
+            tasks.spawn("the polling of a network", poller.run(stop.clone()));
         }
         let ended = tokio::select! {
             signal = shutdown => {

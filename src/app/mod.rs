@@ -9,7 +9,7 @@ mod daemon;
 mod demo;
 mod once;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 pub use accounts::{Regions, with_regions};
 pub use check::{Policy, check, check_online, iam_policy};
@@ -24,7 +24,7 @@ use crate::{
     inventory::{self, NetworkIdentity, Reader},
     poll::NetworkPoller,
     telemetry::Metrics,
-    wickr::{Client, CredentialSource},
+    wickr::{Client, CredentialSource, Lanes},
 };
 use accounts::Accounts;
 
@@ -57,7 +57,7 @@ pub enum AppError {
 
 /// Everything that polls and knows, ready to run.
 struct Exporter {
-    pollers: Vec<(NetworkPoller<Client>, Duration)>,
+    pollers: Vec<NetworkPoller<Client>>,
     reader: Reader,
     metrics: Arc<Metrics>,
 }
@@ -73,16 +73,14 @@ impl Exporter {
         process: bool,
     ) -> Result<Exporter, AppError> {
         let limiters = accounts::limiters(config);
-        let own =
-            Metrics::new(limiters.iter().map(|((region, role), limiter)| {
-                (region.as_str(), role.as_str(), limiter.clone())
-            }));
+        let own = Metrics::new(limiters.iter().map(|(account, limiter)| {
+            (account.region.as_str(), account.role_arn.as_str(), limiter.clone())
+        }));
         let own = if process { own.and_then(Metrics::with_process) } else { own };
         let metrics = Arc::new(own.map_err(|error| AppError::Setup(error.to_string()))?);
-        let mut accounts = Accounts::new(config, credentials, limiters, metrics.clone());
+        let mut accounts = Accounts::new(credentials, limiters, metrics.clone());
+        let lanes = Lanes::new(config.poll.concurrency);
         let (publishers, reader) = inventory::open(config.networks.iter().map(identity));
-        // A share for each, so that one network whose requests hang cannot take all of them.
-        let in_flight = (config.poll.concurrency / config.networks.len()).max(1);
         let mut pollers = Vec::new();
         for (network, publisher) in config.networks.iter().zip(publishers) {
             let source = accounts.client(network).map_err(AppError::Setup)?;
@@ -90,11 +88,11 @@ impl Exporter {
                 identity: identity(network),
                 users: network.users.clone(),
                 source,
-                in_flight,
+                lane: lanes.open(),
                 publisher,
                 clock: clock.clone(),
             };
-            pollers.push((poller, network.poll.interval));
+            pollers.push(poller);
         }
         Ok(Exporter { pollers, reader, metrics })
     }
@@ -105,6 +103,7 @@ fn identity(network: &crate::config::Network) -> NetworkIdentity {
         id: network.id.clone(),
         name: network.name.clone().unwrap_or_default(),
         region: network.aws.region.clone().unwrap_or_default(),
+        interval: network.poll.interval,
         stale_after: network.poll.stale_after,
     }
 }
@@ -118,6 +117,3 @@ fn groups(detail: Detail) -> Vec<Group> {
     };
     Group::ALL.into_iter().filter(|group| *group <= deepest || *group == Group::Exporter).collect()
 }
-
-/// What is counted by a pair of names, such as a region and a role.
-type ByPair<T> = BTreeMap<(String, String), T>;

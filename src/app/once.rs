@@ -40,7 +40,7 @@ pub enum Outcome {
 /// When it cannot be set up.
 pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), AppError> {
     let mut exporter = Exporter::new(config, None, &clock, false)?;
-    let polls = join_all(exporter.pollers.iter_mut().map(|(poller, _)| poller.poll()));
+    let polls = join_all(exporter.pollers.iter_mut().map(|poller| poller.poll()));
     tokio::select! {
         _ = polls => {}
         () = show_progress(&exporter.reader) => {}

@@ -65,7 +65,7 @@ impl<'a> Fleet<'a> {
     fn network_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
         let mut up = out.family(&family::UP);
         for network in self.known() {
-            up.sample(&network.labels, network.view.is_up().into())?;
+            up.sample(&network.labels, network.view.is_up(self.now).into())?;
         }
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {

@@ -31,7 +31,7 @@ use writer::Writer;
 pub struct Exposition<'a> {
     /// What is known.
     pub snapshot: &'a Snapshot,
-    /// When it is told. Ages are worked out by the whole second.
+    /// When it is told.
     pub now: Millis,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: &'a [Duration],
@@ -49,8 +49,7 @@ impl Exposition<'_> {
     /// The sink's.
     pub fn render<W: Write>(&self, format: Format, sink: W) -> io::Result<W> {
         let mut writer = Writer::new(format, sink);
-        let now = self.now - self.now.rem_euclid(1000);
-        let fleet = Fleet::new(self.snapshot, now, self.idle_buckets);
+        let fleet = Fleet::new(self.snapshot, self.now, self.idle_buckets);
         for group in self.groups {
             fleet.write(*group, &mut writer)?;
             if *group == Group::Exporter {

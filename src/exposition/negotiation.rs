@@ -28,7 +28,9 @@ pub fn accepts_gzip(accept_encoding: &str) -> bool {
             .find(|range| range.name.eq_ignore_ascii_case(name))
             .map(|r| r.quality)
     };
-    quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*")).unwrap_or(0) > 0
+    let gzip = quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*"));
+    // Of equals the smaller; but what is liked less than plain text is not sent.
+    gzip.is_some_and(|gzip| gzip > 0 && gzip >= quality("identity").unwrap_or(0))
 }
 
 /// One element of such a header.
@@ -143,6 +145,8 @@ mod tests {
             ("*", true),
             ("*, gzip;q=0", false),
             ("identity", false),
+            ("identity, gzip;q=0.5", false),
+            ("identity;q=0.5, gzip;q=0.5", true),
             ("br", false),
         ] {
             assert_eq!(accepts_gzip(accept), gzip, "{accept}");

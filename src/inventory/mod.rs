@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub use network::{LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress};
 pub use summary::{Summary, TypeSummary, idle_millis};
-pub use user::{Freshness, Reading, UserRecord};
+pub use user::{Ages, Freshness, Reading, UserRecord};
 
 use crate::{
     clock::Millis,

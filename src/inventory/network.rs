@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::user::{Reading, UserRecord};
+use super::user::{Ages, Reading, UserRecord};
 use crate::{
     clock::Millis,
     wickr::{Device, ErrorKind, Label, NetworkId, UserId},
@@ -21,6 +21,8 @@ pub struct NetworkIdentity {
     pub name: String,
     /// The region whose endpoint is asked.
     pub region: String,
+    /// From the beginning of one poll to that of the next.
+    pub interval: Duration,
     /// How long the last known data of a user that cannot be read is served.
     pub stale_after: Duration,
 }
@@ -105,22 +107,33 @@ impl NetworkView {
         self.polls.last.is_some()
     }
 
-    /// Whether the last poll read every user.
-    pub fn is_up(&self) -> bool {
+    /// Whether the last poll read every user, and nothing has been amiss since: what the poll
+    /// under way finds out counts at once, for an outage may make it last for hours.
+    pub fn is_up(&self, now: Millis) -> bool {
+        let [fresh, ..] = self.users_by_freshness(now);
         self.polls.last.is_some_and(|last| last.result == PollResult::Success)
+            && fresh == self.users.len()
     }
 
     /// The data of every user to serve at `now`.
     pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &Reading)> {
+        let ages = self.ages();
+        self.users.iter().filter_map(move |user| Some((&**user, user.reading(now, ages)?)))
+    }
+
+    /// A poll that is known to take longer than `stale_after` must not lose what it has not come
+    /// to yet; but what is older than the last poll and an interval was forgotten, not read.
+    fn ages(&self) -> Ages {
         let stale_after = self.identity.stale_after;
-        self.users.iter().filter_map(move |user| Some((&**user, user.reading(now, stale_after)?)))
+        let took = self.polls.last.map_or(Duration::ZERO, |last| last.took);
+        Ages { stale_after, unread_after: stale_after.max(took + self.identity.interval) }
     }
 
     /// How many users are fresh, stale and missing, in the order of [`super::Freshness::ALL`].
     pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
         let mut counts = [0; 3];
         for user in &self.users {
-            counts[user.freshness(now, self.identity.stale_after) as usize] += 1;
+            counts[user.freshness(now, self.ages()) as usize] += 1;
         }
         counts
     }
@@ -245,6 +258,7 @@ mod tests {
             id: "12345678".parse().unwrap(),
             name: "test".into(),
             region: "us-east-1".into(),
+            interval: Duration::from_secs(20),
             stale_after: STALE_AFTER,
         })
     }
@@ -262,7 +276,7 @@ mod tests {
         book.failed(&id("2"), ErrorKind::Timeout);
         assert_eq!(book.end(2_000, Duration::from_secs(1)), PollResult::Partial);
         let view = book.view();
-        assert!(view.is_known() && !view.is_up());
+        assert!(view.is_known() && !view.is_up(2_000));
         assert_eq!(view.users_by_freshness(2_000), [1, 0, 1]);
         assert_eq!(view.users_by_failure()[ErrorKind::Timeout as usize], 1);
     }
@@ -273,8 +287,6 @@ mod tests {
         book.begin(&[id("1")]);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
         assert_eq!(book.end(0, Duration::ZERO), PollResult::Success);
-        // Read well, however long ago: the next poll has not told otherwise.
-        assert_eq!(book.view().users_by_freshness(1_000_000), [1, 0, 0]);
         book.begin(&[id("1")]);
         book.failed(&id("1"), ErrorKind::ServerError);
         assert_eq!(book.end(30_000, Duration::ZERO), PollResult::Failure);
@@ -285,6 +297,33 @@ mod tests {
         assert_eq!(book.view().readings(60_001).count(), 0);
         // A type once seen stays.
         assert_eq!(book.view().types, [Label::from("iOS")]);
+    }
+
+    #[test]
+    fn what_a_poll_does_not_come_to_is_not_fresh_for_ever() {
+        let mut book = book();
+        let users = [id("1"), id("2")];
+        let poll = |book: &mut Book, took| {
+            book.begin(&users);
+            book.read(&users[0], vec![], 0);
+            book.read(&users[1], vec![], 0);
+            book.end(0, took);
+            // The next one hangs.
+            book.begin(&users);
+        };
+        poll(&mut book, Duration::from_secs(5));
+        let view = book.view();
+        assert!(view.is_up(60_000));
+        assert_eq!(view.users_by_freshness(60_001), [0, 0, 2]);
+        assert!(!view.is_up(60_001));
+        // One that is known to take ten minutes is given them, and the interval.
+        poll(&mut book, Duration::from_secs(600));
+        assert_eq!(book.view().users_by_freshness(620_000), [2, 0, 0]);
+        assert_eq!(book.view().users_by_freshness(620_001), [0, 0, 2]);
+        // The first failure of a poll under way is known at once.
+        assert!(book.view().is_up(1_000));
+        book.failed(&users[0], ErrorKind::Timeout);
+        assert!(!book.view().is_up(1_000));
     }
 
     #[test]

@@ -41,6 +41,22 @@ pub struct Reading {
     pub devices: Box<[Device]>,
 }
 
+impl Reading {
+    fn age(&self, now: Millis) -> Duration {
+        Duration::from_millis(u64::try_from(now.saturating_sub(self.at)).unwrap_or(0))
+    }
+}
+
+/// How old data may be before it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ages {
+    /// That of a user whose last attempt failed.
+    pub stale_after: Duration,
+    /// That of a user whose last attempt went well: by then it should have been asked for again.
+    /// Never less than `stale_after`, and more where polls are known to take long.
+    pub unread_after: Duration,
+}
+
 /// A user that was asked for at least once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UserRecord {
@@ -53,17 +69,16 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
-    /// The data to serve at `now`: that of the last attempt if it went well, however long ago;
-    /// else the last known for as long as `stale_after` allows.
-    pub fn reading(&self, now: Millis, stale_after: Duration) -> Option<&Reading> {
+    /// The data to serve at `now`, if it is young enough.
+    pub fn reading(&self, now: Millis, ages: Ages) -> Option<&Reading> {
         let last = self.last.as_deref()?;
-        let age = Duration::from_millis(u64::try_from(now - last.at).unwrap_or(0));
-        (self.failure.is_none() || age <= stale_after).then_some(last)
+        let most = if self.failure.is_none() { ages.unread_after } else { ages.stale_after };
+        (last.age(now) <= most).then_some(last)
     }
 
     /// How far the data to serve at `now` can be trusted.
-    pub fn freshness(&self, now: Millis, stale_after: Duration) -> Freshness {
-        match (self.reading(now, stale_after), self.failure) {
+    pub fn freshness(&self, now: Millis, ages: Ages) -> Freshness {
+        match (self.reading(now, ages), self.failure) {
             (None, _) => Freshness::Missing,
             (Some(_), None) => Freshness::Fresh,
             (Some(_), Some(_)) => Freshness::Stale,

@@ -1,16 +1,17 @@
 //! One round through the users of a network.
 //!
 //! The number of users asked for at the same time starts small and grows by one with each that is
-//! read: a broken role is noticed after a handful of requests, and a good one costs a few round
-//! trips. Several refusals in a row (401, 403: each after fresh credentials were tried) end the
-//! round, and whoever was not reached failed for the same reason.
+//! not refused: a broken role is noticed after a handful of requests, and a good one costs a few
+//! round trips. When several users in a row, in the order of the list, are refused (401, 403: each
+//! after fresh credentials were tried), nobody else is asked, and whoever was not reached failed for
+//! the same reason.
 
 use std::{future::Future, pin::Pin};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::Source;
-use crate::wickr::{Device, Error, ErrorKind, NetworkId, UserId};
+use crate::wickr::{Device, Error, ErrorKind, Lane, NetworkId, Polling, UserId};
 
 /// Users asked for at the same time at first.
 const FIRST_WINDOW: usize = 4;
@@ -28,13 +29,27 @@ pub(super) enum Step<'a> {
     Done,
 }
 
-/// What a round's failures come to, for a log line.
+/// What came of asking for a user, as far as it matters for ending the round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// Nothing yet.
+    Nothing,
+    /// The caller was let in.
+    LetIn,
+    /// The caller was refused.
+    Refused,
+    /// Neither: nobody answered in earnest.
+    Neither,
+}
+
+/// What a round's failures come to.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     pub(super) count: usize,
-    /// One of them in words: the first.
-    pub(super) example: Option<String>,
-    pub(super) ended_early: bool,
+    /// One of them: the first.
+    pub(super) example: Option<(UserId, Error)>,
+    /// If the round ended early: how many users were asked for by then.
+    pub(super) ended_after: Option<usize>,
 }
 
 type Asked<'a> = Pin<Box<dyn Future<Output = (usize, Result<Vec<Device>, Error>)> + Send + 'a>>;
@@ -44,16 +59,14 @@ pub(super) struct Round<'a, S> {
     source: &'a S,
     network: &'a NetworkId,
     users: &'a [UserId],
-    /// The first user that was not asked for yet.
+    lane: &'a Lane,
+    _polling: Polling<'a>,
+    /// The first user that was not asked for yet, or, once the round has ended, told of.
     next: usize,
-    /// Whether each user has been told of, and the first that may not have been.
-    told: Vec<bool>,
-    untold: usize,
+    heard: Vec<Heard>,
     asked: FuturesUnordered<Asked<'a>>,
     window: usize,
-    widest: usize,
-    refused_in_a_row: usize,
-    /// Set when the round ended early: the users not told of yet failed so.
+    /// Set when the round ended early: the users that were not asked for failed so.
     ended_by: Option<ErrorKind>,
     failures: Failures,
 }
@@ -63,19 +76,18 @@ impl<'a, S: Source> Round<'a, S> {
         source: &'a S,
         network: &'a NetworkId,
         users: &'a [UserId],
-        in_flight: usize,
+        lane: &'a Lane,
     ) -> Round<'a, S> {
         Round {
             source,
             network,
             users,
+            lane,
+            _polling: lane.poll(),
             next: 0,
-            told: vec![false; users.len()],
-            untold: 0,
+            heard: vec![Heard::Nothing; users.len()],
             asked: FuturesUnordered::new(),
-            window: FIRST_WINDOW.min(in_flight).max(1),
-            widest: in_flight.max(1),
-            refused_in_a_row: 0,
+            window: FIRST_WINDOW,
             ended_by: None,
             failures: Failures::default(),
         }
@@ -83,49 +95,83 @@ impl<'a, S: Source> Round<'a, S> {
 
     /// What comes next. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Step<'a> {
-        if let Some(kind) = self.ended_by {
-            return self.not_reached(kind);
-        }
-        while self.asked.len() < self.window && self.next < self.users.len() {
-            let (index, user) = (self.next, &self.users[self.next]);
-            let (source, network) = (self.source, self.network);
-            self.asked.push(Box::pin(async move { (index, source.devices(network, user).await) }));
-            self.next += 1;
-        }
-        let Some((index, outcome)) = self.asked.next().await else { return Step::Done };
-        self.told[index] = true;
+        let (index, outcome) = loop {
+            self.ask();
+            tokio::select! {
+                heard = self.asked.next() => match heard {
+                    Some(heard) => break heard,
+                    None => return self.not_reached(),
+                },
+                // Somebody waits before trying again: another may go meanwhile.
+                () = self.lane.widened() => {}
+            }
+        };
         let user = &self.users[index];
         match outcome {
             Ok(devices) => {
-                self.refused_in_a_row = 0;
-                self.window = (self.window + 1).min(self.widest);
+                self.heard[index] = Heard::LetIn;
+                self.window += 1;
                 Step::Read(user, devices)
             }
             Err(error) => {
-                self.refused_in_a_row =
-                    if error.kind.is_refusal() { self.refused_in_a_row + 1 } else { 0 };
-                if self.refused_in_a_row >= REFUSALS {
-                    // What is still asked for would be refused as well.
-                    self.asked.clear();
-                    self.ended_by = Some(error.kind);
-                    self.failures.ended_early = true;
-                }
-                tracing::debug!(network_id = %self.network, user_id = %user, %error, "cannot read the user");
-                self.failures.example.get_or_insert_with(|| error.to_string());
-                self.failed(user, error.kind)
+                self.heard(index, &error);
+                let network_id = self.network;
+                tracing::debug!(%network_id, user_id = %user, %error, "cannot read the user");
+                let kind = error.kind;
+                self.failures.example.get_or_insert_with(|| (user.clone(), error));
+                self.failed(user, kind)
             }
         }
     }
 
-    fn not_reached(&mut self, kind: ErrorKind) -> Step<'a> {
-        while let Some(told) = self.told.get_mut(self.untold) {
-            let index = self.untold;
-            self.untold += 1;
-            if !std::mem::replace(told, true) {
-                return self.failed(&self.users[index], kind);
-            }
+    /// Asks for as many users as there is room for.
+    fn ask(&mut self) {
+        let most = self.window.min(self.lane.breadth());
+        while self.ended_by.is_none() && self.asked.len() < most && self.next < self.users.len() {
+            let (index, user) = (self.next, &self.users[self.next]);
+            let (source, network, lane) = (self.source, self.network, self.lane);
+            let asked = async move { (index, source.devices(network, user, lane).await) };
+            self.asked.push(Box::pin(asked));
+            self.next += 1;
         }
-        Step::Done
+    }
+
+    fn heard(&mut self, index: usize, error: &Error) {
+        self.heard[index] = match error.kind {
+            kind if kind.is_refusal() => Heard::Refused,
+            kind if kind.may_be_retried() => Heard::Neither,
+            // Who is told that a user does not exist was let in.
+            _ => Heard::LetIn,
+        };
+        if self.heard[index] != Heard::Refused {
+            self.window += 1;
+        } else if self.ended_by.is_none() && self.refused_in_a_row(index) >= REFUSALS {
+            self.ended_by = Some(error.kind);
+            self.failures.ended_after = Some(self.next);
+        }
+    }
+
+    /// How many users next to each other in the list were refused, this one among them. Those who
+    /// heard neither do not interrupt a row.
+    fn refused_in_a_row(&self, index: usize) -> usize {
+        let row = |heard: &mut dyn Iterator<Item = &Heard>| {
+            heard
+                .take_while(|heard| matches!(heard, Heard::Refused | Heard::Neither))
+                .filter(|heard| **heard == Heard::Refused)
+                .take(REFUSALS)
+                .count()
+        };
+        row(&mut self.heard[..index].iter().rev()) + row(&mut self.heard[index..].iter())
+    }
+
+    fn not_reached(&mut self) -> Step<'a> {
+        match (self.ended_by, self.users.get(self.next)) {
+            (Some(kind), Some(user)) => {
+                self.next += 1;
+                self.failed(user, kind)
+            }
+            _ => Step::Done,
+        }
     }
 
     fn failed(&mut self, user: &'a UserId, kind: ErrorKind) -> Step<'a> {

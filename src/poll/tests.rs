@@ -11,7 +11,7 @@ use std::{
 use super::*;
 use crate::{
     inventory::{self, Reader},
-    wickr::{ErrorKind, Operation},
+    wickr::{ErrorKind, Lanes, Operation},
 };
 
 /// Answers after `latency`, with failures for those users that have one.
@@ -25,7 +25,7 @@ struct Script {
 }
 
 impl Source for Script {
-    async fn devices(&self, _: &NetworkId, user: &UserId) -> Result<Vec<Device>, Error> {
+    async fn devices(&self, _: &NetworkId, user: &UserId, _: &Lane) -> Result<Vec<Device>, Error> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_in_flight.fetch_max(now, Ordering::Relaxed);
@@ -52,6 +52,7 @@ fn poller(users: u32, in_flight: usize, source: Script) -> (NetworkPoller<Script
         id: "12345678".parse().unwrap(),
         name: String::new(),
         region: "us-east-1".into(),
+        interval: Duration::from_secs(1),
         stale_after: Duration::from_secs(60),
     };
     let (mut publishers, reader) = inventory::open([identity.clone()]);
@@ -59,7 +60,7 @@ fn poller(users: u32, in_flight: usize, source: Script) -> (NetworkPoller<Script
         identity,
         users: (1..=users).map(|user| user.to_string().parse().unwrap()).collect(),
         source: Arc::new(source),
-        in_flight,
+        lane: Lanes::new(in_flight).open(),
         publisher: publishers.remove(0),
         clock: Clock::Manual(Arc::default()),
     };
@@ -83,7 +84,36 @@ async fn a_broken_role_costs_a_handful_of_requests_and_everybody_failed_of_it() 
     assert!(poller.source.asked.load(Ordering::Relaxed) <= 8);
     let view = &reader.snapshot().networks[0];
     assert_eq!(view.users_by_failure()[ErrorKind::Forbidden as usize], 5_000);
-    assert!(!view.is_up());
+    assert!(!view.is_up(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_role_is_noticed_on_a_service_that_throttles_too() {
+    let mut source = failing(1..=5_000, ErrorKind::Forbidden);
+    for user in (2..=5_000).step_by(2) {
+        source.failures.get_mut().unwrap().insert(user.to_string(), ErrorKind::RateLimited);
+    }
+    let (mut poller, _) = poller(5_000, 16, source);
+    assert_eq!(poller.poll().await, PollResult::Failure);
+    assert!(poller.source.asked.load(Ordering::Relaxed) <= 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_only_those_who_come_first_are_refused_the_others_are_read_in_time() {
+    let (mut poller, reader) = poller(100, 1, failing(1..=3, ErrorKind::Forbidden));
+    assert_eq!(poller.poll().await, PollResult::Failure);
+    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 3);
+    assert_eq!(poller.poll().await, PollResult::Partial);
+    assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [97, 0, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_that_happen_to_be_heard_together_end_nothing() {
+    // Every other user, and all of them slower than the good ones.
+    let refused = (1..=100).filter(|user| user % 2 == 0);
+    let (mut poller, reader) = poller(100, 16, failing(refused, ErrorKind::Unauthorized));
+    assert_eq!(poller.poll().await, PollResult::Partial);
+    assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [50, 0, 50]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +156,7 @@ async fn polls_keep_their_beat_and_never_overlap() {
     let (poller, reader) = poller(5, 1, source);
     let source = poller.source.clone();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(poller.run(Duration::from_secs(1), stop.clone()));
+    let task = tokio::spawn(poller.run(stop.clone()));
     // At 0, 3, 6 and 9: the multiples of the interval that come next.
     tokio::time::sleep(Duration::from_millis(9_100)).await;
     assert_eq!(source.asked.load(Ordering::Relaxed), 16);

@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use http::{HeaderMap, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Error, ErrorKind, Operation, error::one_line, transport::Answer};
+use super::{Error, ErrorKind, Operation, transport::Answer};
 
 /// A clock further off than this is worth correcting; AWS allows five minutes.
 const CLOCK_TOLERANCE: i64 = 60;
@@ -25,6 +26,7 @@ pub(super) fn error(
     operation: Operation,
     answer: &Answer,
     credentials: &Credentials,
+    token: Option<&str>,
     times: Times,
 ) -> Error {
     let body: Option<Value> =
@@ -40,7 +42,13 @@ pub(super) fn error(
         }
         kind => kind,
     };
-    let message = match redact(&message, credentials) {
+    let secrets = [
+        Some(credentials.secret_access_key()),
+        credentials.session_token(),
+        Some(credentials.access_key_id()),
+        token,
+    ];
+    let message = match redact(&message, &secrets) {
         message if message.is_empty() => {
             answer.status.canonical_reason().unwrap_or("an unknown status").to_owned()
         }
@@ -50,7 +58,7 @@ pub(super) fn error(
         status: Some(answer.status.as_u16()),
         clock_ahead: clock_ahead(kind, code.as_deref(), &answer.headers, times),
         retry_after: retry_after(&answer.headers, times.here),
-        code: code.map(|code| one_line(&code)),
+        code: code.filter(|code| !repeats_one(code, &secrets)),
         ..Error::new(operation, kind, message)
     }
 }
@@ -64,7 +72,9 @@ fn code(headers: &HeaderMap, body: Option<&Value>) -> Option<String> {
     };
     let name = header.filter(|name| !name.is_empty()).or_else(member)?;
     let name = name.split(':').next()?.rsplit('#').next()?.trim();
-    (!name.is_empty()).then(|| name.to_owned())
+    // Anything else is no name, and no label of an error.
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
+    ((1..=64).contains(&name.len()) && name.bytes().all(is_name)).then(|| name.to_owned())
 }
 
 /// The service's words; a ValidationError's reasons follow.
@@ -194,23 +204,37 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     httpdate::parse_http_date(text).ok()?.duration_since(from).ok()
 }
 
-/// The message without what AWS's signature errors repeat of the request, session token included.
-fn redact(message: &str, credentials: &Credentials) -> String {
-    let end = ["The Canonical String", "The String-to-Sign", "Canonical String for this request"]
-        .iter()
-        .filter_map(|echo| message.find(echo))
-        .min()
-        .unwrap_or(message.len());
-    let mut message = message[..end].trim_end().to_owned();
-    let secrets = [
-        Some(credentials.secret_access_key()),
-        credentials.session_token(),
-        Some(credentials.access_key_id()),
+/// The message without what AWS's signature errors repeat of the request, session token included;
+/// nothing of a message that repeats a secret in some other way.
+fn redact(message: &str, secrets: &[Option<&str>]) -> String {
+    const ECHOES: [&str; 4] = [
+        "The Canonical String",
+        "The String-to-Sign",
+        "Canonical String for this request",
+        "AWS4-HMAC-SHA256",
     ];
-    for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
-        message = message.replace(secret, "[redacted]");
+    let end = ECHOES.iter().filter_map(|echo| message.find(echo)).min().unwrap_or(message.len());
+    let message = message[..end].trim_end();
+    if repeats_one(message, secrets) {
+        return "(a message that repeats a secret, not shown)".into();
     }
-    message
+    message.to_owned()
+}
+
+/// Whether a text repeats one of these, however broken into lines, percent-encoded, or written in
+/// upper or lower case.
+fn repeats_one(text: &str, secrets: &[Option<&str>]) -> bool {
+    let core = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let texts = [core(text), core(&percent_decode_str(text).decode_utf8_lossy())];
+    secrets
+        .iter()
+        .flatten()
+        .map(|secret| core(secret))
+        // A token of a few characters stands in any text.
+        .filter(|secret| secret.len() >= 6)
+        .any(|secret| texts.iter().any(|text| text.contains(&secret)))
 }
 
 #[cfg(test)]
@@ -233,11 +257,11 @@ mod tests {
             body: body.to_owned().into(),
         };
         let credentials =
-            Credentials::new("AKIDEXAMPLE", "s3cr3t", Some("t0k3n".into()), None, "test");
+            Credentials::new("AKIDEXAMPLE", "s3cr3t/+x", Some("t0k3n=/x".into()), None, "test");
         // 2026-01-01T00:00:00Z
         let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
         let times = Times { here, signed: here + Duration::from_secs(ahead) };
-        error(Operation::ListDevicesForUser, &answer, &credentials, times)
+        error(Operation::ListDevicesForUser, &answer, &credentials, Some("v1:p4g3"), times)
     }
 
     #[test]
@@ -313,8 +337,19 @@ mod tests {
         assert_eq!(read(422, &[], body).message, "bad; maxResults: too large");
         let body = r#"{"message": "The signature does not match. The Canonical String for this request should have been 'x-amz-security-token:t0k3n'"}"#;
         assert_eq!(read(403, &[], body).message, "The signature does not match.");
-        let body = r#"{"message": "what of t0k3n, s3cr3t and AKIDEXAMPLE?"}"#;
-        assert_eq!(read(403, &[], body).message, "what of [redacted], [redacted] and [redacted]?");
+        let body = r#"{"message": "no: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/x, Signature=abc"}"#;
+        assert_eq!(read(403, &[], body).message, "no:");
+        for echo in
+            ["s3cr3t/+x", "S3CR3T/+X", "a t0k3n%3D%2Fx b", "s3c\\nr3t/+x", "AKIDEXAMPLE", "v1:p4g3"]
+        {
+            let body = format!(r#"{{"message": "what of {echo}?"}}"#);
+            let error = read(400, &[], &body);
+            assert_eq!(error.message, "(a message that repeats a secret, not shown)", "{echo}");
+        }
+        for code in ["AKIDEXAMPLE", "t0k3n=/x", "a b", "x\u{e9}", ""] {
+            let error = read(422, &[], &format!(r#"{{"__type": "a#{code}", "message": "m"}}"#));
+            assert_eq!((error.code, error.kind), (None, ErrorKind::InvalidRequest), "{code}");
+        }
         assert_eq!(read(500, &[], "").message, "Internal Server Error");
         assert!(
             read(500, &[], &format!(r#"{{"message": "{}"}}"#, "x".repeat(9999))).message.len()

@@ -15,20 +15,21 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Device, Endpoint, Error, ErrorKind, Labels, Network, NetworkId, Operation, SecurityGroup, User,
     UserId,
     answer::{self, Times},
     credentials::{CredentialStore, Kept},
+    lanes::Lane,
     operation::{List, UserFilter},
     paging::{self, Bounds, Pages},
     rate::RateLimiter,
     retry::{Attempts, Verdict},
     signing,
     transport::{Answer, Failure, Transport},
-    wire::{Flaw, Page, RawDevice},
+    wire::{self, Flaw, RawDevice},
 };
 
 /// Who wants to know what the client does, for metrics.
@@ -52,6 +53,16 @@ pub enum Outcome {
     Connection,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Status(status) => write!(f, "{status}"),
+            Outcome::Timeout => f.write_str("timeout"),
+            Outcome::Connection => f.write_str("connection"),
+        }
+    }
+}
+
 /// What a client is made of. The shared parts bound what several clients do together.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -63,8 +74,6 @@ pub struct ClientOptions {
     pub credentials: Arc<CredentialStore>,
     /// The account's allowance in the region.
     pub rate: Arc<RateLimiter>,
-    /// One permit for each request that may be in flight.
-    pub permits: Arc<Semaphore>,
     /// The zone of times that name none.
     pub timezone: TimeZone,
     /// The longest that one attempt may take.
@@ -113,10 +122,15 @@ impl Client {
     /// # Errors
     ///
     /// The first failure that retries did not mend; then nothing of the list is given.
-    pub async fn devices(&self, network: &NetworkId, user: &UserId) -> Result<Vec<Device>, Error> {
+    pub async fn devices(
+        &self,
+        network: &NetworkId,
+        user: &UserId,
+        lane: &Lane,
+    ) -> Result<Vec<Device>, Error> {
         let list = List::devices(network, user, self.options.page_size);
         let mut devices =
-            self.collect(&list, paging::DEVICES, |body| self.read_devices(body)).await?;
+            self.collect(&list, lane, paging::DEVICES, |body| self.read_devices(body)).await?;
         // Of two with one id the later one is the news; the sort keeps their order.
         devices.reverse();
         devices
@@ -132,9 +146,14 @@ impl Client {
     /// # Errors
     ///
     /// The failure that retries did not mend.
-    pub async fn try_devices(&self, network: &NetworkId, user: &UserId) -> Result<usize, Error> {
+    pub async fn try_devices(
+        &self,
+        network: &NetworkId,
+        user: &UserId,
+        lane: &Lane,
+    ) -> Result<usize, Error> {
         let list = List::devices(network, user, self.options.page_size);
-        let body = self.call(&list, None).await?;
+        let body = self.call(&list, None, lane).await?;
         let (devices, _) = self.read_devices(&body).map_err(|error| not_json(&list, &error))?;
         Ok(devices.len())
     }
@@ -148,9 +167,10 @@ impl Client {
         &self,
         network: &NetworkId,
         filter: &UserFilter,
+        lane: &Lane,
     ) -> Result<Vec<User>, Error> {
-        self.collect(&List::users(network, filter, self.options.page_size), paging::DIRECTORY, read)
-            .await
+        let list = List::users(network, filter, self.options.page_size);
+        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
     }
 
     /// The networks of the account in the region, in the service's order.
@@ -158,8 +178,9 @@ impl Client {
     /// # Errors
     ///
     /// The first failure that retries did not mend; then nothing of the list is given.
-    pub async fn networks(&self) -> Result<Vec<Network>, Error> {
-        self.collect(&List::networks(self.options.page_size), paging::DIRECTORY, read).await
+    pub async fn networks(&self, lane: &Lane) -> Result<Vec<Network>, Error> {
+        let list = List::networks(self.options.page_size);
+        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
     }
 
     /// The security groups of a network, in the service's order.
@@ -167,9 +188,13 @@ impl Client {
     /// # Errors
     ///
     /// The first failure that retries did not mend; then nothing of the list is given.
-    pub async fn security_groups(&self, network: &NetworkId) -> Result<Vec<SecurityGroup>, Error> {
+    pub async fn security_groups(
+        &self,
+        network: &NetworkId,
+        lane: &Lane,
+    ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
-        self.collect(&list, paging::DIRECTORY, read).await
+        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
     }
 
     /// A whole list, or the reason why there is none. A token that the service refuses on a later
@@ -177,6 +202,7 @@ impl Client {
     async fn collect<T>(
         &self,
         list: &List,
+        lane: &Lane,
         bounds: Bounds,
         read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
     ) -> Result<Vec<T>, Error> {
@@ -185,7 +211,7 @@ impl Client {
         let mut items = Vec::new();
         let mut token = None;
         loop {
-            let body = match self.call(list, token.as_deref()).await {
+            let body = match self.call(list, token.as_deref(), lane).await {
                 Err(error)
                     if error.kind == ErrorKind::InvalidRequest
                         && pages.have_begun()
@@ -211,73 +237,74 @@ impl Client {
     }
 
     /// One page's body, tried as often as the retry policy allows.
-    async fn call(&self, list: &List, token: Option<&str>) -> Result<Bytes, Error> {
+    async fn call(&self, list: &List, token: Option<&str>, lane: &Lane) -> Result<Bytes, Error> {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
         loop {
-            let kept = self.options.credentials.get().await.map_err(|why| {
-                Error::new(
-                    list.operation,
-                    ErrorKind::Unauthorized,
-                    format!("no AWS credentials: {why}"),
-                )
-            })?;
             let asked = Instant::now();
             let pass = self.options.rate.pass().await;
             self.options.observer.waited(asked.elapsed());
-            let error = match self.attempt(list.operation, &url, &kept).await {
+            // After the wait, for they may expire during it.
+            let kept = self.options.credentials.get().await.map_err(|why| {
+                let why = format!("no AWS credentials: {why}");
+                Error::new(list.operation, ErrorKind::Unauthorized, why)
+            })?;
+            let request = Request { operation: list.operation, url: &url, token, kept: &kept };
+            let error = match self.attempt(request, lane).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
             if error.kind == ErrorKind::RateLimited {
                 self.options.rate.throttled(pass);
             }
-            match attempts.judge(&error, fastrand::f64()) {
+            let verdict = attempts.judge(&error, fastrand::f64());
+            if verdict != Verdict::GiveUp {
+                self.options.observer.retried(error.kind);
+                tracing::debug!(%error, path = list.path(), ?verdict, "trying again");
+            }
+            match verdict {
                 Verdict::GiveUp => return Err(error),
-                Verdict::After(wait) => {
-                    self.options.observer.retried(error.kind);
-                    tracing::debug!(%error, ?wait, "trying again");
-                    tokio::time::sleep(wait).await;
-                }
+                Verdict::After(wait) => lane.rest(wait).await,
                 Verdict::WithServerTime { ahead } => {
-                    self.options.observer.retried(error.kind);
                     tracing::warn!(
                         seconds = ahead,
-                        "this machine's clock is off, the service's is ahead by so much; using the service's"
+                        "the clock here is off, the service's is ahead by so much; using the service's"
                     );
                     self.clock_ahead.store(ahead, Ordering::Relaxed);
                 }
-                Verdict::WithNewCredentials => {
-                    self.options.observer.retried(error.kind);
-                    self.options.credentials.replace(&kept).await;
-                }
+                Verdict::WithNewCredentials => self.options.credentials.replace(&kept).await,
             }
         }
     }
 
-    async fn attempt(&self, operation: Operation, url: &str, kept: &Kept) -> Result<Bytes, Error> {
+    async fn attempt(&self, request: Request<'_>, lane: &Lane) -> Result<Bytes, Error> {
+        let Request { operation, url, token, kept } = request;
         let invalid = |why: String| Error::new(operation, ErrorKind::InvalidRequest, why);
-        // A permit is held for the exchange alone, never while waiting for anything else.
-        let permit = self.options.permits.acquire().await.map_err(|e| invalid(e.to_string()))?;
+        // A place is held for the exchange alone, never while waiting for anything else.
+        let place = lane.enter().await;
         let here = SystemTime::now();
         let times = Times { here, signed: self.service_time(here) };
         let (region, credentials) = (&self.options.region, &kept.credentials);
         let headers = signing::headers(url, &self.host, region, credentials, times.signed)
             .map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+        let path = url.path().to_owned();
         let started = Instant::now();
         let done = self.transport.get(url, headers).await;
-        drop(permit);
+        drop(place);
         let outcome = match &done {
             Ok(answer) => Outcome::Status(answer.status.as_u16()),
             Err(Failure::TooLarge(status)) => Outcome::Status(status.as_u16()),
             Err(Failure::Timeout) => Outcome::Timeout,
             Err(Failure::Connection(_)) => Outcome::Connection,
         };
-        self.options.observer.attempted(operation, outcome, started.elapsed());
+        let took = started.elapsed();
+        self.options.observer.attempted(operation, outcome, took);
+        let seconds = took.as_secs_f64();
+        tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "asked");
         match done {
             Ok(Answer { status, body, .. }) if status.is_success() => Ok(body),
-            Ok(answer) => Err(answer::error(operation, &answer, credentials, times)),
+            Ok(answer) => Err(answer::error(operation, &answer, credentials, token, times)),
             Err(Failure::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
                 ..Error::new(operation, ErrorKind::InvalidResponse, "the body is over 8 MiB")
@@ -298,15 +325,26 @@ impl Client {
     }
 
     fn read_devices(&self, body: &[u8]) -> serde_json::Result<(Vec<Device>, Option<String>)> {
-        let (raw, token) = Page::<RawDevice<'_>>::parse(body)?.into_parts();
+        let (raw, token) = wire::page::<RawDevice<'_>>(body, "devices")?;
         let mut note = |flaw| self.flaws.note(flaw);
         let (labels, zone) = (&self.options.labels, &self.options.timezone);
-        Ok((raw.iter().map(|raw| raw.read(labels, zone, &mut note)).collect(), token))
+        Ok((raw.iter().filter_map(|raw| raw.read(labels, zone, &mut note)).collect(), token))
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<(Vec<T>, Option<String>)> {
-    Page::<T>::parse(body).map(Page::into_parts)
+fn read<T: DeserializeOwned>(
+    list: &List,
+    body: &[u8],
+) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    wire::page(body, list.operation.member())
+}
+
+/// One attempt at one page.
+struct Request<'a> {
+    operation: Operation,
+    url: &'a str,
+    token: Option<&'a str>,
+    kept: &'a Kept,
 }
 
 /// The parser's own words may repeat what it read, which is anything: where, not what, is told.
@@ -335,7 +373,7 @@ impl KnownFlaws {
             tracing::warn!(
                 member = flaw.0,
                 form = flaw.1,
-                "a device's data cannot be read (digits are shown as 9, letters as a); \
+                "data of a device cannot be read (digits are shown as 9, letters as a); \
                  further ones of this form are not logged"
             );
             known.insert(flaw);

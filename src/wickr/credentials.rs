@@ -12,11 +12,18 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use aws_config::{
-    BehaviorVersion, Region, default_provider::region::DefaultRegionChain,
-    environment::region::EnvironmentVariableRegionProvider, meta::region::RegionProviderChain,
-    profile::region::ProfileFileRegionProvider, sts::AssumeRoleProvider,
+    BehaviorVersion, Region,
+    default_provider::region::DefaultRegionChain,
+    environment::region::EnvironmentVariableRegionProvider,
+    meta::region::RegionProviderChain,
+    profile::{ProfileFileCredentialsProvider, region::ProfileFileRegionProvider},
+    provider_config::ProviderConfig,
+    sts::AssumeRoleProvider,
 };
-use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
 use std::sync::Arc;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -123,7 +130,19 @@ impl CredentialSource {
             loader = loader.profile_name(profile);
         }
         let config = loader.load().await;
-        let provider = config.credentials_provider().ok_or("the SDK offers no credentials")?;
+        let provider = match profile {
+            // As for the AWS command line, a profile that is named beats the environment.
+            Some(profile) => SharedCredentialsProvider::new(
+                ProfileFileCredentialsProvider::builder()
+                    .profile_name(profile)
+                    .configure(
+                        &ProviderConfig::without_region()
+                            .with_region(Some(Region::new(region.clone()))),
+                    )
+                    .build(),
+            ),
+            None => config.credentials_provider().ok_or("the SDK offers no credentials")?,
+        };
         let found = match role {
             None => provider.provide_credentials().await,
             Some(role) => {
@@ -197,7 +216,12 @@ impl CredentialStore {
         if let Some(kept) = self.good() {
             return Ok(kept);
         }
-        let mut last = self.fetching.lock().await;
+        // While the current ones have some life left, one request fetches and the others go on.
+        let mut last = match (self.current.load_full(), self.fetching.try_lock()) {
+            (_, Ok(last)) => last,
+            (Some(kept), Err(_)) if !kept.has_expired() => return Ok(kept),
+            _ => self.fetching.lock().await,
+        };
         if let Some(kept) = self.good() {
             return Ok(kept);
         }
@@ -208,9 +232,7 @@ impl CredentialStore {
         // What cannot be replaced yet is used until it expires.
         match (self.current.load_full(), last.as_ref().and_then(|last| last.failure.clone())) {
             (Some(kept), _) if !kept.has_expired() => Ok(kept),
-            (_, failure) => {
-                Err(failure.unwrap_or_else(|| "the credentials found have expired".into()))
-            }
+            (_, failure) => Err(failure.unwrap_or_else(|| "they have expired".into())),
         }
     }
 
@@ -235,9 +257,13 @@ impl CredentialStore {
             Ok(fetched) => fetched,
             Err(_) => Err(format!("no answer within {} s", LONGEST_FETCH.as_secs())),
         };
+        let fetched = fetched.map(Kept::new).and_then(|kept| {
+            let expired = kept.has_expired();
+            if expired { Err("what was found has expired already".into()) } else { Ok(kept) }
+        });
         let failure = match fetched {
-            Ok(credentials) => {
-                self.current.store(Some(Arc::new(Kept::new(credentials))));
+            Ok(kept) => {
+                self.current.store(Some(Arc::new(kept)));
                 None
             }
             Err(failure) => {

@@ -57,6 +57,32 @@ impl ErrorKind {
         }
     }
 
+    /// What its reader can do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            ErrorKind::NotFound => {
+                "Are the ids of the network and its users right, and is it in this account and region?"
+            }
+            ErrorKind::Forbidden => {
+                "The credentials work but may not do this: see `check --iam-policy`, and the policy of the VPC endpoint if there is one."
+            }
+            ErrorKind::Unauthorized => {
+                "The credentials are missing, expired or wrong: `aws sts get-caller-identity` tells whose they are."
+            }
+            ErrorKind::RateLimited => "The service throttles: lower poll.requests_per_second.",
+            ErrorKind::InvalidRequest => {
+                "The service refuses the request as it stands: is the id of the network right?"
+            }
+            ErrorKind::ServerError => "The service itself fails: try again later.",
+            ErrorKind::Timeout | ErrorKind::Connection => {
+                "Can this machine reach the endpoint? Check the region, proxies, firewalls and the VPC endpoint."
+            }
+            ErrorKind::InvalidResponse => {
+                "Something else than the Wickr API answers: check endpoint_url and proxies."
+            }
+        }
+    }
+
     /// Whether a request that failed so may be sent again.
     pub fn may_be_retried(self) -> bool {
         use ErrorKind::{Connection, RateLimited, ServerError, Timeout};

@@ -1,7 +1,7 @@
 //! The client of the AWS Wickr Admin API (version 2024-02-01), which only ever reads.
 //!
-//! In reading order: [`Operation`] is what can be asked; [`Client`] asks it; `retry`, `rate` and
-//! `credentials` decide whether, when and as whom; `signing` and `transport` carry it out; `answer`
+//! In reading order: [`Operation`] is what can be asked; [`Client`] asks it; `retry`, `rate`, `lanes`
+//! and `credentials` decide whether, when and as whom; `signing` and `transport` carry it out; `answer`
 //! tells what a refusal means; `paging`, `wire` and `timestamp` read what came.
 //!
 //! Nothing here knows the configuration, the inventory or a metrics library: options come in as
@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod ids;
 mod label;
+mod lanes;
 mod operation;
 mod paging;
 mod rate;
@@ -29,6 +30,7 @@ pub use endpoint::{Endpoint, Partition};
 pub use error::{Error, ErrorKind};
 pub use ids::{BadId, NetworkId, UserId};
 pub use label::{Label, Labels};
+pub use lanes::{Lane, Lanes, Polling};
 pub use operation::{Operation, UserFilter};
 pub use rate::RateLimiter;
 pub use timestamp::Stamp;

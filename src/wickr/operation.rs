@@ -26,6 +26,16 @@ impl Operation {
         Operation::ListSecurityGroups,
     ];
 
+    /// The member of an answer that holds the list.
+    pub(super) fn member(self) -> &'static str {
+        match self {
+            Operation::ListDevicesForUser => "devices",
+            Operation::ListUsers => "users",
+            Operation::ListNetworks => "networks",
+            Operation::ListSecurityGroups => "securityGroups",
+        }
+    }
+
     /// The name in AWS's documents, in IAM actions and in the label `operation`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,6 +94,11 @@ impl List {
             path: format!("/networks/{network}/security-groups"),
             query: format!("maxResults={page_size}"),
         }
+    }
+
+    /// The path after the endpoint.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The address of the page that `token` leads to, or of the first one.

@@ -3,8 +3,8 @@
 //! - Throttling, server errors, broken connections and time-outs are repeated, up to a number of
 //!   attempts, after a wait drawn evenly from zero to a bound that doubles (full jitter: clients
 //!   that failed together do not come back together).
-//! - A `Retry-After` is honoured as a least wait, up to [`LONGEST_HINT`]: a server's hint must not
-//!   put us to sleep for a day.
+//! - A `Retry-After` is honoured as a least wait. One that is longer than a poll should stand still
+//!   for ends the attempts: the next poll will ask again.
 //! - A refusal of the caller (401, 403) is repeated once, for credentials may have been replaced;
 //!   a refusal for the clock is repeated once, with the server's time.
 //! - Everything else would fail the same way again.
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{Error, ErrorKind};
 
-/// The longest `Retry-After` that is honoured.
+/// The longest `Retry-After` that is waited for.
 const LONGEST_HINT: Duration = Duration::from_secs(60);
 /// The bound of the first wait.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -76,8 +76,10 @@ impl Attempts {
             return Verdict::GiveUp;
         }
         let bound = (first * 2u32.saturating_pow(self.made - 1).min(1 << 10)).min(LONGEST_WAIT);
-        let hint = error.retry_after.unwrap_or_default().min(LONGEST_HINT);
-        Verdict::After(hint + bound.mul_f64(random))
+        match error.retry_after.unwrap_or_default() {
+            hint if hint > LONGEST_HINT => Verdict::GiveUp,
+            hint => Verdict::After(hint + bound.mul_f64(random)),
+        }
     }
 }
 
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_a_least_wait_and_is_clamped() {
+    fn a_hint_is_a_least_wait_and_a_long_one_the_end() {
         let hinted = |seconds| Error {
             retry_after: Some(Duration::from_secs(seconds)),
             ..error(ErrorKind::RateLimited)
@@ -125,7 +127,9 @@ mod tests {
         let judge = |e, random| Attempts::new(5).judge(&e, random);
         assert_eq!(judge(hinted(3), 0.0), Verdict::After(Duration::from_secs(3)));
         assert_eq!(judge(hinted(3), 1.0), Verdict::After(Duration::from_millis(3500)));
-        assert_eq!(judge(hinted(1 << 40), 0.0), Verdict::After(LONGEST_HINT));
+        assert_eq!(judge(hinted(60), 0.0), Verdict::After(LONGEST_HINT));
+        assert_eq!(judge(hinted(61), 0.0), Verdict::GiveUp);
+        assert_eq!(judge(hinted(u64::MAX), 0.0), Verdict::GiveUp);
     }
 
     #[test]

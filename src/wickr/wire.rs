@@ -4,14 +4,14 @@
 //! Devices are the bulk, so they are read by borrowing, without a tree in between. Users, networks
 //! and groups are few and go through [`serde_json::Value`].
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Label, Labels, NetworkId, UserId,
@@ -81,37 +81,85 @@ pub struct SecurityGroup {
     pub sso_max_idle: Option<Duration>,
 }
 
-/// One page of a list.
-#[derive(Debug, Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
-pub(super) struct Page<T> {
-    #[serde(
-        default,
-        rename = "devices",
-        alias = "users",
-        alias = "networks",
-        alias = "securityGroups"
-    )]
-    items: Option<Vec<T>>,
-    #[serde(default, rename = "nextToken")]
-    token: Option<String>,
+/// The most items that a page may hold. The service's holds a hundred.
+const MOST_ITEMS: usize = 1_000;
+
+/// Reads a page: the items of the list called `member`, and the token of the next page.
+///
+/// A missing list is an empty one, as for AWS's SDKs, and so is a missing token the end; but an
+/// answer that has neither, and something else instead, is no page of this list.
+pub(super) fn page<'de, T: Deserialize<'de>>(
+    body: &'de [u8],
+    member: &'static str,
+) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let page = json.deserialize_map(PageVisitor { member, items: PhantomData })?;
+    json.end()?;
+    Ok(page)
 }
 
-impl<'de, T: Deserialize<'de>> Page<T> {
-    /// Reads a page. A derived reader would take `[]` for a page without members.
-    pub(super) fn parse(body: &'de [u8]) -> serde_json::Result<Self> {
-        match body.trim_ascii_start().first() {
-            Some(b'[') => Err(serde_json::Error::custom("an array is no page")),
-            _ => serde_json::from_slice(body),
+struct PageVisitor<T> {
+    member: &'static str,
+    items: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
+    type Value = (Vec<T>, Option<String>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a page")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut items, mut token) = (None, None);
+        let (mut is_page, mut is_empty) = (false, true);
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            is_empty = false;
+            if key == self.member {
+                is_page = true;
+                items = map.next_value::<Option<Items<T>>>()?;
+            } else if key == "nextToken" {
+                is_page = true;
+                token = map.next_value::<Option<String>>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
         }
+        if !is_page && !is_empty {
+            return Err(A::Error::missing_field(self.member));
+        }
+        let items = items.map(|Items(items)| items).unwrap_or_default();
+        Ok((items, token.filter(|token| !token.is_empty())))
     }
 }
 
-impl<T> Page<T> {
-    /// What is on the page, and the token of the next one. An empty token ends a list as a
-    /// missing one does, as in AWS's SDKs.
-    pub(super) fn into_parts(self) -> (Vec<T>, Option<String>) {
-        (self.items.unwrap_or_default(), self.token.filter(|token| !token.is_empty()))
+/// The items of a page, not more than there may be.
+struct Items<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ItemsVisitor(PhantomData))
+    }
+}
+
+struct ItemsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
+    type Value = Items<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MOST_ITEMS {
+                return Err(A::Error::custom("too many items on a page"));
+            }
+            items.push(item);
+        }
+        Ok(Items(items))
     }
 }
 
@@ -132,15 +180,17 @@ pub(super) struct RawDevice<'a> {
 pub(super) type Flaw = (&'static str, String);
 
 impl RawDevice<'_> {
-    /// The device, each flaw in it told to `flaw`.
+    /// The device, each flaw in it told to `flaw`; none if it is no JSON object: nothing tells that
+    /// there is a device at all.
     pub(super) fn read(
         &self,
         labels: &Labels,
         zone: &TimeZone,
         flaw: &mut dyn FnMut(Flaw),
-    ) -> Device {
+    ) -> Option<Device> {
         if self.shapeless {
             flaw(("device", "not an object".into()));
+            return None;
         }
         let mut text = |member, value: &Scalar<'_>| match value {
             Scalar::Text(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
@@ -173,14 +223,14 @@ impl RawDevice<'_> {
             }
             stamp
         };
-        Device {
+        Some(Device {
             app_id,
             device_type: labels.get(device_type.as_deref().unwrap_or("unknown")),
             status: labels.get(status.as_deref().unwrap_or("")),
             suspended,
             created: stamp("created", &self.created),
             last_login: stamp("lastLogin", &self.last_login),
-        }
+        })
     }
 }
 
@@ -214,7 +264,9 @@ impl<'de> Visitor<'de> for DeviceVisitor {
                     continue;
                 }
             };
-            *place = map.next_value()?;
+            // By itself, so that a number or text that is none spoils nothing else.
+            let value = map.next_value::<&RawValue>()?;
+            *place = serde_json::from_str(value.get()).unwrap_or(Scalar::Other);
         }
         Ok(device)
     }
@@ -274,7 +326,7 @@ enum Scalar<'a> {
     Bool(bool),
     Number(f64),
     Text(Cow<'a, str>),
-    /// An object or array: never what is documented.
+    /// An object, an array, or what only looks like a value.
     Other,
 }
 
@@ -286,7 +338,7 @@ impl Scalar<'_> {
             Scalar::Bool(_) => "a boolean".into(),
             Scalar::Number(number) => format!("number {}", form(&number.to_string())),
             Scalar::Text(text) => form(text),
-            Scalar::Other => "an object or array".into(),
+            Scalar::Other => "neither text, number nor boolean".into(),
         }
     }
 }
@@ -408,14 +460,14 @@ mod tests {
     use super::*;
 
     fn devices(json: &str) -> (Vec<Device>, Vec<String>) {
-        let page: Page<RawDevice<'_>> = Page::parse(json.as_bytes()).unwrap();
+        let (page, _) = page::<RawDevice<'_>>(json.as_bytes(), "devices").unwrap();
         let (labels, mut flaws) = (Labels::default(), Vec::new());
         let read = |raw: &RawDevice<'_>| {
             raw.read(&labels, &TimeZone::UTC, &mut |(member, form)| {
                 flaws.push(format!("{member}: {form}"));
             })
         };
-        (page.into_parts().0.iter().map(read).collect(), flaws)
+        (page.iter().filter_map(read).collect(), flaws)
     }
 
     #[test]
@@ -444,71 +496,95 @@ mod tests {
         let (devices, flaws) = devices(
             r#"{"devices": [
                 {"appId": 7, "type": null, "suspend": "yes", "statusText": ["x"], "created": {}, "lastLogin": 1704067200},
-                {"appId": "a\u00e9\"", "type": "iOS", "appId": "b"}, {}, null, 1, "x", [[]], true, -1.5
+                {"appId": "a\u00e9\"", "type": "iOS", "appId": "b", "created": 1e999, "statusText": "\ud800"},
+                {}, null, 1, "x", [[]], true, -1.5
             ]}"#,
         );
-        assert_eq!(devices.len(), 9);
+        assert_eq!(devices.len(), 3, "what is no object is no device");
         assert_eq!(devices[0].app_id, None);
         assert_eq!(&*devices[0].device_type, "unknown");
         assert_eq!(devices[0].suspended, None);
         assert_eq!(devices[0].created, Stamp::INVALID);
         assert_eq!(devices[0].last_login, Stamp::at_millis(1704067200000));
         assert_eq!(devices[1].app_id.as_deref(), Some("b"));
+        assert_eq!(devices[1].created, Stamp::INVALID);
         assert_eq!(&*devices[2].device_type, "unknown");
+        let odd = "neither text, number nor boolean";
         assert_eq!(
-            flaws[..4],
+            flaws[..6],
             [
-                "appId: number 9",
-                "statusText: an object or array",
-                "suspend: aaa",
-                "created: an object or array"
+                "appId: number 9".to_owned(),
+                format!("statusText: {odd}"),
+                "suspend: aaa".to_owned(),
+                format!("created: {odd}"),
+                format!("statusText: {odd}"),
+                format!("created: {odd}"),
             ]
         );
-        assert_eq!(flaws[4..], ["device: not an object"; 6]);
+        assert_eq!(flaws[6..], ["device: not an object"; 6]);
     }
 
     #[test]
     fn pages_end_with_a_missing_null_or_empty_token() {
-        for json in ["{}", r#"{"devices": null, "nextToken": null}"#, r#"{"nextToken": ""}"#] {
-            let page: Page<RawDevice<'_>> = Page::parse(json.as_bytes()).unwrap();
-            assert!(matches!(&page.into_parts(), (items, None) if items.is_empty()), "{json}");
+        for json in [
+            "{}",
+            r#" {"devices": null, "nextToken": null}"#,
+            r#"{"nextToken": ""}"#,
+            r#"{"devices": [], "message": "x"}"#,
+        ] {
+            let (items, token) = page::<RawDevice<'_>>(json.as_bytes(), "devices").unwrap();
+            assert!(items.is_empty() && token.is_none(), "{json}");
         }
-        for bad in
-            ["[]", "null", "\"x\"", r#"{"devices": {}}"#, r#"{"nextToken": 7}"#, "{", "<html>", ""]
-        {
-            assert!(Page::<RawDevice<'_>>::parse(bad.as_bytes()).is_err(), "{bad}");
+        for bad in [
+            "[]",
+            "null",
+            "\"x\"",
+            r#"{"devices": {}}"#,
+            r#"{"nextToken": 7}"#,
+            r#"{"message": "Service is being deployed"}"#,
+            r#"{"users": [{}]}"#,
+            r#"{"devices": []} x"#,
+            "{",
+            "<html>",
+            "",
+        ] {
+            assert!(page::<RawDevice<'_>>(bad.as_bytes(), "devices").is_err(), "{bad}");
         }
+        let many = format!(r#"{{"devices": [{}{{}}]}}"#, "{},".repeat(MOST_ITEMS));
+        assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices").is_err());
     }
 
     #[test]
     fn users_networks_and_groups_are_read() {
-        let page: Page<User> = serde_json::from_str(
-            r#"{"users": [
+        let users = page::<User>(r#"{"users": [
                 {"userId": "1001", "username": "a@b.c", "status": 2, "suspended": false, "securityGroups": ["g", 1]},
                 {"username": "David", "status": 1, "inviteCode": "INVITE789"}, {"userId": "not an id"}
-            ]}"#,
-        ).unwrap();
-        let users = page.into_parts().0;
+            ]}"#.as_bytes(), "users").unwrap().0;
         assert_eq!(users[0].id.as_ref().unwrap().as_str(), "1001");
         assert_eq!(users[0].groups, ["g"]);
         assert_eq!((&users[1].id, &users[2].id), (&None, &None));
         assert!(!format!("{users:?}").contains("INVITE789"));
 
-        let page: Page<SecurityGroup> = serde_json::from_str(
+        let groups = page::<SecurityGroup>(
             r#"{"securityGroups": [
                 {"id": "a", "name": "default", "securityGroupSettings": {"ssoMaxIdleMinutes": 30}},
                 {"id": "b", "securityGroupSettings": {"ssoMaxIdleMinutes": 0}}, {"id": "c"}
-            ]}"#,
+            ]}"#
+            .as_bytes(),
+            "securityGroups",
         )
-        .unwrap();
-        let limits: Vec<_> = page.into_parts().0.iter().map(|group| group.sso_max_idle).collect();
+        .unwrap()
+        .0;
+        let limits: Vec<_> = groups.iter().map(|group| group.sso_max_idle).collect();
         assert_eq!(limits, [Some(Duration::from_secs(1800)), None, None]);
 
-        let page: Page<Network> = serde_json::from_str(
-            r#"{"networks": [{"networkId": "12345678", "networkName": "Dev"}]}"#,
+        let networks = page::<Network>(
+            r#"{"networks": [{"networkId": "12345678", "networkName": "Dev"}]}"#.as_bytes(),
+            "networks",
         )
-        .unwrap();
-        assert_eq!(page.into_parts().0[0].name.as_deref(), Some("Dev"));
-        assert!(serde_json::from_str::<Page<Network>>(r#"{"networks": [{}]}"#).is_err());
+        .unwrap()
+        .0;
+        assert_eq!(networks[0].name.as_deref(), Some("Dev"));
+        assert!(page::<Network>(br#"{"networks": [{}]}"#, "networks").is_err());
     }
 }

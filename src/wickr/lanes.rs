@@ -1,0 +1,245 @@
+//! How many requests may be in flight, and whose.
+//!
+//! Each network has a [`Lane`]. The networks that are being polled share the requests in flight in
+//! equal parts, but for one that stays free for each network that has none: whatever hangs
+//! elsewhere, a network's next request finds a place.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+/// The requests in flight of the whole process.
+#[derive(Debug)]
+pub struct Lanes {
+    most: usize,
+    next_lane: AtomicUsize,
+    traffic: Mutex<Traffic>,
+    /// Told whenever a lane may have got room.
+    moved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Traffic {
+    /// Requests in flight of each lane.
+    in_flight: HashMap<usize, usize>,
+    all_in_flight: usize,
+    /// How many lanes are being polled.
+    polling: usize,
+}
+
+impl Lanes {
+    /// At most `most` requests in flight, or one for each lane where there are more lanes.
+    pub fn new(most: usize) -> Arc<Lanes> {
+        Arc::new(Lanes {
+            most,
+            next_lane: AtomicUsize::new(0),
+            traffic: Mutex::default(),
+            moved: Notify::new(),
+        })
+    }
+
+    /// Opens a lane.
+    pub fn open(self: &Arc<Lanes>) -> Lane {
+        let id = self.next_lane.fetch_add(1, Ordering::Relaxed);
+        self.traffic().in_flight.insert(id, 0);
+        Lane { lanes: self.clone(), id, resting: AtomicUsize::new(0), rested: Notify::new() }
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        // Counts are whole whatever a thread that held the lock died of.
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Traffic {
+    fn most(&self, lanes: &Lanes) -> usize {
+        lanes.most.max(self.in_flight.len())
+    }
+
+    /// The share of one lane that is being polled.
+    fn width(&self, lanes: &Lanes) -> usize {
+        let polling = self.polling.max(1);
+        let waiting = self.in_flight.len().saturating_sub(polling);
+        (self.most(lanes).saturating_sub(waiting) / polling).max(1)
+    }
+
+    fn has_room(&self, lanes: &Lanes, lane: usize) -> bool {
+        let mine = self.in_flight.get(&lane).copied().unwrap_or(0);
+        let free = self.most(lanes).saturating_sub(self.all_in_flight);
+        if mine == 0 {
+            return free > 0;
+        }
+        let empty = self.in_flight.values().filter(|count| **count == 0).count();
+        mine < self.width(lanes) && free > empty
+    }
+}
+
+/// One network's share. Dropping it gives the share to the others.
+#[derive(Debug)]
+pub struct Lane {
+    lanes: Arc<Lanes>,
+    id: usize,
+    /// Requests that wait before they are sent again, and so are not in flight.
+    resting: AtomicUsize,
+    rested: Notify,
+}
+
+impl Lane {
+    /// A poll begins; it ends when what is given is dropped.
+    pub fn poll(&self) -> Polling<'_> {
+        self.lanes.traffic().polling += 1;
+        Polling(self)
+    }
+
+    /// How many users it is of use to ask for at the same time now: those whose requests may be in
+    /// flight, and in place of those who wait before they try again, others.
+    pub fn breadth(&self) -> usize {
+        let resting = self.resting.load(Ordering::Relaxed);
+        self.lanes.traffic().width(&self.lanes) + resting.min(MOST_RESTING)
+    }
+
+    /// Resolves when [`Lane::breadth`] may have grown, because somebody rests.
+    pub async fn widened(&self) {
+        self.rested.notified().await;
+    }
+
+    /// Waits for a place in flight.
+    pub(super) async fn enter(&self) -> InFlight<'_> {
+        loop {
+            // Before the look, so that what moves in between is not missed.
+            let moved = self.lanes.moved.notified();
+            {
+                let mut traffic = self.lanes.traffic();
+                if traffic.has_room(&self.lanes, self.id) {
+                    traffic.all_in_flight += 1;
+                    *traffic.in_flight.entry(self.id).or_default() += 1;
+                    return InFlight(self);
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Waits, and lets others go meanwhile.
+    pub(super) async fn rest(&self, wait: Duration) {
+        self.resting.fetch_add(1, Ordering::Relaxed);
+        self.rested.notify_one();
+        let _awake = Awake(self);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Of those who rest, how many may have somebody in their place.
+const MOST_RESTING: usize = 64;
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let mut traffic = self.lanes.traffic();
+        let left = traffic.in_flight.remove(&self.id).unwrap_or(0);
+        traffic.all_in_flight -= left;
+        self.lanes.moved.notify_waiters();
+    }
+}
+
+/// A poll under way.
+#[derive(Debug)]
+pub struct Polling<'a>(&'a Lane);
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.0.lanes.traffic().polling -= 1;
+        self.0.lanes.moved.notify_waiters();
+    }
+}
+
+/// A place in flight.
+#[derive(Debug)]
+pub(super) struct InFlight<'a>(&'a Lane);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let mut traffic = self.0.lanes.traffic();
+        traffic.all_in_flight -= 1;
+        if let Some(count) = traffic.in_flight.get_mut(&self.0.id) {
+            *count -= 1;
+        }
+        self.0.lanes.moved.notify_waiters();
+    }
+}
+
+struct Awake<'a>(&'a Lane);
+
+impl Drop for Awake<'_> {
+    fn drop(&mut self) {
+        self.0.resting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enters as often as there is room.
+    async fn fill(lane: &Lane) -> Vec<InFlight<'_>> {
+        let mut entered = Vec::new();
+        while let Ok(place) = tokio::time::timeout(Duration::from_millis(1), lane.enter()).await {
+            entered.push(place);
+        }
+        entered
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_polls_has_all_but_one_for_each_other() {
+        let lanes = Lanes::new(16);
+        let (a, b, c) = (lanes.open(), lanes.open(), lanes.open());
+        let _polls = a.poll();
+        let of_a = fill(&a).await;
+        assert_eq!((a.breadth(), of_a.len()), (14, 14));
+        // All of them hang; the others get their place all the same, and share what is left.
+        let _b_polls = b.poll();
+        assert_eq!(fill(&b).await.len(), 1);
+        let _c_polls = c.poll();
+        assert_eq!(fill(&c).await.len(), 1);
+        assert_eq!(a.breadth(), 5);
+        drop(of_a);
+        assert_eq!((fill(&a).await.len(), fill(&b).await.len()), (5, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_network_has_a_place_and_gives_it_back() {
+        let lanes = Lanes::new(1);
+        let (a, b) = (lanes.open(), lanes.open());
+        let (_pa, _pb) = (a.poll(), b.poll());
+        let of_a = fill(&a).await;
+        assert_eq!((of_a.len(), fill(&b).await.len()), (1, 1));
+        drop(of_a);
+        assert_eq!(fill(&a).await.len(), 1);
+        drop((_pb, ()));
+        drop(b);
+        assert_eq!(a.breadth(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_rests_makes_room() {
+        let lanes = Lanes::new(2);
+        let lane = lanes.open();
+        let _polls = lane.poll();
+        assert_eq!(lane.breadth(), 2);
+        let resting = lane.rest(Duration::from_secs(10));
+        tokio::pin!(resting);
+        tokio::select! {
+            () = &mut resting => panic!("it rests for ten seconds"),
+            () = lane.widened() => {}
+        }
+        assert_eq!(lane.breadth(), 3);
+        resting.await;
+        assert_eq!(lane.breadth(), 2);
+    }
+}
