@@ -37,6 +37,7 @@ pub struct Cli {
 
 /// What holds for every command that can use it.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub struct GlobalOptions {
     /// The configuration, in TOML
     #[arg(long = "config.file", value_name = "PATH", default_value = "config.toml", global = true)]
@@ -151,7 +152,8 @@ pub struct SimulateOptions {
     /// The region that requests must be signed for
     #[arg(long, value_name = "NAME", default_value = "us-east-1")]
     pub region: String,
-    /// How times are written: documented, epoch-seconds, rfc3339 and the like
+    /// How times are written: documented, epoch-seconds, epoch-seconds-number, epoch-millis,
+    /// epoch-millis-number, rfc3339 or plain
     #[arg(long, value_name = "FORM", default_value = "documented")]
     pub timestamps: TimestampForm,
     /// How likely a page is short or empty though another follows, from 0 to 1

@@ -87,7 +87,9 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("WICKR_EXPORTER_REVISION"),
+        config = %options.config_file.display(),
         networks = config.networks.len(),
+        users = config.networks.iter().map(|network| network.users.len()).sum::<usize>(),
         "starting"
     );
     Daemon::new(&config, None, Clock::System)?.run(serving, shutdown).await?;
@@ -133,13 +135,7 @@ async fn demo_command(options: &GlobalOptions) -> Result<u8, Failure> {
     let shutdown = shutdown::signals()?;
     // A demo is for who sits at this machine.
     let loopback = [ListenAddress { host: Some("127.0.0.1".into()), port: 10471 }];
-    let serving = serving(options, &loopback).await.map_err(|failure| Failure {
-        message: format!(
-            "{}\nAnother port: wickr-exporter demo --web.listen-address=127.0.0.1:0",
-            failure.message
-        ),
-        ..failure
-    })?;
+    let serving = serving(options, &loopback).await?;
     app::demo(serving, shutdown).await?;
     Ok(GOOD)
 }
@@ -177,14 +173,46 @@ async fn simulate(options: SimulateOptions) -> Result<u8, Failure> {
 }
 
 fn man() -> Result<u8, Failure> {
+    let mut command = Cli::command();
+    command.build();
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    let whole = clap_mangen::Man::new(command.clone());
+    whole.render_title(&mut page)?;
+    whole.render_name_section(&mut page)?;
+    whole.render_synopsis_section(&mut page)?;
+    whole.render_description_section(&mut page)?;
+    whole.render_options_section(&mut page)?;
+    // One page for all, so the commands follow with what is theirs alone.
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        let own = command.clone().mut_args(|arg| {
+            let foreign = arg.is_global_set() || arg.get_id() == "help";
+            arg.hide(foreign)
+        });
+        let about = command.get_long_about().or(command.get_about());
+        let about = about.map(ToString::to_string).unwrap_or_default();
+        writeln!(page, ".SH \"COMMAND {}\"\n{about}", command.get_name().to_uppercase())?;
+        let mut options = Vec::new();
+        clap_mangen::Man::new(own).render_options_section(&mut options)?;
+        let options = String::from_utf8_lossy(&options).replacen(".SH OPTIONS", ".PP", 1);
+        page.extend_from_slice(options.as_bytes());
+    }
+    whole.render_extra_section(&mut page)?;
+    whole.render_version_section(&mut page)?;
     print(&page)
 }
 
 /// The configuration as the file has it.
 fn read(options: &GlobalOptions) -> Result<Config, Failure> {
-    config::load(&options.config_file).map_err(Failure::configuration)
+    config::load(&options.config_file).map_err(|error| {
+        let mut message = error.to_string();
+        if !options.config_file.exists() {
+            message.push_str(
+                "\nconfig.example.toml shows how to write one, --config.file names another, and \
+                 `wickr-exporter demo` needs none.",
+            );
+        }
+        Failure::configuration(message)
+    })
 }
 
 /// The configuration with a region for each network.

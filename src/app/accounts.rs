@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    config::{Aws, Config, Network},
+    config::{self, Aws, Config, Network},
     wickr::{
         Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Labels, Observer,
         RateLimiter, Role, region_of_chain,
@@ -37,16 +37,22 @@ pub async fn with_regions(mut config: Config, regions: Regions) -> Result<Config
         }
         let profile = network.aws.profile.clone();
         if !found.contains_key(&profile) {
-            let region = region_of_chain(profile.as_deref(), regions == Regions::Instance).await;
+            // Someone who switches the instance's metadata off wants nobody to ask for it.
+            let off = std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|off| off == "true");
+            let instance = regions == Regions::Instance && !off;
+            let region = region_of_chain(profile.as_deref(), instance).await;
             found.insert(profile.clone(), region);
         }
-        network.aws.region = found.get(&profile).cloned().flatten();
-        if network.aws.region.is_none() {
-            problems.push(format!(
-                "network[{}].aws.region: is missing, and neither AWS_REGION nor the profile names one; \
-                 write region = \"us-east-1\", for example, under [aws]",
-                index + 1
-            ));
+        let key = format!("network[{}].aws.region", index + 1);
+        match found.get(&profile).cloned().flatten() {
+            Some(region) if config::is_region(&region) => network.aws.region = Some(region),
+            Some(region) => problems.push(format!(
+                "{key}: {region:?}, from AWS_REGION or the profile, is no region's name"
+            )),
+            None => problems.push(format!(
+                "{key}: is missing, and neither AWS_REGION nor the profile names one; \
+                 write region = \"us-east-1\", for example, under [aws]"
+            )),
         }
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }

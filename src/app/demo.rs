@@ -83,7 +83,11 @@ pub async fn simulate(
          export AWS_ACCESS_KEY_ID={ACCESS_KEY}\n\
          export AWS_SECRET_ACCESS_KEY={SECRET_KEY}\n\
          export AWS_REGION={region}\n\
-         export AWS_ENDPOINT_URL_WICKR={endpoint}\n",
+         export AWS_ENDPOINT_URL_WICKR={endpoint}\n\n\
+         For this exporter, in its configuration:\n\n\
+         [aws]\n\
+         region = \"{region}\"\n\
+         endpoint_url = \"{endpoint}\"\n",
         networks = networks.join(", "),
     ));
     shutdown.await;

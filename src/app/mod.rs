@@ -32,7 +32,7 @@ use accounts::Accounts;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}; --web.listen-address chooses another address")]
     Listen {
         /// As it was written.
         address: String,

@@ -1,6 +1,7 @@
 //! One poll of everything, for the command line and for the node exporter's textfile collector.
 
 use std::{
+    fs::OpenOptions,
     io::{self, IsTerminal, Write},
     path::Path,
     time::Duration,
@@ -101,20 +102,28 @@ impl Drop for Clear<'_> {
     }
 }
 
-/// Writes a file so that whoever reads it sees the old content or the new, never a part.
+/// Writes a file so that whoever reads it sees the old content or the new, never a part. A link is
+/// followed; what is no regular file, such as `/dev/stdout`, is written to as it is.
 ///
 /// # Errors
 ///
 /// The system's.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), AppError> {
     let write = || {
+        if path.metadata().is_ok_and(|there| !there.is_file()) {
+            return OpenOptions::new().write(true).open(path)?.write_all(content);
+        }
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // The hidden name keeps the textfile collector, which takes *.prom, from reading it.
-        let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let folder = folder.unwrap_or(Path::new("."));
+        // The error of a file that cannot be made would name the temporary one.
+        folder.metadata()?;
+        let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(content)?;
         readable_by_all(file.as_file())?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        file.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };
     write().map_err(|error| AppError::Write { path: path.display().to_string(), error })

@@ -35,6 +35,7 @@ use std::{
 pub use listen::{BadListenAddress, ListenAddress};
 pub use problem::{ConfigError, Problem};
 pub use used::{Aws, BadDetail, Config, Detail, ExternalId, Metrics, Network, Poll, Shared, Web};
+pub use values::is_region;
 
 /// A million users fit in it; what is larger is not a configuration.
 const MAX_BYTES: u64 = 16 << 20;

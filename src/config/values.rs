@@ -163,15 +163,20 @@ pub(super) fn parsed<T: FromStr<Err: ToString>>(value: &DeValue<'_>) -> Told<T> 
     text.parse().map_err(|bad: T::Err| format!("{}, not {}", bad.to_string(), quoted(text)))
 }
 
-/// The name of a region, known or not: AWS opens new ones. It becomes a part of a host name.
-pub(super) fn region(value: &DeValue<'_>) -> Told<String> {
-    let text = string(value)?;
+/// Whether a text can be the name of a region, known or not: AWS opens new ones. It becomes a part
+/// of a host name.
+pub fn is_region(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let good = text.len() <= 63
+    text.len() <= 63
         && text.bytes().all(allowed)
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && !text.ends_with('-');
-    match good {
+        && !text.ends_with('-')
+}
+
+/// The name of a region.
+pub(super) fn region(value: &DeValue<'_>) -> Told<String> {
+    let text = string(value)?;
+    match is_region(text) {
         true => Ok(text.to_owned()),
         false => Err(format!(
             r#"must be a region's name in lowercase letters, digits and dashes, such as "us-east-1", not {}"#,

@@ -103,7 +103,7 @@ impl<'a, S: Source> Round<'a, S> {
                     None => return self.not_reached(),
                 },
                 // Somebody waits before trying again: another may go meanwhile.
-                () = self.lane.widened() => {}
+                () = self.lane.somebody_rests() => {}
             }
         };
         let user = &self.users[index];
@@ -126,7 +126,7 @@ impl<'a, S: Source> Round<'a, S> {
 
     /// Asks for as many users as there is room for.
     fn ask(&mut self) {
-        let most = self.window.min(self.lane.breadth());
+        let most = self.window.min(self.lane.width()) + self.lane.resting();
         while self.ended_by.is_none() && self.asked.len() < most && self.next < self.users.len() {
             let (index, user) = (self.next, &self.users[self.next]);
             let (source, network, lane) = (self.source, self.network, self.lane);

@@ -2,11 +2,24 @@
 //!
 //! The levels mean: `error`, somebody must act or the exporter ends; `warn`, data is missing or
 //! something is off; `info`, what happens at most a few times a poll; `debug`, single requests and
-//! users; `trace`, all there is. Field names are stable. Nothing secret is logged at any level, and
-//! for that reason other libraries never log below `warn`: some trace what they send.
+//! users; `trace`, scrapes too. Field names are stable and the same in both formats: `ts`, `level`,
+//! `message`, then the line's own. Nothing secret is logged at any level, and for that reason other
+//! libraries are heard at `error` only: some tell what they send.
 
-use tracing::Level;
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+};
+
+use jiff::Timestamp;
+use serde_json::{Map, Number, Value};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer, filter::Targets, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -20,7 +33,7 @@ pub enum LogLevel {
     Info,
     /// Single requests and users.
     Debug,
-    /// All there is.
+    /// Scrapes too.
     Trace,
 }
 
@@ -43,25 +56,138 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
-    let filter =
-        Targets::new().with_default(level.min(Level::WARN)).with_target("wickr_exporter", level);
-    let lines = match format {
-        LogFormat::Logfmt => tracing_logfmt::builder()
-            .with_target(false)
-            .layer()
-            .with_writer(std::io::stderr)
-            .with_filter(filter)
-            .boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_target(false)
-            .with_writer(std::io::stderr)
-            .with_filter(filter)
-            .boxed(),
-    };
+    let filter = Targets::new().with_default(Level::ERROR).with_target("wickr_exporter", level);
+    let lines = Lines { format }.with_filter(filter);
     // Tests start it more than once in one process; the first stays.
     if tracing_subscriber::registry().with(lines).try_init().is_err() {
         tracing::debug!("logging was started before");
+    }
+}
+
+/// Writes each event as a line.
+#[derive(Debug)]
+struct Lines {
+    format: LogFormat,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let line = fields.line(self.format, Timestamp::now(), *event.metadata().level());
+        // Nobody may be reading, and there is nowhere else to say so.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// An event's message and fields, in the order in which they were written.
+#[derive(Debug, Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn line(self, format: LogFormat, at: Timestamp, level: Level) -> String {
+        let level = level.as_str().to_ascii_lowercase();
+        let first = [
+            ("ts", Value::String(format!("{at:.3}"))),
+            ("level", Value::String(level)),
+            ("message", Value::String(self.message)),
+        ];
+        let all = first.into_iter().chain(self.others);
+        match format {
+            LogFormat::Json => {
+                let object: Map<_, _> = all.map(|(name, value)| (name.to_owned(), value)).collect();
+                format!("{}\n", Value::Object(object))
+            }
+            LogFormat::Logfmt => {
+                let mut line = String::new();
+                for (name, value) in all {
+                    if !line.is_empty() {
+                        line.push(' ');
+                    }
+                    // Writing to a String cannot fail.
+                    let _ = write!(line, "{name}={}", logfmt(&value));
+                }
+                line.push('\n');
+                line
+            }
+        }
+    }
+
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(message)) => self.message = message,
+            (name, value) => self.others.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, Value::String(format!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, Value::String(value.to_owned()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::Bool(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Number::from_f64(value).map_or(Value::Null, Value::Number));
+    }
+}
+
+/// A value as logfmt has it: bare where it can be, else quoted with JSON's escapes, which all
+/// readers of logfmt know.
+fn logfmt(value: &Value) -> String {
+    let Value::String(text) = value else { return value.to_string() };
+    let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\u{7f}' && c != '\\';
+    if !text.is_empty() && text.chars().all(bare) { text.clone() } else { value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(format: LogFormat) -> String {
+        let fields = Fields {
+            message: "it's \"done\"\n".into(),
+            others: vec![
+                ("network_id", "12345678".into()),
+                ("users", 2.into()),
+                ("seconds", 0.25.into()),
+                ("empty", "".into()),
+                ("path", "/a=b".into()),
+                ("early", true.into()),
+            ],
+        };
+        fields.line(format, "2026-01-02T03:04:05.678Z".parse().unwrap(), Level::WARN)
+    }
+
+    #[test]
+    fn both_formats_have_the_same_fields() {
+        assert_eq!(
+            line(LogFormat::Logfmt),
+            "ts=2026-01-02T03:04:05.678Z level=warn message=\"it's \\\"done\\\"\\n\" \
+             network_id=12345678 users=2 seconds=0.25 empty=\"\" path=\"/a=b\" early=true\n"
+        );
+        let json: Value = serde_json::from_str(&line(LogFormat::Json)).unwrap();
+        assert_eq!(json["message"], "it's \"done\"\n");
+        assert_eq!((&json["level"], &json["users"]), (&"warn".into(), &2.into()));
+        assert_eq!(json["ts"], "2026-01-02T03:04:05.678Z");
+        assert_eq!(json.as_object().unwrap().len(), 9);
     }
 }

@@ -4,9 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Counter, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
-    process_collector::ProcessCollector, proto::MetricFamily,
+    proto::MetricFamily,
 };
 
 use crate::wickr::{ErrorKind, Observer, Operation, Outcome, RateLimiter};
@@ -69,7 +71,7 @@ impl Metrics {
         }
         let throttled = Counter::new(
             "wickr_exporter_api_throttled_seconds_total",
-            "Time that requests spent waiting for the rate's allowance.",
+            "Time that requests waited for the exporter's own rate limit, added up over requests.",
         )?;
         let rates = GaugeVec::new(
             Opts::new(
@@ -109,20 +111,25 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// These, and those of the process that Prometheus's libraries all have.
+    /// These, and those of the process that Prometheus's libraries all have, on Linux.
     ///
     /// # Errors
     ///
     /// As for [`Metrics::new`].
     pub fn with_process(self) -> prometheus::Result<Metrics> {
+        #[cfg(target_os = "linux")]
         self.registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(self)
     }
 
     /// All of them as they are now, sorted by name.
     pub fn gather(&self) -> Vec<MetricFamily> {
+        // Accounts that only a profile tells apart have one series: what they are allowed together.
         for allowance in &self.allowances {
-            allowance.shown.set(allowance.limiter.rate());
+            allowance.shown.set(0.0);
+        }
+        for allowance in &self.allowances {
+            allowance.shown.add(allowance.limiter.rate());
         }
         self.registry.gather()
     }

@@ -105,8 +105,13 @@ fn body(
     let sink = Sink { sender, runtime: Handle::current(), until: Instant::now() + LONGEST };
     let rendering = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        if let Err(error) = render(&site, &groups, format, gzip, sink) {
-            tracing::debug!(%error, "a scrape was broken off");
+        let started = Instant::now();
+        match render(&site, &groups, format, gzip, sink) {
+            Ok(()) => {
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::trace!(?format, gzip, seconds, "scraped");
+            }
+            Err(error) => tracing::debug!(%error, "a scrape was broken off"),
         }
     });
     let pieces = stream::unfold(Some((receiver, rendering)), |state| async move {

@@ -14,10 +14,13 @@ use tokio::{
     sync::Semaphore,
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// A client that has not sent its headers by then is gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing for so long is gone, too.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers that have begun may take once the end has come.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Connections on one address; more wait to be accepted.
@@ -92,10 +95,12 @@ async fn answer(stream: TcpStream, router: Router, watcher: Watcher) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended badly");
     }

@@ -111,7 +111,8 @@ pub async fn region_of_chain(profile: Option<&str>, instance: bool) -> Option<St
             .await
     };
     let region = tokio::time::timeout(LONGEST_FETCH, found).await.ok()??;
-    Some(region.as_ref().to_owned())
+    // An empty variable names nothing.
+    Some(region.as_ref().to_owned()).filter(|region| !region.is_empty())
 }
 
 impl CredentialSource {

@@ -98,15 +98,18 @@ impl Lane {
         Polling(self)
     }
 
-    /// How many users it is of use to ask for at the same time now: those whose requests may be in
-    /// flight, and in place of those who wait before they try again, others.
-    pub fn breadth(&self) -> usize {
-        let resting = self.resting.load(Ordering::Relaxed);
-        self.lanes.traffic().width(&self.lanes) + resting.min(MOST_RESTING)
+    /// How many of its requests may be in flight now.
+    pub fn width(&self) -> usize {
+        self.lanes.traffic().width(&self.lanes)
     }
 
-    /// Resolves when [`Lane::breadth`] may have grown, because somebody rests.
-    pub async fn widened(&self) {
+    /// How many requests wait before they are sent again, and may have others go in their place.
+    pub fn resting(&self) -> usize {
+        self.resting.load(Ordering::Relaxed).min(MOST_RESTING)
+    }
+
+    /// Resolves when somebody has begun to rest.
+    pub async fn somebody_rests(&self) {
         self.rested.notified().await;
     }
 
@@ -201,13 +204,13 @@ mod tests {
         let (a, b, c) = (lanes.open(), lanes.open(), lanes.open());
         let _polls = a.poll();
         let of_a = fill(&a).await;
-        assert_eq!((a.breadth(), of_a.len()), (14, 14));
+        assert_eq!((a.width(), of_a.len()), (14, 14));
         // All of them hang; the others get their place all the same, and share what is left.
         let _b_polls = b.poll();
         assert_eq!(fill(&b).await.len(), 1);
         let _c_polls = c.poll();
         assert_eq!(fill(&c).await.len(), 1);
-        assert_eq!(a.breadth(), 5);
+        assert_eq!(a.width(), 5);
         drop(of_a);
         assert_eq!((fill(&a).await.len(), fill(&b).await.len()), (5, 5));
     }
@@ -223,7 +226,7 @@ mod tests {
         assert_eq!(fill(&a).await.len(), 1);
         drop((_pb, ()));
         drop(b);
-        assert_eq!(a.breadth(), 1);
+        assert_eq!(a.width(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -231,15 +234,15 @@ mod tests {
         let lanes = Lanes::new(2);
         let lane = lanes.open();
         let _polls = lane.poll();
-        assert_eq!(lane.breadth(), 2);
+        assert_eq!((lane.width(), lane.resting()), (2, 0));
         let resting = lane.rest(Duration::from_secs(10));
         tokio::pin!(resting);
         tokio::select! {
             () = &mut resting => panic!("it rests for ten seconds"),
-            () = lane.widened() => {}
+            () = lane.somebody_rests() => {}
         }
-        assert_eq!(lane.breadth(), 3);
+        assert_eq!(lane.resting(), 1);
         resting.await;
-        assert_eq!(lane.breadth(), 2);
+        assert_eq!(lane.resting(), 0);
     }
 }

@@ -69,6 +69,15 @@ async fn once_writes_a_file_whole_and_readable() {
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o644);
     let names: Vec<_> = folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "nothing stays behind: {names:?}");
+    std::os::unix::fs::symlink("wickr.prom", folder.path().join("link.prom")).unwrap();
+    std::fs::write(&file, "old").unwrap();
+    let mut again = program();
+    again.current_dir(folder.path()).args(["once", "--output.file", "link.prom"]);
+    assert!(tokio::task::spawn_blocking(move || again.status().unwrap()).await.unwrap().success());
+    assert!(folder.path().join("link.prom").is_symlink(), "a link stays one");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("wickr_up{"));
+    let (output, _) = run(&text, &["once", "--output.file", "/dev/stdout"]).await;
+    assert!(said(&output).0.contains("wickr_up{"), "what is no file is written to as it is");
     let (output, _) = run(&text, &["once", "--output.file", "no/such/folder/x.prom"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).1.contains("cannot write no/such/folder/x.prom"));
@@ -94,7 +103,9 @@ async fn a_bad_configuration_stops_every_command_with_all_its_problems() {
     }
     let (output, _) = run("", &["--config.file=elsewhere.toml"]).await;
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(said(&output).1, "elsewhere.toml: does not exist\n");
+    let (_, err) = said(&output);
+    assert!(err.starts_with("elsewhere.toml: does not exist\n"), "{err}");
+    assert!(err.contains("wickr-exporter demo"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,6 +139,12 @@ async fn check_tells_what_it_would_do_and_online_tries_it() {
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
     assert!(out.contains("good, the first page of user 1001 has 1 device"), "{out}");
     assert_eq!(simulator.requests().total(), 1);
+
+    let unknown = text.replace(NETWORK, "99999999");
+    let (output, _) = run(&unknown, &["check", "--online"]).await;
+    let (out, _) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.contains("FAILED") && out.contains("Are the ids of the network"), "{out}");
 
     simulator.credentials().deny_network(NETWORK);
     let (output, _) = run(&text, &["check", "--online"]).await;
@@ -187,6 +204,7 @@ async fn help_man_and_completions_are_printed_and_bad_arguments_are_refused() {
         (&["--help"][..], "--config.file"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
         (&["man"], ".TH wickr-exporter"),
+        (&["man"], "iam\\-policy"),
         (&["completions", "bash"], "_wickr__exporter"),
         (&["completions", "zsh"], "#compdef"),
         (&["simulate", "--help"], "--fault"),

@@ -132,6 +132,24 @@ async fn stale_data_goes_by_the_clock_even_while_a_poll_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn in_an_outage_nobody_stays_fresh_because_the_poll_has_not_come_to_them() {
+    let ids: Vec<_> = (1..=60).map(|id| id.to_string()).collect();
+    let users_of = ids.iter().map(|id| user(id.as_str()).device(device(id.as_str()).kind("iOS")));
+    let simulator = serving(Fleet::new().network(network(NETWORK).with_users(users_of))).await;
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let poll = "interval = \"500ms\"\nstale_after = \"2s\"\nrequest_timeout = \"20s\"\nrequests_per_second = 10000";
+    let exporter = Exporter::start(&config(&simulator.endpoint(), poll, NETWORK, &ids));
+    exporter.polled(1.0).await;
+    fault(&simulator, "hang");
+    let samples = exporter.wait_for("nobody is fresh", |s| users(s, "fresh") == Some(0.0)).await;
+    assert_eq!(samples.get("wickr_up", &[]), Some(0.0));
+    assert_eq!(users(&samples, "missing"), Some(60.0));
+    assert_eq!(devices(&samples, "iOS"), Some(0.0));
+    assert!(samples.sum("wickr_exporter_poll_overruns_total") >= 1.0, "told while it goes on");
+    assert!(samples.sum("wickr_exporter_poll_progress_ratio") < 1.0, "the poll still hangs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_are_taken_whole_or_not_at_all() {
     let many = |count: usize| (0..count).map(|n| device(format!("d{n:03}")).kind("iOS"));
     let fleet = Fleet::new().network(network(NETWORK).user(user("1001").with_devices(many(250))));
@@ -251,15 +269,15 @@ async fn a_malformed_device_spoils_only_itself() {
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, NETWORK, &["1001"]));
     let samples = exporter.polled(1.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
-    assert_eq!((devices(&samples, "unknown"), devices(&samples, "iOS")), (Some(4.0), Some(2.0)));
+    assert_eq!((devices(&samples, "unknown"), devices(&samples, "iOS")), (Some(2.0), Some(2.0)));
     assert_eq!(devices(&samples, r#"a\"b\\c\nd"#), Some(1.0));
     assert_eq!(samples.series("wickr_device_info", &[]).count(), 3, "those with an appId");
     assert_eq!(samples.sum("wickr_network_devices_suspended"), 1.0);
     assert_eq!(samples.sum("wickr_network_devices_reset"), 1.0);
     let invalid = |field| samples.get("wickr_exporter_invalid_timestamps", &[("field", field)]);
     assert_eq!((invalid("lastLogin"), invalid("created")), (Some(1.0), Some(0.0)));
-    // Of seven: one is invalid, one has logged in, the others never have.
-    assert_eq!(samples.sum("wickr_network_devices_never_logged_in"), 5.0);
+    // What is no object is no device. Of five: one is invalid, one has logged in, three never have.
+    assert_eq!(samples.sum("wickr_network_devices_never_logged_in"), 3.0);
     assert_eq!(samples.sum("wickr_network_device_idle_seconds_count"), 1.0);
     assert!(samples.get("wickr_device_suspended", &[("app_id", "x1")]).is_none());
     // Each form is logged once, however often it is polled.
@@ -308,9 +326,10 @@ async fn secrets_reach_neither_log_nor_metrics() {
     fault(
         &simulator,
         &format!(
-            "error:status=403,type=SignatureDoesNotMatch,message=The Canonical String for this request should have been {SECRET_KEY} {ACCESS_KEY}"
+            "error:status=403,type=SignatureDoesNotMatch,user=1001,message=not {SECRET_KEY} of {ACCESS_KEY}"
         ),
     );
+    fault(&simulator, &format!("error:status=401,type={ACCESS_KEY},message=x"));
     let echoed = Exporter::start_with(&config, &["--log.level=trace", "--log.format=json"], &[]);
     echoed.polled(2.0).await;
     for exporter in [refused, echoed] {
