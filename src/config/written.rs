@@ -24,7 +24,7 @@ const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 86_400)
 }
 
-/// For tests; people poll every few minutes.
+/// Ten polls a second serve a test; with a month between them, nobody watches.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=days(30);
 const STALE_AFTER: RangeInclusive<Duration> = Duration::from_millis(100)..=days(365);
 /// A request that outlasts five minutes has lost its connection.
