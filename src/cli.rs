@@ -55,6 +55,12 @@ pub struct GlobalOptions {
         global = true
     )]
     pub telemetry_path: TelemetryPath,
+    /// Allow POST /-/reload
+    #[arg(long = "web.enable-lifecycle", global = true)]
+    pub enable_lifecycle: bool,
+    /// Reload the configuration when the file's content changes
+    #[arg(long = "config.enable-auto-reload", global = true)]
+    pub auto_reload: bool,
     /// How much to log, on standard error
     ///
     /// [default: info, and warn for the demo]

@@ -10,7 +10,7 @@ use clap::CommandFactory;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::{self, AppError, Daemon, Outcome, Regions, Serving},
+    app::{self, AppError, Daemon, Origin, Outcome, Regions, Serving},
     cli::{CheckOptions, Cli, Command, GlobalOptions, OnceOptions, SimulateOptions},
     clock::Clock,
     config::{self, Config, ListenAddress},
@@ -27,6 +27,9 @@ const REFUSED: u8 = 1;
 const BAD_CONFIGURATION: u8 = 2;
 /// Some users could not be read.
 const SOME_FAILED: u8 = 3;
+
+/// The node exporter, which reads such a file, runs as somebody else.
+const TEXTFILE_MODE: u32 = 0o644;
 
 /// A command that ends without success: what to say, and the exit status.
 struct Failure {
@@ -88,11 +91,11 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("WICKR_EXPORTER_REVISION"),
         config = %options.config_file.display(),
-        networks = config.networks.len(),
-        users = config.networks.iter().map(|network| network.users.len()).sum::<usize>(),
         "starting"
     );
-    Daemon::new(&config, None, Clock::System)?.run(serving, shutdown).await?;
+    let (file, watch) = (options.config_file.clone(), options.auto_reload);
+    let daemon = Daemon::new(&config, Some(Origin { file, watch }), None, Clock::System)?;
+    daemon.run(serving, shutdown).await?;
     Ok(GOOD)
 }
 
@@ -104,9 +107,9 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
         return Ok(if good { GOOD } else { REFUSED });
     }
     let mut config = read(options)?;
-    // A region that only the instance knows is no mistake here.
-    if let Ok(with_regions) = app::with_regions(config.clone(), Regions::Local).await {
-        config = with_regions;
+    // A region that only the instance knows, or a shard that only its pod does, is no mistake here.
+    if let Ok(completed) = app::completed(config.clone(), Regions::Local).await {
+        config = completed;
     }
     if wanted.iam_policy {
         let policy = serde_json::to_string_pretty(&app::iam_policy(&config));
@@ -121,7 +124,7 @@ async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failu
     let config = load(options, Regions::Instance).await?;
     let (outcome, text) = app::once(&config, Clock::System).await?;
     match &wanted.output_file {
-        Some(path) => app::write_atomically(path, &text)?,
+        Some(path) => app::write_atomically(path, &text, TEXTFILE_MODE)?,
         None => _ = print(&text)?,
     }
     Ok(match outcome {
@@ -218,7 +221,7 @@ fn read(options: &GlobalOptions) -> Result<Config, Failure> {
 /// The configuration with a region for each network.
 async fn load(options: &GlobalOptions, regions: Regions) -> Result<Config, Failure> {
     let config = read(options)?;
-    app::with_regions(config, regions).await.map_err(|problems| {
+    app::completed(config, regions).await.map_err(|problems| {
         let file = options.config_file.display();
         let lines: Vec<_> = problems.iter().map(|problem| format!("{file}: {problem}")).collect();
         Failure::configuration(lines.join("\n"))
@@ -238,7 +241,8 @@ async fn serving(
             bound.map_err(|error| AppError::Listen { address: address.to_string(), error })?;
         listeners.push(listener);
     }
-    Ok(Serving { listeners, telemetry_path: options.telemetry_path.clone() })
+    let telemetry_path = options.telemetry_path.clone();
+    Ok(Serving { listeners, telemetry_path, lifecycle: options.enable_lifecycle })
 }
 
 /// Prints to standard output. Whoever reads may have had enough, as `head` has.

@@ -21,7 +21,7 @@
 //! 7. [`app`]: the wiring of all that, and what each command does with it. [`cli`] and
 //!    [`commands`] are what stands between it and `main`.
 //!
-//! Beside the flow: [`telemetry`] (log lines, and what the exporter counts of itself), [`clock`] and
+//! Beside the flow: [`lifecycle`] (asking for a reload), [`telemetry`] (log lines, and what the exporter counts of itself), [`clock`] and
 //! [`shutdown`] (the world, as arguments), and [`simulator`], a Wickr Admin API of our own for the
 //! demo and the tests, which shares nothing with the client.
 
@@ -34,6 +34,7 @@ pub mod commands;
 pub mod config;
 pub mod exposition;
 pub mod inventory;
+pub mod lifecycle;
 pub mod poll;
 pub mod shutdown;
 pub mod simulator;

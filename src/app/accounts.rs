@@ -4,10 +4,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
+use super::spec;
 use crate::{
-    config::{self, Aws, Config, Network},
+    config::{self, Aws, Config, Network, Poll},
+    poll::Shard,
     wickr::{
         Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Labels, Observer,
         RateLimiter, Role, region_of_chain,
@@ -23,12 +26,13 @@ pub enum Regions {
     Instance,
 }
 
-/// The configuration with a region for every network, by the SDK's own chain where none is named.
+/// The configuration with all that its file leaves to the environment: a region for every network,
+/// by the SDK's own chain where none is named, and the shard.
 ///
 /// # Errors
 ///
-/// A sentence for each network without one.
-pub async fn with_regions(mut config: Config, regions: Regions) -> Result<Config, Vec<String>> {
+/// A sentence for each thing that cannot be found.
+pub async fn completed(mut config: Config, regions: Regions) -> Result<Config, Vec<String>> {
     let mut found: HashMap<Option<String>, Option<String>> = HashMap::new();
     let mut problems = Vec::new();
     for (index, network) in config.networks.iter_mut().enumerate() {
@@ -55,6 +59,10 @@ pub async fn with_regions(mut config: Config, regions: Regions) -> Result<Config
             )),
         }
     }
+    match spec::shard(&config, spec::environment) {
+        Ok(Shard { index, total }) => config.shard = config::Shard::Of { index, total },
+        Err(problem) => problems.push(problem),
+    }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
@@ -77,15 +85,6 @@ impl Account {
     }
 }
 
-/// The allowance of each account and region.
-pub(super) type Limiters = BTreeMap<Account, Arc<RateLimiter>>;
-
-/// An allowance for each account and region of the configuration.
-pub(super) fn limiters(config: &Config) -> Limiters {
-    let limiter = || Arc::new(RateLimiter::new(config.poll.requests_per_second));
-    config.networks.iter().map(|network| (Account::of(&network.aws), limiter())).collect()
-}
-
 /// Where a network's endpoint is.
 pub(super) fn endpoint(aws: &Aws) -> Endpoint {
     aws.endpoint_url.clone().unwrap_or_else(|| {
@@ -93,50 +92,90 @@ pub(super) fn endpoint(aws: &Aws) -> Endpoint {
     })
 }
 
-/// Clients, made as networks ask for them.
-pub(super) struct Accounts<'a> {
-    credentials: Option<&'a CredentialSource>,
-    limiters: Limiters,
+/// Clients, made as networks ask for them, and kept for those that come later.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    /// For all networks, in place of the configured ones.
+    credentials: Option<CredentialSource>,
     observer: Arc<dyn Observer>,
     labels: Arc<Labels>,
+    requests_per_second: f64,
+    limiters: BTreeMap<Account, Arc<RateLimiter>>,
     stores: HashMap<CredentialSource, Arc<CredentialStore>>,
-    /// Those made so far, with the settings that they were made of.
-    clients: Vec<(&'a Network, Arc<Client>)>,
+    clients: Vec<(Settings, Arc<Client>)>,
 }
 
-impl<'a> Accounts<'a> {
+/// All that a client is made of.
+#[derive(Debug, Clone, PartialEq)]
+struct Settings {
+    aws: Aws,
+    request_timeout: Duration,
+    max_attempts: u32,
+    page_size: u16,
+}
+
+impl Settings {
+    fn of(network: &Network) -> Settings {
+        let Poll { request_timeout, max_attempts, page_size, .. } = network.poll;
+        Settings { aws: network.aws.clone(), request_timeout, max_attempts, page_size }
+    }
+}
+
+impl Accounts {
     pub(super) fn new(
-        credentials: Option<&'a CredentialSource>,
-        limiters: Limiters,
+        credentials: Option<CredentialSource>,
+        labels: Arc<Labels>,
         observer: Arc<dyn Observer>,
-    ) -> Accounts<'a> {
+    ) -> Accounts {
         Accounts {
             credentials,
-            limiters,
             observer,
-            labels: Arc::default(),
+            labels,
+            requests_per_second: 1.0,
+            limiters: BTreeMap::new(),
             stores: HashMap::new(),
             clients: Vec::new(),
         }
     }
 
-    /// The client for a network: one of those made before, if it fits.
-    pub(super) fn client(&mut self, network: &'a Network) -> Result<Arc<Client>, String> {
-        let fits = |other: &Network| {
-            let settings =
-                |n: &Network| (n.poll.request_timeout, n.poll.max_attempts, n.poll.page_size);
-            other.aws == network.aws && settings(other) == settings(network)
+    /// Sets the ceiling of every account, forgets accounts that `config` does not name any more, and
+    /// gives the allowances by region and role.
+    pub(super) fn adjust(&mut self, config: &Config) -> Vec<(String, String, Arc<RateLimiter>)> {
+        self.requests_per_second = config.poll.requests_per_second;
+        let settings: Vec<_> = config.networks.iter().map(Settings::of).collect();
+        self.clients.retain(|(known, _)| settings.contains(known));
+        let accounts: Vec<_> = settings.iter().map(|known| Account::of(&known.aws)).collect();
+        self.limiters.retain(|account, _| accounts.contains(account));
+        for account in accounts {
+            self.limiters
+                .entry(account)
+                .or_insert_with(|| Arc::new(RateLimiter::new(config.poll.requests_per_second)))
+                .set_ceiling(config.poll.requests_per_second);
+        }
+        let sources: Vec<_> = settings.iter().map(|known| source(&known.aws)).collect();
+        self.stores.retain(|source, _| self.credentials.is_some() || sources.contains(source));
+        let shown = |(account, limiter): (&Account, &Arc<RateLimiter>)| {
+            (account.region.clone(), account.role_arn.clone(), limiter.clone())
         };
-        if let Some((_, client)) = self.clients.iter().find(|(other, _)| fits(other)) {
+        self.limiters.iter().map(shown).collect()
+    }
+
+    /// The client for a network: one of those made before, if it fits.
+    pub(super) fn client(&mut self, network: &Network) -> Result<Arc<Client>, String> {
+        let settings = Settings::of(network);
+        if let Some((_, client)) = self.clients.iter().find(|(known, _)| *known == settings) {
             return Ok(client.clone());
         }
-        let source = self.credentials.cloned().unwrap_or_else(|| source(&network.aws));
+        let source = self.credentials.clone().unwrap_or_else(|| source(&network.aws));
         let store = self
             .stores
             .entry(source)
             .or_insert_with_key(|source| Arc::new(CredentialStore::new(source.clone())));
-        let rate =
-            self.limiters.get(&Account::of(&network.aws)).ok_or("a network without a rate")?;
+        let ceiling = self.requests_per_second;
+        let rate = self
+            .limiters
+            .entry(Account::of(&network.aws))
+            .or_insert_with(|| Arc::new(RateLimiter::new(ceiling)));
         let client = Client::new(ClientOptions {
             endpoint: endpoint(&network.aws),
             region: network.aws.region.clone().unwrap_or_default(),
@@ -150,7 +189,7 @@ impl<'a> Accounts<'a> {
             observer: self.observer.clone(),
         })?;
         let client = Arc::new(client);
-        self.clients.push((network, client.clone()));
+        self.clients.push((settings, client.clone()));
         Ok(client)
     }
 }

@@ -1,24 +1,15 @@
-//! `check`: what a configuration would do, what it costs, what it needs, and whether it works.
+//! `check`: what a configuration would do, and what it costs.
 
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    sync::Arc,
     time::Duration,
 };
 
 use humantime::format_duration;
-use serde::Serialize;
 
-use super::{
-    AppError,
-    accounts::{self, Account, Accounts},
-};
-use crate::{
-    config::{Config, Detail, Network},
-    telemetry::Metrics,
-    wickr::{Client, Error, ErrorKind, Lane, Lanes, Operation, Partition, UserId},
-};
+use super::accounts::{self, Account};
+use crate::config::{Config, Detail, Network, Shard, SsoMaxIdle, UserChoice, UserFilter};
 
 /// How many devices a user is taken to have where nobody has counted them.
 const DEVICES_A_USER: usize = 3;
@@ -39,6 +30,30 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     for network in &config.networks {
         describe_network(network, out)?;
     }
+    match config.shard {
+        Shard::Of { total: 1, .. } => {}
+        Shard::Of { index, total } => {
+            writeln!(
+                out,
+                "This is shard {index} of {total}: about one user in {total} is polled here."
+            )?;
+        }
+        Shard::Auto => {
+            writeln!(out, "The shard is told by the StatefulSet; what follows is for all.")?
+        }
+    }
+    match config.sso {
+        None => {}
+        Some(SsoMaxIdle::Fixed(limit)) => {
+            writeln!(out, "SSO sessions end after {} idle.", format_duration(limit))?;
+        }
+        Some(SsoMaxIdle::SecurityGroups) => {
+            writeln!(out, "SSO sessions end when the user's security groups say.")?;
+        }
+    }
+    if let Some(path) = &config.state {
+        writeln!(out, "The last data is kept in {}.", path.display())?;
+    }
     writeln!(out, "What polling costs, with at most one page a user:")?;
     for (account, cost) in costs(config) {
         describe_cost(account, &cost, config.poll.requests_per_second, out)?;
@@ -56,6 +71,18 @@ fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) 
     for (word, name) in [("with profile", account.profile), ("as", account.role_arn)] {
         if !name.is_empty() {
             place = format!("{place} {word} {name}");
+        }
+    }
+    if cost.unknown {
+        let whole = ROOM * ceiling;
+        writeln!(
+            out,
+            "  {place}: users are looked up; an interval of 5m has room for {:.0} of them, one of 1h for {:.0}",
+            whole * 300.0,
+            whole * 3600.0,
+        )?;
+        if cost.users == 0 {
+            return Ok(());
         }
     }
     let users = counted(cost.users, "user");
@@ -86,7 +113,7 @@ fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) 
 }
 
 /// `1 user`, `2 users`.
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -115,7 +142,10 @@ fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
         None => writeln!(out, "  credentials  {chain}")?,
     }
     let poll = &network.poll;
-    writeln!(out, "  users        {} listed", network.users.len())?;
+    match &network.users {
+        UserChoice::Listed(users) => writeln!(out, "  users        {} listed", users.len())?,
+        UserChoice::All(filter) => writeln!(out, "  users        {}", described(filter))?,
+    }
     writeln!(
         out,
         "  polled       every {}; what cannot be read is served as stale for {}",
@@ -124,10 +154,39 @@ fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
     )
 }
 
+/// Whom a filter lets pass.
+fn described(filter: &UserFilter) -> String {
+    let mut text = "all that there are".to_owned();
+    if let Some(status) = filter.status {
+        text.push_str(&format!(", {status} ones only"));
+    }
+    if !filter.groups.is_empty() {
+        text.push_str(&format!(", of group {}", filter.groups.join(" or ")));
+    }
+    if let Some(pattern) = &filter.username {
+        text.push_str(&format!(", whose username matches {pattern}"));
+    }
+    text
+}
+
+/// How many users of a network this process polls, as far as that is written down.
+fn listed(network: &Network, shard: Shard) -> usize {
+    let listed = match &network.users {
+        UserChoice::Listed(users) => users.len(),
+        UserChoice::All(_) => 0,
+    };
+    match shard {
+        Shard::Of { total, .. } => listed.div_ceil(total.max(1) as usize),
+        Shard::Auto => listed,
+    }
+}
+
 /// What one account is asked.
 #[derive(Debug, Default)]
 struct Cost {
     users: usize,
+    /// There are users beyond those, who are to be looked up.
+    unknown: bool,
     /// Requests.
     per_second: f64,
 }
@@ -140,8 +199,10 @@ fn costs(config: &Config) -> BTreeMap<Account, Cost> {
             account.region = "the instance's region".into();
         }
         let cost = costs.entry(account).or_default();
-        cost.users += network.users.len();
-        cost.per_second += network.users.len() as f64 / network.poll.interval.as_secs_f64();
+        let users = listed(network, config.shard);
+        cost.users += users;
+        cost.unknown |= matches!(network.users, UserChoice::All(_));
+        cost.per_second += users as f64 / network.poll.interval.as_secs_f64();
     }
     costs
 }
@@ -177,104 +238,8 @@ fn series(config: &Config) -> usize {
         Detail::User => user,
         Detail::Device => user + device,
     };
-    let users: usize = config.networks.iter().map(|network| network.users.len()).sum();
+    let users: usize = config.networks.iter().map(|network| listed(network, config.shard)).sum();
     config.networks.len() * network + users * each_user
-}
-
-/// Signs in and reads one page from each network, every one of which names its region. Gives a line
-/// for each, and whether all went well.
-///
-/// # Errors
-///
-/// When it cannot be set up.
-pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
-    let nobody = Metrics::new([]).map_err(|error| AppError::Setup(error.to_string()))?;
-    let mut accounts = Accounts::new(None, accounts::limiters(config), Arc::new(nobody));
-    let lane = Lanes::new(1).open();
-    let (mut text, mut good) = (String::new(), true);
-    for network in &config.networks {
-        let client = accounts.client(network).map_err(AppError::Setup)?;
-        let line = match try_users(&client, network, &lane).await {
-            Ok((user, devices)) => {
-                format!("good, the first page of user {user} has {}", counted(devices, "device"))
-            }
-            Err(error) => {
-                good = false;
-                format!("FAILED: {error}\n  {}", error.kind.remedy())
-            }
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "network {}: {line}", network.id);
-    }
-    Ok((text, good))
-}
-
-/// Users that are tried before a network is taken to be unknown.
-const TRIES: usize = 5;
-
-/// Reads a page of the first user that the service knows: a few that have left are no failure.
-async fn try_users<'a>(
-    client: &Client,
-    network: &'a Network,
-    lane: &Lane,
-) -> Result<(&'a UserId, usize), Error> {
-    let mut tried = Err(Error::new(
-        Operation::ListDevicesForUser,
-        ErrorKind::InvalidRequest,
-        "no user is listed",
-    ));
-    for user in network.users.iter().take(TRIES) {
-        tried = client.try_devices(&network.id, user, lane).await.map(|devices| (user, devices));
-        if !matches!(&tried, Err(error) if error.kind == ErrorKind::NotFound) {
-            break;
-        }
-    }
-    tried
-}
-
-/// An IAM policy, its members in the order in which people write them.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Policy {
-    version: &'static str,
-    statement: Vec<Statement>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Statement {
-    sid: &'static str,
-    effect: &'static str,
-    action: Vec<String>,
-    resource: Vec<String>,
-}
-
-/// The least IAM policy that `config` needs. Accounts that the configuration does not name are
-/// `*`.
-pub fn iam_policy(config: &Config) -> Policy {
-    let mut resource: Vec<String> = config.networks.iter().map(network_arn).collect();
-    resource.sort();
-    Policy {
-        version: "2012-10-17",
-        statement: vec![Statement {
-            sid: "WickrExporterReadDevices",
-            effect: "Allow",
-            action: vec![format!("wickr:{}", Operation::ListDevicesForUser.as_str())],
-            resource,
-        }],
-    }
-}
-
-fn network_arn(network: &Network) -> String {
-    // A role's account is the network's: arn:PARTITION:iam::ACCOUNT:role/NAME.
-    let account =
-        network.aws.role_arn.as_deref().and_then(|arn| arn.split(':').nth(4)).unwrap_or("*");
-    let region = network.aws.region.as_deref().unwrap_or("*");
-    let partition = match &network.aws.region {
-        Some(region) => Partition::of_region(region).id,
-        None => "aws",
-    };
-    format!("arn:{partition}:wickr:{region}:{account}:network/{}", network.id)
 }
 
 #[cfg(test)]
@@ -302,28 +267,5 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-    }
-
-    #[test]
-    fn the_policy_names_each_network_in_its_partition_and_account() {
-        let config = parsed(
-            r#"[[network]]
-            id = "12345678"
-            users = ["1"]
-            aws = { region = "us-gov-west-1", role_arn = "arn:aws-us-gov:iam::111122223333:role/r" }
-            [[network]]
-            id = "87654321"
-            users = ["1"]
-            aws = { region = "eu-central-1" }"#,
-        );
-        let statement = &iam_policy(&config).statement[0];
-        assert_eq!(
-            statement.resource,
-            [
-                "arn:aws-us-gov:wickr:us-gov-west-1:111122223333:network/12345678",
-                "arn:aws:wickr:eu-central-1:*:network/87654321",
-            ]
-        );
-        assert_eq!(statement.action, ["wickr:ListDevicesForUser"]);
     }
 }

@@ -1,21 +1,24 @@
 //! The daemon: polls and answers until it is told to stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
+    sync::Notify,
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Exporter, groups};
+use super::{AppError, fleet::Fleet, reload, shown, spec, state, supervisor::Supervisor};
 use crate::{
     clock::Clock,
     config::Config,
-    inventory::Reader,
-    web::{self, Site, TelemetryPath},
-    wickr::CredentialSource,
+    inventory::{self, Reader},
+    lifecycle,
+    telemetry::Metrics,
+    web::{self, Shown, Site, TelemetryPath},
+    wickr::{CredentialSource, Labels},
 };
 
 /// The longest that the tasks may take to end once they are told to.
@@ -28,13 +31,29 @@ pub struct Serving {
     pub listeners: Vec<TcpListener>,
     /// Where the metrics are.
     pub telemetry_path: TelemetryPath,
+    /// Whether a client may ask for a reload.
+    pub lifecycle: bool,
+}
+
+/// Where the configuration came from, if it can be loaded anew.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether it is loaded anew whenever its content has changed.
+    pub watch: bool,
 }
 
 /// The daemon, ready to run.
 pub struct Daemon {
-    exporter: Exporter,
+    supervisor: Supervisor,
+    origin: Option<Origin>,
+    reader: Reader,
+    metrics: Arc<Metrics>,
+    shown: Arc<ArcSwap<Shown>>,
+    polled: Arc<Notify>,
     clock: Clock,
-    config: Config,
+    state: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -46,16 +65,35 @@ impl Daemon {
     /// When something on this machine cannot be set up.
     pub fn new(
         config: &Config,
-        credentials: Option<&CredentialSource>,
+        origin: Option<Origin>,
+        credentials: Option<CredentialSource>,
         clock: Clock,
     ) -> Result<Daemon, AppError> {
-        let exporter = Exporter::new(config, credentials, &clock, true)?;
-        Ok(Daemon { exporter, clock, config: config.clone() })
+        let shard = spec::shard(config, spec::environment).map_err(AppError::Setup)?;
+        let metrics = Metrics::new().and_then(Metrics::with_process);
+        let metrics =
+            if config.state.is_some() { metrics.and_then(Metrics::with_state) } else { metrics };
+        let metrics = Arc::new(metrics.map_err(|error| AppError::Setup(error.to_string()))?);
+        metrics.reloaded(true, clock.now());
+        let labels = Arc::new(Labels::default());
+        let restored = match &config.state {
+            Some(path) => state::load(path, &labels),
+            None => HashMap::new(),
+        };
+        let (keeper, reader) = inventory::open();
+        let fleet =
+            Fleet::new(credentials, labels, keeper, metrics.clone(), clock.clone(), restored);
+        let polled = fleet.polled();
+        let shown = Arc::new(ArcSwap::from_pointee(shown(config)));
+        let file = origin.as_ref().map(|origin| origin.file.clone());
+        let supervisor = Supervisor::new(fleet, config.clone(), shard, file, shown.clone());
+        let state = config.state.clone();
+        Ok(Daemon { supervisor, origin, reader, metrics, shown, polled, clock, state })
     }
 
     /// What it knows.
     pub fn reader(&self) -> &Reader {
-        &self.exporter.reader
+        &self.reader
     }
 
     /// Polls and answers until `shutdown` resolves with the name of what ended it.
@@ -64,76 +102,114 @@ impl Daemon {
     ///
     /// When a part of it dies.
     pub async fn run(
-        self,
+        mut self,
         serving: Serving,
         shutdown: impl Future<Output = &'static str>,
     ) -> Result<(), AppError> {
+        let (reloads, requests) = lifecycle::channel();
         let router = web::router(Site {
-            reader: self.exporter.reader,
-            metrics: self.exporter.metrics,
-            clock: self.clock,
-            groups: groups(self.config.metrics.detail),
-            idle_buckets: self.config.metrics.idle_buckets,
-            scrapes: Arc::new(Semaphore::new(self.config.web.max_concurrent_scrapes)),
+            reader: self.reader.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            shown: self.shown,
             telemetry_path: serving.telemetry_path,
+            reloads: serving.lifecycle.then(|| reloads.clone()),
         });
+        // Restored data is there before the first client can ask.
+        self.supervisor.start().await?;
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         for listener in serving.listeners {
             let address = listener.local_addr().map(|at| at.to_string()).unwrap_or_default();
             tracing::info!(address, "listening");
-            tasks.spawn("the HTTP server", web::serve(listener, router.clone(), stop.clone()));
+            let serving = web::serve(listener, router.clone(), stop.clone());
+            tasks.spawn("the HTTP server", well(serving));
         }
-        for poller in self.exporter.pollers {
-            tasks.spawn("the polling of a network", poller.run(stop.clone()));
+        tasks.spawn("the polling", self.supervisor.run(requests, stop.clone()));
+        if let Some(origin) = self.origin {
+            #[cfg(unix)]
+            {
+                let hangups = reload::on_hangup(reloads.clone(), stop.clone());
+                let hangups = hangups.map_err(|error| AppError::Setup(error.to_string()))?;
+                tasks.spawn("the waiting for SIGHUP", well(hangups));
+            }
+            if origin.watch {
+                let watching = reload::on_change(origin.file, reloads, stop.clone());
+                tasks.spawn("the watching of the configuration", well(watching));
+            }
+        }
+        if let Some(path) = self.state.clone() {
+            let (reader, polled) = (self.reader.clone(), self.polled);
+            let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
+            let saving =
+                state::save_after_polls(path, reader, polled, metrics, clock, stop.clone());
+            tasks.spawn("the saving of the state", well(saving));
         }
         let ended = tokio::select! {
             signal = shutdown => {
                 tracing::info!(signal, "stopping");
                 Ok(())
             }
-            died = tasks.next() => Err(AppError::Died(died)),
+            died = tasks.next() => Err(died),
         };
+        // Before the pollers end, for with them goes what they know.
+        let last = self.reader.snapshot();
         stop.cancel();
         if tokio::time::timeout(LONGEST_END, tasks.all_end()).await.is_err() {
             tracing::warn!("not everything ended in time");
+        }
+        if let Some(path) = &self.state {
+            state::save(path, last, &self.metrics, &self.clock).await;
         }
         ended
     }
 }
 
+/// A task that cannot fail, among those that can.
+async fn well(task: impl Future<Output = ()>) -> Result<(), AppError> {
+    task.await;
+    Ok(())
+}
+
 /// The tasks that live as long as the process, by name.
 #[derive(Debug, Default)]
 struct Tasks {
-    set: JoinSet<()>,
+    set: JoinSet<Result<(), AppError>>,
     names: Vec<(Id, &'static str)>,
 }
 
 impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), AppError>> + Send + 'static,
+    ) {
         let handle = self.set.spawn(task);
         self.names.push((handle.id(), name));
     }
 
     /// Waits for one of them to end, well or badly, and says which it was and why.
-    async fn next(&mut self) -> String {
+    async fn next(&mut self) -> AppError {
         let (id, why) = match self.set.join_next_with_id().await {
-            None => return "everything".into(),
-            Some(Ok((id, ()))) => (id, None),
+            None => return AppError::Died("everything".into()),
+            Some(Ok((_, Err(error)))) => return error,
+            Some(Ok((id, Ok(())))) => (id, None),
             Some(Err(error)) => (error.id(), Some(error)),
         };
-        let name =
-            self.names.iter().find(|(other, _)| *other == id).map_or("a task", |(_, name)| name);
-        match why {
+        let name = self.names.iter().find(|(other, _)| *other == id);
+        let name = name.map_or("a task", |(_, name)| name);
+        AppError::Died(match why {
             None => name.to_owned(),
             Some(why) => format!("{name} ({why})"),
-        }
+        })
     }
 
     async fn all_end(&mut self) {
         while let Some(ended) = self.set.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a task ended badly");
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a task ended badly"),
+                Err(error) => tracing::error!(%error, "a task ended badly"),
             }
         }
     }

@@ -44,7 +44,7 @@ pub async fn demo(
         secret_access_key: SECRET_KEY.into(),
     };
     let config = configuration(&simulator)?;
-    let daemon = Daemon::new(&config, Some(&credentials), Clock::System)?;
+    let daemon = Daemon::new(&config, None, Some(credentials), Clock::System)?;
     say(&welcome(&simulator, &serving));
     let reader = daemon.reader().clone();
     let telling = async {

@@ -1,22 +1,29 @@
 //! One poll of everything, for the command line and for the node exporter's textfile collector.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, IsTerminal, Write},
-    path::Path,
+    collections::HashMap,
+    io::{self, IsTerminal},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressStyle};
-use tempfile::NamedTempFile;
 
-use super::{AppError, Exporter, groups};
+use super::{
+    AppError,
+    fleet::Fleet,
+    groups,
+    spec::{self, Found},
+};
 use crate::{
     clock::Clock,
     config::Config,
     exposition::{Exposition, Format},
-    inventory::Reader,
+    inventory::{self, PollResult, Reader},
+    poll::Observer,
+    telemetry::Metrics,
+    wickr::Labels,
 };
 
 /// How one poll of everything went.
@@ -31,7 +38,8 @@ pub enum Outcome {
 }
 
 /// Polls every network of `config` once and gives the exposition in the text format. Each network
-/// names its region. Progress is shown on standard error where that is a terminal.
+/// that is written out names its region. Progress is shown on standard error where that is a
+/// terminal.
 ///
 /// The metrics of the process are left out: the node exporter, which may take this up, has its own
 /// of the same names.
@@ -40,28 +48,52 @@ pub enum Outcome {
 ///
 /// When it cannot be set up.
 pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), AppError> {
-    let mut exporter = Exporter::new(config, None, &clock, false)?;
-    let polls = join_all(exporter.pollers.iter_mut().map(|poller| poller.poll()));
-    tokio::select! {
-        _ = polls => {}
-        () = show_progress(&exporter.reader) => {}
+    let shard = spec::shard(config, spec::environment).map_err(AppError::Setup)?;
+    let metrics = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
+    let metrics = Arc::new(metrics);
+    metrics.reloaded(true, clock.now());
+    let (keeper, reader) = inventory::open();
+    let labels = Arc::new(Labels::default());
+    let mut fleet =
+        Fleet::new(None, labels, keeper, metrics.clone(), clock.clone(), HashMap::new());
+    fleet.adjust(config);
+    let mut found = Found::new();
+    let mut all_found = true;
+    for (place, network) in spec::wholes(config) {
+        let (client, lane) = fleet.finder(network).map_err(AppError::Setup)?;
+        match client.networks(&lane).await {
+            Ok(networks) => {
+                found.insert(place, networks);
+            }
+            Err(error) => {
+                all_found = false;
+                metrics.discovery_failed(error.operation, error.kind);
+                tracing::warn!(%error, remedy = error.kind.remedy(), "cannot look up networks");
+            }
+        }
     }
-    let snapshot = exporter.reader.snapshot();
-    let (mut users, mut failed) = (0, 0);
-    for network in &snapshot.networks {
-        users += network.users.len();
-        failed += network.users_by_failure().iter().sum::<usize>();
-    }
-    let outcome = match failed {
-        0 => Outcome::AllRead,
-        failed if failed == users => Outcome::NoneRead,
-        _ => Outcome::SomeRead,
+    let specs = spec::specs(config, &found, shard);
+    let pollers: Result<Vec<_>, _> = specs.values().map(|spec| fleet.poller(spec, None)).collect();
+    let mut pollers = pollers.map_err(AppError::Setup)?;
+    let polls = join_all(pollers.iter_mut().map(|poller| poller.poll()));
+    let results = tokio::select! {
+        results = polls => results,
+        () = show_progress(&reader) => Vec::new(),
+    };
+    let snapshot = reader.snapshot();
+    let good = |result: &PollResult| *result == PollResult::Success;
+    let anybody = snapshot.networks.iter().flat_map(|network| &network.users).any(|u| u.is_up());
+    let outcome = match () {
+        () if all_found && results.iter().all(good) => Outcome::AllRead,
+        () if anybody || results.iter().any(good) => Outcome::SomeRead,
+        () => Outcome::NoneRead,
     };
     let exposition = Exposition {
         snapshot: &snapshot,
         now: clock.now(),
         idle_buckets: &config.metrics.idle_buckets,
-        own: &exporter.metrics.gather(),
+        usernames: config.metrics.username,
+        own: &metrics.gather(),
         groups: &groups(config.metrics.detail),
     };
     let text = exposition.render(Format::Text, Vec::new());
@@ -100,43 +132,4 @@ impl Drop for Clear<'_> {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
-}
-
-/// Writes a file so that whoever reads it sees the old content or the new, never a part. A link is
-/// followed; what is no regular file, such as `/dev/stdout`, is written to as it is.
-///
-/// # Errors
-///
-/// The system's.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), AppError> {
-    let write = || {
-        if path.metadata().is_ok_and(|there| !there.is_file()) {
-            return OpenOptions::new().write(true).open(path)?.write_all(content);
-        }
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // The hidden name keeps the textfile collector, which takes *.prom, from reading it.
-        let folder = folder.unwrap_or(Path::new("."));
-        // The error of a file that cannot be made would name the temporary one.
-        folder.metadata()?;
-        let mut file = NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
-        readable_by_all(file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error| AppError::Write { path: path.display().to_string(), error })
-}
-
-/// The node exporter runs as somebody else; a temporary file is its owner's alone.
-fn readable_by_all(file: &std::fs::File) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::{fs::Permissions, os::unix::fs::PermissionsExt};
-        file.set_permissions(Permissions::from_mode(0o644))?;
-    }
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
 }

@@ -5,14 +5,16 @@
 //!
 //! 1. `syntax`: the text to a tree of tables that know their places.
 //! 2. `written`: the tree to values, key by key (`reader`), by the list of all keys (`shape`) and
-//!    what each value must look like (`values`, `listen`).
+//!    what each value must look like (`values`, `listen`, `filter`).
 //! 3. `resolve`: networks, the shared tables and the defaults to what is `used`, and what
-//!    contradicts what.
+//!    contradicts what (`conflicts`).
 //!
 //! `problem` holds the pile and puts it into words. Nothing here reads the environment, the
 //! command line or the network, and no message repeats what could be a secret: external ids,
 //! endpoint addresses, and the values of keys that are unknown.
 
+mod conflicts;
+mod filter;
 mod listen;
 mod problem;
 mod reader;
@@ -32,9 +34,13 @@ use std::{
     path::Path,
 };
 
+pub use filter::{BadPattern, BadStatus, UserFilter, UserStatus, UsernamePattern};
 pub use listen::{BadListenAddress, ListenAddress};
 pub use problem::{ConfigError, Problem};
-pub use used::{Aws, BadDetail, Config, Detail, ExternalId, Metrics, Network, Poll, Shared, Web};
+pub use used::{
+    Aws, BadDetail, Config, Detail, Discovery, ExternalId, Metrics, Network, NetworkChoice, Poll,
+    Shard, Shared, SsoMaxIdle, UserChoice, Web,
+};
 pub use values::is_region;
 
 /// A million users fit in it; what is larger is not a configuration.

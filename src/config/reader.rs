@@ -12,7 +12,7 @@ use toml::{
 
 use super::{
     problem::{Problems, Spot},
-    shape::{Joined, NOT_YET, Shape, Standing},
+    shape::{Joined, Shape, Standing},
     values::{kind_of, shown},
 };
 
@@ -40,6 +40,18 @@ impl<T> Field<T> {
             Field::Good(value, _) => Some(value),
             Field::Absent | Field::Bad => None,
         }
+    }
+
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Field::Absent => Field::Absent,
+            Field::Bad => Field::Bad,
+            Field::Good(value, spot) => Field::Good(change(value), spot),
+        }
+    }
+
+    pub(super) fn is_bad(&self) -> bool {
+        matches!(self, Field::Bad)
     }
 
     pub(super) fn is_absent(&self) -> bool {
@@ -87,7 +99,6 @@ impl<'a> Table<'a> {
             let name = key.get_ref().as_ref();
             match shape.standing(name) {
                 Some(Standing::Known) => {}
-                Some(Standing::NotYet) => table.complain(name, key.span(), NOT_YET),
                 Some(Standing::Refused(reason)) => table.complain(name, key.span(), reason),
                 None => problems.add_with(&table.spot_of(name, key.span()), || {
                     shape.unknown(&table.spot.key, name)
@@ -100,6 +111,11 @@ impl<'a> Table<'a> {
     /// Where the table itself begins.
     pub(super) fn spot(&self) -> &Spot {
         &self.spot
+    }
+
+    /// Whether it was written, as a table, be it an empty one.
+    pub(super) fn is_written(&self) -> bool {
+        self.entries.is_some()
     }
 
     /// The key, read by `tell`.

@@ -1,27 +1,28 @@
 //! From what was written to what is used: a network's own values over the shared ones over the
-//! defaults, and the mistakes that only show between two keys.
-
-use std::{collections::HashMap, time::Duration};
+//! defaults.
 
 use super::{
-    problem::{Problems, Spot},
+    conflicts,
+    filter::UserFilter,
+    problem::Problems,
     reader::Field,
-    used::{self, Config},
-    values::brief,
+    used::{self, Config, UserChoice},
     written::{self, File},
 };
 
 /// The configuration that `file` means. It is only good if there are no problems in the end: until
 /// then, defaults stand in for what is bad.
 pub(super) fn resolve(file: File, problems: &Problems) -> Config {
-    check_stale_after(&file.poll, None, problems);
-    check_endpoint(&file.aws, None, problems);
-    check_external_ids(&file, problems);
+    conflicts::find(&file, problems);
     Config {
-        networks: networks(&file, problems),
+        networks: networks(&file),
         web: web(file.web),
         poll: shared(file.shared),
+        discovery: discovery(file.discovery),
         metrics: metrics(file.metrics),
+        sso: file.sso.max_idle.into_good(),
+        state: file.state.path.into_good(),
+        shard: shard(file.shard),
     }
 }
 
@@ -47,6 +48,19 @@ fn shared(shared: written::Shared) -> used::Shared {
     }
 }
 
+fn discovery(discovery: written::Discovery) -> used::Discovery {
+    let default = used::Discovery::default();
+    used::Discovery { interval: discovery.interval.into_good().unwrap_or(default.interval) }
+}
+
+fn shard(shard: written::Shard) -> used::Shard {
+    match (shard.index.into_good(), shard.total.into_good()) {
+        (Some(None), Some(None)) => used::Shard::Auto,
+        (Some(Some(index)), Some(Some(total))) => used::Shard::Of { index, total },
+        _ => used::Shard::default(),
+    }
+}
+
 fn metrics(metrics: written::Metrics) -> used::Metrics {
     let default = used::Metrics::default();
     used::Metrics {
@@ -56,28 +70,38 @@ fn metrics(metrics: written::Metrics) -> used::Metrics {
     }
 }
 
-fn networks(file: &File, problems: &Problems) -> Vec<used::Network> {
-    let mut first = HashMap::with_capacity(file.networks.len());
-    let mut networks = Vec::with_capacity(file.networks.len());
-    for network in &file.networks {
-        check_stale_after(&network.poll, Some(&file.poll), problems);
-        check_endpoint(&network.aws, Some(&file.aws), problems);
-        let Field::Good(id, spot) = &network.id else { continue };
-        if let Some(before) = first.insert(id.clone(), &network.spot) {
-            let before = &before.key;
-            problems.add(spot, format!("\"{id}\" is given twice, first in {before}"));
-        }
-        let mut users = network.users.good().cloned().unwrap_or_default();
-        users.sort_unstable();
-        networks.push(used::Network {
-            id: id.clone(),
+/// Those whose id is good: without it, there is a problem, and nobody will see the others.
+fn networks(file: &File) -> Vec<used::Network> {
+    let resolved = |network: &written::Network| {
+        Some(used::Network {
+            id: network.id.good()?.clone(),
             name: network.name.good().cloned(),
-            users,
+            users: users(network),
             aws: aws(&network.aws, &file.aws),
             poll: poll(&network.poll, &file.poll),
-        });
+        })
+    };
+    file.networks.iter().filter_map(resolved).collect()
+}
+
+fn users(network: &written::Network) -> UserChoice {
+    match network.users.good() {
+        Some(written::Users::All) => UserChoice::All(filter(&network.filter)),
+        Some(written::Users::Listed(users)) => {
+            let mut users = users.clone();
+            users.sort_unstable();
+            UserChoice::Listed(users)
+        }
+        None => UserChoice::Listed(Vec::new()),
     }
-    networks
+}
+
+fn filter(filter: &written::Filter) -> UserFilter {
+    UserFilter {
+        status: filter.status.good().copied(),
+        groups: filter.groups.good().cloned().unwrap_or_default(),
+        username: filter.username.good().cloned(),
+    }
 }
 
 fn aws(own: &written::Aws, shared: &written::Aws) -> used::Aws {
@@ -118,70 +142,4 @@ fn poll(own: &written::Poll, shared: &written::Poll) -> used::Poll {
 
 fn first_good<T: Clone>(own: &Field<T>, shared: &Field<T>, default: T) -> T {
     own.or(shared).good().cloned().unwrap_or(default)
-}
-
-/// Data must not go stale between two polls that go well.
-fn check_stale_after(poll: &written::Poll, shared: Option<&written::Poll>, problems: &Problems) {
-    let Field::Good(stale_after, spot) = &poll.stale_after else { return };
-    let interval = shared.map_or(&poll.interval, |shared| poll.interval.or(&shared.interval));
-    let (interval, source): (Duration, _) = match interval {
-        Field::Good(interval, spot) => (*interval, spot.key.as_str()),
-        Field::Absent => (used::Poll::default().interval, "the default interval"),
-        Field::Bad => return,
-    };
-    if *stale_after < interval {
-        let (stale_after, interval) = (brief(*stale_after), brief(interval));
-        problems.conclude(
-            spot,
-            format!("must not be below {source}, which is {interval}, but is {stale_after}"),
-        );
-    }
-}
-
-/// An endpoint of one's own is what it is: `fips` and `dual_stack` choose among the service's.
-fn check_endpoint(aws: &written::Aws, shared: Option<&written::Aws>, problems: &Problems) {
-    let over = shared.unwrap_or(aws);
-    let Field::Good(_, endpoint) = aws.endpoint_url.or(&over.endpoint_url) else { return };
-    for choice in [aws.fips.or(&over.fips), aws.dual_stack.or(&over.dual_stack)] {
-        let Field::Good(true, choice) = choice else { continue };
-        if aws.endpoint_url.good().is_some() {
-            let message = format!(
-                "contradicts {} = true, which chooses among the service's own; write one or the other",
-                choice.key
-            );
-            problems.conclude(endpoint, message);
-        } else if is_within(choice, aws) {
-            let message = format!(
-                "contradicts {}, which is used as it is; write one or the other",
-                endpoint.key
-            );
-            problems.conclude(choice, message);
-        }
-        // Otherwise both are shared, and it has been said there.
-    }
-}
-
-/// Whether the choice at `spot` is one of `aws` itself rather than a shared one.
-fn is_within(spot: &Spot, aws: &written::Aws) -> bool {
-    [&aws.fips, &aws.dual_stack]
-        .into_iter()
-        .any(|choice| matches!(choice, Field::Good(_, own) if own == spot))
-}
-
-/// An external id without a role does nothing, so someone forgot the role.
-fn check_external_ids(file: &File, problems: &Problems) {
-    let message = "is only sent along with a role_arn, and there is none; write that too";
-    let has_role =
-        |network: &written::Network| !network.aws.role_arn.or(&file.aws.role_arn).is_absent();
-    for network in file.networks.iter().filter(|network| !has_role(network)) {
-        if let Field::Good(_, spot) = &network.aws.external_id {
-            problems.conclude(spot, message);
-        }
-    }
-    if let Field::Good(_, spot) = &file.aws.external_id
-        && file.aws.role_arn.is_absent()
-        && !file.networks.iter().any(has_role)
-    {
-        problems.conclude(spot, message);
-    }
 }

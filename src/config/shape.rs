@@ -23,21 +23,12 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Known,
-    /// A later version's: refused, but not as a mistake.
-    NotYet,
     /// Refused, for this reason.
     Refused(&'static str),
 }
 
-/// The message for what is [`Standing::NotYet`].
-pub(super) const NOT_YET: &str = "is not supported by this version yet";
-
 const fn known(name: &'static str) -> Key {
     Key { name, standing: Standing::Known }
-}
-
-const fn not_yet(name: &'static str) -> Key {
-    Key { name, standing: Standing::NotYet }
 }
 
 const fn shared(name: &'static str) -> Key {
@@ -51,12 +42,12 @@ pub(super) static FILE: Shape = Shape {
         known("web"),
         known("aws"),
         known("poll"),
+        known("discovery"),
         known("metrics"),
+        known("sso"),
+        known("state"),
+        known("shard"),
         known("network"),
-        not_yet("discovery"),
-        not_yet("sso"),
-        not_yet("state"),
-        not_yet("shard"),
     ],
 };
 
@@ -89,8 +80,16 @@ pub(super) static POLL: Shape = Shape {
     ],
 };
 
+pub(super) static DISCOVERY: Shape = Shape { path: "discovery", keys: &[known("interval")] };
+
 pub(super) static METRICS: Shape =
     Shape { path: "metrics", keys: &[known("detail"), known("username"), known("idle_buckets")] };
+
+pub(super) static SSO: Shape = Shape { path: "sso", keys: &[known("max_idle")] };
+
+pub(super) static STATE: Shape = Shape { path: "state", keys: &[known("path")] };
+
+pub(super) static SHARD: Shape = Shape { path: "shard", keys: &[known("index"), known("total")] };
 
 pub(super) static NETWORK: Shape = Shape {
     path: "network",
@@ -98,11 +97,14 @@ pub(super) static NETWORK: Shape = Shape {
         known("id"),
         known("name"),
         known("users"),
-        not_yet("filter"),
+        known("filter"),
         known("aws"),
         known("poll"),
     ],
 };
+
+pub(super) static NETWORK_FILTER: Shape =
+    Shape { path: "network.filter", keys: &[known("status"), known("groups"), known("username")] };
 
 pub(super) static NETWORK_AWS: Shape = Shape { path: "network.aws", keys: AWS_KEYS };
 
@@ -120,8 +122,21 @@ pub(super) static NETWORK_POLL: Shape = Shape {
 };
 
 /// Every table; where a key is in several, the first is suggested first.
-pub(super) static ALL: [&Shape; 8] =
-    [&FILE, &WEB, &AWS, &POLL, &METRICS, &NETWORK, &NETWORK_AWS, &NETWORK_POLL];
+pub(super) static ALL: [&Shape; 13] = [
+    &FILE,
+    &WEB,
+    &AWS,
+    &POLL,
+    &DISCOVERY,
+    &METRICS,
+    &SSO,
+    &STATE,
+    &SHARD,
+    &NETWORK,
+    &NETWORK_FILTER,
+    &NETWORK_AWS,
+    &NETWORK_POLL,
+];
 
 impl Shape {
     pub(super) fn standing(&self, name: &str) -> Option<Standing> {
@@ -147,8 +162,10 @@ impl Shape {
         if let Some((shape, name)) = self.elsewhere(|shape| nearest(key, shape.names())) {
             return format!("unknown key; did you mean {}?", shape.key_seen_from(path, name));
         }
-        let names: Vec<_> = self.names().collect();
-        format!("unknown key; known here are {}", names.join(", "))
+        match self.names().collect::<Vec<_>>()[..] {
+            [name] => format!("unknown key; the only one here is {name}"),
+            ref names => format!("unknown key; known here are {}", names.join(", ")),
+        }
     }
 
     /// What `find` finds in another table: a network's own tables before the shared ones if this is

@@ -1,6 +1,8 @@
 //! What a whole file comes to: the golden table of bad ones, defaults and overrides.
 
 mod bad;
+mod everyone;
+mod example;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,7 +11,6 @@ use super::{
     *,
 };
 
-const EXAMPLE: &str = include_str!("../../config.example.toml");
 const GOOD_NETWORK: &str = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
 
 fn complaints(text: &str) -> Vec<String> {
@@ -24,13 +25,20 @@ fn good(text: &str) -> Config {
     parse(&format!("{text}\n{GOOD_NETWORK}"), "f").unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn listed(network: &Network) -> Vec<&str> {
+    match &network.users {
+        UserChoice::Listed(users) => users.iter().map(|user| user.as_str()).collect(),
+        UserChoice::All(filter) => panic!("all users that pass {filter:?}"),
+    }
+}
+
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
 #[test]
 fn a_bad_file_gets_exactly_these_messages() {
-    for (text, expected) in bad::BAD {
+    for (text, expected) in bad::all() {
         let has_network = text.contains("network");
         let text = if has_network { text.to_string() } else { format!("{text}\n{GOOD_NETWORK}") };
         assert_eq!(complaints(&text), *expected, "\n{text}");
@@ -62,8 +70,8 @@ name = "second"
             r#"f:9:6: network[1].id: "1234" is not valid: a network id is exactly 8 digits"#,
             r#"f:10:18: network[1].users[2]: "x" is not valid: a user id is 1 to 10 digits"#,
             r#"f:10:23: network[1].users[3]: "1001" is given twice, first as network[1].users[1]"#,
-            r#"f:11:1: network[2].id: is missing; write the network's 8 digits, id = "12345678""#,
-            r#"f:11:1: network[2].users: is missing; write the users' ids, users = ["1001", "1002"]"#,
+            r#"f:11:1: network[2].id: is missing; write the network's 8 digits, id = "12345678", or id = "all""#,
+            r#"f:11:1: network[2].users: is missing; write the users' ids, users = ["1001", "1002"], or users = "all""#,
         ]
     );
 }
@@ -113,8 +121,11 @@ fn one_network_is_enough_and_the_rest_is_default() {
     let days = [1, 7, 14, 30, 60, 90].map(|days| secs(days * 86_400));
     assert_eq!(config.metrics.idle_buckets[0], secs(3600));
     assert_eq!(config.metrics.idle_buckets[1..], days);
+    assert_eq!(config.discovery.interval, secs(3600));
+    assert_eq!((config.sso, &config.state), (None, &None));
+    assert_eq!(config.shard, Shard::Of { index: 0, total: 1 });
     let [network] = &config.networks[..] else { panic!() };
-    assert_eq!(network.id.as_str(), "12345678");
+    assert_eq!(network.id.to_string(), "12345678");
     assert_eq!(network.name, None);
     assert_eq!(network.aws, Aws::default());
     assert_eq!(network.aws.timezone_name(), "UTC");
@@ -154,11 +165,8 @@ users = [1002, "9", 10]
     assert_eq!(config.poll.requests_per_second, 3.0);
     assert!(config.metrics.username && config.metrics.detail < Detail::Device);
     let network = &config.networks[0];
-    assert_eq!(network.id.as_str(), "12345678");
-    assert_eq!(
-        network.users.iter().map(|user| user.as_str()).collect::<Vec<_>>(),
-        ["9", "10", "1002"]
-    );
+    assert_eq!(network.id.to_string(), "12345678");
+    assert_eq!(listed(network), ["9", "10", "1002"]);
     assert_eq!(network.aws.timezone_name(), "Europe/Zurich");
     assert_eq!((network.poll.interval, network.poll.stale_after), (secs(5400), secs(16_200)));
 }
@@ -215,50 +223,6 @@ fn a_shared_external_id_goes_with_the_networks_that_have_a_role() {
     assert!(config.networks[1].aws.external_id.is_none());
 }
 
-#[test]
-fn the_shipped_example_loads_and_shows_the_defaults() {
-    let config = parse(EXAMPLE, "config.example.toml").unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.networks[0].users.len(), 2);
-    assert_eq!(config.web, Web::default());
-    assert_eq!(config.metrics, Metrics::default());
-    assert_eq!(config.networks[0].poll, Poll::default());
-}
-
-/// The example with all comments that are TOML taken in.
-fn uncommented() -> String {
-    let is_key = |line: &str| {
-        line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic()))
-    };
-    let lines = EXAMPLE.lines().map(|line| if is_key(line) { &line[1..] } else { line });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn what_the_example_comments_out_is_good_too_and_default_where_there_is_one() {
-    let text = uncommented();
-    let config = parse(&text, "f").unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.web, Web::default());
-    assert_eq!(config.poll, Shared::default());
-    assert_eq!(config.metrics, Metrics::default());
-    let defaults = Poll { interval: secs(3600), stale_after: secs(3 * 3600), ..Poll::default() };
-    assert_eq!(config.networks[0].poll, defaults);
-    assert!(config.networks[0].aws.external_id.is_some());
-}
-
-#[test]
-fn the_example_has_every_key() {
-    let text = uncommented();
-    let (tree, _) = syntax::parse(&text);
-    for shape in [&shape::WEB, &shape::AWS, &shape::POLL, &shape::METRICS] {
-        for key in known(shape) {
-            assert!(tree[shape.path].get_ref().get(key).is_some(), "{}.{key}", shape.path);
-        }
-    }
-    for key in known(&shape::NETWORK) {
-        assert!(tree["network"].get_ref()[0].get_ref().get(key).is_some(), "network.{key}");
-    }
-}
-
 fn known(shape: &Shape) -> impl Iterator<Item = &'static str> {
     shape.keys.iter().filter(|key| key.standing == Standing::Known).map(|key| key.name)
 }
@@ -309,7 +273,7 @@ fn no_text_makes_it_panic() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     println!("seed {seed}");
-    let original: Vec<char> = uncommented().chars().collect();
+    let original: Vec<char> = example::uncommented().chars().collect();
     let odd: Vec<char> = "[]{}\"'=.,#\n\r\\ \0ü\u{1F4A5}0-9+_:enaft".chars().collect();
     for _ in 0..500 {
         let mut chars = original.clone();

@@ -3,13 +3,14 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
 use jiff::tz::TimeZone;
 
-use super::listen::ListenAddress;
+use super::{filter::UserFilter, listen::ListenAddress};
 use crate::wickr::{Endpoint, NetworkId, UserId};
 
 /// A configuration without any mistake in it.
@@ -24,7 +25,20 @@ pub struct Config {
     pub poll: Shared,
     /// What is shown.
     pub metrics: Metrics,
-    /// The networks in the order of the file: at least one, and each id once.
+    /// How "all" is looked up.
+    pub discovery: Discovery,
+    /// After how long an idle SSO session ends; None where nobody asked.
+    pub sso: Option<SsoMaxIdle>,
+    /// The file that outlives a restart; None where none is to be written. It need not exist, and a
+    /// relative one is relative to the working directory.
+    pub state: Option<PathBuf>,
+    /// The part of the users that is this process's.
+    pub shard: Shard,
+    /// The networks in the order of the file: at least one, and each id once. Of those that are
+    /// [`NetworkChoice::All`], no two name the same region, profile, role and endpoint; they may
+    /// still turn out to be the same once a region or an account is known that the file leaves
+    /// open. A network that is written out and is in reach of an `All` too is read as it is
+    /// written out.
     pub networks: Vec<Network>,
 }
 
@@ -123,19 +137,89 @@ impl FromStr for Detail {
     }
 }
 
-/// A network to poll.
+/// How "all" is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discovery {
+    /// From one look-up to the next; from 1s to 30d.
+    pub interval: Duration,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Discovery { interval: Duration::from_secs(3600) }
+    }
+}
+
+/// After how long an idle SSO session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SsoMaxIdle {
+    /// Each user's own limit, from its security groups.
+    SecurityGroups,
+    /// One for all; at least 1s.
+    Fixed(Duration),
+}
+
+/// Which of several processes this is, where they share the users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shard {
+    /// This one of so many.
+    Of {
+        /// Counted from 0, and below `total`.
+        index: u32,
+        /// From 1, which is no sharing, to 1000.
+        total: u32,
+    },
+    /// To be found in the environment.
+    Auto,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Shard::Of { index: 0, total: 1 }
+    }
+}
+
+/// A network to poll, or all that there are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// Its id.
-    pub id: NetworkId,
-    /// A label for people; not empty.
+    /// Which.
+    pub id: NetworkChoice,
+    /// A label for people; not empty, and none for [`NetworkChoice::All`].
     pub name: Option<String>,
-    /// Whom to ask about: at least one, each once, in numeric order.
-    pub users: Vec<UserId>,
+    /// Whom to ask about; for [`NetworkChoice::All`], in each of them, and never a list.
+    pub users: UserChoice,
     /// How to reach it.
     pub aws: Aws,
     /// When and how to ask.
     pub poll: Poll,
+}
+
+/// Which network.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NetworkChoice {
+    /// This one.
+    One(NetworkId),
+    /// Every network of the account and region.
+    All,
+}
+
+impl fmt::Display for NetworkChoice {
+    /// As it is written in the configuration, without quotes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetworkChoice::One(id) => id.fmt(f),
+            NetworkChoice::All => f.write_str("all"),
+        }
+    }
+}
+
+/// Which users of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UserChoice {
+    /// These: at least one, each once, in numeric order.
+    Listed(Vec<UserId>),
+    /// Every user that passes the filter.
+    All(UserFilter),
 }
 
 /// How to reach the service. Networks with equal ones can share a client.

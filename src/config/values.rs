@@ -2,17 +2,18 @@
 //!
 //! A sentence shows the value, shortened and escaped, unless it could be a secret.
 
-use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
 use super::{
+    filter::UsernamePattern,
     reader::Told,
-    shape::{NOT_YET, nearest},
-    used::ExternalId,
+    shape::nearest,
+    used::{ExternalId, NetworkChoice, SsoMaxIdle},
 };
-use crate::wickr::Endpoint;
+use crate::wickr::{Endpoint, UserId};
 
 /// Characters of a value that a message repeats.
 const SHOWN_CHARS: usize = 60;
@@ -80,9 +81,14 @@ pub(super) fn truth(value: &DeValue<'_>) -> Told<bool> {
 
 /// A whole number in `range`.
 pub(super) fn whole<T: TryFrom<i64>>(value: &DeValue<'_>, range: RangeInclusive<i64>) -> Told<T> {
+    whole_or("", value, range)
+}
+
+/// A whole number in `range`, where `or` begins the sentence about anything else.
+fn whole_or<T: TryFrom<i64>>(or: &str, value: &DeValue<'_>, range: RangeInclusive<i64>) -> Told<T> {
     let wrong = |found: &str| {
         let (least, most) = range.clone().into_inner();
-        format!("must be a whole number from {least} to {most}, not {found}")
+        format!("must be {or}a whole number from {least} to {most}, not {found}")
     };
     let DeValue::Integer(number) = value else { return Err(wrong(kind_of(value))) };
     i64::from_str_radix(number.as_str(), number.radix())
@@ -90,6 +96,14 @@ pub(super) fn whole<T: TryFrom<i64>>(value: &DeValue<'_>, range: RangeInclusive<
         .filter(|number| range.contains(number))
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(|| wrong(&shown(value)))
+}
+
+/// A whole number in `range`, or `"auto"`, which is None.
+pub(super) fn whole_or_auto(value: &DeValue<'_>, range: RangeInclusive<i64>) -> Told<Option<u32>> {
+    match value {
+        DeValue::String(text) if text == "auto" => Ok(None),
+        value => whole_or(r#""auto" or "#, value, range).map(Some),
+    }
 }
 
 /// A rate a second. The least is far above where the pause between two requests would overflow.
@@ -109,14 +123,19 @@ pub(super) fn rate(value: &DeValue<'_>) -> Told<f64> {
 
 /// A duration with its unit, in `range`.
 pub(super) fn duration(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Told<Duration> {
+    duration_or("", value, range)
+}
+
+/// A duration in `range`, where `or` begins the sentence about anything else.
+fn duration_or(or: &str, value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Told<Duration> {
     let wrong = |found: &str| {
         let (least, most) = (brief(*range.start()), brief(*range.end()));
         format!(
-            r#"must be a duration from {least} to {most}, written like "90s" or "1h 30m", not {found}"#
+            r#"must be {or}a duration from {least} to {most}, written like "90s" or "1h 30m", not {found}"#
         )
     };
     let without_unit = |number: &str| {
-        format!(r#"must be a duration with its unit, such as "5m"; {number} has none"#)
+        format!(r#"must be {or}a duration with its unit, such as "5m"; {number} has none"#)
     };
     match value {
         DeValue::String(text) => match humantime::parse_duration(text) {
@@ -126,6 +145,14 @@ pub(super) fn duration(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> 
         },
         DeValue::Integer(_) | DeValue::Float(_) => Err(without_unit(&shown(value))),
         other => Err(wrong(kind_of(other))),
+    }
+}
+
+/// `"security-groups"`, or a duration in `range`.
+pub(super) fn max_idle(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Told<SsoMaxIdle> {
+    match value {
+        DeValue::String(text) if text == "security-groups" => Ok(SsoMaxIdle::SecurityGroups),
+        value => duration_or(r#""security-groups" or "#, value, range).map(SsoMaxIdle::Fixed),
     }
 }
 
@@ -144,10 +171,49 @@ pub(super) fn brief(duration: Duration) -> String {
     if words.is_empty() { "0s".into() } else { words.join(" ") }
 }
 
-/// An id, as a string of digits or as an integer; `"all"` is for a later version.
-pub(super) fn id<T: FromStr<Err: ToString>>(value: &DeValue<'_>) -> Told<T> {
+/// The id of a network, or `"all"`.
+pub(super) fn network_choice(value: &DeValue<'_>) -> Told<NetworkChoice> {
+    match is_all(value)? {
+        true => Ok(NetworkChoice::All),
+        false => id(value).map(NetworkChoice::One),
+    }
+}
+
+/// Whether it is `"all"` rather than a list of users. The list itself is not looked into.
+pub(super) fn all_or_list(value: &DeValue<'_>) -> Told<bool> {
+    let wrong = |found: &str| {
+        Err(format!(r#"must be a list of ids, such as ["1001", "1002"], or "all", not {found}"#))
+    };
+    match value {
+        DeValue::Array(_) => Ok(false),
+        value if is_all(value)? => Ok(true),
+        DeValue::String(_) => wrong(&shown(value)),
+        other => wrong(kind_of(other)),
+    }
+}
+
+/// The id of a user in a list of them.
+pub(super) fn user_id(value: &DeValue<'_>) -> Told<UserId> {
+    match is_all(value) {
+        Ok(false) => id(value),
+        _ => Err(r#""all" is every user and not one of a list; write users = "all""#.into()),
+    }
+}
+
+/// Whether it is `"all"`; an error if it is that in capitals.
+fn is_all(value: &DeValue<'_>) -> Told<bool> {
+    match value {
+        DeValue::String(text) if text == "all" => Ok(true),
+        DeValue::String(text) if text.trim().eq_ignore_ascii_case("all") => {
+            Err(format!(r#"must be written as "all", not {}"#, quoted(text)))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// An id, as a string of digits or as an integer.
+fn id<T: FromStr<Err: ToString>>(value: &DeValue<'_>) -> Told<T> {
     let digits = match value {
-        DeValue::String(text) if text == "all" => return Err(format!("\"all\" {NOT_YET}")),
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(number) => number.to_string(),
         other => return Err(format!("must be an id in quotes, not {}", kind_of(other))),
@@ -161,6 +227,21 @@ pub(super) fn id<T: FromStr<Err: ToString>>(value: &DeValue<'_>) -> Told<T> {
 pub(super) fn parsed<T: FromStr<Err: ToString>>(value: &DeValue<'_>) -> Told<T> {
     let text = string(value)?;
     text.parse().map_err(|bad: T::Err| format!("{}, not {}", bad.to_string(), quoted(text)))
+}
+
+/// The path of a file, which need not be there.
+pub(super) fn path(value: &DeValue<'_>) -> Told<PathBuf> {
+    let text = text(value)?;
+    match text.contains('\0') {
+        true => Err("must be a path, and no path has a NUL character in it".into()),
+        false => Ok(text.into()),
+    }
+}
+
+/// A pattern for user names.
+pub(super) fn username_pattern(value: &DeValue<'_>) -> Told<UsernamePattern> {
+    let text = text(value)?;
+    text.parse().map_err(|bad| format!("{} is {bad}", quoted(&text)))
 }
 
 /// Whether a text can be the name of a region, known or not: AWS opens new ones. It becomes a part

@@ -3,20 +3,21 @@
 //! What a value means next to others, and what holds where none was written, is for
 //! [`resolve`](super::resolve).
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::{
+    filter::{UserStatus, UsernamePattern},
     listen::ListenAddress,
     problem::{Problems, Spot},
     reader::{Field, Table},
-    shape::{self, NOT_YET},
-    used::{Detail, ExternalId},
+    shape,
+    used::{Detail, ExternalId, NetworkChoice, SsoMaxIdle},
     values,
 };
-use crate::wickr::{Endpoint, NetworkId, UserId};
+use crate::wickr::{Endpoint, UserId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,6 +38,12 @@ const ATTEMPTS: RangeInclusive<i64> = 1..=20;
 const PAGE_SIZE: RangeInclusive<i64> = 1..=100;
 /// Far above what the service allows, and below what a process may open.
 const CONCURRENCY: RangeInclusive<i64> = 1..=1000;
+/// Each look-up lists every user.
+const DISCOVERY: RangeInclusive<Duration> = SECOND..=days(30);
+const MAX_IDLE: RangeInclusive<Duration> = SECOND..=days(3650);
+/// A thousand processes are more than any fleet needs, and fewer than a mistyped number.
+const SHARDS: RangeInclusive<i64> = 1..=1000;
+const SHARD: RangeInclusive<i64> = 0..=999;
 
 const NETWORK_EXAMPLE: &str = r#"[[network]] with id = "12345678" and users = ["1001"] below it"#;
 
@@ -46,7 +53,11 @@ pub(super) struct File {
     pub(super) aws: Aws,
     pub(super) shared: Shared,
     pub(super) poll: Poll,
+    pub(super) discovery: Discovery,
     pub(super) metrics: Metrics,
+    pub(super) sso: Sso,
+    pub(super) state: State,
+    pub(super) shard: Shard,
     pub(super) networks: Vec<Network>,
 }
 
@@ -83,6 +94,11 @@ pub(super) struct Poll {
     pub(super) page_size: Field<u16>,
 }
 
+/// `[discovery]`
+pub(super) struct Discovery {
+    pub(super) interval: Field<Duration>,
+}
+
 /// `[metrics]`
 pub(super) struct Metrics {
     pub(super) detail: Field<Detail>,
@@ -90,14 +106,46 @@ pub(super) struct Metrics {
     pub(super) idle_buckets: Field<Vec<Duration>>,
 }
 
+/// `[sso]`
+pub(super) struct Sso {
+    pub(super) max_idle: Field<SsoMaxIdle>,
+}
+
+/// `[state]`
+pub(super) struct State {
+    pub(super) path: Field<PathBuf>,
+}
+
+/// `[shard]`; None is `"auto"`.
+pub(super) struct Shard {
+    pub(super) index: Field<Option<u32>>,
+    pub(super) total: Field<Option<u32>>,
+}
+
 /// `[[network]]`
 pub(super) struct Network {
     pub(super) spot: Spot,
-    pub(super) id: Field<NetworkId>,
+    pub(super) id: Field<NetworkChoice>,
     pub(super) name: Field<String>,
-    pub(super) users: Field<Vec<UserId>>,
+    pub(super) users: Field<Users>,
+    pub(super) filter: Filter,
     pub(super) aws: Aws,
     pub(super) poll: Poll,
+}
+
+/// `users` of a network
+pub(super) enum Users {
+    Listed(Vec<UserId>),
+    All,
+}
+
+/// `filter` of a network
+pub(super) struct Filter {
+    /// Where it is, if it is.
+    pub(super) spot: Option<Spot>,
+    pub(super) status: Field<UserStatus>,
+    pub(super) groups: Field<Vec<String>>,
+    pub(super) username: Field<UsernamePattern>,
 }
 
 /// Reads all tables of a file.
@@ -109,7 +157,11 @@ pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
         aws: aws(&file.table("aws", &shape::AWS)),
         shared: shared(&poll),
         poll: self::poll(&poll),
+        discovery: discovery(&file.table("discovery", &shape::DISCOVERY)),
         metrics: metrics(&file.table("metrics", &shape::METRICS), problems),
+        sso: sso(&file.table("sso", &shape::SSO)),
+        state: state(&file.table("state", &shape::STATE)),
+        shard: shard(&file.table("shard", &shape::SHARD)),
         networks: file
             .tables("network", &shape::NETWORK, NETWORK_EXAMPLE)
             .iter()
@@ -156,6 +208,10 @@ fn poll(table: &Table<'_>) -> Poll {
     }
 }
 
+fn discovery(table: &Table<'_>) -> Discovery {
+    Discovery { interval: table.read("interval", |v| values::duration(v, DISCOVERY)) }
+}
+
 fn metrics(table: &Table<'_>, problems: &Problems) -> Metrics {
     let buckets = table.list("idle_buckets", r#"["1h", "1d"]"#, |v| values::duration(v, BUCKET));
     Metrics {
@@ -174,31 +230,76 @@ fn ascending(buckets: Field<Vec<Duration>>, problems: &Problems) -> Field<Vec<Du
     Field::Bad
 }
 
+fn sso(table: &Table<'_>) -> Sso {
+    let max_idle = table.read("max_idle", |v| values::max_idle(v, MAX_IDLE));
+    if table.is_written() && max_idle.is_absent() {
+        table.missing(
+            "max_idle",
+            r#"is missing; write max_idle = "security-groups" for each user's own limit, or "30d" for one that all have"#,
+        );
+    }
+    Sso { max_idle }
+}
+
+fn state(table: &Table<'_>) -> State {
+    let path = table.read("path", values::path);
+    if table.is_written() && path.is_absent() {
+        table.missing(
+            "path",
+            r#"is missing; write path = "/var/lib/wickr-exporter/state", for example"#,
+        );
+    }
+    State { path }
+}
+
+fn shard(table: &Table<'_>) -> Shard {
+    Shard {
+        index: table.read("index", |v| values::whole_or_auto(v, SHARD)),
+        total: table.read("total", |v| values::whole_or_auto(v, SHARDS)),
+    }
+}
+
 fn network(table: &Table<'_>) -> Network {
     let network = Network {
         spot: table.spot().clone(),
-        id: table.read("id", values::id),
+        id: table.read("id", values::network_choice),
         name: table.read("name", values::text),
         users: users(table),
+        filter: filter(&table.table("filter", &shape::NETWORK_FILTER)),
         aws: aws(&table.table("aws", &shape::NETWORK_AWS)),
         poll: poll(&table.table("poll", &shape::NETWORK_POLL)),
     };
     if network.id.is_absent() {
-        table.missing("id", r#"is missing; write the network's 8 digits, id = "12345678""#);
+        table.missing(
+            "id",
+            r#"is missing; write the network's 8 digits, id = "12345678", or id = "all""#,
+        );
     }
     if network.users.is_absent() {
-        table.missing("users", r#"is missing; write the users' ids, users = ["1001", "1002"]"#);
+        table.missing(
+            "users",
+            r#"is missing; write the users' ids, users = ["1001", "1002"], or users = "all""#,
+        );
     }
     network
 }
 
-fn users(table: &Table<'_>) -> Field<Vec<UserId>> {
-    let all = table.read("users", |value| match value {
-        DeValue::String(text) if text == "all" => Err(format!("\"all\" {NOT_YET}")),
-        _ => Ok(()),
-    });
-    match all {
+fn users(table: &Table<'_>) -> Field<Users> {
+    match table.read("users", values::all_or_list) {
+        Field::Absent => Field::Absent,
         Field::Bad => Field::Bad,
-        Field::Absent | Field::Good(..) => table.list("users", r#"["1001", "1002"]"#, values::id),
+        Field::Good(true, spot) => Field::Good(Users::All, spot),
+        Field::Good(false, _) => {
+            table.list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
+        }
+    }
+}
+
+fn filter(table: &Table<'_>) -> Filter {
+    Filter {
+        spot: table.is_written().then(|| table.spot().clone()),
+        status: table.read("status", values::parsed),
+        groups: table.list("groups", r#"["an-id-of-a-security-group"]"#, values::text),
+        username: table.read("username", values::username_pattern),
     }
 }

@@ -88,10 +88,20 @@ families! {
         "Devices on which nobody ever logged in.";
     NETWORK_DEVICE_IDLE_SECONDS: Network GaugeHistogram "wickr_network_device_idle_seconds"
         "Devices by the time since their last login; those without one are not in it.";
+    NETWORK_DEVICES_SSO_EXPIRED: Network Gauge "wickr_network_devices_sso_expired"
+        "Devices that have been idle for longer than SSO sessions of their user may be.";
+    SECURITY_GROUP_INFO: Network Gauge "wickr_security_group_info"
+        "A security group and its name, always 1.";
+    SECURITY_GROUP_SSO_MAX_IDLE: Network Gauge "wickr_security_group_sso_max_idle_seconds"
+        "After how long an idle SSO session of the group's users ends; absent where the group sets no limit.";
     USER_UP: User Gauge "wickr_user_up"
         "Whether the last poll read this user.";
     USER_LAST_POLL: User Gauge "wickr_user_last_poll_timestamp_seconds"
         "When the user's data was read.";
+    USER_INFO: User Gauge "wickr_user_info"
+        "What discovery told of a user, always 1; the username only where it is switched on.";
+    USER_SSO_MAX_IDLE: User Gauge "wickr_user_sso_max_idle_seconds"
+        "After how long an idle SSO session of the user ends: the least of its groups' limits.";
     USER_DEVICES: User Gauge "wickr_user_devices"
         "Devices of the user.";
     USER_DEVICES_SUSPENDED: User Gauge "wickr_user_devices_suspended"

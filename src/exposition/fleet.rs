@@ -12,7 +12,8 @@ use super::{
 use crate::{
     clock::Millis,
     inventory::{
-        Freshness, NetworkView, PollResult, Reading, Snapshot, Summary, UserRecord, idle_millis,
+        Facts, Freshness, NetworkView, PollResult, Reading, Snapshot, Summary, UserRecord,
+        idle_millis,
     },
     wickr::{Device, ErrorKind},
 };
@@ -23,6 +24,7 @@ pub(super) struct Fleet<'a> {
     pub(super) networks: Vec<Network<'a>>,
     now: Millis,
     idle_bounds: Vec<i64>,
+    usernames: bool,
 }
 
 /// One network, with what several families need of it.
@@ -34,7 +36,12 @@ pub(super) struct Network<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, now: Millis, idle_buckets: &[Duration]) -> Fleet<'a> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        now: Millis,
+        idle_buckets: &[Duration],
+        usernames: bool,
+    ) -> Fleet<'a> {
         let idle_bounds: Vec<i64> = idle_buckets
             .iter()
             .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
@@ -44,7 +51,7 @@ impl<'a> Fleet<'a> {
             labels: Labels::of(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::of(view, now, &idle_bounds),
         });
-        Fleet { networks: networks.collect(), now, idle_bounds }
+        Fleet { networks: networks.collect(), now, idle_bounds, usernames }
     }
 
     /// Writes the families of one group.
@@ -112,18 +119,77 @@ impl<'a> Fleet<'a> {
                 )?;
             }
         }
+        self.sso_families(out)
+    }
+
+    /// What depends on SSO limits; of networks where those are known.
+    fn sso_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
+        let known = || self.known().filter_map(|n| Some((n, n.view.sso.as_deref()?)));
+        let mut expired = out.family(&family::NETWORK_DEVICES_SSO_EXPIRED);
+        for (network, _) in known() {
+            for of_type in &network.summary.types {
+                let labels = network.labels.with(&[("device_type", &of_type.device_type)]);
+                expired.sample(&labels, Value::Count(of_type.sso_expired))?;
+            }
+        }
+        let mut info = out.family(&family::SECURITY_GROUP_INFO);
+        for (network, sso) in known() {
+            for group in &sso.groups {
+                let name = group.name.as_deref().unwrap_or_default();
+                let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
+                info.sample(&labels, Value::Count(1))?;
+            }
+        }
+        let mut limit = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
+        for (network, sso) in known() {
+            for group in &sso.groups {
+                if let Some(most) = group.sso_max_idle {
+                    let labels = network.labels.with(&[("group_id", &group.id)]);
+                    limit.sample(&labels, Value::Count(most.as_secs()))?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// What discovery told of users.
+    fn facts_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
+        let mut info = out.family(&family::USER_INFO);
+        self.each_facts(|labels, facts| {
+            // A limit that all have was told by the configuration, not by discovery.
+            if facts.username.is_none() && facts.status.is_none() {
+                return Ok(());
+            }
+            let mut labels = labels.clone();
+            if self.usernames {
+                labels.push("username", facts.username.as_deref().unwrap_or_default());
+            }
+            // The service's numbers in its own words; others as they are.
+            match facts.status {
+                None => labels.push("status", ""),
+                Some(1) => labels.push("status", "pending"),
+                Some(2) => labels.push("status", "active"),
+                Some(other) => labels.push("status", &other.to_string()),
+            }
+            info.sample(&labels, Value::Count(1))
+        })?;
+        let mut limit = out.family(&family::USER_SSO_MAX_IDLE);
+        self.each_facts(|labels, facts| match facts.sso_max_idle {
+            Some(most) => limit.sample(labels, Value::Count(most.as_secs())),
+            None => Ok(()),
+        })
     }
 
     fn user_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
         let mut up = out.family(&family::USER_UP);
         for network in &self.networks {
             for user in &network.view.users {
-                up.sample(&network.of_user(user), user.failure.is_none().into())?;
+                up.sample(&network.of_user(user), user.is_up().into())?;
             }
         }
         let mut last_poll = out.family(&family::USER_LAST_POLL);
         self.each_reading(|labels, reading| last_poll.sample(labels, Value::Millis(reading.at)))?;
+        self.facts_families(out)?;
         for (family, counts) in [
             (&family::USER_DEVICES, (|_| true) as fn(&Device) -> bool),
             (&family::USER_DEVICES_SUSPENDED, |device| device.suspended == Some(true)),
@@ -228,6 +294,21 @@ impl<'a> Fleet<'a> {
                 [("created", summary.invalid_created), ("lastLogin", summary.invalid_last_login)]
             {
                 invalid.sample(&network.labels.with(&[("field", field)]), Value::Count(count))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `write` for every user of whom discovery told anything, with the user's labels.
+    fn each_facts(
+        &self,
+        mut write: impl FnMut(&Labels, &Facts) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for network in &self.networks {
+            for user in &network.view.users {
+                if let Some(facts) = &user.facts {
+                    write(&network.of_user(user), facts)?;
+                }
             }
         }
         Ok(())

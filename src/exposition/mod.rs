@@ -35,6 +35,8 @@ pub struct Exposition<'a> {
     pub now: Millis,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: &'a [Duration],
+    /// Whether usernames, which are email addresses, are told.
+    pub usernames: bool,
     /// What the exporter counts of itself, sorted by name.
     pub own: &'a [MetricFamily],
     /// What is wanted, ascending.
@@ -49,7 +51,7 @@ impl Exposition<'_> {
     /// The sink's.
     pub fn render<W: Write>(&self, format: Format, sink: W) -> io::Result<W> {
         let mut writer = Writer::new(format, sink);
-        let fleet = Fleet::new(self.snapshot, self.now, self.idle_buckets);
+        let fleet = Fleet::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
         for group in self.groups {
             fleet.write(*group, &mut writer)?;
             if *group == Group::Exporter {

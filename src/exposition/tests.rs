@@ -1,12 +1,12 @@
 //! Objects in, text out. The golden files are read by eye when they change:
 //! `UPDATE_GOLDEN=1 cargo test golden` writes them anew.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::{
-    inventory::{self, NetworkIdentity, Snapshot},
-    wickr::{Device, ErrorKind, Stamp, UserId},
+    inventory::{self, Directory, Facts, NetworkIdentity, Snapshot, Sso},
+    wickr::{Device, ErrorKind, SecurityGroup, Stamp, UserId},
 };
 
 /// 2026-01-01T00:00:00.250Z
@@ -46,10 +46,33 @@ fn identity(id: &str, name: &str) -> NetworkIdentity {
 /// A network that is known, with all that can be known of users and devices, and one whose first
 /// poll is under way.
 fn fleet() -> Snapshot {
-    let (mut publishers, reader) =
-        inventory::open([identity("87654321", "new"), identity("12345678", "a \"name\"")]);
-    let known = &mut publishers[1];
+    let (keeper, reader) = inventory::open();
+    let mut new = keeper.add(identity("87654321", "new"), None);
+    let mut known = keeper.add(identity("12345678", "a \"name\""), None);
     let users = ["7", "1001", "1002", "1003", "1004"].map(id);
+    let facts = |name: &str, status, days: Option<u64>| {
+        Arc::new(Facts {
+            username: Some(name.into()),
+            status,
+            sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
+        })
+    };
+    let group = |id: &str, name: Option<&str>, days: Option<u64>| SecurityGroup {
+        id: id.into(),
+        name: name.map(str::to_owned),
+        sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
+    };
+    known.direct(Directory {
+        facts: [
+            (users[1].clone(), facts("ann@example.com", Some(2), Some(30))),
+            (users[2].clone(), facts("bob@example.com", Some(1), None)),
+            (users[3].clone(), facts("eve@example.com", Some(9), Some(1))),
+        ]
+        .into(),
+        sso: Some(Arc::new(Sso {
+            groups: vec![group("g1", Some("staff"), Some(30)), group("g2", None, None)],
+        })),
+    });
     known.begin(&users);
     known.read(
         &users[1],
@@ -70,9 +93,8 @@ fn fleet() -> Snapshot {
     known.failed(&users[3], ErrorKind::Timeout);
     known.read(&users[4], vec![used("d1", "Android", 1)], NOW - 3_600_000);
     known.failed(&users[4], ErrorKind::ServerError);
-    known.end(NOW - 57_000, Duration::from_millis(3_210));
+    known.end(NOW - 57_000, Duration::from_millis(3_210), true);
     known.overran();
-    let new = &mut publishers[0];
     new.begin(&users);
     new.read(&users[1], vec![used("z", "iOS", 3)], NOW - 1_000);
     new.flush();
@@ -96,6 +118,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
         snapshot,
         now: NOW,
         idle_buckets: &[days(1), days(30)],
+        usernames: true,
         own: &registry.gather(),
         groups,
     };
@@ -138,7 +161,8 @@ fn every_family_is_in_the_golden_file_in_the_order_of_the_list() {
 
 #[test]
 fn nothing_known_is_nothing_told() {
-    let (_publishers, reader) = inventory::open([identity("12345678", "x")]);
+    let (keeper, reader) = inventory::open();
+    let _publisher = keeper.add(identity("12345678", "x"), None);
     let text =
         rendered(&reader.snapshot(), Format::Text, &[Group::Network, Group::User, Group::Device]);
     assert_eq!(text, "");

@@ -1,7 +1,7 @@
 //! What is known: networks, their users, the users' devices, and how fresh all of it is.
 //!
-//! The room has two doors. A [`Publisher`] writes one network's polls; there is one for each, and
-//! it is its network's scheduler that holds it. A [`Reader`] takes snapshots: it waits for nobody
+//! The room has three doors. The [`Keeper`] adds networks. A [`Publisher`] writes one network's
+//! polls; there is one for each, and it is its network's scheduler that holds it. A [`Reader`] takes snapshots: it waits for nobody
 //! and holds no lock. What is published never changes, so a scrape works on one truth from its
 //! first line to its last.
 //!
@@ -9,23 +9,33 @@
 //! data goes in time even if no poll ever ends.
 
 mod network;
+pub mod state;
 mod summary;
 mod user;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-pub use network::{LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress};
+pub use network::{
+    Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso,
+};
 pub use summary::{Summary, TypeSummary, idle_millis};
-pub use user::{Ages, Freshness, Reading, UserRecord};
+pub use user::{Ages, Facts, Freshness, Reading, UserRecord};
 
 use crate::{
     clock::Millis,
     wickr::{Device, ErrorKind, UserId},
 };
 use network::Book;
+use state::RestoredNetwork;
 
 /// While a poll is under way, its results are published in lots: a view of a hundred thousand
 /// users is not made anew for each.
@@ -34,28 +44,82 @@ const LOT: Duration = Duration::from_millis(100);
 /// Where views of one network are published.
 type Cell = Arc<ArcSwap<NetworkView>>;
 
-/// Opens the inventory of these networks: a door to write for each, in order, and one to read.
-pub fn open(networks: impl IntoIterator<Item = NetworkIdentity>) -> (Vec<Publisher>, Reader) {
-    let publishers: Vec<_> = networks.into_iter().map(Publisher::new).collect();
-    let cells = publishers.iter().map(|publisher| publisher.cell.clone()).collect();
-    (publishers, Reader { cells })
+/// All cells, and whether they are all.
+#[derive(Debug, Default)]
+struct Shelf {
+    cells: ArcSwap<Vec<Cell>>,
+    settled: AtomicBool,
 }
 
-/// Writes what the polls of one network find.
+impl Shelf {
+    fn change(&self, change: impl Fn(&mut Vec<Cell>)) {
+        self.cells.rcu(|cells| {
+            let mut cells = Vec::clone(cells);
+            change(&mut cells);
+            cells
+        });
+    }
+}
+
+/// Opens an inventory without any network: a door for who adds networks, and one to read.
+pub fn open() -> (Keeper, Reader) {
+    let shelf = Arc::new(Shelf::default());
+    (Keeper { shelf: shelf.clone() }, Reader { shelf })
+}
+
+/// Adds networks. They stay for as long as their publisher lives.
+#[derive(Debug)]
+pub struct Keeper {
+    shelf: Arc<Shelf>,
+}
+
+impl Keeper {
+    /// Adds a network, with what an earlier process knew of it.
+    pub fn add(&self, identity: NetworkIdentity, restored: Option<RestoredNetwork>) -> Publisher {
+        let book = match restored {
+            Some(restored) => Book::restored(identity, restored),
+            None => Book::new(identity),
+        };
+        let cell = Arc::new(ArcSwap::from_pointee(book.view()));
+        self.shelf.change(|cells| cells.push(cell.clone()));
+        let shelf = self.shelf.clone();
+        Publisher { book, cell, shelf, published: Instant::now(), news: false }
+    }
+
+    /// All networks are here that there are for now: whether everything is ready can be judged.
+    pub fn settle(&self) {
+        self.shelf.settled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes what the polls of one network find. With it, the network goes.
 #[derive(Debug)]
 pub struct Publisher {
     book: Book,
     cell: Cell,
+    shelf: Arc<Shelf>,
     /// When the last view was published, and whether there is news since.
     published: Instant,
     news: bool,
 }
 
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.shelf.change(|cells| cells.retain(|cell| !Arc::ptr_eq(cell, &self.cell)));
+    }
+}
+
 impl Publisher {
-    fn new(identity: NetworkIdentity) -> Publisher {
-        let book = Book::new(identity);
-        let cell = Arc::new(ArcSwap::from_pointee(book.view()));
-        Publisher { book, cell, published: Instant::now(), news: false }
+    /// The network goes by another name, interval or the like from now on.
+    pub fn rename(&mut self, identity: NetworkIdentity) {
+        self.book.rename(identity);
+        self.publish();
+    }
+
+    /// What discovery tells from now on.
+    pub fn direct(&mut self, directory: Directory) {
+        self.book.direct(directory);
+        self.publish();
     }
 
     /// A poll of `users` begins; what is known of anybody else goes.
@@ -76,14 +140,14 @@ impl Publisher {
         self.publish_lot();
     }
 
-    /// The poll ends, at `at`, after `took`.
-    pub fn end(&mut self, at: Millis, took: Duration) -> PollResult {
-        let result = self.book.end(at, took);
+    /// The poll ends, at `at`, after `took`. If nobody knows who the users are, it has failed.
+    pub fn end(&mut self, at: Millis, took: Duration, users_known: bool) -> PollResult {
+        let result = self.book.end(at, took, users_known);
         self.publish();
         result
     }
 
-    /// The poll that just ended outlasted the interval.
+    /// The poll under way outlasts the interval.
     pub fn overran(&mut self) {
         self.book.overran();
         self.publish();
@@ -113,20 +177,22 @@ impl Publisher {
 /// Reads the inventory.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    cells: Vec<Cell>,
+    shelf: Arc<Shelf>,
 }
 
 impl Reader {
     /// Everything, as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut networks: Vec<_> = self.cells.iter().map(|cell| cell.load_full()).collect();
+        let mut networks: Vec<_> =
+            self.shelf.cells.load().iter().map(|cell| cell.load_full()).collect();
         networks.sort_by(|a, b| a.identity.id.cmp(&b.identity.id));
         Snapshot { networks }
     }
 
-    /// Whether every network's first poll has ended, well or badly.
+    /// Whether all networks are there, and every one's first poll has ended, well or badly.
     pub fn is_ready(&self) -> bool {
-        self.cells.iter().all(|cell| cell.load().is_known())
+        self.shelf.settled.load(Ordering::Relaxed)
+            && self.shelf.cells.load().iter().all(|cell| cell.load().is_known())
     }
 }
 

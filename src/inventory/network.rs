@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::user::{Ages, Reading, UserRecord};
+use super::user::{Ages, Facts, Reading, UserRecord};
 use crate::{
     clock::Millis,
-    wickr::{Device, ErrorKind, Label, NetworkId, UserId},
+    inventory::state::{RestoredNetwork, RestoredUser},
+    wickr::{Device, ErrorKind, Label, NetworkId, SecurityGroup, UserId},
 };
 
 /// What does not change while a network is polled.
@@ -25,6 +26,23 @@ pub struct NetworkIdentity {
     pub interval: Duration,
     /// How long the last known data of a user that cannot be read is served.
     pub stale_after: Duration,
+}
+
+/// What is known of SSO limits in a network. Where nobody asked for them, or nobody could be told,
+/// there is none of this.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sso {
+    /// The network's security groups, by id; empty where the limit is the same for all.
+    pub groups: Vec<SecurityGroup>,
+}
+
+/// What discovery tells of a network.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    /// Of those users of whom it told anything.
+    pub facts: BTreeMap<UserId, Arc<Facts>>,
+    /// None where SSO limits are not known.
+    pub sso: Option<Arc<Sso>>,
 }
 
 /// How a poll ended.
@@ -97,6 +115,8 @@ pub struct NetworkView {
     pub users: Vec<Arc<UserRecord>>,
     /// The device types ever seen in it, by name.
     pub types: Vec<Label>,
+    /// SSO limits, where they are known.
+    pub sso: Option<Arc<Sso>>,
     /// Its polls.
     pub polls: PollLog,
 }
@@ -154,6 +174,7 @@ pub(super) struct Book {
     identity: Arc<NetworkIdentity>,
     users: BTreeMap<UserId, Arc<UserRecord>>,
     types: BTreeSet<Label>,
+    directory: Directory,
     polls: PollLog,
 }
 
@@ -163,7 +184,50 @@ impl Book {
             identity: Arc::new(identity),
             users: BTreeMap::new(),
             types: BTreeSet::new(),
+            directory: Directory::default(),
             polls: PollLog::default(),
+        }
+    }
+
+    /// A book as an earlier process left it.
+    pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> Book {
+        let record = |user: RestoredUser| {
+            let record = UserRecord {
+                id: user.id.clone(),
+                failure: None,
+                restored: true,
+                facts: None,
+                last: Some(Arc::new(user.reading)),
+            };
+            (user.id, Arc::new(record))
+        };
+        Book {
+            users: restored.users.into_iter().map(record).collect(),
+            types: restored.types.into_iter().collect(),
+            polls: PollLog {
+                last: restored.last_poll,
+                last_success: restored.last_success,
+                ..PollLog::default()
+            },
+            ..Book::new(identity)
+        }
+    }
+
+    /// The network goes by another name, interval or the like from now on.
+    pub(super) fn rename(&mut self, identity: NetworkIdentity) {
+        self.identity = Arc::new(identity);
+        self.polls.under_way = None;
+    }
+
+    /// What discovery tells from now on, of users known and to come.
+    pub(super) fn direct(&mut self, directory: Directory) {
+        self.directory = directory;
+        for (id, record) in &mut self.users {
+            let facts = self.directory.facts.get(id);
+            if record.facts.as_ref() != facts {
+                let record = Arc::make_mut(record);
+                record.facts = facts.cloned();
+            }
         }
     }
 
@@ -172,6 +236,7 @@ impl Book {
             identity: self.identity.clone(),
             users: self.users.values().cloned().collect(),
             types: self.types.iter().cloned().collect(),
+            sso: self.directory.sso.clone(),
             polls: self.polls.clone(),
         }
     }
@@ -191,27 +256,31 @@ impl Book {
             }
         }
         let reading = Reading { at, devices: devices.into_boxed_slice() };
-        self.put(UserRecord { id: user.clone(), failure: None, last: Some(Arc::new(reading)) });
+        self.put(user, None, Some(Arc::new(reading)));
     }
 
     /// A user could not be read. What is known of it stays, unless the service does not know it.
     pub(super) fn failed(&mut self, user: &UserId, kind: ErrorKind) {
         let known = self.users.get(user).and_then(|record| record.last.clone());
         let last = known.filter(|_| kind != ErrorKind::NotFound);
-        self.put(UserRecord { id: user.clone(), failure: Some(kind), last });
+        self.put(user, Some(kind), last);
     }
 
-    fn put(&mut self, record: UserRecord) {
-        self.users.insert(record.id.clone(), Arc::new(record));
+    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<Arc<Reading>>) {
+        let facts = self.directory.facts.get(user).cloned();
+        let record = UserRecord { id: user.clone(), failure, restored: false, facts, last };
+        self.users.insert(user.clone(), Arc::new(record));
         if let Some(progress) = &mut self.polls.under_way {
             progress.done += 1;
         }
     }
 
-    /// The poll under way ends. The result is what the users' records say.
-    pub(super) fn end(&mut self, at: Millis, took: Duration) -> PollResult {
+    /// The poll under way ends. The result is what the users' records say, or a failure if nobody
+    /// knows who the users are.
+    pub(super) fn end(&mut self, at: Millis, took: Duration, users_known: bool) -> PollResult {
         let failed = self.users.values().filter(|user| user.failure.is_some()).count();
         let result = match failed {
+            _ if !users_known => PollResult::Failure,
             0 => PollResult::Success,
             failed if failed == self.users.len() => PollResult::Failure,
             _ => PollResult::Partial,
@@ -225,7 +294,7 @@ impl Book {
         result
     }
 
-    /// The poll that just ended outlasted the interval.
+    /// The poll under way outlasts the interval.
     pub(super) fn overran(&mut self) {
         self.polls.overruns += 1;
     }
@@ -274,7 +343,7 @@ mod tests {
         assert_eq!(view.readings(1_000).count(), 1);
         assert_eq!(view.polls.under_way, Some(Progress { done: 1, total: 2 }));
         book.failed(&id("2"), ErrorKind::Timeout);
-        assert_eq!(book.end(2_000, Duration::from_secs(1)), PollResult::Partial);
+        assert_eq!(book.end(2_000, Duration::from_secs(1), true), PollResult::Partial);
         let view = book.view();
         assert!(view.is_known() && !view.is_up(2_000));
         assert_eq!(view.users_by_freshness(2_000), [1, 0, 1]);
@@ -286,10 +355,10 @@ mod tests {
         let mut book = book();
         book.begin(&[id("1")]);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
-        assert_eq!(book.end(0, Duration::ZERO), PollResult::Success);
+        assert_eq!(book.end(0, Duration::ZERO, true), PollResult::Success);
         book.begin(&[id("1")]);
         book.failed(&id("1"), ErrorKind::ServerError);
-        assert_eq!(book.end(30_000, Duration::ZERO), PollResult::Failure);
+        assert_eq!(book.end(30_000, Duration::ZERO, true), PollResult::Failure);
         assert_eq!(book.view().users_by_freshness(60_000), [0, 1, 0]);
         assert_eq!(book.view().readings(60_000).count(), 1);
         // It goes by the clock, not by the next poll.
@@ -307,7 +376,7 @@ mod tests {
             book.begin(&users);
             book.read(&users[0], vec![], 0);
             book.read(&users[1], vec![], 0);
-            book.end(0, took);
+            book.end(0, took, true);
             // The next one hangs.
             book.begin(&users);
         };
@@ -332,7 +401,7 @@ mod tests {
         book.begin(&[id("1"), id("2")]);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
         book.read(&id("2"), vec![], 0);
-        book.end(0, Duration::ZERO);
+        book.end(0, Duration::ZERO, true);
         book.begin(&[id("1"), id("2")]);
         book.failed(&id("1"), ErrorKind::NotFound);
         assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
@@ -348,7 +417,7 @@ mod tests {
         book.begin(&[id("1"), id("2")]);
         book.read(&id("1"), vec![], 0);
         book.read(&id("2"), vec![], 0);
-        book.end(0, Duration::ZERO);
+        book.end(0, Duration::ZERO, true);
         book.begin(&[id("2")]);
         let ids: Vec<_> = book.view().users.iter().map(|user| user.id.to_string()).collect();
         assert_eq!(ids, ["2"]);

@@ -1,5 +1,7 @@
 //! A network's devices in figures, by type, at one moment.
 
+use std::time::Duration;
+
 use super::network::NetworkView;
 use crate::{
     clock::Millis,
@@ -10,6 +12,11 @@ use crate::{
 /// Never negative: a login that lies ahead of this machine's clock is now.
 pub fn idle_millis(device: &Device, now: Millis) -> Option<i64> {
     Some(now.saturating_sub(device.last_login.millis()?).max(0))
+}
+
+/// A duration in milliseconds; one that is too long for that is for ever.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The devices of one type.
@@ -31,6 +38,8 @@ pub struct TypeSummary {
     pub with_idle: u64,
     /// The sum of their idle times, in milliseconds.
     pub idle_sum: i64,
+    /// Those that have been idle for longer than their user's SSO sessions may be.
+    pub sso_expired: u64,
 }
 
 /// All devices of a network.
@@ -52,8 +61,11 @@ impl Summary {
             invalid_created: 0,
             invalid_last_login: 0,
         };
-        for device in view.readings(now).flat_map(|(_, reading)| &reading.devices) {
-            summary.add(device, now, bounds);
+        for (user, reading) in view.readings(now) {
+            let limit = user.sso_max_idle().map(millis);
+            for device in &reading.devices {
+                summary.add(device, now, bounds, limit.unwrap_or(i64::MAX));
+            }
         }
         // So far each bound holds what lies between it and the one before.
         for of_type in &mut summary.types {
@@ -66,7 +78,7 @@ impl Summary {
         summary
     }
 
-    fn add(&mut self, device: &Device, now: Millis, bounds: &[i64]) {
+    fn add(&mut self, device: &Device, now: Millis, bounds: &[i64], sso_max_idle: i64) {
         self.invalid_created += u64::from(device.created == Stamp::INVALID);
         self.invalid_last_login += u64::from(device.last_login == Stamp::INVALID);
         // A handful of types: looking through them beats hashing.
@@ -82,6 +94,7 @@ impl Summary {
         if let Some(idle) = idle_millis(device, now) {
             of_type.with_idle += 1;
             of_type.idle_sum = of_type.idle_sum.saturating_add(idle);
+            of_type.sso_expired += u64::from(idle > sso_max_idle);
             let bound = bounds.partition_point(|bound| *bound < idle);
             if let Some(count) = of_type.idle_at_most.get_mut(bound) {
                 *count += 1;
@@ -101,6 +114,7 @@ impl TypeSummary {
             idle_at_most: vec![0; bounds],
             with_idle: 0,
             idle_sum: 0,
+            sso_expired: 0,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of one user, and how far it can be trusted.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Millis,
@@ -33,7 +33,7 @@ impl Freshness {
 }
 
 /// A user's devices, as they were at one time.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// When they were read.
     pub at: Millis,
@@ -64,24 +64,49 @@ pub struct UserRecord {
     pub id: UserId,
     /// Why the last attempt failed; none if it did not.
     pub failure: Option<ErrorKind>,
+    /// It comes from the state file, and has not been asked for since.
+    pub restored: bool,
+    /// What discovery told of it; none if it told nothing.
+    pub facts: Option<Arc<Facts>>,
     /// The last data that was read, kept while the user may still be there.
-    pub(super) last: Option<std::sync::Arc<Reading>>,
+    pub(super) last: Option<Arc<Reading>>,
+}
+
+/// What discovery told of a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// An email address, mostly; kept only where it may be shown.
+    pub username: Option<Box<str>>,
+    /// 1 for pending, 2 for active.
+    pub status: Option<i64>,
+    /// After how long its idle SSO sessions end; none for no limit, or if nobody asked.
+    pub sso_max_idle: Option<Duration>,
 }
 
 impl UserRecord {
     /// The data to serve at `now`, if it is young enough.
     pub fn reading(&self, now: Millis, ages: Ages) -> Option<&Reading> {
         let last = self.last.as_deref()?;
-        let most = if self.failure.is_none() { ages.unread_after } else { ages.stale_after };
+        let most = if self.is_up() { ages.unread_after } else { ages.stale_after };
         (last.age(now) <= most).then_some(last)
     }
 
     /// How far the data to serve at `now` can be trusted.
     pub fn freshness(&self, now: Millis, ages: Ages) -> Freshness {
-        match (self.reading(now, ages), self.failure) {
-            (None, _) => Freshness::Missing,
-            (Some(_), None) => Freshness::Fresh,
-            (Some(_), Some(_)) => Freshness::Stale,
+        match self.reading(now, ages) {
+            None => Freshness::Missing,
+            Some(_) if self.is_up() => Freshness::Fresh,
+            Some(_) => Freshness::Stale,
         }
+    }
+
+    /// Whether the last attempt of this process read it.
+    pub fn is_up(&self) -> bool {
+        self.failure.is_none() && !self.restored
+    }
+
+    /// After how long its idle SSO sessions end.
+    pub fn sso_max_idle(&self) -> Option<Duration> {
+        self.facts.as_ref()?.sso_max_idle
     }
 }

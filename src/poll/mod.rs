@@ -5,22 +5,45 @@
 //! after another (`round`) and publishes what it finds as it finds it. The room is handed plain
 //! values and a [`Source`]; it knows no configuration and no HTTP.
 
+mod roster;
 mod round;
+mod shard;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
     inventory::{NetworkIdentity, PollResult, Publisher},
-    wickr::{Client, Device, Error, Lane, NetworkId, UserId},
+    wickr::{Client, Device, Error, Lane, NetworkId, SecurityGroup, User, UserFilter, UserId},
 };
+use roster::Roster;
+pub use roster::{Choice, Observer, Pass, RosterPlan, SsoLimits, UsernameTest};
 use round::{Failures, Round, Step};
+pub use shard::Shard;
 
-/// Where devices come from.
+/// Where devices, and what must be known to ask for them, come from.
 pub trait Source: Send + Sync {
+    /// The users of a network, or the reason why they cannot be told.
+    fn users(
+        &self,
+        network: &NetworkId,
+        filter: &UserFilter,
+        lane: &Lane,
+    ) -> impl Future<Output = Result<Vec<User>, Error>> + Send;
+
+    /// The security groups of a network, or the reason why they cannot be told.
+    fn security_groups(
+        &self,
+        network: &NetworkId,
+        lane: &Lane,
+    ) -> impl Future<Output = Result<Vec<SecurityGroup>, Error>> + Send;
+
     /// All devices of a user, or the reason why they cannot be told.
     fn devices(
         &self,
@@ -31,6 +54,23 @@ pub trait Source: Send + Sync {
 }
 
 impl Source for Client {
+    async fn users(
+        &self,
+        network: &NetworkId,
+        filter: &UserFilter,
+        lane: &Lane,
+    ) -> Result<Vec<User>, Error> {
+        Client::users(self, network, filter, lane).await
+    }
+
+    async fn security_groups(
+        &self,
+        network: &NetworkId,
+        lane: &Lane,
+    ) -> Result<Vec<SecurityGroup>, Error> {
+        Client::security_groups(self, network, lane).await
+    }
+
     async fn devices(
         &self,
         network: &NetworkId,
@@ -48,29 +88,47 @@ const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// When nothing is due: a century, for a clock must be able to reach it.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Polls one network.
+/// What one network is polled with.
 #[derive(Debug)]
-pub struct NetworkPoller<S> {
+pub struct Plan<S> {
     /// Which one.
     pub identity: NetworkIdentity,
-    /// Whom to ask for, each once.
-    pub users: Vec<UserId>,
+    /// Whom to ask for.
+    pub roster: RosterPlan,
     /// Where to ask.
     pub source: Arc<S>,
     /// Its share of the requests in flight.
     pub lane: Lane,
-    /// Where the results go.
-    pub publisher: Publisher,
+    /// Who is told of failures to discover.
+    pub observer: Arc<dyn Observer>,
+    /// Who is told that a poll has ended.
+    pub polled: Arc<Notify>,
     /// The time of day.
     pub clock: Clock,
 }
 
+/// Polls one network.
+#[derive(Debug)]
+pub struct NetworkPoller<S> {
+    plan: Plan<S>,
+    roster: Roster,
+    /// By how much of the list the next round begins later.
+    skip: usize,
+    publisher: Publisher,
+}
+
 impl<S: Source> NetworkPoller<S> {
+    /// A poller that publishes by `publisher`.
+    pub fn new(plan: Plan<S>, publisher: Publisher) -> NetworkPoller<S> {
+        let roster = Roster::new(plan.roster.clone());
+        NetworkPoller { plan, roster, skip: 0, publisher }
+    }
+
     /// Polls at once and then at every interval, from beginning to beginning, until `stop`. A poll
     /// that outlasts the interval is followed by the next at the next multiple of it: polls of a
-    /// network never overlap.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let interval = self.identity.interval;
+    /// network never overlap. What it knows is given back.
+    pub async fn run(mut self, stop: CancellationToken) -> Publisher {
+        let interval = self.plan.identity.interval;
         let mut due = Instant::now();
         while stop.run_until_cancelled(self.poll_until_due(due + interval)).await.is_some() {
             due += interval;
@@ -81,6 +139,7 @@ impl<S: Source> NetworkPoller<S> {
                 break;
             }
         }
+        self.publisher
     }
 
     /// One poll of the network, from its first user to its last.
@@ -92,21 +151,33 @@ impl<S: Source> NetworkPoller<S> {
     /// outage it may go on for hours.
     async fn poll_until_due(&mut self, due: Instant) -> PollResult {
         let started = Instant::now();
-        self.publisher.begin(&self.users);
-        let failures = self.round(due).await;
-        let took = started.elapsed();
-        let result = self.publisher.end(self.clock.now(), took);
-        self.tell(result, &failures, took);
-        // Begin elsewhere next time: it may be that only those who come first are refused.
-        if let Some(asked) = failures.ended_after {
-            let asked = asked % self.users.len().max(1);
-            self.users.rotate_left(asked);
+        let Plan { identity, source, lane, observer, .. } = &self.plan;
+        let directory = self.roster.refresh(&**source, &identity.id, lane, &**observer).await;
+        if let Some(directory) = directory {
+            self.publisher.direct(directory);
         }
+        let Some(users) = self.roster.users() else {
+            // Nothing to poll, but something to tell: this has failed.
+            let result = self.publisher.end(self.plan.clock.now(), started.elapsed(), false);
+            self.plan.polled.notify_one();
+            return result;
+        };
+        // Begin elsewhere than last time: it may be that only those who come first are refused.
+        let mut users = users.to_vec();
+        let skip = self.skip.checked_rem(users.len()).unwrap_or(0);
+        users.rotate_left(skip);
+        self.publisher.begin(&users);
+        let failures = self.round(&users, due).await;
+        let took = started.elapsed();
+        let result = self.publisher.end(self.plan.clock.now(), took, true);
+        self.tell(users.len(), result, &failures, took);
+        self.skip = failures.ended_after.map_or(0, |asked| skip + asked);
+        self.plan.polled.notify_one();
         result
     }
 
     /// Asks for every user and publishes what comes.
-    async fn round(&mut self, due: Instant) -> Failures {
+    async fn round(&mut self, users: &[UserId], due: Instant) -> Failures {
         let mut flush = interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report = interval(REPORT_EVERY);
@@ -114,15 +185,16 @@ impl<S: Source> NetworkPoller<S> {
         let outlasted = tokio::time::sleep_until(due);
         tokio::pin!(outlasted);
         let mut on_time = true;
-        let (network_id, users) = (&self.identity.id, self.users.len());
+        let Plan { identity, source, lane, clock, .. } = &self.plan;
+        let (network_id, count) = (&identity.id, users.len());
         let mut done = 0;
-        let mut round = Round::new(&*self.source, network_id, &self.users, &self.lane);
+        let mut round = Round::new(&**source, network_id, users, lane);
         loop {
             tokio::select! {
                 step = round.next() => {
                     match step {
                         Step::Read(user, devices) => {
-                            self.publisher.read(user, devices, self.clock.now());
+                            self.publisher.read(user, devices, clock.now());
                         }
                         Step::Failed(user, kind) => self.publisher.failed(user, kind),
                         Step::Done => return round.into_failures(),
@@ -131,7 +203,7 @@ impl<S: Source> NetworkPoller<S> {
                 }
                 _ = flush.tick() => self.publisher.flush(),
                 _ = report.tick() => {
-                    tracing::info!(%network_id, done, users, "the poll is under way");
+                    tracing::info!(%network_id, done, users = count, "the poll is under way");
                 }
                 () = &mut outlasted, if on_time => {
                     on_time = false;
@@ -139,7 +211,7 @@ impl<S: Source> NetworkPoller<S> {
                     tracing::warn!(
                         %network_id,
                         done,
-                        users,
+                        users = count,
                         "the poll outlasts the interval; `wickr-exporter check` tells what a poll costs"
                     );
                 }
@@ -147,8 +219,8 @@ impl<S: Source> NetworkPoller<S> {
         }
     }
 
-    fn tell(&self, result: PollResult, failures: &Failures, took: Duration) {
-        let (network_id, users) = (&self.identity.id, self.users.len());
+    fn tell(&self, users: usize, result: PollResult, failures: &Failures, took: Duration) {
+        let network_id = &self.plan.identity.id;
         let seconds = took.as_secs_f64();
         let Some((user_id, error)) = &failures.example else {
             return tracing::info!(%network_id, users, seconds, "polled");

@@ -15,16 +15,58 @@ use crate::{
 };
 
 /// Answers after `latency`, with failures for those users that have one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Script {
     latency: Duration,
+    users: Mutex<Result<Vec<User>, Error>>,
+    groups: Mutex<Result<Vec<SecurityGroup>, Error>>,
+    asked_for_users: Mutex<Vec<UserFilter>>,
     failures: Mutex<BTreeMap<String, ErrorKind>>,
     asked: AtomicUsize,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
 }
 
+impl Default for Script {
+    fn default() -> Script {
+        Script {
+            latency: Duration::ZERO,
+            users: Mutex::new(Ok(vec![])),
+            groups: Mutex::new(Ok(vec![])),
+            asked_for_users: Mutex::default(),
+            failures: Mutex::default(),
+            asked: AtomicUsize::default(),
+            in_flight: AtomicUsize::default(),
+            most_in_flight: AtomicUsize::default(),
+        }
+    }
+}
+
+/// Counts failures to discover.
+#[derive(Debug, Default)]
+struct Failures(Mutex<Vec<(Operation, ErrorKind)>>);
+
+impl Observer for Failures {
+    fn discovery_failed(&self, operation: Operation, kind: ErrorKind) {
+        self.0.lock().unwrap().push((operation, kind));
+    }
+}
+
 impl Source for Script {
+    async fn users(
+        &self,
+        _: &NetworkId,
+        filter: &UserFilter,
+        _: &Lane,
+    ) -> Result<Vec<User>, Error> {
+        self.asked_for_users.lock().unwrap().push(filter.clone());
+        self.users.lock().unwrap().clone()
+    }
+
+    async fn security_groups(&self, _: &NetworkId, _: &Lane) -> Result<Vec<SecurityGroup>, Error> {
+        self.groups.lock().unwrap().clone()
+    }
+
     async fn devices(&self, _: &NetworkId, user: &UserId, _: &Lane) -> Result<Vec<Device>, Error> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
@@ -47,7 +89,26 @@ fn failing(users: impl IntoIterator<Item = u32>, kind: ErrorKind) -> Script {
     }
 }
 
+fn listed(users: u32) -> RosterPlan {
+    RosterPlan {
+        users: Choice::Listed((1..=users).map(|user| user.to_string().parse().unwrap()).collect()),
+        shard: Shard::default(),
+        sso: SsoLimits::Off,
+        usernames: false,
+        refresh: Duration::from_secs(3600),
+    }
+}
+
 fn poller(users: u32, in_flight: usize, source: Script) -> (NetworkPoller<Script>, Reader) {
+    let (poller, reader, _) = poller_of(listed(users), in_flight, source);
+    (poller, reader)
+}
+
+fn poller_of(
+    roster: RosterPlan,
+    in_flight: usize,
+    source: Script,
+) -> (NetworkPoller<Script>, Reader, Arc<Failures>) {
     let identity = NetworkIdentity {
         id: "12345678".parse().unwrap(),
         name: String::new(),
@@ -55,24 +116,27 @@ fn poller(users: u32, in_flight: usize, source: Script) -> (NetworkPoller<Script
         interval: Duration::from_secs(1),
         stale_after: Duration::from_secs(60),
     };
-    let (mut publishers, reader) = inventory::open([identity.clone()]);
-    let poller = NetworkPoller {
-        identity,
-        users: (1..=users).map(|user| user.to_string().parse().unwrap()).collect(),
+    let (keeper, reader) = inventory::open();
+    keeper.settle();
+    let observer = Arc::new(Failures::default());
+    let plan = Plan {
+        identity: identity.clone(),
+        roster,
         source: Arc::new(source),
         lane: Lanes::new(in_flight).open(),
-        publisher: publishers.remove(0),
+        observer: observer.clone(),
+        polled: Arc::default(),
         clock: Clock::Manual(Arc::default()),
     };
-    (poller, reader)
+    (NetworkPoller::new(plan, keeper.add(identity, None)), reader, observer)
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_user_is_asked_for_once_within_the_bound() {
     let (mut poller, reader) = poller(100, 16, failing([], ErrorKind::Timeout));
     assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 100);
-    assert_eq!(poller.source.most_in_flight.load(Ordering::Relaxed), 16);
+    assert_eq!(poller.plan.source.asked.load(Ordering::Relaxed), 100);
+    assert_eq!(poller.plan.source.most_in_flight.load(Ordering::Relaxed), 16);
     assert!(reader.is_ready());
     assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [100, 0, 0]);
 }
@@ -81,7 +145,7 @@ async fn every_user_is_asked_for_once_within_the_bound() {
 async fn a_broken_role_costs_a_handful_of_requests_and_everybody_failed_of_it() {
     let (mut poller, reader) = poller(5_000, 16, failing(1..=5_000, ErrorKind::Forbidden));
     assert_eq!(poller.poll().await, PollResult::Failure);
-    assert!(poller.source.asked.load(Ordering::Relaxed) <= 8);
+    assert!(poller.plan.source.asked.load(Ordering::Relaxed) <= 8);
     let view = &reader.snapshot().networks[0];
     assert_eq!(view.users_by_failure()[ErrorKind::Forbidden as usize], 5_000);
     assert!(!view.is_up(0));
@@ -95,14 +159,14 @@ async fn a_broken_role_is_noticed_on_a_service_that_throttles_too() {
     }
     let (mut poller, _) = poller(5_000, 16, source);
     assert_eq!(poller.poll().await, PollResult::Failure);
-    assert!(poller.source.asked.load(Ordering::Relaxed) <= 16);
+    assert!(poller.plan.source.asked.load(Ordering::Relaxed) <= 16);
 }
 
 #[tokio::test(start_paused = true)]
 async fn if_only_those_who_come_first_are_refused_the_others_are_read_in_time() {
     let (mut poller, reader) = poller(100, 1, failing(1..=3, ErrorKind::Forbidden));
     assert_eq!(poller.poll().await, PollResult::Failure);
-    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 3);
+    assert_eq!(poller.plan.source.asked.load(Ordering::Relaxed), 3);
     assert_eq!(poller.poll().await, PollResult::Partial);
     assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [97, 0, 3]);
 }
@@ -122,7 +186,7 @@ async fn refusals_of_single_users_end_nothing() {
     let refused = (1..=300).filter(|user| user % 3 != 0);
     let (mut poller, reader) = poller(300, 1, failing(refused, ErrorKind::Forbidden));
     assert_eq!(poller.poll().await, PollResult::Partial);
-    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 300);
+    assert_eq!(poller.plan.source.asked.load(Ordering::Relaxed), 300);
     assert_eq!(reader.snapshot().networks[0].users_by_freshness(0), [100, 0, 200]);
 }
 
@@ -130,7 +194,7 @@ async fn refusals_of_single_users_end_nothing() {
 async fn other_failures_in_a_row_end_nothing() {
     let (mut poller, _) = poller(300, 8, failing(1..=300, ErrorKind::Timeout));
     assert_eq!(poller.poll().await, PollResult::Failure);
-    assert_eq!(poller.source.asked.load(Ordering::Relaxed), 300);
+    assert_eq!(poller.plan.source.asked.load(Ordering::Relaxed), 300);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +218,7 @@ async fn polls_keep_their_beat_and_never_overlap() {
     // One user at a time, so a poll takes 2.5 s.
     let source = Script { latency: Duration::from_millis(500), ..Script::default() };
     let (poller, reader) = poller(5, 1, source);
-    let source = poller.source.clone();
+    let source = poller.plan.source.clone();
     let stop = CancellationToken::new();
     let task = tokio::spawn(poller.run(stop.clone()));
     // At 0, 3, 6 and 9: the multiples of the interval that come next.
@@ -165,5 +229,141 @@ async fn polls_keep_their_beat_and_never_overlap() {
     assert_eq!((polls.ended, polls.overruns), ([3, 0, 0], 3));
     assert_eq!(polls.last.unwrap().took.as_millis(), 2_500);
     stop.cancel();
-    task.await.unwrap();
+    let publisher = task.await.unwrap();
+    assert_eq!(reader.snapshot().networks.len(), 1);
+    drop(publisher);
+    assert_eq!(reader.snapshot().networks.len(), 0, "with the publisher the network goes");
+}
+
+fn user(id: &str, username: &str, groups: &[&str]) -> User {
+    User {
+        id: Some(id.parse().unwrap()),
+        username: Some(username.into()),
+        status: Some(2),
+        suspended: None,
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+    }
+}
+
+fn group(id: &str, minutes: Option<u64>) -> SecurityGroup {
+    let sso_max_idle = minutes.map(|minutes| Duration::from_secs(minutes * 60));
+    SecurityGroup { id: id.into(), name: None, sso_max_idle }
+}
+
+fn all(pass: Pass, sso: SsoLimits) -> RosterPlan {
+    RosterPlan { users: Choice::All(pass), sso, ..listed(0) }
+}
+
+fn ids(reader: &Reader) -> Vec<String> {
+    reader.snapshot().networks[0].users.iter().map(|user| user.id.to_string()).collect()
+}
+
+fn broken(operation: Operation) -> Error {
+    Error::new(operation, ErrorKind::Forbidden, "scripted")
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_are_found_kept_when_they_cannot_be_and_go_when_they_are_gone() {
+    let source =
+        Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
+    let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    assert_eq!(poller.poll().await, PollResult::Failure, "nobody knows whom to ask");
+    assert!(reader.is_ready() && !reader.snapshot().networks[0].is_up(0));
+    assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::Forbidden)]);
+
+    // It is tried again with the next poll, and not again for an hour.
+    *poller.plan.source.users.lock().unwrap() = Ok(vec![user("1", "a", &[]), user("2", "b", &[])]);
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert_eq!(ids(&reader), ["1", "2"]);
+    assert_eq!(poller.plan.source.asked_for_users.lock().unwrap().len(), 2);
+
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    *poller.plan.source.users.lock().unwrap() = Err(broken(Operation::ListUsers));
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert_eq!(ids(&reader), ["1", "2"], "the former list stays in use");
+    *poller.plan.source.users.lock().unwrap() = Ok(vec![user("2", "b", &[])]);
+    poller.poll().await;
+    assert_eq!(ids(&reader), ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn filters_are_the_services_own_where_it_has_them() {
+    let users = vec![user("1", "ann@x", &["g"]), user("2", "bob@x", &["g", "h"])];
+    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
+    let pass = Pass {
+        status: Some(2),
+        groups: vec!["g".into(), "h".into()],
+        username: Some(UsernameTest(Arc::new(|name| name.starts_with("bob")))),
+    };
+    let (mut poller, reader, _) = poller_of(all(pass, SsoLimits::Off), 4, source);
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert_eq!(ids(&reader), ["2"], "in both groups, and once");
+    let asked = poller.plan.source.asked_for_users.lock().unwrap().clone();
+    let filter = |group: &str| UserFilter { status: Some(2), group: Some(group.into()) };
+    assert_eq!(asked, [filter("g"), filter("h")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_without_a_usable_id_are_told_of() {
+    let nameless = User { id: None, ..user("1", "a", &[]) };
+    let users = vec![nameless, user("2", "b", &[])];
+    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
+    let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    poller.poll().await;
+    assert_eq!(ids(&reader), ["2"]);
+    assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::InvalidResponse)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_the_least_of_the_groups_and_absent_where_they_cannot_be_had() {
+    let users = vec![user("1", "a", &["g", "h"]), user("2", "b", &["none"]), user("3", "c", &[])];
+    let source = Script {
+        users: Mutex::new(Ok(users)),
+        groups: Mutex::new(Err(broken(Operation::ListSecurityGroups))),
+        ..Script::default()
+    };
+    // Listed users, too: their groups are looked up.
+    let plan = RosterPlan { sso: SsoLimits::Groups, ..listed(3) };
+    let (mut poller, reader, failures) = poller_of(plan, 4, source);
+    assert_eq!(poller.poll().await, PollResult::Success, "everything else goes on");
+    assert!(reader.snapshot().networks[0].sso.is_none());
+    let failed = [(Operation::ListSecurityGroups, ErrorKind::Forbidden)];
+    assert_eq!(*failures.0.lock().unwrap(), failed);
+
+    *poller.plan.source.groups.lock().unwrap() =
+        Ok(vec![group("h", Some(30)), group("g", Some(60)), group("none", None)]);
+    poller.poll().await;
+    let view = reader.snapshot().networks[0].clone();
+    assert_eq!(view.sso.as_ref().unwrap().groups.len(), 3);
+    let limits: Vec<_> = view.users.iter().map(|user| user.sso_max_idle()).collect();
+    assert_eq!(limits, [Some(Duration::from_secs(1800)), None, None]);
+    assert!(view.users[0].facts.as_ref().unwrap().username.is_none(), "not asked for, not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_limit_for_all_needs_no_lookup() {
+    let limit = Duration::from_secs(1800);
+    let plan = RosterPlan { sso: SsoLimits::Fixed(limit), ..listed(2) };
+    let (mut poller, reader, _) = poller_of(plan, 4, Script::default());
+    poller.poll().await;
+    let view = reader.snapshot().networks[0].clone();
+    assert!(view.sso.as_ref().unwrap().groups.is_empty());
+    assert!(view.users.iter().all(|user| user.sso_max_idle() == Some(limit)));
+    assert!(poller.plan.source.asked_for_users.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_share_the_users_among_themselves() {
+    let mut everybody = Vec::new();
+    for index in 0..3 {
+        let plan = RosterPlan { shard: Shard { index, total: 3 }, ..listed(300) };
+        let (mut poller, reader, _) = poller_of(plan, 16, Script::default());
+        poller.poll().await;
+        let own = ids(&reader);
+        assert!((70..130).contains(&own.len()), "{}", own.len());
+        everybody.extend(own);
+    }
+    everybody.sort_by_key(|id| id.parse::<u32>().unwrap());
+    assert_eq!(everybody, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
 }

@@ -2,7 +2,10 @@
 //!
 //! What is known of networks is not here: that is worked out from the inventory at the scrape.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
@@ -11,7 +14,11 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use crate::wickr::{ErrorKind, Observer, Operation, Outcome, RateLimiter};
+use crate::{
+    clock::Millis,
+    poll,
+    wickr::{ErrorKind, Observer, Operation, Outcome, RateLimiter},
+};
 
 /// Bounds of the request durations, in seconds: from a fast answer to the longest time-out.
 const DURATIONS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -31,18 +38,21 @@ pub struct Metrics {
     durations: HistogramVec,
     retries: IntCounterVec,
     throttled: Counter,
-    allowances: Vec<Allowance>,
+    rates: GaugeVec,
+    allowances: Mutex<Vec<Allowance>>,
+    discovery_failures: IntCounterVec,
+    reload_successful: Gauge,
+    reload_time: Gauge,
+    state_saved: Gauge,
 }
 
 impl Metrics {
-    /// Metrics that all stand at zero. `allowances` are the rates to show, by region and role.
+    /// Metrics that all stand at zero.
     ///
     /// # Errors
     ///
     /// The registry's, when a name is bad or taken: not in a program whose tests pass.
-    pub fn new<'a>(
-        allowances: impl IntoIterator<Item = (&'a str, &'a str, Arc<RateLimiter>)>,
-    ) -> prometheus::Result<Metrics> {
+    pub fn new() -> prometheus::Result<Metrics> {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
             Opts::new(
@@ -80,16 +90,37 @@ impl Metrics {
             ),
             &["region", "role_arn"],
         )?;
-        let allowances = allowances.into_iter().map(|(region, role_arn, limiter)| Allowance {
-            limiter,
-            shown: rates.with_label_values(&[region, role_arn]),
-        });
+        let discovery_failures = IntCounterVec::new(
+            Opts::new(
+                "wickr_exporter_discovery_failures_total",
+                "Lookups of networks, users or security groups that failed; what was found before stays in use.",
+            ),
+            &["operation", "reason"],
+        )?;
+        let reload_successful = Gauge::new(
+            "wickr_exporter_config_last_reload_successful",
+            "Whether the last reload of the configuration was successful.",
+        )?;
+        reload_successful.set(1.0);
+        let reload_time = Gauge::new(
+            "wickr_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded successfully.",
+        )?;
+        let state_saved = Gauge::new(
+            "wickr_exporter_state_last_save_timestamp_seconds",
+            "When the state file was last saved.",
+        )?;
         let metrics = Metrics {
             requests: requests.clone(),
             durations: durations.clone(),
             retries: retries.clone(),
             throttled: throttled.clone(),
-            allowances: allowances.collect(),
+            rates: rates.clone(),
+            allowances: Mutex::default(),
+            discovery_failures: discovery_failures.clone(),
+            reload_successful: reload_successful.clone(),
+            reload_time: reload_time.clone(),
+            state_saved,
             registry,
         };
         let build = Opts::new(
@@ -108,7 +139,51 @@ impl Metrics {
         registry.register(Box::new(retries))?;
         registry.register(Box::new(throttled))?;
         registry.register(Box::new(rates))?;
+        registry.register(Box::new(discovery_failures))?;
+        registry.register(Box::new(reload_successful))?;
+        registry.register(Box::new(reload_time))?;
         Ok(metrics)
+    }
+
+    /// These, and when the state was saved.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Metrics::new`].
+    pub fn with_state(self) -> prometheus::Result<Metrics> {
+        self.registry.register(Box::new(self.state_saved.clone()))?;
+        Ok(self)
+    }
+
+    /// Shows these allowances from now on, by region and role.
+    pub fn show_rates(&self, rates: impl IntoIterator<Item = (String, String, Arc<RateLimiter>)>) {
+        let mut allowances = self.allowances();
+        self.rates.reset();
+        *allowances = rates
+            .into_iter()
+            .map(|(region, role_arn, limiter)| Allowance {
+                limiter,
+                shown: self.rates.with_label_values(&[&region, &role_arn]),
+            })
+            .collect();
+    }
+
+    /// The configuration was loaded, or was not; at `now`.
+    pub fn reloaded(&self, successful: bool, now: Millis) {
+        self.reload_successful.set(f64::from(u8::from(successful)));
+        if successful {
+            self.reload_time.set(now as f64 / 1e3);
+        }
+    }
+
+    /// The state was saved, at `now`.
+    pub fn state_saved(&self, now: Millis) {
+        self.state_saved.set(now as f64 / 1e3);
+    }
+
+    fn allowances(&self) -> MutexGuard<'_, Vec<Allowance>> {
+        // A list is whole whatever a thread that held the lock died of.
+        self.allowances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These, and those of the process that Prometheus's libraries all have, on Linux.
@@ -125,12 +200,14 @@ impl Metrics {
     /// All of them as they are now, sorted by name.
     pub fn gather(&self) -> Vec<MetricFamily> {
         // Accounts that only a profile tells apart have one series: what they are allowed together.
-        for allowance in &self.allowances {
+        let allowances = self.allowances();
+        for allowance in &*allowances {
             allowance.shown.set(0.0);
         }
-        for allowance in &self.allowances {
+        for allowance in &*allowances {
             allowance.shown.add(allowance.limiter.rate());
         }
+        drop(allowances);
         self.registry.gather()
     }
 }
@@ -153,5 +230,11 @@ impl Observer for Metrics {
 
     fn waited(&self, waited: Duration) {
         self.throttled.inc_by(waited.as_secs_f64());
+    }
+}
+
+impl poll::Observer for Metrics {
+    fn discovery_failed(&self, operation: Operation, kind: ErrorKind) {
+        self.discovery_failures.with_label_values(&[operation.as_str(), kind.as_str()]).inc();
     }
 }

@@ -6,6 +6,7 @@
 //! | `/` | a page that says what this is and links to it |
 //! | `/-/healthy` | 200 while the process runs |
 //! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
+//! | `/-/reload` | POST loads the configuration anew, where that is allowed |
 //!
 //! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets.
 
@@ -14,18 +15,21 @@ mod server;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tokio::sync::Semaphore;
 
 pub use server::{bind, serve};
 
-use crate::{clock::Clock, exposition::Group, inventory::Reader, telemetry::Metrics};
+use crate::{
+    clock::Clock, exposition::Group, inventory::Reader, lifecycle::Reloads, telemetry::Metrics,
+};
 
 /// What the pages are made of.
 #[derive(Debug)]
@@ -36,14 +40,25 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// The time of day.
     pub clock: Clock,
+    /// What is shown of it. It may be swapped at any time.
+    pub shown: Arc<ArcSwap<Shown>>,
+    /// Where the metrics are: a [`TelemetryPath`].
+    pub telemetry_path: TelemetryPath,
+    /// Whom to ask for a reload, where clients may.
+    pub reloads: Option<Reloads>,
+}
+
+/// What is shown of what is known.
+#[derive(Debug)]
+pub struct Shown {
     /// The parts that the configured detail allows, ascending.
     pub groups: Vec<Group>,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: Vec<Duration>,
+    /// Whether usernames are told.
+    pub usernames: bool,
     /// One permit for each scrape that may be answered at the same time.
     pub scrapes: Arc<Semaphore>,
-    /// Where the metrics are: a [`TelemetryPath`].
-    pub telemetry_path: TelemetryPath,
 }
 
 /// Where the metrics are.
@@ -58,7 +73,7 @@ impl std::str::FromStr for TelemetryPath {
         if !path.starts_with('/') || !path.bytes().all(plain) {
             return Err("must begin with / and hold letters, digits and /-._~ only");
         }
-        if path == "/-/healthy" || path == "/-/ready" {
+        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) {
             return Err("is taken");
         }
         Ok(TelemetryPath(path.to_owned()))
@@ -78,7 +93,8 @@ pub fn router(site: Site) -> Router {
     let mut router = Router::new()
         .route(path.as_str(), get(scrape::metrics))
         .route("/-/healthy", get(|| async { "wickr-exporter is healthy.\n" }))
-        .route("/-/ready", get(ready));
+        .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload));
     // Who wants the metrics at / does without a page there.
     if path.as_str() != "/" {
         router = router.route("/", get(index));
@@ -92,6 +108,21 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     } else {
         let text = "wickr-exporter is not ready: a network's first poll has not ended yet.\n";
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn reload(State(site): State<Arc<Site>>) -> Response {
+    let Some(reloads) = &site.reloads else {
+        let text = "Reloading by HTTP is not enabled; see --web.enable-lifecycle.\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    };
+    match reloads.reload().await {
+        Ok(()) => "The configuration was loaded anew.\n".into_response(),
+        Err(why) => {
+            let text =
+                format!("The configuration cannot be loaded, the former one stays:\n{why}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
     }
 }
 
@@ -126,7 +157,7 @@ async fn not_found() -> Response {
 }
 
 async fn wrong_method() -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n").into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, "That method is not answered here.\n").into_response()
 }
 
 #[cfg(test)]

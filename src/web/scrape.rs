@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Site;
+use super::{Shown, Site};
 use crate::exposition::{Exposition, Format, Group, accepts_gzip, format_for};
 
 /// The longest that a scrape may take; Prometheus gives up after a minute at the most.
@@ -39,7 +39,8 @@ pub(super) async fn metrics(
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    let wanted = match groups(query.as_deref().unwrap_or_default(), &site.groups) {
+    let shown = site.shown.load_full();
+    let wanted = match groups(query.as_deref().unwrap_or_default(), &shown.groups) {
         Ok(groups) => groups,
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
@@ -56,11 +57,11 @@ pub(super) async fn metrics(
         let nothing = Body::from_stream(stream::empty::<io::Result<Bytes>>());
         return (described, nothing).into_response();
     }
-    let Ok(permit) = site.scrapes.clone().try_acquire_owned() else {
+    let Ok(permit) = shown.scrapes.clone().try_acquire_owned() else {
         let text = "Too many scrapes at the same time; see max_concurrent_scrapes.\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    (described, body(site, wanted, format, gzip, permit)).into_response()
+    (described, body(site, shown, wanted, format, gzip, permit)).into_response()
 }
 
 /// The parts that `collect[]` asks for, of those that there are; all without it.
@@ -96,6 +97,7 @@ enum Piece {
 
 fn body(
     site: Arc<Site>,
+    shown: Arc<Shown>,
     groups: Vec<Group>,
     format: Format,
     gzip: bool,
@@ -106,7 +108,7 @@ fn body(
     let rendering = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let started = Instant::now();
-        match render(&site, &groups, format, gzip, sink) {
+        match render(&site, &shown, &groups, format, gzip, sink) {
             Ok(()) => {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::trace!(?format, gzip, seconds, "scraped");
@@ -131,13 +133,21 @@ fn body(
     Body::from_stream(pieces)
 }
 
-fn render(site: &Site, groups: &[Group], format: Format, gzip: bool, sink: Sink) -> io::Result<()> {
+fn render(
+    site: &Site,
+    shown: &Shown,
+    groups: &[Group],
+    format: Format,
+    gzip: bool,
+    sink: Sink,
+) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
     let own = site.metrics.gather();
     let exposition = Exposition {
         snapshot: &snapshot,
         now: site.clock.now(),
-        idle_buckets: &site.idle_buckets,
+        idle_buckets: &shown.idle_buckets,
+        usernames: shown.usernames,
         own: &own,
         groups,
     };

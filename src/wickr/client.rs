@@ -158,6 +158,18 @@ impl Client {
         Ok(devices.len())
     }
 
+    /// The first page of a network's users: a trial, as [`Client::try_devices`] is.
+    ///
+    /// # Errors
+    ///
+    /// The failure that retries did not mend.
+    pub async fn try_users(&self, network: &NetworkId, lane: &Lane) -> Result<Vec<User>, Error> {
+        let list = List::users(network, &UserFilter::default(), self.options.page_size);
+        let body = self.call(&list, None, lane).await?;
+        let (users, _) = read(&list, &body).map_err(|error| not_json(&list, &error))?;
+        Ok(users)
+    }
+
     /// The users of a network, in the service's order.
     ///
     /// # Errors

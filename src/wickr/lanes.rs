@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 /// The requests in flight of the whole process.
 #[derive(Debug)]
 pub struct Lanes {
-    most: usize,
+    most: AtomicUsize,
     next_lane: AtomicUsize,
     traffic: Mutex<Traffic>,
     /// Told whenever a lane may have got room.
@@ -38,11 +38,17 @@ impl Lanes {
     /// At most `most` requests in flight, or one for each lane where there are more lanes.
     pub fn new(most: usize) -> Arc<Lanes> {
         Arc::new(Lanes {
-            most,
+            most: AtomicUsize::new(most),
             next_lane: AtomicUsize::new(0),
             traffic: Mutex::default(),
             moved: Notify::new(),
         })
+    }
+
+    /// Sets another number of requests in flight.
+    pub fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+        self.moved.notify_waiters();
     }
 
     /// Opens a lane.
@@ -60,7 +66,7 @@ impl Lanes {
 
 impl Traffic {
     fn most(&self, lanes: &Lanes) -> usize {
-        lanes.most.max(self.in_flight.len())
+        lanes.most.load(Ordering::Relaxed).max(self.in_flight.len())
     }
 
     /// The share of one lane that is being polled.

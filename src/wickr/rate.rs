@@ -23,7 +23,6 @@ const SLACK: Duration = Duration::from_millis(10);
 /// The allowance of one account and region, shared by all that send requests to it.
 #[derive(Debug)]
 pub struct RateLimiter {
-    ceiling: f64,
     /// Held while waiting, so that requests go out in the order in which they asked and each is
     /// spaced by the rate of the moment when its turn comes.
     turn: tokio::sync::Mutex<Option<Instant>>,
@@ -33,6 +32,7 @@ pub struct RateLimiter {
 /// The rate as it was at a time.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
+    ceiling: f64,
     rate: f64,
     since: Instant,
     /// When it was last lowered.
@@ -49,15 +49,23 @@ impl RateLimiter {
     /// An allowance of at most `ceiling` requests a second.
     pub fn new(ceiling: f64) -> RateLimiter {
         RateLimiter {
-            ceiling,
             turn: tokio::sync::Mutex::new(None),
-            pace: Mutex::new(Pace { rate: ceiling, since: Instant::now(), lowered: None }),
+            pace: Mutex::new(Pace { ceiling, rate: ceiling, since: Instant::now(), lowered: None }),
         }
+    }
+
+    /// Sets another ceiling. A rate that was at the old one is at the new one.
+    pub fn set_ceiling(&self, ceiling: f64) {
+        let mut pace = self.pace();
+        let now = Instant::now();
+        let rate = pace.rate_at(now);
+        let rate = if rate >= pace.ceiling { ceiling } else { rate.min(ceiling) };
+        *pace = Pace { ceiling, rate, since: now, ..*pace };
     }
 
     /// Requests a second that are allowed now.
     pub fn rate(&self) -> f64 {
-        self.rate_at(&self.pace(), Instant::now())
+        self.pace().rate_at(Instant::now())
     }
 
     /// Waits for the next request's turn.
@@ -70,7 +78,7 @@ impl RateLimiter {
         }
         let now = Instant::now();
         let due = next.map_or(now, |at| at.max(now - SLACK));
-        let rate = self.rate_at(&self.pace(), now);
+        let rate = self.pace().rate_at(now);
         *next = Some(due + Duration::from_secs_f64(1.0 / rate));
         Pass { at: now }
     }
@@ -83,18 +91,20 @@ impl RateLimiter {
             return;
         }
         let now = Instant::now();
-        let rate = (self.rate_at(&pace, now) / 2.0).max(FLOOR.min(self.ceiling));
-        *pace = Pace { rate, since: now, lowered: Some(now) };
-    }
-
-    fn rate_at(&self, pace: &Pace, now: Instant) -> f64 {
-        let seconds = now.saturating_duration_since(pace.since).as_secs_f64();
-        (pace.rate + seconds * RECOVERY * self.ceiling).min(self.ceiling)
+        let rate = (pace.rate_at(now) / 2.0).max(FLOOR.min(pace.ceiling));
+        *pace = Pace { rate, since: now, lowered: Some(now), ..*pace };
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
         // A pace is whole whatever a thread that held the lock died of.
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pace {
+    fn rate_at(&self, now: Instant) -> f64 {
+        let seconds = now.saturating_duration_since(self.since).as_secs_f64();
+        (self.rate + seconds * RECOVERY * self.ceiling).min(self.ceiling)
     }
 }
 
@@ -148,6 +158,19 @@ mod tests {
         let later = limiter.pass().await;
         limiter.throttled(later);
         assert!(limiter.rate() < 4.2, "{}", limiter.rate());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_ceiling_holds_at_once_and_a_lowered_rate_stays_lowered() {
+        let limiter = RateLimiter::new(10.0);
+        limiter.set_ceiling(40.0);
+        assert_eq!(limiter.rate(), 40.0);
+        let pass = limiter.pass().await;
+        limiter.throttled(pass);
+        limiter.set_ceiling(30.0);
+        assert_eq!(limiter.rate(), 20.0);
+        limiter.set_ceiling(5.0);
+        assert_eq!(limiter.rate(), 5.0);
     }
 
     #[tokio::test(start_paused = true)]

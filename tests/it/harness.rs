@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
@@ -61,7 +62,7 @@ pub struct Exporter {
     pub base: String,
     log: Arc<Mutex<Vec<String>>>,
     /// Holds the configuration.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Exporter {
@@ -72,8 +73,13 @@ impl Exporter {
     /// Starts it with further arguments and environment.
     pub fn start_with(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Exporter {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Exporter::start_in(folder, arguments, environment)
+    }
+
+    /// Starts it with the `config.toml` of a folder.
+    pub fn start_in(folder: TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Exporter {
         let path = folder.path().join("config.toml");
-        std::fs::write(&path, config).unwrap();
         let mut command = program();
         command
             .arg(format!("--config.file={}", path.display()))
@@ -99,7 +105,12 @@ impl Exporter {
         let Ok(address) = address.recv_timeout(PATIENCE) else {
             panic!("the exporter does not listen; it said:\n{}", last_lines(&log.lock().unwrap()));
         };
-        Exporter { child, base: format!("http://{address}"), log, _folder: folder }
+        Exporter { child, base: format!("http://{address}"), log, folder }
+    }
+
+    /// Its configuration.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
     }
 
     /// What it has logged so far.
@@ -153,6 +164,12 @@ impl Exporter {
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to end and waits for that.

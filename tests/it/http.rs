@@ -36,7 +36,8 @@ async fn every_path_answers_as_it_should() {
         ("DELETE", "/-/healthy", 405),
         ("GET", "/metrics/", 404),
         ("GET", "/nothing", 404),
-        ("GET", "/-/reload", 404),
+        ("GET", "/-/reload", 405),
+        ("POST", "/-/reload", 403),
         ("GET", "/metrics?collect[]=nonsense", 400),
     ] {
         let request = http().request(
@@ -46,7 +47,8 @@ async fn every_path_answers_as_it_should() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{method} {path}");
         if status == 405 {
-            assert_eq!(answer.headers()[header::ALLOW], "GET,HEAD");
+            let allowed = if path == "/-/reload" { "POST,PUT" } else { "GET,HEAD" };
+            assert_eq!(answer.headers()[header::ALLOW], allowed);
         }
         let body = answer.text().await.unwrap();
         assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");

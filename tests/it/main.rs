@@ -5,6 +5,9 @@
 //! - `truth`: what is exposed while things go wrong
 //! - `client`: requests, pages, retries and clocks, as the service sees them
 //! - `credentials`: where they come from, and when they are replaced
+//! - `organisation`: discovery, SSO limits, accounts, shards
+//! - `reload`: another configuration while it runs
+//! - `restart`: what outlives the process
 //! - `http`: routes, formats, compression, shutdown
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
@@ -24,7 +27,10 @@ mod dashboard;
 mod deploy;
 mod harness;
 mod http;
+mod organisation;
 mod peers;
 mod promql;
+mod reload;
+mod restart;
 mod tools;
 mod truth;

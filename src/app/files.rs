@@ -1,0 +1,53 @@
+//! Writing files so that nobody ever sees half of one.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+use tempfile::NamedTempFile;
+
+use super::AppError;
+
+/// Writes a file so that whoever reads it sees the old content or the new, never a part. A link is
+/// followed; what is no regular file, such as `/dev/stdout`, is written to as it is. `mode` says who
+/// may read it, as chmod has it.
+///
+/// # Errors
+///
+/// The system's.
+pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), AppError> {
+    write(path, content, mode)
+        .map_err(|error| AppError::Write { path: path.display().to_string(), error })
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return OpenOptions::new().write(true).open(path)?.write_all(content);
+    }
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    // The error of a file that cannot be made would name the temporary one.
+    folder.metadata()?;
+    // Its hidden name keeps the textfile collector, which takes *.prom, from reading it.
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    set_mode(file.as_file(), mode)?;
+    file.as_file().sync_all()?;
+    file.persist(&path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone at first.
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (file, mode);
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What pollers are made of: accounts, lanes, the inventory's keeper, and what an earlier process
+//! left.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::Notify;
+
+use super::{accounts::Accounts, spec::Spec};
+use crate::{
+    clock::Clock,
+    config::{self, Config},
+    inventory::{Keeper, Publisher, state::RestoredNetwork},
+    poll::{self, NetworkPoller},
+    telemetry::Metrics,
+    wickr::{Client, CredentialSource, Labels, Lane, Lanes, NetworkId},
+};
+
+/// Makes pollers.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    accounts: Accounts,
+    lanes: Arc<Lanes>,
+    keeper: Keeper,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    polled: Arc<Notify>,
+    restored: HashMap<NetworkId, RestoredNetwork>,
+}
+
+impl Fleet {
+    pub(super) fn new(
+        credentials: Option<CredentialSource>,
+        labels: Arc<Labels>,
+        keeper: Keeper,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        restored: HashMap<NetworkId, RestoredNetwork>,
+    ) -> Fleet {
+        Fleet {
+            accounts: Accounts::new(credentials, labels, metrics.clone()),
+            lanes: Lanes::new(1),
+            keeper,
+            metrics,
+            clock,
+            polled: Arc::default(),
+            restored,
+        }
+    }
+
+    /// Sets the limits that `config` sets for all networks.
+    pub(super) fn adjust(&mut self, config: &Config) {
+        self.lanes.set_most(config.poll.concurrency);
+        self.metrics.show_rates(self.accounts.adjust(config));
+    }
+
+    /// A poller of a network. `publisher` has what is known of it, if it was polled before.
+    pub(super) fn poller(
+        &mut self,
+        spec: &Spec,
+        publisher: Option<Publisher>,
+    ) -> Result<NetworkPoller<Client>, String> {
+        let plan = poll::Plan {
+            identity: spec.identity(),
+            roster: spec.roster(),
+            source: self.accounts.client(&spec.network)?,
+            lane: self.lanes.open(),
+            observer: self.metrics.clone(),
+            polled: self.polled.clone(),
+            clock: self.clock.clone(),
+        };
+        let publisher = match publisher {
+            Some(mut publisher) => {
+                publisher.rename(spec.identity());
+                publisher
+            }
+            None => self.keeper.add(spec.identity(), self.restored.remove(&spec.id)),
+        };
+        Ok(NetworkPoller::new(plan, publisher))
+    }
+
+    /// A client and a lane to look up networks with.
+    pub(super) fn finder(
+        &mut self,
+        network: &config::Network,
+    ) -> Result<(Arc<Client>, Lane), String> {
+        Ok((self.accounts.client(network)?, self.lanes.open()))
+    }
+
+    /// All networks are there that there are for now.
+    pub(super) fn settle(&self) {
+        self.keeper.settle();
+    }
+
+    /// Told whenever a poll has ended.
+    pub(super) fn polled(&self) -> Arc<Notify> {
+        self.polled.clone()
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Networks that an earlier process knew.
+    pub(super) fn restored(&self) -> &HashMap<NetworkId, RestoredNetwork> {
+        &self.restored
+    }
+}

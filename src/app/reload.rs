@@ -1,0 +1,73 @@
+//! Loading the configuration, at the start and anew: on SIGHUP, and when the file has changed.
+
+use std::{path::Path, time::Duration};
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::accounts::{Regions, completed};
+use crate::{
+    config::{self, Config},
+    lifecycle::Reloads,
+};
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Loads the configuration, with a region for each network.
+///
+/// # Errors
+///
+/// Every problem, a line each.
+pub async fn load(file: &Path) -> Result<Config, String> {
+    let config = config::load(file).map_err(|error| error.to_string())?;
+    completed(config, Regions::Instance).await.map_err(|problems| {
+        let lines: Vec<_> =
+            problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect();
+        lines.join("\n")
+    })
+}
+
+/// Asks for a reload at each SIGHUP, until `stop`. What comes of it is logged by who reloads.
+///
+/// # Errors
+///
+/// The system's, when it lets the signal not be handled.
+#[cfg(unix)]
+pub(super) fn on_hangup(
+    reloads: Reloads,
+    stop: CancellationToken,
+) -> std::io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+            tracing::info!("SIGHUP: loading the configuration anew");
+            let _told_by_the_log = reloads.reload().await;
+        }
+    })
+}
+
+/// Asks for a reload whenever the file's content has changed, until `stop`. The content counts, not
+/// the file: a ConfigMap is swapped by a link.
+pub(super) async fn on_change(file: std::path::PathBuf, reloads: Reloads, stop: CancellationToken) {
+    let mut known = digest(&file).await;
+    loop {
+        if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+            return;
+        }
+        let now = digest(&file).await;
+        // A file that is away for a moment is no configuration, and no reason to try.
+        if now.is_some() && now != known {
+            known = now;
+            tracing::info!(file = %file.display(), "the configuration has changed, loading it anew");
+            let _told_by_the_log = reloads.reload().await;
+        }
+    }
+}
+
+async fn digest(file: &Path) -> Option<[u8; 32]> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await.ok()?;
+    Some(Sha256::digest(read.ok()?).into())
+}

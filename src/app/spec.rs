@@ -1,0 +1,193 @@
+//! From the configuration to networks that can be polled: `all` replaced by what was found.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    config::{self, Config, NetworkChoice, SsoMaxIdle, UserChoice, UserFilter},
+    inventory::NetworkIdentity,
+    poll::{Choice, Pass, RosterPlan, Shard, SsoLimits, UsernameTest},
+    wickr::{Network, NetworkId},
+};
+
+/// All that decides how one network is polled. Equal ones need no restart.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Spec {
+    pub(super) id: NetworkId,
+    /// Users, account and times; its id may be `all`, where this network was found.
+    pub(super) network: config::Network,
+    sso: Option<SsoMaxIdle>,
+    discovery: config::Discovery,
+    shard: Shard,
+    usernames: bool,
+}
+
+impl Spec {
+    fn new(id: NetworkId, network: config::Network, config: &Config, shard: Shard) -> Spec {
+        let (sso, discovery, usernames) = (config.sso, config.discovery, config.metrics.username);
+        Spec { id, network, sso, discovery, shard, usernames }
+    }
+
+    pub(super) fn identity(&self) -> NetworkIdentity {
+        NetworkIdentity {
+            id: self.id.clone(),
+            name: self.network.name.clone().unwrap_or_default(),
+            region: self.network.aws.region.clone().unwrap_or_default(),
+            interval: self.network.poll.interval,
+            stale_after: self.network.poll.stale_after,
+        }
+    }
+
+    pub(super) fn roster(&self) -> RosterPlan {
+        RosterPlan {
+            users: match &self.network.users {
+                UserChoice::Listed(users) => Choice::Listed(users.clone()),
+                UserChoice::All(filter) => Choice::All(pass(filter)),
+            },
+            shard: self.shard,
+            sso: match self.sso {
+                None => SsoLimits::Off,
+                Some(SsoMaxIdle::Fixed(limit)) => SsoLimits::Fixed(limit),
+                Some(SsoMaxIdle::SecurityGroups) => SsoLimits::Groups,
+            },
+            usernames: self.usernames,
+            refresh: self.discovery.interval,
+        }
+    }
+}
+
+fn pass(filter: &UserFilter) -> Pass {
+    Pass {
+        status: filter.status.map(config::UserStatus::as_number),
+        groups: filter.groups.clone(),
+        username: filter
+            .username
+            .clone()
+            .map(|pattern| UsernameTest(Arc::new(move |name: &str| pattern.is_match(name)))),
+    }
+}
+
+/// The networks found for each `id = "all"`, by its place in the configuration.
+pub(super) type Found = BTreeMap<usize, Vec<Network>>;
+
+/// The places in the configuration where all networks are to be looked up.
+pub(super) fn wholes(config: &Config) -> impl Iterator<Item = (usize, &config::Network)> {
+    config.networks.iter().enumerate().filter(|(_, network)| network.id == NetworkChoice::All)
+}
+
+/// The networks to poll, by id: those that are written out, and of those found the others.
+pub(super) fn specs(config: &Config, found: &Found, shard: Shard) -> BTreeMap<NetworkId, Spec> {
+    let mut specs = BTreeMap::new();
+    for network in &config.networks {
+        if let NetworkChoice::One(id) = &network.id {
+            specs.insert(id.clone(), Spec::new(id.clone(), network.clone(), config, shard));
+        }
+    }
+    for (place, networks) in found {
+        let Some(whole) = config.networks.get(*place) else { continue };
+        for Network { id, name, .. } in networks {
+            // Of several accounts' networks of one id the first is meant: ids are unique.
+            if !specs.contains_key(id) {
+                let network = config::Network { name: name.clone(), ..whole.clone() };
+                specs.insert(id.clone(), Spec::new(id.clone(), network, config, shard));
+            }
+        }
+    }
+    specs
+}
+
+/// This process's shard, by the configuration or, for `auto`, by what a StatefulSet tells it: the
+/// ordinal at the end of its host name, and `WICKR_EXPORTER_SHARD_TOTAL`.
+///
+/// # Errors
+///
+/// A sentence, when `auto` finds nothing to go by.
+pub(super) fn shard(
+    config: &Config,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Shard, String> {
+    let (index, total) = match config.shard {
+        config::Shard::Of { index, total } => return Ok(Shard { index, total }),
+        config::Shard::Auto => {
+            let host = variable("HOSTNAME").unwrap_or_default();
+            let ordinal = host.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok());
+            let total = variable("WICKR_EXPORTER_SHARD_TOTAL").and_then(|total| total.parse().ok());
+            (ordinal, total)
+        }
+    };
+    match (index, total) {
+        (None, _) => {
+            Err("shard.index: is \"auto\", but HOSTNAME does not end in an ordinal, as in \
+                          wickr-exporter-0"
+                .into())
+        }
+        (_, None | Some(0)) => {
+            Err("shard.total: is \"auto\", but WICKR_EXPORTER_SHARD_TOTAL does \
+                                    not hold a number above 0"
+                .into())
+        }
+        (Some(index), Some(total)) if index >= total => Err(format!(
+            "shard.index: is \"auto\", and HOSTNAME's ordinal {index} is not below \
+             WICKR_EXPORTER_SHARD_TOTAL, {total}"
+        )),
+        (Some(index), Some(total)) => Ok(Shard { index, total }),
+    }
+}
+
+/// The environment, as [`shard`] wants it.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Config {
+        config::parse(text, "test").unwrap()
+    }
+
+    #[test]
+    fn what_is_written_out_wins_over_what_is_found() {
+        let config = parsed(
+            "[[network]]\nid = \"all\"\nusers = \"all\"\n\
+             [[network]]\nid = \"12345678\"\nname = \"mine\"\nusers = [\"1\"]\n",
+        );
+        let network = |id: &str| Network {
+            id: id.parse().unwrap(),
+            name: Some(format!("found {id}")),
+            account: None,
+        };
+        let found = Found::from([(0, vec![network("12345678"), network("87654321")])]);
+        let specs = specs(&config, &found, Shard::default());
+        let names: Vec<_> =
+            specs.values().map(|spec| (spec.id.as_str(), spec.identity().name)).collect();
+        assert_eq!(
+            names,
+            [("12345678", "mine".to_owned()), ("87654321", "found 87654321".to_owned())]
+        );
+        assert_eq!(wholes(&config).map(|(place, _)| place).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn a_stateful_set_tells_its_shards() {
+        let config = parsed(
+            "[shard]\nindex = \"auto\"\ntotal = \"auto\"\n[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n",
+        );
+        let told = |host: &'static str, total: &'static str| {
+            shard(&config, move |name| {
+                let value = if name == "HOSTNAME" { host } else { total };
+                (!value.is_empty()).then(|| value.to_owned())
+            })
+        };
+        assert_eq!(told("wickr-exporter-2", "3"), Ok(Shard { index: 2, total: 3 }));
+        for (host, total, key) in [
+            ("laptop", "3", "shard.index"),
+            ("", "3", "shard.index"),
+            ("x-0", "", "shard.total"),
+            ("x-0", "0", "shard.total"),
+            ("x-3", "3", "shard.index"),
+        ] {
+            assert!(told(host, total).unwrap_err().starts_with(key), "{host} {total}");
+        }
+    }
+}

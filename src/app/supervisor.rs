@@ -1,0 +1,316 @@
+//! Keeps as many pollers as there are networks: starts them, stops them, and lets those be that
+//! nothing has changed for, whatever is found or loaded anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AppError,
+    fleet::Fleet,
+    reload, shown,
+    spec::{self, Found, Spec},
+};
+use crate::{
+    config::Config,
+    inventory::Publisher,
+    lifecycle::{Reloaded, Requests},
+    poll::{Observer, Shard},
+    web::Shown,
+    wickr::{Client, Error, Lane, Network, NetworkId, Operation},
+};
+
+/// What could not be looked up is looked up again after this, or at the interval if that is less.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What a lookup of networks gave, for a place in the configuration of one generation.
+struct Find {
+    generation: u64,
+    place: usize,
+    networks: Result<Vec<Network>, Error>,
+}
+
+struct Running {
+    spec: Spec,
+    stop: CancellationToken,
+    task: Id,
+}
+
+/// Keeps the pollers.
+pub(super) struct Supervisor {
+    fleet: Fleet,
+    config: Config,
+    /// The configuration's file, if it can be loaded anew.
+    file: Option<PathBuf>,
+    shard: Shard,
+    shown: Arc<ArcSwap<Shown>>,
+    running: BTreeMap<NetworkId, Running>,
+    pollers: JoinSet<(NetworkId, Publisher)>,
+    /// Networks found for each `id = "all"`.
+    found: Found,
+    /// Places of `id = "all"` of whose networks nothing is known yet, not even that they cannot be
+    /// looked up.
+    unknown: BTreeSet<usize>,
+    finders: JoinSet<()>,
+    finds: (mpsc::Sender<Find>, mpsc::Receiver<Find>),
+    /// Counts the configurations: a find for an earlier one is of no use.
+    generation: u64,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        fleet: Fleet,
+        config: Config,
+        shard: Shard,
+        file: Option<PathBuf>,
+        shown: Arc<ArcSwap<Shown>>,
+    ) -> Supervisor {
+        Supervisor {
+            fleet,
+            config,
+            file,
+            shard,
+            shown,
+            running: BTreeMap::new(),
+            pollers: JoinSet::new(),
+            found: Found::new(),
+            unknown: BTreeSet::new(),
+            finders: JoinSet::new(),
+            finds: mpsc::channel(16),
+            generation: 0,
+        }
+    }
+
+    /// Starts the pollers. What an earlier process found is taken for found.
+    ///
+    /// # Errors
+    ///
+    /// When something on this machine cannot be set up.
+    pub(super) async fn start(&mut self) -> Result<(), AppError> {
+        let restored = self.fleet.restored();
+        for (place, network) in spec::wholes(&self.config) {
+            let of_region = restored
+                .iter()
+                .filter(|(_, known)| Some(&known.region) == network.aws.region.as_ref());
+            let networks: Vec<_> = of_region
+                .map(|(id, known)| Network {
+                    id: id.clone(),
+                    name: Some(known.name.clone()).filter(|name| !name.is_empty()),
+                    account: None,
+                })
+                .collect();
+            if !networks.is_empty() {
+                self.found.insert(place, networks);
+            }
+        }
+        self.begin().await
+    }
+
+    /// Goes on until `stop`, or until something dies.
+    pub(super) async fn run(
+        mut self,
+        mut requests: Requests,
+        stop: CancellationToken,
+    ) -> Result<(), AppError> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(find) = self.finds.1.recv() => self.learn(find).await?,
+                Some(request) = requests.next() => {
+                    let reloaded = self.reload().await?;
+                    request.answer(reloaded);
+                }
+                Some(ended) = self.pollers.join_next() => {
+                    return Err(AppError::Died(match ended {
+                        Ok((id, _)) => format!("the polling of network {id}"),
+                        Err(error) => format!("the polling of a network ({error})"),
+                    }));
+                }
+                Some(Err(error)) = self.finders.join_next() => {
+                    return Err(AppError::Died(format!("the lookup of networks ({error})")));
+                }
+            }
+        }
+        let running = std::mem::take(&mut self.running);
+        for running in running.values() {
+            running.stop.cancel();
+        }
+        while let Some(ended) = self.pollers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the polling of a network ended badly");
+            }
+        }
+        self.finders.shutdown().await;
+        Ok(())
+    }
+
+    /// Takes the configuration up: limits, lookups, pollers.
+    async fn begin(&mut self) -> Result<(), AppError> {
+        self.generation += 1;
+        self.fleet.adjust(&self.config);
+        self.finders.shutdown().await;
+        let wholes: Vec<_> =
+            spec::wholes(&self.config).map(|(place, network)| (place, network.clone())).collect();
+        self.found.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
+        self.unknown = wholes
+            .iter()
+            .map(|(place, _)| *place)
+            .filter(|p| !self.found.contains_key(p))
+            .collect();
+        for (place, network) in wholes {
+            let (client, lane) = self.fleet.finder(&network).map_err(AppError::Setup)?;
+            let (sender, generation) = (self.finds.0.clone(), self.generation);
+            let interval = self.config.discovery.interval;
+            self.finders.spawn(find(client, lane, interval, move |networks| {
+                let sender = sender.clone();
+                async move { sender.send(Find { generation, place, networks }).await.is_ok() }
+            }));
+        }
+        self.reconcile().await
+    }
+
+    /// Takes up what a lookup gave.
+    async fn learn(&mut self, find: Find) -> Result<(), AppError> {
+        if find.generation != self.generation {
+            return Ok(());
+        }
+        match find.networks {
+            Ok(networks) => {
+                tracing::info!(networks = networks.len(), "looked up networks");
+                self.found.insert(find.place, networks);
+            }
+            Err(error) => {
+                self.fleet.metrics().discovery_failed(Operation::ListNetworks, error.kind);
+                tracing::warn!(
+                    operation = Operation::ListNetworks.as_str(),
+                    %error,
+                    remedy = error.kind.remedy(),
+                    "discovery failed; what it found before stays in use"
+                );
+            }
+        }
+        self.unknown.remove(&find.place);
+        self.reconcile().await
+    }
+
+    /// Makes the pollers be those that there should be.
+    async fn reconcile(&mut self) -> Result<(), AppError> {
+        let mut wanted = spec::specs(&self.config, &self.found, self.shard);
+        let now: Vec<NetworkId> = self.running.keys().cloned().collect();
+        for id in now {
+            match (self.running.get(&id), wanted.get(&id)) {
+                (Some(running), Some(spec)) if running.spec == *spec => {
+                    wanted.remove(&id);
+                }
+                // What it knows is kept if it is to be polled in another way, and goes otherwise.
+                _ => {
+                    let publisher = self.stop(&id).await?;
+                    if let Some(spec) = wanted.remove(&id) {
+                        self.poll(spec, publisher)?;
+                    }
+                }
+            }
+        }
+        for spec in wanted.into_values() {
+            self.poll(spec, None)?;
+        }
+        if self.unknown.is_empty() {
+            self.fleet.settle();
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, spec: Spec, publisher: Option<Publisher>) -> Result<(), AppError> {
+        let poller = self.fleet.poller(&spec, publisher).map_err(AppError::Setup)?;
+        let stop = CancellationToken::new();
+        let (id, stopped) = (spec.id.clone(), stop.clone());
+        let task = self.pollers.spawn(async move { (id, poller.run(stopped).await) }).id();
+        self.running.insert(spec.id.clone(), Running { spec, stop, task });
+        Ok(())
+    }
+
+    /// Stops a poller and takes what it knows.
+    async fn stop(&mut self, id: &NetworkId) -> Result<Option<Publisher>, AppError> {
+        let Some(running) = self.running.remove(id) else { return Ok(None) };
+        running.stop.cancel();
+        match self.pollers.join_next_with_id().await {
+            Some(Ok((task, (_, publisher)))) if task == running.task => Ok(Some(publisher)),
+            Some(Ok((_, (id, _)))) => Err(AppError::Died(format!("the polling of network {id}"))),
+            Some(Err(error)) => Err(AppError::Died(format!("the polling of a network ({error})"))),
+            None => Ok(None),
+        }
+    }
+
+    /// Loads the configuration anew. A bad one changes nothing.
+    async fn reload(&mut self) -> Result<Reloaded, AppError> {
+        let loaded = match &self.file {
+            Some(file) => reload::load(file).await,
+            None => Err("there is no configuration file to load anew".into()),
+        };
+        let loaded = loaded.and_then(|config| {
+            let shard = spec::shard(&config, spec::environment)?;
+            Ok((config, shard))
+        });
+        let now = self.fleet.clock().now();
+        self.fleet.metrics().reloaded(loaded.is_ok(), now);
+        let (config, shard) = match loaded {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                tracing::error!(
+                    problems,
+                    "the configuration cannot be loaded, the former one stays"
+                );
+                return Ok(Err(problems));
+            }
+        };
+        if config.web.listen != self.config.web.listen || config.state != self.config.state {
+            tracing::warn!("web.listen and state.path take effect at the next start only");
+        }
+        let former = std::mem::replace(&mut self.config, config);
+        self.carry_over(&former);
+        self.shard = shard;
+        self.shown.store(Arc::new(shown(&self.config)));
+        self.begin().await?;
+        tracing::info!(networks = self.config.networks.len(), "the configuration was loaded anew");
+        Ok(Ok(()))
+    }
+
+    /// What was found for an `id = "all"` stays found if it stands in another place now.
+    fn carry_over(&mut self, former: &Config) {
+        let mut found = Found::new();
+        for (place, network) in spec::wholes(&self.config) {
+            let before = spec::wholes(former).find(|(_, before)| before.aws == network.aws);
+            if let Some(networks) = before.and_then(|(before, _)| self.found.get(&before)) {
+                found.insert(place, networks.clone());
+            }
+        }
+        self.found = found;
+    }
+}
+
+/// Looks networks up again and again, for as long as anybody wants to know.
+async fn find<F: Future<Output = bool>>(
+    client: Arc<Client>,
+    lane: Lane,
+    interval: Duration,
+    tell: impl Fn(Result<Vec<Network>, Error>) -> F,
+) {
+    loop {
+        let networks = client.networks(&lane).await;
+        let wait = if networks.is_ok() { interval } else { interval.min(RETRY_AFTER) };
+        if !tell(networks).await {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! `check --online`: one page of everything that would be asked for.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use super::{AppError, accounts::Accounts, check::counted};
+use crate::{
+    config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice},
+    telemetry::Metrics,
+    wickr::{Client, Error, ErrorKind, Labels, Lane, Lanes, NetworkId, UserId},
+};
+
+/// Users that are tried before a network is taken to be unknown: a few that have left are no
+/// failure.
+const TRIES: usize = 5;
+
+/// Signs in and reads one page from each network, every one of which names its region. Gives a line
+/// for each, and whether all went well.
+///
+/// # Errors
+///
+/// When it cannot be set up.
+pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
+    let nobody = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
+    let mut accounts = Accounts::new(None, Arc::new(Labels::default()), Arc::new(nobody));
+    accounts.adjust(config);
+    let lane = Lanes::new(1).open();
+    let (mut text, mut good) = (String::new(), true);
+    for network in &config.networks {
+        let client = accounts.client(network).map_err(AppError::Setup)?;
+        let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
+        let ids = match &network.id {
+            NetworkChoice::One(id) => Ok(vec![id.clone()]),
+            NetworkChoice::All => client
+                .networks(&lane)
+                .await
+                .map(|networks| networks.into_iter().map(|network| network.id).collect()),
+        };
+        let lines = match ids {
+            Err(error) => vec![("all networks".to_owned(), Err(error))],
+            Ok(ids) if ids.is_empty() => {
+                vec![("all networks".to_owned(), Ok("good, but there are none".to_owned()))]
+            }
+            Ok(ids) => {
+                let mut lines = Vec::new();
+                for id in ids {
+                    let tried = try_network(&client, network, &id, by_groups, &lane).await;
+                    lines.push((format!("network {id}"), tried));
+                }
+                lines
+            }
+        };
+        for (name, line) in lines {
+            let line = line.unwrap_or_else(|error| {
+                good = false;
+                format!("FAILED: {error}\n  {}", error.kind.remedy())
+            });
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name}: {line}");
+        }
+    }
+    Ok((text, good))
+}
+
+/// Reads a page of what is to be read of a network, and says what came.
+async fn try_network(
+    client: &Client,
+    network: &Network,
+    id: &NetworkId,
+    by_groups: bool,
+    lane: &Lane,
+) -> Result<String, Error> {
+    let mut more = String::new();
+    if by_groups {
+        let groups = client.security_groups(id, lane).await?;
+        more = format!("; {}", counted(groups.len(), "security group"));
+    }
+    let users: Vec<UserId> = match &network.users {
+        UserChoice::Listed(users) => users.iter().take(TRIES).cloned().collect(),
+        UserChoice::All(_) => {
+            let users = client.try_users(id, lane).await?;
+            users.into_iter().filter_map(|user| user.id).take(TRIES).collect()
+        }
+    };
+    let mut last = None;
+    for user in users {
+        match client.try_devices(id, &user, lane).await {
+            Ok(devices) => {
+                let devices = counted(devices, "device");
+                return Ok(format!("good, the first page of user {user} has {devices}{more}"));
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error),
+        None => Ok(format!("good, but it has no users{more}")),
+    }
+}

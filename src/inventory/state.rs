@@ -1,0 +1,369 @@
+//! What outlives a restart: the last known data, with the times at which it was read.
+//!
+//! The file is one line that names it and its version, the SHA-256 of the rest, and the rest:
+//! MessagePack, arrays for structures, so that any language can read it. Texts that recur, device
+//! types and statuses, stand once and are referred to. Usernames, SSO limits and anything secret are
+//! not in it; discovery will tell the former anew.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{LastPoll, NetworkView, PollResult, Reading, Snapshot};
+use crate::{
+    clock::Millis,
+    wickr::{Device, Label, Labels, NetworkId, Stamp, UserId},
+};
+
+/// The first line. Another version has another number.
+const MAGIC: &[u8] = b"wickr-exporter state 1\n";
+const CHECKSUM: usize = 32;
+
+/// What an earlier process knew of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoredNetwork {
+    /// Its name; empty if it had none.
+    pub name: String,
+    /// The region whose endpoint was asked.
+    pub region: String,
+    /// Users that had data.
+    pub users: Vec<RestoredUser>,
+    /// The device types ever seen.
+    pub types: Vec<Label>,
+    /// The last poll that ended.
+    pub last_poll: Option<LastPoll>,
+    /// When the last one ended that read every user.
+    pub last_success: Option<Millis>,
+}
+
+/// What an earlier process knew of a user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoredUser {
+    /// Whose.
+    pub id: UserId,
+    /// The last data that was read.
+    pub reading: Reading,
+}
+
+/// Why a state file is of no use.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadState {
+    /// It is none, or one of another version.
+    #[error("it is no state file of this version")]
+    Foreign,
+    /// It is damaged: cut short, or changed.
+    #[error("it is damaged")]
+    Damaged,
+    /// Its checksum is right, but its content makes no sense.
+    #[error("its content makes no sense: {0}")]
+    Nonsense(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    texts: Vec<String>,
+    networks: Vec<NetworkPart>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NetworkPart {
+    id: String,
+    name: String,
+    region: String,
+    /// Indices into the texts.
+    types: Vec<u32>,
+    last_poll: Option<PollPart>,
+    last_success: Option<Millis>,
+    users: Vec<UserPart>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PollPart {
+    at: Millis,
+    took_millis: u64,
+    /// An index into [`PollResult::ALL`].
+    result: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserPart {
+    id: String,
+    at: Millis,
+    devices: Vec<DevicePart>,
+}
+
+/// App id, type, status, suspended, created, last login. A stamp that is no time is a text's
+/// absence for never, and `false` for invalid.
+#[derive(Serialize, Deserialize)]
+struct DevicePart(Option<String>, u32, u32, Option<bool>, StampPart, StampPart);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StampPart {
+    At(Millis),
+    Invalid(bool),
+    Never(()),
+}
+
+impl From<Stamp> for StampPart {
+    fn from(stamp: Stamp) -> StampPart {
+        match stamp.millis() {
+            Some(millis) => StampPart::At(millis),
+            None if stamp == Stamp::INVALID => StampPart::Invalid(false),
+            None => StampPart::Never(()),
+        }
+    }
+}
+
+impl From<StampPart> for Stamp {
+    fn from(part: StampPart) -> Stamp {
+        match part {
+            StampPart::At(millis) => Stamp::at_millis(millis),
+            StampPart::Invalid(_) => Stamp::INVALID,
+            StampPart::Never(()) => Stamp::NEVER,
+        }
+    }
+}
+
+/// Texts that are referred to by number.
+#[derive(Default)]
+struct Texts {
+    numbers: HashMap<Label, u32>,
+    texts: Vec<String>,
+}
+
+impl Texts {
+    fn number(&mut self, label: &Label) -> u32 {
+        if let Some(number) = self.numbers.get(label) {
+            return *number;
+        }
+        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.texts.push(label.to_string());
+        self.numbers.insert(label.clone(), number);
+        number
+    }
+}
+
+/// The file's content for what is known.
+///
+/// # Errors
+///
+/// A sentence, when it cannot be written as MessagePack.
+pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
+    let mut texts = Texts::default();
+    let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts)).collect();
+    let file = File { networks, texts: texts.texts };
+    let mut bytes = MAGIC.to_vec();
+    bytes.resize(MAGIC.len() + CHECKSUM, 0);
+    rmp_serde::encode::write(&mut bytes, &file).map_err(|error| error.to_string())?;
+    let (head, payload) = bytes.split_at_mut(MAGIC.len() + CHECKSUM);
+    head[MAGIC.len()..].copy_from_slice(&Sha256::digest(&*payload));
+    Ok(bytes)
+}
+
+fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
+    NetworkPart {
+        id: view.identity.id.to_string(),
+        name: view.identity.name.clone(),
+        region: view.identity.region.clone(),
+        types: view.types.iter().map(|label| texts.number(label)).collect(),
+        last_poll: view.polls.last.map(|last| PollPart {
+            at: last.at,
+            took_millis: u64::try_from(last.took.as_millis()).unwrap_or(u64::MAX),
+            result: last.result as u8,
+        }),
+        last_success: view.polls.last_success,
+        users: view
+            .users
+            .iter()
+            .filter_map(|user| Some((user.id.to_string(), user.last.as_deref()?)))
+            .map(|(id, last)| UserPart {
+                id,
+                at: last.at,
+                devices: last.devices.iter().map(|device| device_part(device, texts)).collect(),
+            })
+            .collect(),
+    }
+}
+
+fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
+    DevicePart(
+        device.app_id.as_deref().map(str::to_owned),
+        texts.number(&device.device_type),
+        texts.number(&device.status),
+        device.suspended,
+        device.created.into(),
+        device.last_login.into(),
+    )
+}
+
+/// What a file's content tells, by network.
+///
+/// # Errors
+///
+/// Why it tells nothing. Half a file tells nothing, too.
+pub fn decode(
+    bytes: &[u8],
+    labels: &Labels,
+) -> Result<HashMap<NetworkId, RestoredNetwork>, BadState> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(BadState::Foreign)?;
+    let (checksum, payload) = rest.split_at_checked(CHECKSUM).ok_or(BadState::Damaged)?;
+    if checksum != &Sha256::digest(payload)[..] {
+        return Err(BadState::Damaged);
+    }
+    let file: File =
+        rmp_serde::from_slice(payload).map_err(|error| BadState::Nonsense(error.to_string()))?;
+    let texts: Vec<Label> = file.texts.iter().map(|text| labels.get(text)).collect();
+    file.networks.into_iter().map(|part| restored(part, &texts)).collect()
+}
+
+fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNetwork), BadState> {
+    let text = |number: u32| {
+        let text = usize::try_from(number).ok().and_then(|number| texts.get(number));
+        text.cloned().ok_or_else(|| BadState::Nonsense("a text is missing".into()))
+    };
+    let bad_id = |error: crate::wickr::BadId| BadState::Nonsense(error.to_string());
+    let device = |DevicePart(app_id, device_type, status, suspended, created, last_login)| {
+        Ok(Device {
+            app_id: app_id.map(String::into_boxed_str),
+            device_type: text(device_type)?,
+            status: text(status)?,
+            suspended,
+            created: created.into(),
+            last_login: last_login.into(),
+        })
+    };
+    let user = |part: UserPart| {
+        let devices: Result<_, BadState> = part.devices.into_iter().map(device).collect();
+        let reading = Reading { at: part.at, devices: devices? };
+        Ok(RestoredUser { id: part.id.parse().map_err(bad_id)?, reading })
+    };
+    let last_poll = part.last_poll.map(|poll| LastPoll {
+        at: poll.at,
+        took: Duration::from_millis(poll.took_millis),
+        // What cannot be read of a result is no success.
+        result: PollResult::ALL
+            .get(usize::from(poll.result))
+            .copied()
+            .unwrap_or(PollResult::Failure),
+    });
+    let network = RestoredNetwork {
+        name: part.name,
+        region: part.region,
+        users: part.users.into_iter().map(user).collect::<Result<_, BadState>>()?,
+        types: part.types.into_iter().map(text).collect::<Result<_, BadState>>()?,
+        last_poll,
+        last_success: part.last_success,
+    };
+    Ok((part.id.parse().map_err(bad_id)?, network))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{self, NetworkIdentity};
+
+    fn identity() -> NetworkIdentity {
+        NetworkIdentity {
+            id: "12345678".parse().unwrap(),
+            name: "a name".into(),
+            region: "us-east-1".into(),
+            interval: Duration::from_secs(60),
+            stale_after: Duration::from_secs(180),
+        }
+    }
+
+    fn device(app_id: Option<&str>, last_login: Stamp) -> Device {
+        Device {
+            app_id: app_id.map(Into::into),
+            device_type: "iOS".into(),
+            status: "Active".into(),
+            suspended: app_id.map(|_| true),
+            created: Stamp::at_millis(-5),
+            last_login,
+        }
+    }
+
+    fn known() -> (Vec<Device>, Vec<u8>) {
+        let (keeper, reader) = inventory::open();
+        let mut publisher = keeper.add(identity(), None);
+        let users: Vec<UserId> = ["1", "2", "3"].map(|id| id.parse().unwrap()).into();
+        let devices = vec![
+            device(Some("a"), Stamp::at_millis(1_700_000_000_123)),
+            device(Some("b"), Stamp::NEVER),
+            device(None, Stamp::INVALID),
+        ];
+        publisher.begin(&users);
+        publisher.read(&users[0], devices.clone(), 1_000);
+        publisher.failed(&users[1], crate::wickr::ErrorKind::Timeout);
+        publisher.read(&users[2], vec![], 2_000);
+        publisher.end(3_000, Duration::from_millis(1_500), true);
+        (devices, encode(&reader.snapshot()).unwrap())
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_its_times_and_is_not_fresh() {
+        let (devices, bytes) = known();
+        let mut networks = decode(&bytes, &Labels::default()).unwrap();
+        let restored = networks.remove(&identity().id).unwrap();
+        assert!(networks.is_empty());
+        assert_eq!((restored.name.as_str(), restored.region.as_str()), ("a name", "us-east-1"));
+        assert_eq!(restored.users.len(), 2, "those that had data");
+        assert_eq!(*restored.users[0].reading.devices, devices[..]);
+
+        let (keeper, reader) = inventory::open();
+        let _publisher = keeper.add(identity(), Some(restored));
+        keeper.settle();
+        assert!(reader.is_ready(), "restored data is there at once");
+        let view = reader.snapshot().networks[0].clone();
+        assert_eq!(view.users_by_freshness(3_000), [0, 2, 0]);
+        assert!(!view.is_up(3_000) && !view.users[0].is_up());
+        assert_eq!(view.types, [Label::from("iOS")]);
+        // stale_after counts from the time of reading, which is the original one.
+        assert_eq!(view.users_by_freshness(181_001), [0, 1, 1]);
+        assert_eq!(view.users_by_freshness(182_001), [0, 0, 2]);
+    }
+
+    #[test]
+    fn what_is_cut_short_changed_foreign_or_newer_is_refused() {
+        let (_, bytes) = known();
+        let labels = Labels::default();
+        for end in 0..bytes.len() {
+            assert!(decode(&bytes[..end], &labels).is_err(), "{end}");
+        }
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 0x10;
+            assert!(decode(&changed, &labels).is_err(), "{place}");
+        }
+        assert_eq!(decode(b"", &labels), Err(BadState::Foreign));
+        assert_eq!(decode(b"wickr-exporter state 2\nx", &labels), Err(BadState::Foreign));
+        // A right checksum over nonsense.
+        for payload in [&b""[..], b"\xc1", b"\x92\x90\x91\x90", b"\xff\xff"] {
+            let mut file = [MAGIC, &Sha256::digest(payload)].concat();
+            file.extend_from_slice(payload);
+            assert!(matches!(decode(&file, &labels), Err(BadState::Nonsense(_))), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_takes_less_than_a_hundred_bytes() {
+        let (keeper, reader) = inventory::open();
+        let mut publisher = keeper.add(identity(), None);
+        let users: Vec<UserId> =
+            (1_000..2_000).map(|id: u32| id.to_string().parse().unwrap()).collect();
+        publisher.begin(&users);
+        for user in &users {
+            let devices = (0..5).map(|n| {
+                device(Some(&format!("{user}{n:060}")), Stamp::at_millis(1_700_000_000_000))
+            });
+            let devices = devices
+                .map(|device| Device { created: Stamp::at_millis(1_600_000_000_000), ..device });
+            publisher.read(user, devices.collect(), 1_700_000_000_000);
+        }
+        publisher.end(1, Duration::ZERO, true);
+        let bytes = encode(&reader.snapshot()).unwrap().len();
+        assert!(bytes < 5_000 * 100, "{} bytes a device", bytes / 5_000);
+    }
+}

@@ -1,0 +1,304 @@
+//! Networks and users that nobody lists, limits that Wickr knows, accounts, and shards.
+
+use wickr_exporter::simulator::{
+    Credential, Fault, Fleet, Operation, Options, Simulator, days, device, network, security_group,
+    user,
+};
+
+use crate::harness::{Exporter, FAST, Samples, serving, simulator};
+
+const NETWORK: &str = "12345678";
+
+/// A configuration for whatever the simulator has.
+fn everything(simulator: &Simulator, more: &str) -> String {
+    format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\n{FAST}\n{more}\n\
+         [[network]]\nid = \"all\"\nusers = \"all\"\n",
+        simulator.endpoint()
+    )
+}
+
+/// One network, its users as written.
+fn one(simulator: &Simulator, more: &str, users: &str) -> String {
+    everything(simulator, more)
+        .replace("id = \"all\"\nusers = \"all\"", &format!("id = \"{NETWORK}\"\nusers = {users}"))
+}
+
+/// Looked up as often as can be configured.
+const DISCOVER: &str = "[discovery]\ninterval = \"1s\"";
+
+fn ids(samples: &Samples) -> Vec<String> {
+    let id = |series: &str| {
+        series.split("user_id=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let mut ids: Vec<_> =
+        samples.series("wickr_user_up", &[]).map(|(series, _)| id(series)).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_and_users_are_found_and_go_when_they_are_gone() {
+    let simulator =
+        simulator(Options { networks: 3, users: 20, empty_pages: 0.2, ..Options::default() }).await;
+    let exporter = Exporter::start(&everything(&simulator, DISCOVER));
+    let samples = exporter.wait_for("all of them", |s| s.sum("wickr_up") == 3.0).await;
+    assert_eq!(samples.sum("wickr_network_users"), 60.0);
+    let devices = simulator.read_fleet(|fleet| fleet.device_count()) as f64;
+    assert_eq!(samples.sum("wickr_network_devices"), devices);
+    assert_eq!(
+        samples.series("wickr_network_info", &[("network_name", "Field Operations")]).count(),
+        1
+    );
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    // Nobody asked for usernames, and nobody ever sees an invite code.
+    assert_eq!(samples.sum("wickr_user_info"), 60.0);
+    let text = exporter.text("/metrics").await;
+    assert!(!text.contains("@example.com") && !text.contains("INVITE"));
+
+    simulator.change_fleet(|fleet| {
+        fleet.remove_network("23456789");
+        fleet.get_mut(NETWORK).unwrap().remove_user("1001");
+        fleet.get_mut(NETWORK).unwrap().add_user(user("7").device(device("new").kind("Watch")));
+    });
+    let samples = exporter
+        .wait_for("the change", |s| {
+            s.get("wickr_network_devices", &[("device_type", "Watch")]) == Some(1.0)
+                && s.series("wickr_up", &[]).count() == 2
+        })
+        .await;
+    assert_eq!(samples.get("wickr_user_up", &[("network_id", NETWORK), ("user_id", "1001")]), None);
+    assert_eq!(samples.sum("wickr_network_users"), 40.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_discovery_keeps_what_was_found_and_says_so() {
+    let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
+    let exporter = Exporter::start(&everything(&simulator, DISCOVER));
+    exporter.wait_for("all of them", |s| s.sum("wickr_up") == 2.0).await;
+    for trouble in ["forbidden,op=ListUsers", "nonsense,op=ListNetworks"] {
+        simulator.faults().add(trouble.parse::<Fault>().unwrap());
+    }
+    let failures = |s: &Samples, operation, reason| {
+        s.get(
+            "wickr_exporter_discovery_failures_total",
+            &[("operation", operation), ("reason", reason)],
+        )
+    };
+    let samples = exporter
+        .wait_for("both failures", |s| {
+            failures(s, "ListUsers", "forbidden") >= Some(2.0)
+                && failures(s, "ListNetworks", "invalid_response") >= Some(1.0)
+        })
+        .await;
+    assert_eq!((samples.sum("wickr_up"), samples.sum("wickr_network_users")), (2.0, 10.0));
+    assert!(exporter.log().contains("discovery failed"), "{}", exporter.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_looked_up_at_first_is_down_and_comes_when_it_can() {
+    let simulator = simulator(Options { users: 5, ..Options::default() }).await;
+    let fault = simulator.faults().add("forbidden,op=ListUsers".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&one(&simulator, DISCOVER, "\"all\""));
+    let samples = exporter.polled(1.0).await;
+    assert_eq!(samples.get("wickr_up", &[]), Some(0.0));
+    assert_eq!(samples.sum("wickr_network_users"), 0.0);
+    assert_eq!(exporter.get("/-/ready").await.status(), 200, "it has ended, badly");
+    simulator.faults().remove(fault);
+    exporter.wait_for("the users", |s| s.get("wickr_up", &[]) == Some(1.0)).await;
+
+    let fault = simulator.faults().add("500,op=ListNetworks".parse::<Fault>().unwrap());
+    let exporter =
+        Exporter::start(&everything(&simulator, &format!("max_attempts = 1\n{DISCOVER}")));
+    exporter.wait_for("a failure", |s| s.has("wickr_exporter_discovery_failures_total")).await;
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    simulator.faults().remove(fault);
+    exporter.wait_for("the network", |s| s.get("wickr_up", &[]) == Some(1.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_choose_users_and_usernames_are_shown_only_if_asked_for() {
+    let fleet = Fleet::new().network(
+        network(NETWORK)
+            .group(security_group("staff"))
+            .user(user("1").username("ann@example.com").in_group("staff"))
+            .user(user("2").username("bob@example.com").in_group("staff"))
+            .user(user("3").username("ann@example.org"))
+            .user(user("4").username("ann@example.net").in_group("staff").pending("INVITE-SECRET")),
+    );
+    let simulator = serving(fleet).await;
+    let filter = "filter = { status = \"active\", groups = [\"staff\"], username = \"^ann@\" }\n";
+    let config = one(&simulator, "[metrics]\nusername = true", "\"all\"") + filter;
+    let exporter = Exporter::start(&config);
+    let samples = exporter.polled(1.0).await;
+    assert_eq!(ids(&samples), ["1"]);
+    let info = [("username", "ann@example.com"), ("status", "active")];
+    assert_eq!(samples.get("wickr_user_info", &info), Some(1.0));
+    let asked = simulator.requests().recent();
+    let lists: Vec<_> = asked.iter().filter(|r| r.path.ends_with("/users")).collect();
+    assert!(lists.iter().all(|r| r.query.contains("status=2&groupId=staff")), "{lists:?}");
+    assert!(!exporter.text("/metrics").await.contains("INVITE-SECRET"));
+}
+
+fn fleet_with_limits() -> Fleet {
+    let idle = |id: &str, age| device(id).kind("iOS").last_login_ago(age);
+    Fleet::new().network(
+        network(NETWORK)
+            .group(security_group("strict").name("contractors").sso_max_idle_minutes(7 * 24 * 60))
+            .group(security_group("lax").name("staff").sso_max_idle_minutes(30 * 24 * 60))
+            .group(security_group("free").sso_max_idle_minutes(0))
+            .group(security_group("none"))
+            .user(
+                user("1").in_group("strict").device(idle("a", days(8))).device(idle("b", days(6))),
+            )
+            .user(user("2").in_group("lax").device(idle("c", days(8))).device(idle("d", days(31))))
+            .user(user("3").in_group("lax").in_group("strict").device(idle("e", days(8))))
+            .user(user("4").in_group("free").in_group("none").device(idle("f", days(400))))
+            .user(user("5").device(device("g").kind("iOS").never_logged_in())),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sso_limits_differ_by_group_and_the_least_holds() {
+    let simulator = serving(fleet_with_limits()).await;
+    let listed = "[\"1\", \"2\", \"3\", \"4\", \"5\"]";
+    for users in ["\"all\"", listed] {
+        let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", users);
+        let exporter = Exporter::start(&config);
+        let samples = exporter.polled(1.0).await;
+        let limit = |id| samples.get("wickr_user_sso_max_idle_seconds", &[("user_id", id)]);
+        let day = 86_400.0;
+        assert_eq!(
+            ["1", "2", "3", "4", "5"].map(limit),
+            [Some(7.0 * day), Some(30.0 * day), Some(7.0 * day), None, None]
+        );
+        let group =
+            |id| samples.get("wickr_security_group_sso_max_idle_seconds", &[("group_id", id)]);
+        assert_eq!((group("strict"), group("free"), group("none")), (Some(7.0 * day), None, None));
+        assert_eq!(
+            samples.series("wickr_security_group_info", &[("group_name", "staff")]).count(),
+            1
+        );
+        // a, d and e.
+        let expired = samples.get("wickr_network_devices_sso_expired", &[("device_type", "iOS")]);
+        assert_eq!(expired, Some(3.0));
+        // The join that an alert would make.
+        let idle = |id| samples.get("wickr_device_idle_seconds", &[("app_id", id)]).unwrap();
+        let over = [("a", "1"), ("b", "1"), ("c", "2"), ("d", "2"), ("e", "3")]
+            .into_iter()
+            .filter(|(app, user)| idle(app) > limit(user).unwrap())
+            .count();
+        assert_eq!(over, 3);
+    }
+    let config = one(&simulator, "[sso]\nmax_idle = \"10d\"", listed);
+    let before = simulator.requests().count(Operation::ListUsers);
+    let samples = Exporter::start(&config).polled(1.0).await;
+    assert_eq!(samples.sum("wickr_network_devices_sso_expired"), 2.0, "d and f");
+    assert_eq!(samples.series("wickr_user_sso_max_idle_seconds", &[]).count(), 5);
+    assert_eq!(simulator.requests().count(Operation::ListUsers), before, "nothing more is needed");
+    assert!(!samples.has("wickr_user_info") && !samples.has("wickr_security_group_info"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_see_groups_loses_the_sso_families_and_nothing_else() {
+    let simulator = serving(fleet_with_limits()).await;
+    simulator.faults().add("forbidden,op=ListSecurityGroups".parse::<Fault>().unwrap());
+    let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", "[\"1\", \"2\"]");
+    let exporter = Exporter::start(&config);
+    let samples = exporter.polled(2.0).await;
+    assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
+    for family in [
+        "wickr_network_devices_sso_expired",
+        "wickr_security_group_info",
+        "wickr_security_group_sso_max_idle_seconds",
+        "wickr_user_sso_max_idle_seconds",
+    ] {
+        assert!(!samples.has(family), "{family}");
+    }
+    let failed = [("operation", "ListSecurityGroups"), ("reason", "forbidden")];
+    assert!(samples.get("wickr_exporter_discovery_failures_total", &failed) >= Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_have_credentials_and_rates_of_their_own() {
+    let fleet = |id: &str| {
+        Fleet::new().network(network(id).user(user("1").device(device("a").kind("iOS"))))
+    };
+    let ours = simulator(Options {
+        credentials: vec![Credential::new("AKIAOURS", "so")],
+        ..Options::serving(fleet("11111111"))
+    })
+    .await;
+    let theirs = simulator(Options {
+        credentials: vec![Credential::new("AKIATHEIRS", "st")],
+        region: "eu-central-1".into(),
+        ..Options::serving(fleet("22222222"))
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("credentials");
+    let profile = |name, key, secret| {
+        format!("[{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+    };
+    let text = profile("ours", "AKIAOURS", "so") + &profile("theirs", "AKIATHEIRS", "st");
+    std::fs::write(&file, text).unwrap();
+    let network = |id: &str, region: &str, profile: &str, simulator: &Simulator| {
+        format!(
+            "[[network]]\nid = \"{id}\"\nusers = \"all\"\n\
+             aws = {{ region = \"{region}\", profile = \"{profile}\", endpoint_url = \"{}\" }}\n",
+            simulator.endpoint()
+        )
+    };
+    let config = format!(
+        "[poll]\n{FAST}\n{}{}",
+        network("11111111", "us-east-1", "ours", &ours),
+        network("22222222", "eu-central-1", "theirs", &theirs)
+    );
+    // The environment's keys would be refused by both: a profile that is named beats them.
+    let exporter = Exporter::start_with(
+        &config,
+        &[],
+        &[("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())],
+    );
+    let samples = exporter.wait_for("both", |s| s.sum("wickr_up") == 2.0).await;
+    for region in ["us-east-1", "eu-central-1"] {
+        let rate =
+            samples.get("wickr_exporter_api_rate_limit", &[("region", region), ("role_arn", "")]);
+        assert_eq!(rate, Some(10_000.0), "{region}");
+    }
+    // One is throttled, and the other goes on at its own rate.
+    ours.faults().add("429".parse::<Fault>().unwrap());
+    let rate = |s: &Samples, region| {
+        s.get("wickr_exporter_api_rate_limit", &[("region", region)]).unwrap()
+    };
+    let samples = exporter.wait_for("a lower rate", |s| rate(s, "us-east-1") < 9_000.0).await;
+    assert_eq!(rate(&samples, "eu-central-1"), 10_000.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_shards_share_the_users_and_their_sums_are_the_whole() {
+    let simulator = simulator(Options { users: 300, ..Options::default() }).await;
+    let whole = Exporter::start(&one(&simulator, "", "\"all\"")).polled(1.0).await;
+    let (mut users, mut devices, mut everybody) = (0.0, 0.0, Vec::new());
+    for index in 0..3 {
+        // The last by what a StatefulSet tells it.
+        let exporter = if index < 2 {
+            let shard = format!("[shard]\nindex = {index}\ntotal = 3");
+            Exporter::start(&one(&simulator, &shard, "\"all\""))
+        } else {
+            let config = one(&simulator, "[shard]\nindex = \"auto\"\ntotal = \"auto\"", "\"all\"");
+            let told = [("HOSTNAME", "wickr-exporter-2"), ("WICKR_EXPORTER_SHARD_TOTAL", "3")];
+            Exporter::start_with(&config, &[], &told)
+        };
+        let samples = exporter.polled(1.0).await;
+        let own = samples.sum("wickr_network_users");
+        assert!((70.0..130.0).contains(&own), "{own}");
+        users += own;
+        devices += samples.sum("wickr_network_devices");
+        everybody.extend(ids(&samples));
+    }
+    assert_eq!(users, 300.0);
+    assert_eq!(devices, whole.sum("wickr_network_devices"));
+    everybody.sort();
+    assert_eq!(everybody, ids(&whole));
+}

@@ -1,0 +1,167 @@
+//! What outlives the process: the last data, with the times at which it was read.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use wickr_exporter::{
+    inventory::state,
+    simulator::{Fault, Fleet, Options, Simulator, device, network, user},
+    wickr::Labels,
+};
+
+use crate::harness::{Exporter, Samples, serving, simulator};
+
+const NETWORK: &str = "12345678";
+
+fn config(simulator: &Simulator, state: &Path, poll: &str) -> String {
+    format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\nrequests_per_second = 10000\n{poll}\n\
+         [state]\npath = \"{}\"\n[[network]]\nid = \"all\"\nusers = \"all\"\n",
+        simulator.endpoint(),
+        state.display()
+    )
+}
+
+fn fleet() -> Fleet {
+    Fleet::new().network(
+        network(NETWORK)
+            .name("production")
+            .user(
+                user("1")
+                    .device(device("a").kind("iOS"))
+                    .device(device("b").kind("iOS").suspended()),
+            )
+            .user(user("2").device(device("c").kind("Windows"))),
+    )
+}
+
+fn read_at(samples: &Samples, id: &str) -> Option<f64> {
+    samples.get("wickr_user_last_poll_timestamp_seconds", &[("user_id", id)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"1h\"\nstale_after = \"10h\"");
+    let exporter = Exporter::start(&text);
+    let before = exporter.polled(1.0).await;
+    let (status, _, log) = exporter.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    // The service is away, and nothing is looked up: what was known is there all the same.
+    simulator.faults().add("hang".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&text);
+    let samples = exporter.metrics().await;
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    assert_eq!(samples.get("wickr_network_info", &[("network_name", "production")]), Some(1.0));
+    assert_eq!(samples.sum("wickr_network_devices"), 3.0);
+    assert_eq!(samples.sum("wickr_network_devices_suspended"), 1.0);
+    let users = |freshness| samples.get("wickr_network_users", &[("freshness", freshness)]);
+    assert_eq!((users("fresh"), users("stale")), (Some(0.0), Some(2.0)));
+    assert_eq!((samples.sum("wickr_up"), samples.sum("wickr_user_up")), (0.0, 0.0));
+    assert_eq!(read_at(&samples, "1"), read_at(&before, "1"));
+    let succeeded = "wickr_exporter_last_success_timestamp_seconds";
+    assert_eq!(samples.sum(succeeded), before.sum(succeeded));
+    drop(exporter);
+
+    // And when it is back, all is fresh again.
+    simulator.faults().clear();
+    let exporter = Exporter::start(&text);
+    exporter.wait_for("fresh data", |s| s.sum("wickr_up") == 1.0).await;
+    let saved = "wickr_exporter_state_last_save_timestamp_seconds";
+    exporter.wait_for("a save", |s| s.sum(saved) > 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_after_counts_on_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"3s\"\nstale_after = \"3s\"");
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    exporter.stop();
+    simulator.faults().add("hang".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&text);
+    let missing = |s: &Samples| s.get("wickr_network_users", &[("freshness", "missing")]);
+    let samples = exporter.wait_for("it has gone", |s| missing(s) == Some(2.0)).await;
+    assert_eq!(
+        samples.get("wickr_network_devices", &[("device_type", "iOS")]),
+        Some(0.0),
+        "a type once seen stays"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"1h\"");
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    let (_, _, log) = exporter.stop();
+    assert!(
+        !log.contains("level=warn"),
+        "a file that is not there yet is no reason to warn: {log}"
+    );
+    let whole = std::fs::read(&file).unwrap();
+    for content in [
+        whole[..whole.len() / 2].to_vec(),
+        b"wickr-exporter state 99\n\x00".to_vec(),
+        b"something else".to_vec(),
+        vec![],
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let exporter = Exporter::start(&text);
+        exporter.wait_for("it polls", |s| s.sum("wickr_up") == 1.0).await;
+        let (_, _, log) = exporter.stop();
+        assert!(log.contains("the state file is of no use"), "{log}");
+        assert_eq!(
+            state::decode(&std::fs::read(&file).unwrap(), &Labels::default()).unwrap().len(),
+            1
+        );
+    }
+    // One that cannot be written is warned of, and everything else goes on.
+    let nowhere = folder.path().join("no/such/folder/state");
+    let exporter = Exporter::start(&config(&simulator, &nowhere, "interval = \"1s\""));
+    exporter.polled(2.0).await;
+    let (status, _, log) = exporter.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(log.contains("the state cannot be saved"), "{log}");
+}
+
+/// How often the process is killed; a long run is for `WICKR_TEST_KILLS=200`.
+fn kills() -> u32 {
+    std::env::var("WICKR_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(15)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_the_last_complete_state_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let simulator = simulator(Options { users: 200, ..Options::default() }).await;
+    let text = config(&simulator, &file, "interval = \"100ms\"");
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    exporter.stop();
+    let seed =
+        std::env::var("WICKR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let started = Instant::now();
+    for round in 0..kills() {
+        let exporter = Exporter::start(&text);
+        tokio::time::sleep(Duration::from_millis(random.u64(0..1_500))).await;
+        exporter.kill();
+        let networks = state::decode(&std::fs::read(&file).unwrap(), &Labels::default());
+        let networks = networks.unwrap_or_else(|bad| panic!("kill {round} of seed {seed}: {bad}"));
+        let users: usize = networks.values().map(|network| network.users.len()).sum();
+        assert_eq!(users, 200, "kill {round} of seed {seed}, after {:?}", started.elapsed());
+    }
+}
