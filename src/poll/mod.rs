@@ -29,13 +29,14 @@ pub use shard::Shard;
 
 /// Where devices, and what must be known to ask for them, come from.
 pub trait Source: Send + Sync {
-    /// The users of a network, or the reason why they cannot be told.
-    fn users(
+    /// What `keep` makes of the users of a network, or the reason why they cannot be told.
+    fn users<T: Send>(
         &self,
         network: &NetworkId,
         filter: &UserFilter,
         lane: &Lane,
-    ) -> impl Future<Output = Result<Vec<User>, Error>> + Send;
+        keep: impl Fn(User) -> Option<T> + Send + Sync,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
 
     /// The security groups of a network, or the reason why they cannot be told.
     fn security_groups(
@@ -54,13 +55,14 @@ pub trait Source: Send + Sync {
 }
 
 impl Source for Client {
-    async fn users(
+    async fn users<T: Send>(
         &self,
         network: &NetworkId,
         filter: &UserFilter,
         lane: &Lane,
-    ) -> Result<Vec<User>, Error> {
-        Client::users(self, network, filter, lane).await
+        keep: impl Fn(User) -> Option<T> + Send + Sync,
+    ) -> Result<Vec<T>, Error> {
+        Client::users(self, network, filter, lane, keep).await
     }
 
     async fn security_groups(

@@ -18,7 +18,8 @@ use super::{Source, shard::Shard};
 use crate::{
     inventory::{Directory, Facts, Sso},
     wickr::{
-        Error, ErrorKind, Lane, NetworkId, Operation, SecurityGroup, User, UserFilter, UserId,
+        Error, ErrorKind, Label, Labels, Lane, NetworkId, Operation, SecurityGroup, User,
+        UserFilter, UserId,
     },
 };
 
@@ -102,7 +103,7 @@ pub(super) struct Roster {
 struct Listed {
     username: Option<Box<str>>,
     status: Option<i64>,
-    groups: Vec<Arc<str>>,
+    groups: Box<[Label]>,
 }
 
 impl Roster {
@@ -206,21 +207,24 @@ impl Roster {
             0 => vec![None],
             _ => pass.groups.iter().cloned().map(Some).collect(),
         };
-        let mut names: HashMap<String, Arc<str>> = HashMap::new();
+        let names = Labels::default();
+        // None for one that passes and cannot be used.
+        let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
+            if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
+                return None;
+            }
+            let Some(id) = user.id.clone() else { return Some(None) };
+            let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
+            (wanted && self.plan.shard.has(network, &id))
+                .then(|| Some((id, self.keep(user, &names))))
+        };
         let (mut listed, mut nameless) = (BTreeMap::new(), 0);
         for group in groups {
             let filter = UserFilter { status: pass.status, group };
-            for user in source.users(network, &filter, lane).await? {
-                if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
-                    continue;
-                }
-                let Some(id) = user.id.clone() else {
-                    nameless += 1;
-                    continue;
-                };
-                let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
-                if wanted && self.plan.shard.has(network, &id) {
-                    listed.insert(id, self.keep(user, &mut names));
+            for kept in source.users(network, &filter, lane, keep).await? {
+                match kept {
+                    Some((id, facts)) => _ = listed.insert(id, facts),
+                    None => nameless += 1,
                 }
             }
         }
@@ -228,16 +232,13 @@ impl Roster {
         Ok(nameless)
     }
 
-    fn keep(&self, user: User, names: &mut HashMap<String, Arc<str>>) -> Listed {
-        let mut shared = |group: String| {
-            names.entry(group).or_insert_with_key(|group| group.as_str().into()).clone()
-        };
+    fn keep(&self, user: User, names: &Labels) -> Listed {
         Listed {
             username: user.username.filter(|_| self.plan.usernames).map(String::into_boxed_str),
             status: user.status,
             groups: match self.plan.sso {
-                SsoLimits::Groups => user.groups.into_iter().map(&mut shared).collect(),
-                _ => Vec::new(),
+                SsoLimits::Groups => user.groups.iter().map(|group| names.get(group)).collect(),
+                _ => Box::default(),
             },
         }
     }
@@ -247,7 +248,7 @@ impl Roster {
         let limits: Option<HashMap<&str, Duration>> = self.groups.as_ref().map(|groups| {
             groups.iter().filter_map(|group| Some((&*group.id, group.sso_max_idle?))).collect()
         });
-        let limit = |groups: &[Arc<str>]| match (self.plan.sso, &limits) {
+        let limit = |groups: &[Label]| match (self.plan.sso, &limits) {
             (SsoLimits::Fixed(limit), _) => Some(limit),
             (SsoLimits::Groups, Some(limits)) => {
                 groups.iter().filter_map(|group| limits.get(&**group)).min().copied()

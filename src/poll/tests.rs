@@ -53,14 +53,16 @@ impl Observer for Failures {
 }
 
 impl Source for Script {
-    async fn users(
+    async fn users<T: Send>(
         &self,
         _: &NetworkId,
         filter: &UserFilter,
         _: &Lane,
-    ) -> Result<Vec<User>, Error> {
+        keep: impl Fn(User) -> Option<T> + Send + Sync,
+    ) -> Result<Vec<T>, Error> {
         self.asked_for_users.lock().unwrap().push(filter.clone());
-        self.users.lock().unwrap().clone()
+        let users = self.users.lock().unwrap().clone();
+        users.map(|users| users.into_iter().filter_map(keep).collect())
     }
 
     async fn security_groups(&self, _: &NetworkId, _: &Lane) -> Result<Vec<SecurityGroup>, Error> {

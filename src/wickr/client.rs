@@ -170,19 +170,25 @@ impl Client {
         Ok(users)
     }
 
-    /// The users of a network, in the service's order.
+    /// Of the users of a network, in the service's order, what `keep` makes of each: the rest of a
+    /// page is forgotten before the next is read.
     ///
     /// # Errors
     ///
     /// The first failure that retries did not mend; then nothing of the list is given.
-    pub async fn users(
+    pub async fn users<T>(
         &self,
         network: &NetworkId,
         filter: &UserFilter,
         lane: &Lane,
-    ) -> Result<Vec<User>, Error> {
+        keep: impl Fn(User) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         let list = List::users(network, filter, self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
+        let read = |body: &[u8]| {
+            let (users, token) = read::<User>(&list, body)?;
+            Ok((users.into_iter().filter_map(&keep).collect(), token))
+        };
+        self.collect(&list, lane, paging::DIRECTORY, read).await
     }
 
     /// The networks of the account in the region, in the service's order.

@@ -179,7 +179,7 @@ async fn the_other_lists_are_read_whole_too() {
     let networks = client.networks(&lane).await.unwrap();
     assert_eq!(networks.len(), 3);
     let network = &networks[0].id;
-    let all = client.users(network, &UserFilter::default(), &lane).await.unwrap();
+    let all = client.users(network, &UserFilter::default(), &lane, Some).await.unwrap();
     let there: Vec<_> = simulator.read_fleet(|fleet| {
         fleet.get(network.as_str()).unwrap().users().map(|user| user.id().to_owned()).collect()
     });
@@ -193,13 +193,13 @@ async fn the_other_lists_are_read_whole_too() {
         groups.iter().any(|group| group.sso_max_idle == Some(Duration::from_secs(43_200 * 60)))
     );
     let filter = UserFilter { status: Some(2), group: Some(groups[1].id.clone()) };
-    let some = client.users(network, &filter, &lane).await.unwrap();
+    let some = client.users(network, &filter, &lane, Some).await.unwrap();
     assert!(!some.is_empty() && some.len() < all.len());
     assert!(some.iter().all(|user| user.groups.contains(&groups[1].id)));
 
     // A token refused on a later page starts the list over; a network that is not there is told.
     simulator.faults().add("refuse-token,op=ListUsers,page=2,times=1".parse::<Fault>().unwrap());
-    assert_eq!(client.users(network, &UserFilter::default(), &lane).await.unwrap(), all);
+    assert_eq!(client.users(network, &UserFilter::default(), &lane, Some).await.unwrap(), all);
     let unknown = client.security_groups(&"99999999".parse().unwrap(), &lane).await;
     assert_eq!(unknown.unwrap_err().kind, ErrorKind::NotFound);
 }
