@@ -10,7 +10,7 @@ use clap::CommandFactory;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::{self, AppError, Daemon, Origin, Outcome, Regions, Serving},
+    app::{self, AppError, Content, Daemon, Origin, Outcome, Regions, Serving},
     cli::{CheckOptions, Cli, Command, GlobalOptions, OnceOptions, SimulateOptions},
     clock::Clock,
     config::{self, Config, ListenAddress},
@@ -84,6 +84,11 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
+    // Before it is loaded, so that a change that comes meanwhile is seen as one.
+    let watch = match options.auto_reload {
+        true => Some(Content::of(&options.config_file).await),
+        false => None,
+    };
     let config = load(options, Regions::Instance).await?;
     let shutdown = shutdown::signals()?;
     let serving = serving(options, &config.web.listen).await?;
@@ -93,7 +98,7 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
         config = %options.config_file.display(),
         "starting"
     );
-    let (file, watch) = (options.config_file.clone(), options.auto_reload);
+    let file = options.config_file.clone();
     let daemon = Daemon::new(&config, Some(Origin { file, watch }), None, Clock::System)?;
     daemon.run(serving, shutdown).await?;
     Ok(GOOD)
@@ -108,8 +113,16 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
     }
     let mut config = read(options)?;
     // A region that only the instance knows, or a shard that only its pod does, is no mistake here.
-    if let Ok(completed) = app::completed(config.clone(), Regions::Local).await {
-        config = completed;
+    let mut notes = String::new();
+    match app::completed(config.clone(), Regions::Local).await {
+        Ok(completed) => config = completed,
+        Err(problems) => {
+            for problem in problems {
+                notes.push_str(&format!(
+                    "Not known here, and needed where it runs:\n  {problem}\n\n"
+                ));
+            }
+        }
     }
     if wanted.iam_policy {
         let policy = serde_json::to_string_pretty(&app::iam_policy(&config));
@@ -117,7 +130,7 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
         return print(format!("{policy}\n").as_bytes());
     }
     let path = options.config_file.display();
-    print(format!("{path} is good.\n\n{}", app::check(&config)).as_bytes())
+    print(format!("{path} is good.\n\n{notes}{}", app::check(&config)).as_bytes())
 }
 
 async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failure> {

@@ -85,6 +85,13 @@ impl Account {
     }
 }
 
+/// Who asks, and where, as one text: equal for networks of one account and region.
+pub(super) fn key(aws: &Aws) -> String {
+    let Account { region, profile, role_arn } = Account::of(aws);
+    let endpoint = aws.endpoint_url.as_ref().map(Endpoint::as_str).unwrap_or_default();
+    format!("{region} {profile} {role_arn} {endpoint}")
+}
+
 /// Where a network's endpoint is.
 pub(super) fn endpoint(aws: &Aws) -> Endpoint {
     aws.endpoint_url.clone().unwrap_or_else(|| {

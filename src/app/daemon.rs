@@ -1,6 +1,6 @@
 //! The daemon: polls and answers until it is told to stop.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -10,7 +10,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, fleet::Fleet, reload, shown, spec, state, supervisor::Supervisor};
+use super::{
+    AppError,
+    fleet::Fleet,
+    reload::{self, Content},
+    shown, spec,
+    state::StateFile,
+    supervisor::Supervisor,
+};
 use crate::{
     clock::Clock,
     config::Config,
@@ -40,8 +47,9 @@ pub struct Serving {
 pub struct Origin {
     /// The file.
     pub file: PathBuf,
-    /// Whether it is loaded anew whenever its content has changed.
-    pub watch: bool,
+    /// Whether it is loaded anew whenever its content has changed, and what that was before it was
+    /// loaded.
+    pub watch: Option<Content>,
 }
 
 /// The daemon, ready to run.
@@ -53,7 +61,7 @@ pub struct Daemon {
     shown: Arc<ArcSwap<Shown>>,
     polled: Arc<Notify>,
     clock: Clock,
-    state: Option<PathBuf>,
+    state: Option<StateFile>,
 }
 
 impl Daemon {
@@ -76,10 +84,11 @@ impl Daemon {
         let metrics = Arc::new(metrics.map_err(|error| AppError::Setup(error.to_string()))?);
         metrics.reloaded(true, clock.now());
         let labels = Arc::new(Labels::default());
-        let restored = match &config.state {
-            Some(path) => state::load(path, &labels),
-            None => HashMap::new(),
-        };
+        let state = config
+            .state
+            .as_ref()
+            .map(|path| StateFile::new(path.clone(), metrics.clone(), clock.clone()));
+        let restored = state.as_ref().map(|file| file.load(&labels)).unwrap_or_default();
         let (keeper, reader) = inventory::open();
         let fleet =
             Fleet::new(credentials, labels, keeper, metrics.clone(), clock.clone(), restored);
@@ -87,7 +96,6 @@ impl Daemon {
         let shown = Arc::new(ArcSwap::from_pointee(shown(config)));
         let file = origin.as_ref().map(|origin| origin.file.clone());
         let supervisor = Supervisor::new(fleet, config.clone(), shard, file, shown.clone());
-        let state = config.state.clone();
         Ok(Daemon { supervisor, origin, reader, metrics, shown, polled, clock, state })
     }
 
@@ -133,16 +141,14 @@ impl Daemon {
                 let hangups = hangups.map_err(|error| AppError::Setup(error.to_string()))?;
                 tasks.spawn("the waiting for SIGHUP", well(hangups));
             }
-            if origin.watch {
-                let watching = reload::on_change(origin.file, reloads, stop.clone());
+            if let Some(content) = origin.watch {
+                let watching = reload::on_change(origin.file, content, reloads, stop.clone());
                 tasks.spawn("the watching of the configuration", well(watching));
             }
         }
-        if let Some(path) = self.state.clone() {
+        if let Some(file) = self.state.clone() {
             let (reader, polled) = (self.reader.clone(), self.polled);
-            let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
-            let saving =
-                state::save_after_polls(path, reader, polled, metrics, clock, stop.clone());
+            let saving = file.save_after_polls(reader, polled, stop.clone());
             tasks.spawn("the saving of the state", well(saving));
         }
         let ended = tokio::select! {
@@ -152,14 +158,17 @@ impl Daemon {
             }
             died = tasks.next() => Err(died),
         };
-        // Before the pollers end, for with them goes what they know.
-        let last = self.reader.snapshot();
+        // Before the pollers end, for with them goes what they know. Where something died, that has
+        // gone already, and what was saved after the last poll is better than nothing.
+        let last = ended.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
         if tokio::time::timeout(LONGEST_END, tasks.all_end()).await.is_err() {
             tracing::warn!("not everything ended in time");
         }
-        if let Some(path) = &self.state {
-            state::save(path, last, &self.metrics, &self.clock).await;
+        if let (Some(file), Some(last)) = (&self.state, last)
+            && tokio::time::timeout(LONGEST_END, file.save(last)).await.is_err()
+        {
+            tracing::warn!("the state could not be saved in time");
         }
         ended
     }

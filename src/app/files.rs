@@ -1,12 +1,11 @@
 //! Writing files so that nobody ever sees half of one.
 
 use std::{
+    ffi::OsString,
     fs::{File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
-
-use tempfile::NamedTempFile;
 
 use super::AppError;
 
@@ -32,12 +31,43 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // The error of a file that cannot be made would name the temporary one.
     folder.metadata()?;
     // Its hidden name keeps the textfile collector, which takes *.prom, from reading it.
-    let mut file = NamedTempFile::new_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(&temporary_prefix(&path))
+        .suffix(SUFFIX)
+        .tempfile_in(folder)?;
     file.write_all(content)?;
     set_mode(file.as_file(), mode)?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
-    Ok(())
+    // So that the new name, too, outlives a power cut.
+    File::open(folder)?.sync_all()
+}
+
+const SUFFIX: &str = ".tmp";
+
+/// What the temporary files of a file begin with: `.name.`
+fn temporary_prefix(path: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
+}
+
+/// Removes temporary files that a process left which was killed while it wrote.
+pub(super) fn remove_leftovers(path: &Path) {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = folder.unwrap_or(Path::new(".")).read_dir() else { return };
+    let prefix = temporary_prefix(&path);
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        let is_leftover =
+            bytes.starts_with(prefix.as_encoded_bytes()) && bytes.ends_with(SUFFIX.as_bytes());
+        if is_leftover && let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove a leftover");
+        }
+    }
 }
 
 /// A temporary file is its owner's alone at first.

@@ -53,6 +53,11 @@ impl Fleet {
         self.metrics.show_rates(self.accounts.adjust(config));
     }
 
+    /// Makes every client that `config` needs, so that nothing can go wrong later.
+    pub(super) fn prepare(&mut self, config: &Config) -> Result<(), String> {
+        config.networks.iter().try_for_each(|network| self.accounts.client(network).map(drop))
+    }
+
     /// A poller of a network. `publisher` has what is known of it, if it was polled before.
     pub(super) fn poller(
         &mut self,
@@ -63,7 +68,7 @@ impl Fleet {
             identity: spec.identity(),
             roster: spec.roster(),
             source: self.accounts.client(&spec.network)?,
-            lane: self.lanes.open(),
+            lane: Arc::new(self.lanes.open()),
             observer: self.metrics.clone(),
             polled: self.polled.clone(),
             clock: self.clock.clone(),
@@ -86,9 +91,11 @@ impl Fleet {
         Ok((self.accounts.client(network)?, self.lanes.open()))
     }
 
-    /// All networks are there that there are for now.
-    pub(super) fn settle(&self) {
+    /// All networks are there that there are for now. What an earlier process knew of others is of no
+    /// use any more.
+    pub(super) fn settle(&mut self) {
         self.keeper.settle();
+        self.restored = HashMap::new();
     }
 
     /// Told whenever a poll has ended.

@@ -30,7 +30,7 @@ pub use demo::{demo, simulate};
 pub use files::write_atomically;
 pub use once::{Outcome, once};
 pub use policy::{Policy, iam_policy};
-pub use reload::load;
+pub use reload::{Content, load};
 pub use trial::check_online;
 
 use crate::{

@@ -20,7 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 ///
 /// Every problem, a line each.
 pub async fn load(file: &Path) -> Result<Config, String> {
-    let config = config::load(file).map_err(|error| error.to_string())?;
+    // A large file takes its time, and one on a network file system may take any.
+    let path = file.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let config = loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     completed(config, Regions::Instance).await.map_err(|problems| {
         let lines: Vec<_> =
             problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect();
@@ -50,15 +53,20 @@ pub(super) fn on_hangup(
 
 /// Asks for a reload whenever the file's content has changed, until `stop`. The content counts, not
 /// the file: a ConfigMap is swapped by a link.
-pub(super) async fn on_change(file: std::path::PathBuf, reloads: Reloads, stop: CancellationToken) {
-    let mut known = digest(&file).await;
+pub(super) async fn on_change(
+    file: std::path::PathBuf,
+    content: Content,
+    reloads: Reloads,
+    stop: CancellationToken,
+) {
+    let mut known = content;
     loop {
         if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
             return;
         }
-        let now = digest(&file).await;
+        let now = Content::of(&file).await;
         // A file that is away for a moment is no configuration, and no reason to try.
-        if now.is_some() && now != known {
+        if now.0.is_some() && now != known {
             known = now;
             tracing::info!(file = %file.display(), "the configuration has changed, loading it anew");
             let _told_by_the_log = reloads.reload().await;
@@ -66,8 +74,15 @@ pub(super) async fn on_change(file: std::path::PathBuf, reloads: Reloads, stop: 
     }
 }
 
-async fn digest(file: &Path) -> Option<[u8; 32]> {
-    let file = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await.ok()?;
-    Some(Sha256::digest(read.ok()?).into())
+/// What tells one content of a file from another; none if it cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content(Option<[u8; 32]>);
+
+impl Content {
+    /// That of a file now.
+    pub async fn of(file: &Path) -> Content {
+        let file = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
+        Content(read.ok().and_then(Result::ok).map(|bytes| Sha256::digest(bytes).into()))
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::accounts;
 use crate::{
     config::{self, Config, NetworkChoice, SsoMaxIdle, UserChoice, UserFilter},
     inventory::NetworkIdentity,
@@ -32,6 +33,7 @@ impl Spec {
             id: self.id.clone(),
             name: self.network.name.clone().unwrap_or_default(),
             region: self.network.aws.region.clone().unwrap_or_default(),
+            account: accounts::key(&self.network.aws),
             interval: self.network.poll.interval,
             stale_after: self.network.poll.stale_after,
         }
@@ -85,10 +87,16 @@ pub(super) fn specs(config: &Config, found: &Found, shard: Shard) -> BTreeMap<Ne
     for (place, networks) in found {
         let Some(whole) = config.networks.get(*place) else { continue };
         for Network { id, name, .. } in networks {
-            // Of several accounts' networks of one id the first is meant: ids are unique.
-            if !specs.contains_key(id) {
-                let network = config::Network { name: name.clone(), ..whole.clone() };
-                specs.insert(id.clone(), Spec::new(id.clone(), network, config, shard));
+            match specs.get(id) {
+                None => {
+                    let network = config::Network { name: name.clone(), ..whole.clone() };
+                    specs.insert(id.clone(), Spec::new(id.clone(), network, config, shard));
+                }
+                // What is written out wins, and of several accounts the first.
+                Some(known) if known.network.id == NetworkChoice::All => {
+                    tracing::warn!(network_id = %id, "found in several accounts, polled in the first");
+                }
+                Some(_) => {}
             }
         }
     }

@@ -1,11 +1,17 @@
 //! The state file: read at the start, written after polls and at the end.
 
-use std::{collections::HashMap, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::files::write_atomically;
+use super::files;
 use crate::{
     clock::Clock,
     inventory::{
@@ -21,51 +27,81 @@ const REST: Duration = Duration::from_secs(1);
 /// Nobody but the exporter reads it: it tells who has which devices.
 const MODE: u32 = 0o600;
 
-/// What an earlier process left; nothing, with a warning, if that is of no use.
-pub(super) fn load(path: &Path, labels: &Labels) -> HashMap<NetworkId, RestoredNetwork> {
-    let why = match std::fs::read(path) {
-        Ok(bytes) => match state::decode(&bytes, labels) {
-            Ok(networks) => {
-                let users: usize = networks.values().map(|network| network.users.len()).sum();
-                tracing::info!(networks = networks.len(), users, "restored the last data");
-                return networks;
-            }
-            Err(bad) => bad.to_string(),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
-        Err(error) => error.to_string(),
-    };
-    tracing::warn!(path = %path.display(), why, "the state file is of no use, starting without it");
-    HashMap::new()
-}
-
-/// Saves what is known. A failure is logged, and the former file stays.
-pub(super) async fn save(path: &Path, snapshot: Snapshot, metrics: &Metrics, clock: &Clock) {
-    let target = path.to_owned();
-    let saving = tokio::task::spawn_blocking(move || {
-        let bytes = state::encode(&snapshot)?;
-        write_atomically(&target, &bytes, MODE).map_err(|error| error.to_string())
-    });
-    let saved = saving.await.unwrap_or_else(|error| Err(error.to_string()));
-    match saved {
-        Ok(()) => metrics.state_saved(clock.now()),
-        Err(why) => tracing::warn!(why, "the state cannot be saved"),
-    }
-}
-
-/// Saves after polls, until `stop`.
-pub(super) async fn save_after_polls(
-    path: std::path::PathBuf,
-    reader: Reader,
-    polled: Arc<Notify>,
+/// The state file.
+#[derive(Debug, Clone)]
+pub(super) struct StateFile {
+    path: Arc<PathBuf>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    stop: CancellationToken,
-) {
-    while stop.run_until_cancelled(polled.notified()).await.is_some() {
-        save(&path, reader.snapshot(), &metrics, &clock).await;
-        if stop.run_until_cancelled(tokio::time::sleep(REST)).await.is_none() {
-            return;
+    /// Held while it is written: of two writes the one that began later is the one that stays.
+    writing: Arc<Mutex<()>>,
+}
+
+impl StateFile {
+    pub(super) fn new(path: PathBuf, metrics: Arc<Metrics>, clock: Clock) -> StateFile {
+        StateFile { path: Arc::new(path), metrics, clock, writing: Arc::default() }
+    }
+
+    /// What an earlier process left; nothing, with a warning, if that is of no use.
+    pub(super) fn load(&self, labels: &Labels) -> HashMap<NetworkId, RestoredNetwork> {
+        files::remove_leftovers(&self.path);
+        // A pipe would be waited for for ever.
+        let is_odd = self.path.metadata().is_ok_and(|there| !there.is_file());
+        let read = match is_odd {
+            true => Err(io::Error::other("it is no regular file")),
+            false => std::fs::read(&*self.path),
+        };
+        let why = match read {
+            Ok(bytes) => match state::decode(&bytes, labels) {
+                Ok(mut networks) => {
+                    // What was read in the future, by a clock that was wrong, would never grow old.
+                    let now = self.clock.now();
+                    for user in networks.values_mut().flat_map(|network| &mut network.users) {
+                        user.reading.at = user.reading.at.min(now);
+                    }
+                    let users: usize = networks.values().map(|network| network.users.len()).sum();
+                    tracing::info!(networks = networks.len(), users, "restored the last data");
+                    return networks;
+                }
+                Err(bad) => bad.to_string(),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
+            Err(error) => error.to_string(),
+        };
+        let path = self.path.display();
+        tracing::warn!(%path, why, "the state file is of no use, starting without it");
+        HashMap::new()
+    }
+
+    /// Saves what is known. A failure is logged, and the former file stays.
+    pub(super) async fn save(&self, snapshot: Snapshot) {
+        let (path, writing) = (self.path.clone(), self.writing.clone());
+        let saving = tokio::task::spawn_blocking(move || {
+            // Nothing is guarded by it but the order.
+            let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let bytes = state::encode(&snapshot)?;
+            files::write_atomically(&path, &bytes, MODE).map_err(|error| error.to_string())
+        });
+        match saving.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(()) => self.metrics.state_saved(self.clock.now()),
+            Err(why) => tracing::warn!(why, "the state cannot be saved"),
         }
+    }
+
+    /// Saves after polls, until `stop`. It does not wait for a write that hangs.
+    pub(super) async fn save_after_polls(
+        self,
+        reader: Reader,
+        polled: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
+        let saving = async {
+            loop {
+                polled.notified().await;
+                self.save(reader.snapshot()).await;
+                tokio::time::sleep(REST).await;
+            }
+        };
+        stop.run_until_cancelled(saving).await;
     }
 }

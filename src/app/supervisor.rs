@@ -16,13 +16,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AppError,
+    AppError, accounts,
     fleet::Fleet,
     reload, shown,
     spec::{self, Found, Spec},
 };
 use crate::{
-    config::Config,
+    config::{Config, ListenAddress},
     inventory::Publisher,
     lifecycle::{Reloaded, Requests},
     poll::{Observer, Shard},
@@ -54,6 +54,8 @@ pub(super) struct Supervisor {
     file: Option<PathBuf>,
     shard: Shard,
     shown: Arc<ArcSwap<Shown>>,
+    /// What was in force at the start, and stays so.
+    fixed: (Vec<ListenAddress>, Option<PathBuf>),
     running: BTreeMap<NetworkId, Running>,
     pollers: JoinSet<(NetworkId, Publisher)>,
     /// Networks found for each `id = "all"`.
@@ -77,6 +79,7 @@ impl Supervisor {
     ) -> Supervisor {
         Supervisor {
             fleet,
+            fixed: (config.web.listen.clone(), config.state.clone()),
             config,
             file,
             shard,
@@ -99,10 +102,9 @@ impl Supervisor {
     pub(super) async fn start(&mut self) -> Result<(), AppError> {
         let restored = self.fleet.restored();
         for (place, network) in spec::wholes(&self.config) {
-            let of_region = restored
-                .iter()
-                .filter(|(_, known)| Some(&known.region) == network.aws.region.as_ref());
-            let networks: Vec<_> = of_region
+            let account = accounts::key(&network.aws);
+            let of_account = restored.iter().filter(|(_, known)| known.account == account);
+            let networks: Vec<_> = of_account
                 .map(|(id, known)| Network {
                     id: id.clone(),
                     name: Some(known.name.clone()).filter(|name| !name.is_empty()),
@@ -127,8 +129,11 @@ impl Supervisor {
                 () = stop.cancelled() => break,
                 Some(find) = self.finds.1.recv() => self.learn(find).await?,
                 Some(request) = requests.next() => {
-                    let reloaded = self.reload().await?;
-                    request.answer(reloaded);
+                    // What is dropped here has changed nothing yet.
+                    match stop.run_until_cancelled(self.load()).await {
+                        Some(loaded) => request.answer(self.reload(loaded).await?),
+                        None => break,
+                    }
                 }
                 Some(ended) = self.pollers.join_next() => {
                     return Err(AppError::Died(match ended {
@@ -251,16 +256,21 @@ impl Supervisor {
         }
     }
 
-    /// Loads the configuration anew. A bad one changes nothing.
-    async fn reload(&mut self) -> Result<Reloaded, AppError> {
-        let loaded = match &self.file {
-            Some(file) => reload::load(file).await,
-            None => Err("there is no configuration file to load anew".into()),
-        };
-        let loaded = loaded.and_then(|config| {
-            let shard = spec::shard(&config, spec::environment)?;
-            Ok((config, shard))
-        });
+    /// Loads the configuration anew, which changes nothing yet.
+    async fn load(&self) -> Result<(Config, Shard), String> {
+        let file = self.file.as_ref().ok_or("there is no configuration file to load anew")?;
+        let config = reload::load(file).await?;
+        let shard = spec::shard(&config, spec::environment)?;
+        Ok((config, shard))
+    }
+
+    /// Takes a configuration up that was loaded anew. A bad one changes nothing.
+    async fn reload(
+        &mut self,
+        loaded: Result<(Config, Shard), String>,
+    ) -> Result<Reloaded, AppError> {
+        // All that can go wrong with it goes wrong here, or not at all.
+        let loaded = loaded.and_then(|loaded| self.fleet.prepare(&loaded.0).map(|()| loaded));
         let now = self.fleet.clock().now();
         self.fleet.metrics().reloaded(loaded.is_ok(), now);
         let (config, shard) = match loaded {
@@ -273,7 +283,7 @@ impl Supervisor {
                 return Ok(Err(problems));
             }
         };
-        if config.web.listen != self.config.web.listen || config.state != self.config.state {
+        if (&config.web.listen, &config.state) != (&self.fixed.0, &self.fixed.1) {
             tracing::warn!("web.listen and state.path take effect at the next start only");
         }
         let former = std::mem::replace(&mut self.config, config);
@@ -289,7 +299,9 @@ impl Supervisor {
     fn carry_over(&mut self, former: &Config) {
         let mut found = Found::new();
         for (place, network) in spec::wholes(&self.config) {
-            let before = spec::wholes(former).find(|(_, before)| before.aws == network.aws);
+            let account = accounts::key(&network.aws);
+            let before =
+                spec::wholes(former).find(|(_, before)| accounts::key(&before.aws) == account);
             if let Some(networks) = before.and_then(|(before, _)| self.found.get(&before)) {
                 found.insert(place, networks.clone());
             }

@@ -4,9 +4,9 @@ use std::{fmt::Write as _, sync::Arc};
 
 use super::{AppError, accounts::Accounts, check::counted};
 use crate::{
-    config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice},
+    config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice, UserStatus},
     telemetry::Metrics,
-    wickr::{Client, Error, ErrorKind, Labels, Lane, Lanes, NetworkId, UserId},
+    wickr::{self, Client, Error, ErrorKind, Labels, Lane, Lanes, NetworkId, UserId},
 };
 
 /// Users that are tried before a network is taken to be unknown: a few that have left are no
@@ -75,9 +75,18 @@ async fn try_network(
         more = format!("; {}", counted(groups.len(), "security group"));
     }
     let users: Vec<UserId> = match &network.users {
-        UserChoice::Listed(users) => users.iter().take(TRIES).cloned().collect(),
-        UserChoice::All(_) => {
-            let users = client.try_users(id, lane).await?;
+        UserChoice::Listed(users) => {
+            if by_groups {
+                client.try_users(id, &wickr::UserFilter::default(), lane).await?;
+            }
+            users.iter().take(TRIES).cloned().collect()
+        }
+        UserChoice::All(filter) => {
+            let filter = wickr::UserFilter {
+                status: filter.status.map(UserStatus::as_number),
+                group: filter.groups.first().cloned(),
+            };
+            let users = client.try_users(id, &filter, lane).await?;
             users.into_iter().filter_map(|user| user.id).take(TRIES).collect()
         }
     };

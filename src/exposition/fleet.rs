@@ -71,7 +71,7 @@ impl<'a> Fleet<'a> {
 
     fn network_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
         let mut up = out.family(&family::UP);
-        for network in self.known() {
+        for network in self.known().filter(|network| network.view.was_polled()) {
             up.sample(&network.labels, network.view.is_up(self.now).into())?;
         }
         let mut info = out.family(&family::NETWORK_INFO);
@@ -184,7 +184,8 @@ impl<'a> Fleet<'a> {
         let mut up = out.family(&family::USER_UP);
         for network in &self.networks {
             for user in &network.view.users {
-                up.sample(&network.of_user(user), user.is_up().into())?;
+                let fresh = network.view.freshness_of(user, self.now) == Freshness::Fresh;
+                up.sample(&network.of_user(user), fresh.into())?;
             }
         }
         let mut last_poll = out.family(&family::USER_LAST_POLL);

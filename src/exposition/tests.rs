@@ -38,6 +38,7 @@ fn identity(id: &str, name: &str) -> NetworkIdentity {
         id: id.parse().unwrap(),
         name: name.into(),
         region: "us-east-1".into(),
+        account: "an account".into(),
         interval: Duration::from_secs(300),
         stale_after: Duration::from_secs(900),
     }

@@ -49,9 +49,23 @@ type Cell = Arc<ArcSwap<NetworkView>>;
 struct Shelf {
     cells: ArcSwap<Vec<Cell>>,
     settled: AtomicBool,
+    /// Once ready, always ready: a network that comes later is no reason to hide the others.
+    ready: AtomicBool,
 }
 
 impl Shelf {
+    fn is_ready(&self) -> bool {
+        let Shelf { cells, settled, ready } = self;
+        let now = || {
+            settled.load(Ordering::Relaxed)
+                && cells.load().iter().all(|cell| cell.load().is_known())
+        };
+        if !ready.load(Ordering::Relaxed) && now() {
+            ready.store(true, Ordering::Relaxed);
+        }
+        ready.load(Ordering::Relaxed)
+    }
+
     fn change(&self, change: impl Fn(&mut Vec<Cell>)) {
         self.cells.rcu(|cells| {
             let mut cells = Vec::clone(cells);
@@ -81,6 +95,8 @@ impl Keeper {
             None => Book::new(identity),
         };
         let cell = Arc::new(ArcSwap::from_pointee(book.view()));
+        // What has been ready until now is known to have been so.
+        self.shelf.is_ready();
         self.shelf.change(|cells| cells.push(cell.clone()));
         let shelf = self.shelf.clone();
         Publisher { book, cell, shelf, published: Instant::now(), news: false }
@@ -114,6 +130,17 @@ impl Publisher {
     pub fn rename(&mut self, identity: NetworkIdentity) {
         self.book.rename(identity);
         self.publish();
+    }
+
+    /// What is known of other users goes at once.
+    pub fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
+        self.book.retain(wanted);
+        self.publish();
+    }
+
+    /// The users of whom anything is known.
+    pub fn users(&self) -> Vec<UserId> {
+        self.book.users()
     }
 
     /// What discovery tells from now on.
@@ -189,10 +216,10 @@ impl Reader {
         Snapshot { networks }
     }
 
-    /// Whether all networks are there, and every one's first poll has ended, well or badly.
+    /// Whether it has ever been so that all networks are there, and every one's first poll has
+    /// ended, well or badly.
     pub fn is_ready(&self) -> bool {
-        self.shelf.settled.load(Ordering::Relaxed)
-            && self.shelf.cells.load().iter().all(|cell| cell.load().is_known())
+        self.shelf.is_ready()
     }
 }
 

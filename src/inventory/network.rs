@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::user::{Ages, Facts, Reading, UserRecord};
+use super::user::{Ages, Facts, Freshness, Reading, UserRecord};
 use crate::{
     clock::Millis,
     inventory::state::{RestoredNetwork, RestoredUser},
@@ -22,6 +22,8 @@ pub struct NetworkIdentity {
     pub name: String,
     /// The region whose endpoint is asked.
     pub region: String,
+    /// Who asks, and where: what tells one account's networks from another's after a restart.
+    pub account: String,
     /// From the beginning of one poll to that of the next.
     pub interval: Duration,
     /// How long the last known data of a user that cannot be read is served.
@@ -127,6 +129,11 @@ impl NetworkView {
         self.polls.last.is_some()
     }
 
+    /// Whether a poll of this process has ended, so that it can be told whether the network is up.
+    pub fn was_polled(&self) -> bool {
+        self.polls.ended.iter().any(|count| *count > 0)
+    }
+
     /// Whether the last poll read every user, and nothing has been amiss since: what the poll
     /// under way finds out counts at once, for an outage may make it last for hours.
     pub fn is_up(&self, now: Millis) -> bool {
@@ -149,11 +156,16 @@ impl NetworkView {
         Ages { stale_after, unread_after: stale_after.max(took + self.identity.interval) }
     }
 
-    /// How many users are fresh, stale and missing, in the order of [`super::Freshness::ALL`].
+    /// How far the data of one of its users can be trusted at `now`.
+    pub fn freshness_of(&self, user: &UserRecord, now: Millis) -> Freshness {
+        user.freshness(now, self.ages())
+    }
+
+    /// How many users are fresh, stale and missing, in the order of [`Freshness::ALL`].
     pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
         let mut counts = [0; 3];
         for user in &self.users {
-            counts[user.freshness(now, self.ages()) as usize] += 1;
+            counts[self.freshness_of(user, now) as usize] += 1;
         }
         counts
     }
@@ -217,6 +229,14 @@ impl Book {
     pub(super) fn rename(&mut self, identity: NetworkIdentity) {
         self.identity = Arc::new(identity);
         self.polls.under_way = None;
+    }
+
+    pub(super) fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
+        self.users.retain(|id, _| wanted(id));
+    }
+
+    pub(super) fn users(&self) -> Vec<UserId> {
+        self.users.keys().cloned().collect()
     }
 
     /// What discovery tells from now on, of users known and to come.
@@ -327,6 +347,7 @@ mod tests {
             id: "12345678".parse().unwrap(),
             name: "test".into(),
             region: "us-east-1".into(),
+            account: String::new(),
             interval: Duration::from_secs(20),
             stale_after: STALE_AFTER,
         })

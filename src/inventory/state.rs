@@ -1,12 +1,13 @@
 //! What outlives a restart: the last known data, with the times at which it was read.
 //!
-//! The file is one line that names it and its version, the SHA-256 of the rest, and the rest:
+//! The file is one line that names it and its version, the SHA-256 of the rest, and the rest: gzip of
 //! MessagePack, arrays for structures, so that any language can read it. Texts that recur, device
 //! types and statuses, stand once and are referred to. Usernames, SSO limits and anything secret are
 //! not in it; discovery will tell the former anew.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io::BufReader, sync::Arc, time::Duration};
 
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,8 +26,8 @@ const CHECKSUM: usize = 32;
 pub struct RestoredNetwork {
     /// Its name; empty if it had none.
     pub name: String,
-    /// The region whose endpoint was asked.
-    pub region: String,
+    /// Who asked, and where.
+    pub account: String,
     /// Users that had data.
     pub users: Vec<RestoredUser>,
     /// The device types ever seen.
@@ -70,7 +71,7 @@ struct File {
 struct NetworkPart {
     id: String,
     name: String,
-    region: String,
+    account: String,
     /// Indices into the texts.
     types: Vec<u32>,
     last_poll: Option<PollPart>,
@@ -156,7 +157,9 @@ pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     let file = File { networks, texts: texts.texts };
     let mut bytes = MAGIC.to_vec();
     bytes.resize(MAGIC.len() + CHECKSUM, 0);
-    rmp_serde::encode::write(&mut bytes, &file).map_err(|error| error.to_string())?;
+    let mut packed = GzEncoder::new(bytes, Compression::fast());
+    rmp_serde::encode::write(&mut packed, &file).map_err(|error| error.to_string())?;
+    let mut bytes = packed.finish().map_err(|error| error.to_string())?;
     let (head, payload) = bytes.split_at_mut(MAGIC.len() + CHECKSUM);
     head[MAGIC.len()..].copy_from_slice(&Sha256::digest(&*payload));
     Ok(bytes)
@@ -166,7 +169,7 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
     NetworkPart {
         id: view.identity.id.to_string(),
         name: view.identity.name.clone(),
-        region: view.identity.region.clone(),
+        account: view.identity.account.clone(),
         types: view.types.iter().map(|label| texts.number(label)).collect(),
         last_poll: view.polls.last.map(|last| PollPart {
             at: last.at,
@@ -212,8 +215,9 @@ pub fn decode(
     if checksum != &Sha256::digest(payload)[..] {
         return Err(BadState::Damaged);
     }
-    let file: File =
-        rmp_serde::from_slice(payload).map_err(|error| BadState::Nonsense(error.to_string()))?;
+    let unpacked = GzDecoder::new(payload);
+    let file: File = rmp_serde::from_read(BufReader::new(unpacked))
+        .map_err(|error| BadState::Nonsense(error.to_string()))?;
     let texts: Vec<Label> = file.texts.iter().map(|text| labels.get(text)).collect();
     file.networks.into_iter().map(|part| restored(part, &texts)).collect()
 }
@@ -250,7 +254,7 @@ fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNe
     });
     let network = RestoredNetwork {
         name: part.name,
-        region: part.region,
+        account: part.account,
         users: part.users.into_iter().map(user).collect::<Result<_, BadState>>()?,
         types: part.types.into_iter().map(text).collect::<Result<_, BadState>>()?,
         last_poll,
@@ -269,6 +273,7 @@ mod tests {
             id: "12345678".parse().unwrap(),
             name: "a name".into(),
             region: "us-east-1".into(),
+            account: "an account".into(),
             interval: Duration::from_secs(60),
             stale_after: Duration::from_secs(180),
         }
@@ -308,7 +313,7 @@ mod tests {
         let mut networks = decode(&bytes, &Labels::default()).unwrap();
         let restored = networks.remove(&identity().id).unwrap();
         assert!(networks.is_empty());
-        assert_eq!((restored.name.as_str(), restored.region.as_str()), ("a name", "us-east-1"));
+        assert_eq!((restored.name.as_str(), restored.account.as_str()), ("a name", "an account"));
         assert_eq!(restored.users.len(), 2, "those that had data");
         assert_eq!(*restored.users[0].reading.devices, devices[..]);
 
@@ -348,19 +353,20 @@ mod tests {
     }
 
     #[test]
-    fn a_device_takes_less_than_a_hundred_bytes() {
+    fn a_device_takes_less_than_a_hundred_bytes_even_if_it_is_its_users_only_one() {
         let (keeper, reader) = inventory::open();
         let mut publisher = keeper.add(identity(), None);
         let users: Vec<UserId> =
-            (1_000..2_000).map(|id: u32| id.to_string().parse().unwrap()).collect();
+            (1_000..6_000).map(|id: u32| id.to_string().parse().unwrap()).collect();
         publisher.begin(&users);
+        let mut random = fastrand::Rng::with_seed(1);
         for user in &users {
-            let devices = (0..5).map(|n| {
-                device(Some(&format!("{user}{n:060}")), Stamp::at_millis(1_700_000_000_000))
-            });
-            let devices = devices
-                .map(|device| Device { created: Stamp::at_millis(1_600_000_000_000), ..device });
-            publisher.read(user, devices.collect(), 1_700_000_000_000);
+            let id: String = (0..4).map(|_| format!("{:016x}", random.u64(..))).collect();
+            let at = |random: &mut fastrand::Rng| {
+                Stamp::at_millis(1_700_000_000_000 + random.i64(0..9_999_999_999))
+            };
+            let device = Device { created: at(&mut random), ..device(Some(&id), at(&mut random)) };
+            publisher.read(user, vec![device], 1_700_000_000_000 + random.i64(0..100_000));
         }
         publisher.end(1, Duration::ZERO, true);
         let bytes = encode(&reader.snapshot()).unwrap().len();

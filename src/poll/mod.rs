@@ -9,7 +9,7 @@ mod roster;
 mod round;
 mod shard;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -100,7 +100,7 @@ pub struct Plan<S> {
     /// Where to ask.
     pub source: Arc<S>,
     /// Its share of the requests in flight.
-    pub lane: Lane,
+    pub lane: Arc<Lane>,
     /// Who is told of failures to discover.
     pub observer: Arc<dyn Observer>,
     /// Who is told that a poll has ended.
@@ -119,10 +119,18 @@ pub struct NetworkPoller<S> {
     publisher: Publisher,
 }
 
-impl<S: Source> NetworkPoller<S> {
+impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes by `publisher`.
-    pub fn new(plan: Plan<S>, publisher: Publisher) -> NetworkPoller<S> {
-        let roster = Roster::new(plan.roster.clone());
+    pub fn new(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
+        let roster = Roster::new(plan.roster.clone(), &plan.identity.id, publisher.users());
+        // Who is not to be polled any more goes at once.
+        if let Some(users) = roster.users() {
+            let wanted: HashSet<&UserId> = users.iter().collect();
+            publisher.retain(|user| wanted.contains(user));
+        }
+        if let Some(directory) = roster.at_first() {
+            publisher.direct(directory);
+        }
         NetworkPoller { plan, roster, skip: 0, publisher }
     }
 
@@ -137,16 +145,39 @@ impl<S: Source> NetworkPoller<S> {
             let late = Instant::now().saturating_duration_since(due).as_nanos();
             let missed = late.div_ceil(interval.as_nanos().max(1));
             due += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
-            if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
+            if stop.run_until_cancelled(self.rest_until(due)).await.is_none() {
                 break;
             }
         }
         self.publisher
     }
 
-    /// One poll of the network, from its first user to its last.
+    /// One poll of the network, from its first user to its last, and all that was looked up for it.
     pub async fn poll(&mut self) -> PollResult {
-        self.poll_until_due(Instant::now() + FAR_FUTURE).await
+        let result = self.poll_until_due(Instant::now() + FAR_FUTURE).await;
+        while self.roster.is_looking() {
+            self.take_up_what_is_found().await;
+        }
+        result
+    }
+
+    /// Waits, and takes up meanwhile what is looked up.
+    async fn rest_until(&mut self, due: Instant) {
+        let over = tokio::time::sleep_until(due);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                () = self.take_up_what_is_found(), if self.roster.is_looking() => {}
+            }
+        }
+    }
+
+    async fn take_up_what_is_found(&mut self) {
+        let Plan { identity, observer, .. } = &self.plan;
+        if let Some(directory) = self.roster.found(&identity.id, &**observer).await {
+            self.publisher.direct(directory);
+        }
     }
 
     /// One poll, and a word when the next one is due before it has ended: at once, for in an
@@ -154,8 +185,9 @@ impl<S: Source> NetworkPoller<S> {
     async fn poll_until_due(&mut self, due: Instant) -> PollResult {
         let started = Instant::now();
         let Plan { identity, source, lane, observer, .. } = &self.plan;
-        let directory = self.roster.refresh(&**source, &identity.id, lane, &**observer).await;
-        if let Some(directory) = directory {
+        let soon = identity.interval / 2;
+        let found = self.roster.advance(source, &identity.id, lane, &**observer, soon).await;
+        if let Some(directory) = found {
             self.publisher.direct(directory);
         }
         let Some(users) = self.roster.users() else {
@@ -187,7 +219,7 @@ impl<S: Source> NetworkPoller<S> {
         let outlasted = tokio::time::sleep_until(due);
         tokio::pin!(outlasted);
         let mut on_time = true;
-        let Plan { identity, source, lane, clock, .. } = &self.plan;
+        let Plan { identity, source, lane, clock, observer, .. } = &self.plan;
         let (network_id, count) = (&identity.id, users.len());
         let mut done = 0;
         let mut round = Round::new(&**source, network_id, users, lane);
@@ -202,6 +234,11 @@ impl<S: Source> NetworkPoller<S> {
                         Step::Done => return round.into_failures(),
                     }
                     done += 1;
+                }
+                found = self.roster.found(network_id, &**observer), if self.roster.is_looking() => {
+                    if let Some(directory) = found {
+                        self.publisher.direct(directory);
+                    }
                 }
                 _ = flush.tick() => self.publisher.flush(),
                 _ = report.tick() => {

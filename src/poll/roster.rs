@@ -2,8 +2,8 @@
 //! with SSO limits where those are wanted.
 //!
 //! What discovery found stays in use until it finds something else: a failure costs a log line and a
-//! count, never the list. What could not be had is asked for again with the next poll, what was, when
-//! it has grown old.
+//! count, never the list. It goes on beside the polls, so however long it takes, those who are known
+//! are polled; whom it finds is polled from the next time on.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{Source, shard::Shard};
 use crate::{
@@ -88,14 +88,18 @@ pub enum SsoLimits {
 /// Whom to poll now.
 #[derive(Debug)]
 pub(super) struct Roster {
-    plan: RosterPlan,
+    plan: Arc<RosterPlan>,
     /// None until they are known.
     users: Option<Vec<UserId>>,
     /// What is known of those users by the service's list; None until it was read.
     listed: Option<BTreeMap<UserId, Listed>>,
     groups: Option<Vec<SecurityGroup>>,
-    /// When everything that is wanted was last found.
-    found: Option<Instant>,
+    /// When each is to be looked up again.
+    list_due: Instant,
+    groups_due: Instant,
+    /// The lookup under way: it goes on beside the polls, which never wait for it if there is
+    /// anybody to poll.
+    under_way: JoinSet<LookedUp>,
 }
 
 /// What the service's list tells of a user.
@@ -106,9 +110,41 @@ struct Listed {
     groups: Box<[Label]>,
 }
 
+/// What a lookup gave of what was asked for.
+#[derive(Debug)]
+struct LookedUp {
+    started: Instant,
+    list: Option<Result<List, Error>>,
+    groups: Option<Result<Vec<SecurityGroup>, Error>>,
+}
+
+/// Those that can be used, and how many cannot for want of an id.
+type List = (BTreeMap<UserId, Listed>, usize);
+
+/// What cannot be looked up is tried again after this, or at the interval if that is less.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
 impl Roster {
-    pub(super) fn new(plan: RosterPlan) -> Roster {
-        Roster { plan, users: None, listed: None, groups: None, found: None }
+    /// A roster. `known` are users of whom something is known already: they are polled until it is
+    /// known who else there is.
+    pub(super) fn new(plan: RosterPlan, network: &NetworkId, known: Vec<UserId>) -> Roster {
+        let users = match &plan.users {
+            Choice::Listed(users) => Some(users.clone()),
+            Choice::All(_) => Some(known).filter(|known| !known.is_empty()),
+        };
+        let own = |users: Vec<UserId>| -> Vec<UserId> {
+            users.into_iter().filter(|user| plan.shard.has(network, user)).collect()
+        };
+        let now = Instant::now();
+        Roster {
+            users: users.map(own),
+            listed: None,
+            groups: None,
+            list_due: now,
+            groups_due: now,
+            under_way: JoinSet::new(),
+            plan: Arc::new(plan),
+        }
     }
 
     /// Whom to poll; none if that could not be found out yet.
@@ -116,19 +152,68 @@ impl Roster {
         self.users.as_deref()
     }
 
-    /// Looks up what is wanted and not known, or known for too long. Gives what is to be said of
-    /// the network from now on, if anything has changed.
-    pub(super) async fn refresh<S: Source>(
+    /// What can be said of the network without looking anything up.
+    pub(super) fn at_first(&self) -> Option<Directory> {
+        self.directory()
+    }
+
+    /// Begins to look up what has grown old by `soon` from now, and waits for it only if nobody is
+    /// known. Gives what is to be said of the network from now on, if anything has changed.
+    pub(super) async fn advance<S: Source + 'static>(
         &mut self,
-        source: &S,
+        source: &Arc<S>,
         network: &NetworkId,
-        lane: &Lane,
+        lane: &Arc<Lane>,
         observer: &dyn Observer,
+        soon: Duration,
     ) -> Option<Directory> {
-        if self.found.is_some_and(|found| found.elapsed() < self.plan.refresh) {
+        let by = Instant::now() + soon;
+        let list = self.wants_list() && self.list_due <= by;
+        let groups = self.plan.sso == SsoLimits::Groups && self.groups_due <= by;
+        if self.under_way.is_empty() && (list || groups) {
+            let (plan, source) = (self.plan.clone(), source.clone());
+            let (network, lane) = (network.clone(), lane.clone());
+            self.under_way
+                .spawn(async move { plan.look_up(&*source, &network, &lane, list, groups).await });
+        }
+        if self.users.is_some() {
             return None;
         }
-        let started = Instant::now();
+        self.found(network, observer).await
+    }
+
+    /// Whether anything is being looked up.
+    pub(super) fn is_looking(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Waits for what is being looked up, and takes it up. Gives what is to be said of the network
+    /// from now on, if anything has changed. Dropping the future loses nothing.
+    pub(super) async fn found(
+        &mut self,
+        network: &NetworkId,
+        observer: &dyn Observer,
+    ) -> Option<Directory> {
+        match self.under_way.join_next().await? {
+            Ok(found) => self.take(found, network, observer),
+            // It panicked, or this is the end of the process.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => None,
+            },
+        }
+    }
+
+    fn wants_list(&self) -> bool {
+        matches!(self.plan.users, Choice::All(_)) || self.plan.sso == SsoLimits::Groups
+    }
+
+    fn take(
+        &mut self,
+        found: LookedUp,
+        network: &NetworkId,
+        observer: &dyn Observer,
+    ) -> Option<Directory> {
         let failed = |error: Error| {
             observer.discovery_failed(error.operation, error.kind);
             tracing::warn!(
@@ -139,112 +224,50 @@ impl Roster {
                 "discovery failed; what it found before stays in use"
             );
         };
-        let mut all_well = true;
-        if self.wants_list() {
-            match self.list(source, network, lane).await {
-                Ok(nameless) => {
-                    if nameless > 0 {
-                        all_well = false;
-                        let why = format!("{nameless} users come without a usable userId");
-                        failed(Error::new(Operation::ListUsers, ErrorKind::InvalidResponse, why));
-                    }
+        let again = found.started + self.plan.refresh;
+        let retry = Instant::now() + RETRY_AFTER.min(self.plan.refresh);
+        match found.list {
+            None => {}
+            Some(Ok((listed, nameless))) => {
+                self.list_due = again;
+                if matches!(self.plan.users, Choice::All(_)) {
+                    self.users = Some(listed.keys().cloned().collect());
                 }
-                Err(error) => {
-                    all_well = false;
-                    failed(error);
-                }
-            }
-        }
-        if self.plan.sso == SsoLimits::Groups {
-            match source.security_groups(network, lane).await {
-                Ok(mut groups) => {
-                    groups.sort_by(|a, b| a.id.cmp(&b.id));
-                    groups.dedup_by(|a, b| a.id == b.id);
-                    self.groups = Some(groups);
-                }
-                Err(error) => {
-                    all_well = false;
-                    failed(error);
+                tracing::info!(network_id = %network, users = listed.len(), "looked up users");
+                self.listed = Some(listed);
+                if nameless > 0 {
+                    tracing::warn!(
+                        network_id = %network,
+                        users = nameless,
+                        "some users cannot be polled: the service lists them without a usable userId"
+                    );
                 }
             }
-        }
-        self.users = match (&self.plan.users, &self.listed) {
-            (Choice::Listed(users), _) => Some(self.own(network, users.iter().cloned())),
-            (Choice::All(_), Some(listed)) => Some(listed.keys().cloned().collect()),
-            (Choice::All(_), None) => None,
-        };
-        if all_well {
-            self.found = Some(started);
-        }
-        if let Some(users) = self.users.as_ref().filter(|_| self.wants_list()) {
-            tracing::info!(network_id = %network, users = users.len(), "looked up users");
-        }
-        Some(self.directory())
-    }
-
-    fn wants_list(&self) -> bool {
-        matches!(self.plan.users, Choice::All(_)) || self.plan.sso == SsoLimits::Groups
-    }
-
-    fn own(&self, network: &NetworkId, users: impl Iterator<Item = UserId>) -> Vec<UserId> {
-        users.filter(|user| self.plan.shard.has(network, user)).collect()
-    }
-
-    /// Reads the service's list and keeps of it what is this process's. Gives how many entries
-    /// cannot be used for want of an id.
-    async fn list<S: Source>(
-        &mut self,
-        source: &S,
-        network: &NetworkId,
-        lane: &Lane,
-    ) -> Result<usize, Error> {
-        let (pass, only): (Pass, Option<BTreeSet<&UserId>>) = match &self.plan.users {
-            Choice::All(pass) => (pass.clone(), None),
-            Choice::Listed(users) => (Pass::default(), Some(users.iter().collect())),
-        };
-        // A list for each group, or one for all; who is in several groups comes several times.
-        let groups: Vec<Option<String>> = match pass.groups.len() {
-            0 => vec![None],
-            _ => pass.groups.iter().cloned().map(Some).collect(),
-        };
-        let names = Labels::default();
-        // None for one that passes and cannot be used.
-        let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
-            if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
-                return None;
-            }
-            let Some(id) = user.id.clone() else { return Some(None) };
-            let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
-            (wanted && self.plan.shard.has(network, &id))
-                .then(|| Some((id, self.keep(user, &names))))
-        };
-        let (mut listed, mut nameless) = (BTreeMap::new(), 0);
-        for group in groups {
-            let filter = UserFilter { status: pass.status, group };
-            for kept in source.users(network, &filter, lane, keep).await? {
-                match kept {
-                    Some((id, facts)) => _ = listed.insert(id, facts),
-                    None => nameless += 1,
-                }
+            Some(Err(error)) => {
+                self.list_due = retry;
+                failed(error);
             }
         }
-        self.listed = Some(listed);
-        Ok(nameless)
-    }
-
-    fn keep(&self, user: User, names: &Labels) -> Listed {
-        Listed {
-            username: user.username.filter(|_| self.plan.usernames).map(String::into_boxed_str),
-            status: user.status,
-            groups: match self.plan.sso {
-                SsoLimits::Groups => user.groups.iter().map(|group| names.get(group)).collect(),
-                _ => Box::default(),
-            },
+        match found.groups {
+            None => {}
+            Some(Ok(groups)) => {
+                self.groups_due = again;
+                self.groups = Some(groups);
+            }
+            Some(Err(error)) => {
+                self.groups_due = retry;
+                failed(error);
+            }
         }
+        self.directory()
     }
 
-    /// What is to be said of the network and its users.
-    fn directory(&self) -> Directory {
+    /// What is to be said of the network and its users; nothing while the list of them is wanted and
+    /// was not read yet, for what was said before may still be true.
+    fn directory(&self) -> Option<Directory> {
+        if self.wants_list() && self.listed.is_none() {
+            return None;
+        }
         let limits: Option<HashMap<&str, Duration>> = self.groups.as_ref().map(|groups| {
             groups.iter().filter_map(|group| Some((&*group.id, group.sso_max_idle?))).collect()
         });
@@ -276,8 +299,86 @@ impl Roster {
             (SsoLimits::Groups, Some(groups), Some(_)) => Some(Sso { groups: groups.clone() }),
             (SsoLimits::Groups, ..) => None,
         };
-        Directory { facts, sso: sso.map(Arc::new) }
+        Some(Directory { facts, sso: sso.map(Arc::new) })
     }
+}
+
+impl RosterPlan {
+    async fn look_up<S: Source>(
+        &self,
+        source: &S,
+        network: &NetworkId,
+        lane: &Lane,
+        list: bool,
+        groups: bool,
+    ) -> LookedUp {
+        let started = Instant::now();
+        let list = if list { Some(self.list(source, network, lane).await) } else { None };
+        let groups = if groups { Some(sorted_groups(source, network, lane).await) } else { None };
+        LookedUp { started, list, groups }
+    }
+
+    /// Reads the service's list and keeps of it what is this process's. Gives how many entries
+    /// cannot be used for want of an id, too.
+    async fn list<S: Source>(
+        &self,
+        source: &S,
+        network: &NetworkId,
+        lane: &Lane,
+    ) -> Result<List, Error> {
+        let (pass, only): (Pass, Option<BTreeSet<&UserId>>) = match &self.users {
+            Choice::All(pass) => (pass.clone(), None),
+            Choice::Listed(users) => (Pass::default(), Some(users.iter().collect())),
+        };
+        // A list for each group, or one for all; who is in several groups comes several times.
+        let groups: Vec<Option<String>> = match pass.groups.len() {
+            0 => vec![None],
+            _ => pass.groups.iter().cloned().map(Some).collect(),
+        };
+        let names = Labels::default();
+        // None for one that passes and cannot be used.
+        let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
+            if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
+                return None;
+            }
+            let Some(id) = user.id.clone() else { return Some(None) };
+            let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
+            (wanted && self.shard.has(network, &id)).then(|| Some((id, self.keep(user, &names))))
+        };
+        let (mut listed, mut nameless) = (BTreeMap::new(), 0);
+        for group in groups {
+            let filter = UserFilter { status: pass.status, group };
+            for kept in source.users(network, &filter, lane, keep).await? {
+                match kept {
+                    Some((id, facts)) => _ = listed.insert(id, facts),
+                    None => nameless += 1,
+                }
+            }
+        }
+        Ok((listed, nameless))
+    }
+
+    fn keep(&self, user: User, names: &Labels) -> Listed {
+        Listed {
+            username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
+            status: user.status,
+            groups: match self.sso {
+                SsoLimits::Groups => user.groups.iter().map(|group| names.get(group)).collect(),
+                _ => Box::default(),
+            },
+        }
+    }
+}
+
+async fn sorted_groups<S: Source>(
+    source: &S,
+    network: &NetworkId,
+    lane: &Lane,
+) -> Result<Vec<SecurityGroup>, Error> {
+    let mut groups = source.security_groups(network, lane).await?;
+    groups.sort_by(|a, b| a.id.cmp(&b.id));
+    groups.dedup_by(|a, b| a.id == b.id);
+    Ok(groups)
 }
 
 impl UsernameTest {

@@ -43,7 +43,7 @@ pub struct Metrics {
     discovery_failures: IntCounterVec,
     reload_successful: Gauge,
     reload_time: Gauge,
-    state_saved: Gauge,
+    state_saved: GaugeVec,
 }
 
 impl Metrics {
@@ -106,9 +106,13 @@ impl Metrics {
             "wickr_exporter_config_last_reload_success_timestamp_seconds",
             "When the configuration was last loaded successfully.",
         )?;
-        let state_saved = Gauge::new(
-            "wickr_exporter_state_last_save_timestamp_seconds",
-            "When the state file was last saved.",
+        // Without labels, and without a value until there is one.
+        let state_saved = GaugeVec::new(
+            Opts::new(
+                "wickr_exporter_state_last_save_timestamp_seconds",
+                "When the state file was last saved.",
+            ),
+            &[],
         )?;
         let metrics = Metrics {
             requests: requests.clone(),
@@ -178,7 +182,7 @@ impl Metrics {
 
     /// The state was saved, at `now`.
     pub fn state_saved(&self, now: Millis) {
-        self.state_saved.set(now as f64 / 1e3);
+        self.state_saved.with_label_values::<&str>(&[]).set(now as f64 / 1e3);
     }
 
     fn allowances(&self) -> MutexGuard<'_, Vec<Allowance>> {

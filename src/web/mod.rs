@@ -94,7 +94,7 @@ pub fn router(site: Site) -> Router {
         .route(path.as_str(), get(scrape::metrics))
         .route("/-/healthy", get(|| async { "wickr-exporter is healthy.\n" }))
         .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload));
+        .route("/-/reload", post(reload));
     // Who wants the metrics at / does without a page there.
     if path.as_str() != "/" {
         router = router.route("/", get(index));

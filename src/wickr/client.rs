@@ -29,7 +29,7 @@ use super::{
     retry::{Attempts, Verdict},
     signing,
     transport::{Answer, Failure, Transport},
-    wire::{self, Flaw, RawDevice},
+    wire::{self, Flaw, RawDevice, Usable},
 };
 
 /// Who wants to know what the client does, for metrics.
@@ -163,8 +163,13 @@ impl Client {
     /// # Errors
     ///
     /// The failure that retries did not mend.
-    pub async fn try_users(&self, network: &NetworkId, lane: &Lane) -> Result<Vec<User>, Error> {
-        let list = List::users(network, &UserFilter::default(), self.options.page_size);
+    pub async fn try_users(
+        &self,
+        network: &NetworkId,
+        filter: &UserFilter,
+        lane: &Lane,
+    ) -> Result<Vec<User>, Error> {
+        let list = List::users(network, filter, self.options.page_size);
         let body = self.call(&list, None, lane).await?;
         let (users, _) = read(&list, &body).map_err(|error| not_json(&list, &error))?;
         Ok(users)
@@ -198,7 +203,7 @@ impl Client {
     /// The first failure that retries did not mend; then nothing of the list is given.
     pub async fn networks(&self, lane: &Lane) -> Result<Vec<Network>, Error> {
         let list = List::networks(self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
+        self.collect(&list, lane, paging::DIRECTORY, |body| usable(&list, body)).await
     }
 
     /// The security groups of a network, in the service's order.
@@ -212,7 +217,7 @@ impl Client {
         lane: &Lane,
     ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
+        self.collect(&list, lane, paging::DIRECTORY, |body| usable(&list, body)).await
     }
 
     /// A whole list, or the reason why there is none. A token that the service refuses on a later
@@ -343,7 +348,7 @@ impl Client {
     }
 
     fn read_devices(&self, body: &[u8]) -> serde_json::Result<(Vec<Device>, Option<String>)> {
-        let (raw, token) = wire::page::<RawDevice<'_>>(body, "devices")?;
+        let (raw, token) = wire::page::<RawDevice<'_>>(body, "devices", false)?;
         let mut note = |flaw| self.flaws.note(flaw);
         let (labels, zone) = (&self.options.labels, &self.options.timezone);
         Ok((raw.iter().filter_map(|raw| raw.read(labels, zone, &mut note)).collect(), token))
@@ -354,7 +359,26 @@ fn read<T: DeserializeOwned>(
     list: &List,
     body: &[u8],
 ) -> serde_json::Result<(Vec<T>, Option<String>)> {
-    wire::page(body, list.operation.member())
+    wire::page(body, list.operation.member(), true)
+}
+
+/// Those that can be used; how many cannot is logged.
+fn usable<T: DeserializeOwned>(
+    list: &List,
+    body: &[u8],
+) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    let (items, token) = read::<Usable<T>>(list, body)?;
+    let all = items.len();
+    let items: Vec<T> = items.into_iter().filter_map(|Usable(item)| item).collect();
+    if items.len() < all {
+        let (operation, unusable) = (list.operation.as_str(), all - items.len());
+        tracing::warn!(
+            operation,
+            unusable,
+            "entries of the list cannot be used: they have no usable id"
+        );
+    }
+    Ok((items, token))
 }
 
 /// One attempt at one page.

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 use jiff::tz::TimeZone;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -86,16 +86,22 @@ const MOST_ITEMS: usize = 1_000;
 
 /// Reads a page: the items of the list called `member`, and the token of the next page.
 ///
-/// A missing list is an empty one, as for AWS's SDKs, and so is a missing token the end; but an
-/// answer that has neither, and something else instead, is no page of this list.
+/// A missing token is the end. A user without devices may have no list of them at all, as AWS's SDKs
+/// have it; but an answer that has neither list nor token, and something else instead, is no page.
+/// Where `lists_always`, there must be a list if no page follows: that an organisation is gone is not
+/// to be concluded from an empty object.
 pub(super) fn page<'de, T: Deserialize<'de>>(
     body: &'de [u8],
     member: &'static str,
+    lists_always: bool,
 ) -> serde_json::Result<(Vec<T>, Option<String>)> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let page = json.deserialize_map(PageVisitor { member, items: PhantomData })?;
+    let (items, token) = json.deserialize_map(PageVisitor { member, items: PhantomData })?;
     json.end()?;
-    Ok(page)
+    if lists_always && items.is_none() && token.is_none() {
+        return Err(serde_json::Error::missing_field(member));
+    }
+    Ok((items.unwrap_or_default(), token))
 }
 
 struct PageVisitor<T> {
@@ -104,7 +110,7 @@ struct PageVisitor<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
-    type Value = (Vec<T>, Option<String>);
+    type Value = (Option<Vec<T>>, Option<String>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a page")
@@ -128,7 +134,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
         if !is_page && !is_empty {
             return Err(A::Error::missing_field(self.member));
         }
-        let items = items.map(|Items(items)| items).unwrap_or_default();
+        let items = items.map(|Items(items)| items);
         Ok((items, token.filter(|token| !token.is_empty())))
     }
 }
@@ -416,6 +422,16 @@ impl<'de> Deserialize<'de> for User {
     }
 }
 
+/// An item, if it can be used: a malformed one spoils only itself.
+#[derive(Debug)]
+pub(super) struct Usable<T>(pub(super) Option<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Usable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Usable(serde_json::from_value(Value::deserialize(deserializer)?).ok()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -434,7 +450,19 @@ impl<'de> Deserialize<'de> for SecurityGroup {
         let value = Value::deserialize(deserializer)?;
         let id = text(&value, "id").ok_or_else(|| D::Error::missing_field("id"))?;
         let settings = value.get("securityGroupSettings");
-        let minutes = settings.and_then(|s| s.get("ssoMaxIdleMinutes")).and_then(Value::as_u64);
+        let minutes = match settings.and_then(|settings| settings.get("ssoMaxIdleMinutes")) {
+            None | Some(Value::Null) => None,
+            Some(limit) => {
+                let minutes = limit.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
+                if minutes.is_none() {
+                    tracing::warn!(
+                        group_id = id,
+                        "ssoMaxIdleMinutes cannot be read, taken for no limit"
+                    );
+                }
+                minutes.map(|minutes| minutes as u64)
+            }
+        };
         Ok(SecurityGroup {
             id,
             name: text(&value, "name"),
@@ -460,7 +488,7 @@ mod tests {
     use super::*;
 
     fn devices(json: &str) -> (Vec<Device>, Vec<String>) {
-        let (page, _) = page::<RawDevice<'_>>(json.as_bytes(), "devices").unwrap();
+        let (page, _) = page::<RawDevice<'_>>(json.as_bytes(), "devices", false).unwrap();
         let (labels, mut flaws) = (Labels::default(), Vec::new());
         let read = |raw: &RawDevice<'_>| {
             raw.read(&labels, &TimeZone::UTC, &mut |(member, form)| {
@@ -532,7 +560,7 @@ mod tests {
             r#"{"nextToken": ""}"#,
             r#"{"devices": [], "message": "x"}"#,
         ] {
-            let (items, token) = page::<RawDevice<'_>>(json.as_bytes(), "devices").unwrap();
+            let (items, token) = page::<RawDevice<'_>>(json.as_bytes(), "devices", false).unwrap();
             assert!(items.is_empty() && token.is_none(), "{json}");
         }
         for bad in [
@@ -548,10 +576,15 @@ mod tests {
             "<html>",
             "",
         ] {
-            assert!(page::<RawDevice<'_>>(bad.as_bytes(), "devices").is_err(), "{bad}");
+            assert!(page::<RawDevice<'_>>(bad.as_bytes(), "devices", false).is_err(), "{bad}");
         }
+        for no_list in ["{}", r#"{"users": null}"#, r#"{"nextToken": ""}"#] {
+            assert!(page::<User>(no_list.as_bytes(), "users", true).is_err(), "{no_list}");
+        }
+        let more = r#"{"nextToken": "x"}"#;
+        assert!(page::<User>(more.as_bytes(), "users", true).is_ok(), "an empty page of several");
         let many = format!(r#"{{"devices": [{}{{}}]}}"#, "{},".repeat(MOST_ITEMS));
-        assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices").is_err());
+        assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices", false).is_err());
     }
 
     #[test]
@@ -559,7 +592,7 @@ mod tests {
         let users = page::<User>(r#"{"users": [
                 {"userId": "1001", "username": "a@b.c", "status": 2, "suspended": false, "securityGroups": ["g", 1]},
                 {"username": "David", "status": 1, "inviteCode": "INVITE789"}, {"userId": "not an id"}
-            ]}"#.as_bytes(), "users").unwrap().0;
+            ]}"#.as_bytes(), "users", true).unwrap().0;
         assert_eq!(users[0].id.as_ref().unwrap().as_str(), "1001");
         assert_eq!(users[0].groups, ["g"]);
         assert_eq!((&users[1].id, &users[2].id), (&None, &None));
@@ -572,6 +605,7 @@ mod tests {
             ]}"#
             .as_bytes(),
             "securityGroups",
+            true,
         )
         .unwrap()
         .0;
@@ -581,10 +615,13 @@ mod tests {
         let networks = page::<Network>(
             r#"{"networks": [{"networkId": "12345678", "networkName": "Dev"}]}"#.as_bytes(),
             "networks",
+            true,
         )
         .unwrap()
         .0;
         assert_eq!(networks[0].name.as_deref(), Some("Dev"));
-        assert!(page::<Network>(br#"{"networks": [{}]}"#, "networks").is_err());
+        let items = r#"{"networks": [{}, "x", {"networkId": "bad"}, {"networkId": "12345678"}]}"#;
+        let networks = page::<Usable<Network>>(items.as_bytes(), "networks", true).unwrap().0;
+        assert_eq!(networks.iter().filter(|network| network.0.is_some()).count(), 1);
     }
 }

@@ -117,6 +117,57 @@ async fn what_cannot_be_looked_up_at_first_is_down_and_comes_when_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_known_is_polled_however_long_a_lookup_takes() {
+    let simulator = simulator(Options { users: 5, ..Options::default() }).await;
+    let more = format!("request_timeout = \"60s\"\nstale_after = \"3s\"\n{DISCOVER}");
+    let exporter = Exporter::start(&one(&simulator, &more, "\"all\""));
+    exporter.polled(1.0).await;
+    let hang = simulator.faults().add("hang,op=ListUsers".parse::<Fault>().unwrap());
+    let until = std::time::Instant::now() + crate::harness::PATIENCE;
+    while simulator.faults().hits(hang) == Some(0) {
+        assert!(std::time::Instant::now() < until, "it is never looked up again");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let before = exporter.metrics().await.sum("wickr_exporter_polls_total");
+    let samples = exporter.polled(before + 4.0).await;
+    assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
+    assert_eq!(samples.get("wickr_network_users", &[("freshness", "fresh")]), Some(5.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_object_is_not_the_news_that_everybody_is_gone() {
+    for operation in ["ListUsers", "ListNetworks"] {
+        let simulator = simulator(Options { users: 5, ..Options::default() }).await;
+        let exporter = Exporter::start(&everything(&simulator, DISCOVER));
+        exporter.wait_for("all of them", |s| s.sum("wickr_up") == 1.0).await;
+        let fault = format!("nonsense,op={operation},body={{}}");
+        simulator.faults().add(fault.parse::<Fault>().unwrap());
+        let failed = [("operation", operation), ("reason", "invalid_response")];
+        let samples = exporter
+            .wait_for("a failure", |s| {
+                s.get("wickr_exporter_discovery_failures_total", &failed) >= Some(1.0)
+            })
+            .await;
+        assert_eq!(samples.sum("wickr_network_users"), 5.0, "{operation}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_lookup_may_not_do_does_not_repeat_the_other() {
+    let simulator = serving(fleet_with_limits()).await;
+    simulator.faults().add("forbidden,op=ListSecurityGroups".parse::<Fault>().unwrap());
+    let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", "\"all\"");
+    let exporter = Exporter::start(&config);
+    exporter.polled(4.0).await;
+    assert_eq!(simulator.requests().count(Operation::ListUsers), 1);
+    assert_eq!(
+        simulator.requests().count(Operation::ListSecurityGroups),
+        2,
+        "and once with new credentials"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_choose_users_and_usernames_are_shown_only_if_asked_for() {
     let fleet = Fleet::new().network(
         network(NETWORK)
@@ -165,7 +216,10 @@ async fn sso_limits_differ_by_group_and_the_least_holds() {
     for users in ["\"all\"", listed] {
         let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", users);
         let exporter = Exporter::start(&config);
-        let samples = exporter.polled(1.0).await;
+        exporter.polled(1.0).await;
+        let samples = exporter
+            .wait_for("the limits", |s| s.has("wickr_security_group_sso_max_idle_seconds"))
+            .await;
         let limit = |id| samples.get("wickr_user_sso_max_idle_seconds", &[("user_id", id)]);
         let day = 86_400.0;
         assert_eq!(

@@ -121,6 +121,31 @@ async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_time_zone_or_a_new_network_costs_nobody_his_data_or_readiness() {
+    let simulator = serving(two_networks()).await;
+    let all = |zone: &str| {
+        format!(
+            "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\ntimezone = \"{zone}\"\n\
+             [poll]\ninterval = \"1h\"\nstale_after = \"10h\"\nrequests_per_second = 10000\n\
+             [[network]]\nid = \"all\"\nusers = \"all\"\n",
+            simulator.endpoint()
+        )
+    };
+    let exporter = Exporter::start_with(&all("UTC"), &["--web.enable-lifecycle"], &[]);
+    exporter.wait_for("both", |s| s.sum("wickr_up") == 2.0).await;
+    // From now on the service is away.
+    simulator.faults().add("hang".parse::<Fault>().unwrap());
+    std::fs::write(exporter.config_path(), all("Europe/Berlin")).unwrap();
+    assert_eq!(post(&exporter).await.0, 200);
+    let samples = exporter.metrics().await;
+    assert_eq!(samples.sum("wickr_network_devices"), 4.0);
+    let more = all("UTC") + "[[network]]\nid = \"33333333\"\nusers = [\"1\"]\n";
+    std::fs::write(exporter.config_path(), more).unwrap();
+    assert_eq!(post(&exporter).await.0, 200);
+    assert_eq!(exporter.get("/-/ready").await.status(), 200, "once ready, always ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_content_is_noticed_through_a_swapped_link() {
     let simulator = serving(two_networks()).await;
     let folder = tempfile::tempdir().unwrap();

@@ -64,7 +64,8 @@ async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
     assert_eq!(samples.sum("wickr_network_devices_suspended"), 1.0);
     let users = |freshness| samples.get("wickr_network_users", &[("freshness", freshness)]);
     assert_eq!((users("fresh"), users("stale")), (Some(0.0), Some(2.0)));
-    assert_eq!((samples.sum("wickr_up"), samples.sum("wickr_user_up")), (0.0, 0.0));
+    assert!(!samples.has("wickr_up"), "no poll of this process has ended");
+    assert_eq!(samples.sum("wickr_user_up"), 0.0);
     assert_eq!(read_at(&samples, "1"), read_at(&before, "1"));
     let succeeded = "wickr_exporter_last_success_timestamp_seconds";
     assert_eq!(samples.sum(succeeded), before.sum(succeeded));
@@ -76,6 +77,78 @@ async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
     exporter.wait_for("fresh data", |s| s.sum("wickr_up") == 1.0).await;
     let saved = "wickr_exporter_state_last_save_timestamp_seconds";
     exporter.wait_for("a save", |s| s.sum(saved) > 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_is_polled_even_if_nobody_can_be_looked_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"1s\"\nmax_attempts = 1");
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    exporter.stop();
+    for operation in ["ListUsers", "ListNetworks"] {
+        simulator.faults().add(format!("500,op={operation}").parse::<Fault>().unwrap());
+    }
+    let exporter = Exporter::start(&text);
+    let samples = exporter.wait_for("fresh data", |s| s.sum("wickr_up") == 1.0).await;
+    assert_eq!(samples.get("wickr_network_users", &[("freshness", "fresh")]), Some(2.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_accounts_networks_are_not_taken_for_anothers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let ours = serving(Fleet::new().network(network("11111111").user(user("1")))).await;
+    let theirs = serving(Fleet::new().network(network("22222222").user(user("1")))).await;
+    let whole = |simulator: &Simulator| {
+        format!(
+            "[[network]]\nid = \"all\"\nusers = \"all\"\naws = {{ endpoint_url = \"{}\" }}\n",
+            simulator.endpoint()
+        )
+    };
+    let text = format!(
+        "[aws]\nregion = \"us-east-1\"\n[poll]\ninterval = \"1s\"\nmax_attempts = 1\nrequests_per_second = 1000\n\
+         [state]\npath = \"{}\"\n{}{}",
+        file.display(),
+        whole(&ours),
+        whole(&theirs)
+    );
+    let exporter = Exporter::start(&text);
+    exporter.wait_for("both", |s| s.sum("wickr_up") == 2.0).await;
+    exporter.stop();
+    ours.faults().add("forbidden,op=ListNetworks".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&text);
+    exporter.wait_for("both again", |s| s.sum("wickr_up") == 2.0).await;
+    assert!(ours.requests().recent().iter().all(|request| !request.path.contains("22222222")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leftovers_of_a_killed_process_are_removed_and_odd_files_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    for name in [".state.abc123.tmp", ".other.abc123.tmp", "state.old"] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let simulator = serving(fleet()).await;
+    let exporter = Exporter::start(&config(&simulator, &file, "interval = \"1h\""));
+    exporter.polled(1.0).await;
+    exporter.stop();
+    let mut names: Vec<_> = folder
+        .path()
+        .read_dir()
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [".other.abc123.tmp", "state", "state.old"]);
+    // A folder where the file should be: warned of, and everything else goes on, to the end.
+    let exporter = Exporter::start(&config(&simulator, folder.path(), "interval = \"1h\""));
+    exporter.polled(1.0).await;
+    let (status, took, log) = exporter.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(took < Duration::from_secs(12) && log.contains("level=warn"), "{took:?} {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
