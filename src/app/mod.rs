@@ -13,6 +13,7 @@ mod files;
 mod fleet;
 mod once;
 mod policy;
+mod progress;
 mod reload;
 mod spec;
 mod state;

@@ -1,19 +1,14 @@
 //! One poll of everything, for the command line and for the node exporter's textfile collector.
 
-use std::{
-    collections::HashMap,
-    io::{self, IsTerminal},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     AppError,
     fleet::Fleet,
     groups,
+    progress::Bar,
     spec::{self, Found},
 };
 use crate::{
@@ -102,16 +97,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
 
 /// Shows how far the polls are, for as long as it is polled.
 async fn show_progress(reader: &Reader) {
-    if !io::stderr().is_terminal() {
-        return std::future::pending().await;
-    }
-    let bar = ProgressBar::new(0);
-    // A bad template leaves the bar's own style.
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} users, {eta} left") {
-        bar.set_style(style);
-    }
-    // Dropped with this future: the bar must not stay behind.
-    let _clear = Clear(&bar);
+    let bar = Bar::new("users");
     loop {
         let (mut done, mut total) = (0, 0);
         for network in &reader.snapshot().networks {
@@ -120,16 +106,7 @@ async fn show_progress(reader: &Reader) {
             done += poll.0;
             total += poll.1;
         }
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+        bar.set(done, total);
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-struct Clear<'a>(&'a ProgressBar);
-
-impl Drop for Clear<'_> {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::{AppError, accounts::Accounts, check::counted};
+use super::{AppError, accounts::Accounts, check::counted, progress::Bar};
 use crate::{
     config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice, UserStatus},
     telemetry::Metrics,
@@ -41,8 +41,10 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
                 vec![("all networks".to_owned(), Ok("good, but there are none".to_owned()))]
             }
             Ok(ids) => {
-                let mut lines = Vec::new();
-                for id in ids {
+                let (mut lines, bar) = (Vec::new(), Bar::new("networks"));
+                let all = ids.len();
+                for (done, id) in ids.into_iter().enumerate() {
+                    bar.set(done, all);
                     let tried = try_network(&client, network, &id, by_groups, &lane).await;
                     lines.push((format!("network {id}"), tried));
                 }

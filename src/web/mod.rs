@@ -3,13 +3,14 @@
 //! | path | what |
 //! |---|---|
 //! | the telemetry path (`/metrics`) | the exposition, see `scrape` |
-//! | `/` | a page that says what this is and links to it |
+//! | `/` | a page that says how far the networks are and links to it, see `page` |
 //! | `/-/healthy` | 200 while the process runs |
 //! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
 //! | `/-/reload` | POST loads the configuration anew, where that is allowed |
 //!
 //! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets.
 
+mod page;
 mod scrape;
 mod server;
 
@@ -127,25 +128,7 @@ async fn reload(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn index(State(site): State<Arc<Site>>) -> Response {
-    // The path holds nothing that HTML would need escaped.
-    let page = format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>wickr-exporter</title></head>
-<body>
-<h1>wickr-exporter</h1>
-<p>A Prometheus exporter for the devices of AWS Wickr networks, version {version}.</p>
-<ul>
-<li><a href="{path}">Metrics</a></li>
-<li><a href="/-/healthy">Health</a></li>
-<li><a href="/-/ready">Readiness</a></li>
-</ul>
-</body>
-</html>
-"#,
-        version = env!("CARGO_PKG_VERSION"),
-        path = site.telemetry_path.as_str(),
-    );
+    let page = page::index(&site.reader.snapshot(), site.clock.now(), &site.telemetry_path);
     let policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let headers =
         [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
