@@ -120,7 +120,6 @@ fn poller_of(
         stale_after: Duration::from_secs(60),
     };
     let (keeper, reader) = inventory::open();
-    keeper.settle();
     let observer = Arc::new(Failures::default());
     let plan = Plan {
         identity: identity.clone(),
@@ -131,7 +130,9 @@ fn poller_of(
         polled: Arc::default(),
         clock: Clock::Manual(Arc::default()),
     };
-    (NetworkPoller::new(plan, keeper.add(identity, None)), reader, observer)
+    let publisher = keeper.add(identity, None);
+    keeper.settle();
+    (NetworkPoller::new(plan, publisher), reader, observer)
 }
 
 #[tokio::test(start_paused = true)]
