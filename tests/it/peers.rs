@@ -85,10 +85,18 @@ for user in users:
         by_type[device["type"]] += 1
         suspended[device["type"]] += device["suspend"]
         ids.append(device["appId"])
-groups = [group["id"] for group in every("list_security_groups", "securityGroups")]
+groups, limits = [], {}
+for group in every("list_security_groups", "securityGroups"):
+    groups.append(group["id"])
+    limits[group["id"]] = group["securityGroupSettings"].get("ssoMaxIdleMinutes", 0) * 60
+of_user = {}
+for user in every("list_users", "users"):
+    own = [limits[group] for group in user.get("securityGroups", []) if limits[group]]
+    if own:
+        of_user[user["userId"]] = min(own)
 networks = [n["networkId"] for page in wickr.get_paginator("list_networks").paginate() for n in page["networks"]]
 print(json.dumps({"users": per_user, "types": by_type, "suspended": suspended,
-    "ids": sorted(ids), "groups": groups, "networks": networks}))
+    "ids": sorted(ids), "groups": groups, "networks": networks, "limits": of_user}))
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,8 +109,12 @@ async fn boto3_counts_the_same_devices() {
         ..Options::default()
     })
     .await;
-    let exporter = Exporter::start(&config_for(&simulator, FAST));
-    let samples = exporter.polled(1.0).await;
+    let config = config_for(&simulator, FAST) + "[sso]\nmax_idle = \"security-groups\"\n";
+    let exporter = Exporter::start(&config);
+    exporter.polled(1.0).await;
+    let samples = exporter
+        .wait_for("the limits", |s| s.has("wickr_security_group_sso_max_idle_seconds"))
+        .await;
     let endpoint = simulator.endpoint();
     let said = tokio::task::spawn_blocking(move || {
         python(&python3, BOTO3, &[&endpoint, ACCESS_KEY, SECRET_KEY, NETWORK], "")
@@ -114,6 +126,14 @@ async fn boto3_counts_the_same_devices() {
     assert_eq!(boto3["users"].as_object().unwrap().len(), 40);
     assert_eq!(boto3["networks"], json!([NETWORK]));
     assert_eq!(boto3["groups"].as_array().unwrap().len(), 4);
+    // Who is in which group, by the limit that follows from it.
+    let limits = boto3["limits"].as_object().unwrap();
+    assert!(limits.len() > 5, "{limits:?}");
+    assert_eq!(samples.series("wickr_user_sso_max_idle_seconds", &[]).count(), limits.len());
+    for (user, limit) in limits {
+        let ours = samples.get("wickr_user_sso_max_idle_seconds", &[("user_id", user)]);
+        assert_eq!(ours, limit.as_f64(), "{user}");
+    }
     let count =
         |family, label: (&str, &str)| samples.series(family, &[label]).map(|(_, v)| v).sum::<f64>();
     let mut total = 0.0;
