@@ -62,8 +62,11 @@ pub(super) fn remove_leftovers(path: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let bytes = name.as_encoded_bytes();
-        let is_leftover =
-            bytes.starts_with(prefix.as_encoded_bytes()) && bytes.ends_with(SUFFIX.as_bytes());
+        let random = bytes
+            .strip_prefix(prefix.as_encoded_bytes())
+            .and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+        // Not those of a file whose name begins with this one's.
+        let is_leftover = random.is_some_and(|random| !random.contains(&b'.'));
         if is_leftover && let Err(error) = std::fs::remove_file(entry.path()) {
             tracing::warn!(path = %entry.path().display(), %error, "cannot remove a leftover");
         }

@@ -57,7 +57,11 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
     for (place, network) in spec::wholes(config) {
         let (client, lane) = fleet.finder(network).map_err(AppError::Setup)?;
         match client.networks(&lane).await {
-            Ok(networks) => {
+            Ok((networks, unusable)) => {
+                if unusable > 0 {
+                    all_found = false;
+                    tracing::warn!(unusable, "some networks come without a usable networkId");
+                }
                 found.insert(place, networks);
             }
             Err(error) => {

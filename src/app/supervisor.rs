@@ -27,7 +27,7 @@ use crate::{
     lifecycle::{Reloaded, Requests},
     poll::{Observer, Shard},
     web::Shown,
-    wickr::{Client, Error, Lane, Network, NetworkId, Operation},
+    wickr::{Client, Error, ErrorKind, Lane, Network, NetworkId, Operation},
 };
 
 /// What could not be looked up is looked up again after this, or at the interval if that is less.
@@ -37,7 +37,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 struct Find {
     generation: u64,
     place: usize,
-    networks: Result<Vec<Network>, Error>,
+    networks: Result<(Vec<Network>, usize), Error>,
 }
 
 struct Running {
@@ -190,8 +190,18 @@ impl Supervisor {
             return Ok(());
         }
         match find.networks {
-            Ok(networks) => {
+            Ok((mut networks, unusable)) => {
                 tracing::info!(networks = networks.len(), "looked up networks");
+                if unusable > 0 {
+                    // It may be one of those that were found before: they stay.
+                    let kind = ErrorKind::InvalidResponse;
+                    self.fleet.metrics().discovery_failed(Operation::ListNetworks, kind);
+                    tracing::warn!(unusable, "some networks come without a usable networkId");
+                    let former = self.found.remove(&find.place).unwrap_or_default();
+                    let gone = |known: &Network| networks.iter().all(|now| now.id != known.id);
+                    let former: Vec<_> = former.into_iter().filter(gone).collect();
+                    networks.extend(former);
+                }
                 self.found.insert(find.place, networks);
             }
             Err(error) => {
@@ -315,7 +325,7 @@ async fn find<F: Future<Output = bool>>(
     client: Arc<Client>,
     lane: Lane,
     interval: Duration,
-    tell: impl Fn(Result<Vec<Network>, Error>) -> F,
+    tell: impl Fn(Result<(Vec<Network>, usize), Error>) -> F,
 ) {
     loop {
         let networks = client.networks(&lane).await;

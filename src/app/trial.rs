@@ -33,7 +33,7 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
             NetworkChoice::All => client
                 .networks(&lane)
                 .await
-                .map(|networks| networks.into_iter().map(|network| network.id).collect()),
+                .map(|(networks, _)| networks.into_iter().map(|network| network.id).collect()),
         };
         let lines = match ids {
             Err(error) => vec![("all networks".to_owned(), Err(error))],

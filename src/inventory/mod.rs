@@ -60,10 +60,13 @@ impl Shelf {
             settled.load(Ordering::Relaxed)
                 && cells.load().iter().all(|cell| cell.load().is_known())
         };
-        if !ready.load(Ordering::Relaxed) && now() {
-            ready.store(true, Ordering::Relaxed);
+        if ready.load(Ordering::Relaxed) {
+            return true;
         }
-        ready.load(Ordering::Relaxed)
+        let now = now();
+        // That there is nothing yet to wait for is no promise for what comes.
+        ready.store(now && !cells.load().is_empty(), Ordering::Relaxed);
+        now
     }
 
     fn change(&self, change: impl Fn(&mut Vec<Cell>)) {
@@ -136,6 +139,17 @@ impl Publisher {
     pub fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
         self.book.retain(wanted);
         self.publish();
+    }
+
+    /// What was known of SSO limits is forgotten.
+    pub fn forget_limits(&mut self) {
+        self.book.forget_limits();
+        self.publish();
+    }
+
+    /// Whether a poll has ended, so that its users are all that there were.
+    pub fn is_known(&self) -> bool {
+        self.cell.load().is_known()
     }
 
     /// The users of whom anything is known.

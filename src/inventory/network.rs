@@ -235,6 +235,15 @@ impl Book {
         self.users.retain(|id, _| wanted(id));
     }
 
+    pub(super) fn forget_limits(&mut self) {
+        let mut directory = self.directory.clone();
+        directory.sso = None;
+        for facts in directory.facts.values_mut() {
+            Arc::make_mut(facts).sso_max_idle = None;
+        }
+        self.direct(directory);
+    }
+
     pub(super) fn users(&self) -> Vec<UserId> {
         self.users.keys().cloned().collect()
     }

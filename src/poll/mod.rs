@@ -109,6 +109,14 @@ pub struct Plan<S> {
     pub clock: Clock,
 }
 
+/// How a rest between two polls ended.
+enum Rested {
+    /// The next poll is due.
+    Whole,
+    /// There is a reason to poll before that.
+    Short,
+}
+
 /// Polls one network.
 #[derive(Debug)]
 pub struct NetworkPoller<S> {
@@ -122,14 +130,18 @@ pub struct NetworkPoller<S> {
 impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes by `publisher`.
     pub fn new(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
-        let roster = Roster::new(plan.roster.clone(), &plan.identity.id, publisher.users());
+        // Those of a poll that has not ended are not all that there are.
+        let known = if publisher.is_known() { publisher.users() } else { Vec::new() };
+        let roster = Roster::new(plan.roster.clone(), &plan.identity.id, known);
         // Who is not to be polled any more goes at once.
         if let Some(users) = roster.users() {
             let wanted: HashSet<&UserId> = users.iter().collect();
             publisher.retain(|user| wanted.contains(user));
         }
-        if let Some(directory) = roster.at_first() {
-            publisher.direct(directory);
+        match roster.at_first() {
+            Some(directory) => publisher.direct(directory),
+            None if plan.roster.sso != SsoLimits::Groups => publisher.forget_limits(),
+            None => {}
         }
         NetworkPoller { plan, roster, skip: 0, publisher }
     }
@@ -145,8 +157,12 @@ impl<S: Source + 'static> NetworkPoller<S> {
             let late = Instant::now().saturating_duration_since(due).as_nanos();
             let missed = late.div_ceil(interval.as_nanos().max(1));
             due += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
-            if stop.run_until_cancelled(self.rest_until(due)).await.is_none() {
-                break;
+            let rest = self.rest_until(due);
+            match stop.run_until_cancelled(rest).await {
+                Some(Rested::Whole) => {}
+                // There is somebody to poll who was not known before: the beat begins anew.
+                Some(Rested::Short) => due = Instant::now(),
+                None => break,
             }
         }
         self.publisher
@@ -161,13 +177,20 @@ impl<S: Source + 'static> NetworkPoller<S> {
         result
     }
 
-    /// Waits, and takes up meanwhile what is looked up.
-    async fn rest_until(&mut self, due: Instant) {
-        let over = tokio::time::sleep_until(due);
+    /// Waits, and takes up meanwhile what is looked up. It is over early when the first lookup has
+    /// found somebody new, or when it failed and is to be tried again.
+    async fn rest_until(&mut self, due: Instant) -> Rested {
+        let retry = self.roster.retry_at().filter(|retry| *retry < due);
+        let over = tokio::time::sleep_until(retry.unwrap_or(due));
         tokio::pin!(over);
         loop {
+            if self.roster.take_news() {
+                return Rested::Short;
+            }
             tokio::select! {
-                () = &mut over => return,
+                () = &mut over => {
+                    return if retry.is_some() { Rested::Short } else { Rested::Whole };
+                }
                 () = self.take_up_what_is_found(), if self.roster.is_looking() => {}
             }
         }

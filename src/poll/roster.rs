@@ -97,6 +97,8 @@ pub(super) struct Roster {
     /// When each is to be looked up again.
     list_due: Instant,
     groups_due: Instant,
+    /// The first list has brought users who were not known before.
+    news: bool,
     /// The lookup under way: it goes on beside the polls, which never wait for it if there is
     /// anybody to poll.
     under_way: JoinSet<LookedUp>,
@@ -142,6 +144,7 @@ impl Roster {
             groups: None,
             list_due: now,
             groups_due: now,
+            news: false,
             under_way: JoinSet::new(),
             plan: Arc::new(plan),
         }
@@ -180,6 +183,16 @@ impl Roster {
             return None;
         }
         self.found(network, observer).await
+    }
+
+    /// When to try again to find out whom to poll, if nobody knows.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.users.is_none().then_some(self.list_due)
+    }
+
+    /// Whether the first list has brought users who were not known before: told once.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
     }
 
     /// Whether anything is being looked up.
@@ -228,20 +241,30 @@ impl Roster {
         let retry = Instant::now() + RETRY_AFTER.min(self.plan.refresh);
         match found.list {
             None => {}
+            // All of them unusable is not the news that there is nobody.
+            Some(Ok((listed, nameless))) if listed.is_empty() && nameless > 0 => {
+                self.list_due = retry;
+                failed(unusable(nameless));
+            }
             Some(Ok((listed, nameless))) => {
                 self.list_due = again;
+                if nameless > 0 {
+                    let error = unusable(nameless);
+                    observer.discovery_failed(error.operation, error.kind);
+                    tracing::warn!(network_id = %network, %error, "some users cannot be polled");
+                }
                 if matches!(self.plan.users, Choice::All(_)) {
+                    let before = self.users.take();
+                    // Who is known now begins to be polled; of later lists, with the next poll.
+                    self.news = self.listed.is_none()
+                        && before.is_some_and(|before| {
+                            let before: BTreeSet<_> = before.iter().collect();
+                            listed.keys().any(|user| !before.contains(user))
+                        });
                     self.users = Some(listed.keys().cloned().collect());
                 }
                 tracing::info!(network_id = %network, users = listed.len(), "looked up users");
                 self.listed = Some(listed);
-                if nameless > 0 {
-                    tracing::warn!(
-                        network_id = %network,
-                        users = nameless,
-                        "some users cannot be polled: the service lists them without a usable userId"
-                    );
-                }
             }
             Some(Err(error)) => {
                 self.list_due = retry;
@@ -368,6 +391,12 @@ impl RosterPlan {
             },
         }
     }
+}
+
+/// So many users come without an id.
+fn unusable(users: usize) -> Error {
+    let why = format!("{users} users come without a usable userId");
+    Error::new(Operation::ListUsers, ErrorKind::InvalidResponse, why)
 }
 
 async fn sorted_groups<S: Source>(

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 struct Script {
     latency: Duration,
+    list_latency: Duration,
     users: Mutex<Result<Vec<User>, Error>>,
     groups: Mutex<Result<Vec<SecurityGroup>, Error>>,
     asked_for_users: Mutex<Vec<UserFilter>>,
@@ -31,6 +32,7 @@ impl Default for Script {
     fn default() -> Script {
         Script {
             latency: Duration::ZERO,
+            list_latency: Duration::ZERO,
             users: Mutex::new(Ok(vec![])),
             groups: Mutex::new(Ok(vec![])),
             asked_for_users: Mutex::default(),
@@ -61,6 +63,7 @@ impl Source for Script {
         keep: impl Fn(User) -> Option<T> + Send + Sync,
     ) -> Result<Vec<T>, Error> {
         self.asked_for_users.lock().unwrap().push(filter.clone());
+        tokio::time::sleep(self.list_latency).await;
         let users = self.users.lock().unwrap().clone();
         users.map(|users| users.into_iter().filter_map(keep).collect())
     }
@@ -322,7 +325,75 @@ async fn users_without_a_usable_id_are_told_of() {
     let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
     poller.poll().await;
     assert_eq!(ids(&reader), ["2"]);
-    assert_eq!(*failures.0.lock().unwrap(), [], "the others were found");
+    assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::InvalidResponse)]);
+
+    // All of them unusable is not the news that there is nobody.
+    let nameless = User { id: None, ..user("1", "a", &[]) };
+    *poller.plan.source.users.lock().unwrap() = Ok(vec![nameless]);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    poller.poll().await;
+    poller.poll().await;
+    assert_eq!(ids(&reader), ["2"]);
+    assert_eq!(failures.0.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_of_an_earlier_time_are_polled_until_the_first_list_which_is_then_polled_at_once() {
+    let users = vec![user("1", "a", &[]), user("2", "b", &[])];
+    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
+    let (first, reader, _) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(first.run(stop.clone()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.cancel();
+    let publisher = task.await.unwrap();
+    // Another poller takes over, on a service that has one user more, and answers late.
+    let users = vec![user("1", "a", &[]), user("2", "b", &[]), user("3", "c", &[])];
+    let source = Script {
+        users: Mutex::new(Ok(users)),
+        list_latency: Duration::from_secs(10),
+        ..Script::default()
+    };
+    let (mut next, _, _) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    next.plan.identity.interval = Duration::from_secs(3600);
+    let next = NetworkPoller::new(next.plan, publisher);
+    let source = next.plan.source.clone();
+    let task = tokio::spawn(next.run(stop_later(Duration::from_secs(60))));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(source.asked.load(Ordering::Relaxed), 2, "those who are known");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(
+        source.asked.load(Ordering::Relaxed),
+        5,
+        "and all of them, an hour before they are due"
+    );
+    assert_eq!(ids(&reader), ["1", "2", "3"]);
+    task.await.unwrap();
+}
+
+fn stop_later(after: Duration) -> CancellationToken {
+    let stop = CancellationToken::new();
+    let later = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(after).await;
+        later.cancel();
+    });
+    stop
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_lookup_that_failed_is_tried_again_before_the_next_poll_is_due() {
+    let source =
+        Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
+    let (mut poller, reader, _) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    poller.plan.identity.interval = Duration::from_secs(3600);
+    let source = poller.plan.source.clone();
+    let task = tokio::spawn(poller.run(stop_later(Duration::from_secs(120))));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    *source.users.lock().unwrap() = Ok(vec![user("1", "a", &[])]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(ids(&reader), ["1"]);
+    task.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -196,14 +196,25 @@ impl Client {
         self.collect(&list, lane, paging::DIRECTORY, read).await
     }
 
-    /// The networks of the account in the region, in the service's order.
+    /// The networks of the account in the region, in the service's order, and how many more there
+    /// are that come without a usable id.
     ///
     /// # Errors
     ///
-    /// The first failure that retries did not mend; then nothing of the list is given.
-    pub async fn networks(&self, lane: &Lane) -> Result<Vec<Network>, Error> {
+    /// The first failure that retries did not mend; then nothing of the list is given. None of the
+    /// networks being usable is one, too.
+    pub async fn networks(&self, lane: &Lane) -> Result<(Vec<Network>, usize), Error> {
         let list = List::networks(self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, |body| usable(&list, body)).await
+        let all: Vec<Usable<Network>> =
+            self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await?;
+        let count = all.len();
+        let networks: Vec<_> = all.into_iter().filter_map(|Usable(network)| network).collect();
+        let unusable = count - networks.len();
+        if unusable > 0 && networks.is_empty() {
+            let why = format!("none of {count} networks comes with a usable networkId");
+            return Err(Error::new(list.operation, ErrorKind::InvalidResponse, why));
+        }
+        Ok((networks, unusable))
     }
 
     /// The security groups of a network, in the service's order.
@@ -217,7 +228,7 @@ impl Client {
         lane: &Lane,
     ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, |body| usable(&list, body)).await
+        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
     }
 
     /// A whole list, or the reason why there is none. A token that the service refuses on a later
@@ -360,25 +371,6 @@ fn read<T: DeserializeOwned>(
     body: &[u8],
 ) -> serde_json::Result<(Vec<T>, Option<String>)> {
     wire::page(body, list.operation.member(), true)
-}
-
-/// Those that can be used; how many cannot is logged.
-fn usable<T: DeserializeOwned>(
-    list: &List,
-    body: &[u8],
-) -> serde_json::Result<(Vec<T>, Option<String>)> {
-    let (items, token) = read::<Usable<T>>(list, body)?;
-    let all = items.len();
-    let items: Vec<T> = items.into_iter().filter_map(|Usable(item)| item).collect();
-    if items.len() < all {
-        let (operation, unusable) = (list.operation.as_str(), all - items.len());
-        tracing::warn!(
-            operation,
-            unusable,
-            "entries of the list cannot be used: they have no usable id"
-        );
-    }
-    Ok((items, token))
 }
 
 /// One attempt at one page.

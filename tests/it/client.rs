@@ -176,7 +176,8 @@ async fn the_other_lists_are_read_whole_too() {
         simulator(Options { networks: 3, users: 45, empty_pages: 0.3, ..Options::default() }).await;
     let client = bare_client(&simulator);
     let lane = Lanes::new(4).open();
-    let networks = client.networks(&lane).await.unwrap();
+    let (networks, unusable) = client.networks(&lane).await.unwrap();
+    assert_eq!(unusable, 0);
     assert_eq!(networks.len(), 3);
     let network = &networks[0].id;
     let all = client.users(network, &UserFilter::default(), &lane, Some).await.unwrap();
