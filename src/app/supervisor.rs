@@ -210,7 +210,7 @@ impl Supervisor {
                     operation = Operation::ListNetworks.as_str(),
                     %error,
                     remedy = error.kind.remedy(),
-                    "discovery failed; what it found before stays in use"
+                    "discovery failed; what it found before, if anything, stays in use"
                 );
             }
         }

@@ -84,12 +84,18 @@ async fn try_network(
             users.iter().take(TRIES).cloned().collect()
         }
         UserChoice::All(filter) => {
-            let filter = wickr::UserFilter {
-                status: filter.status.map(UserStatus::as_number),
-                group: filter.groups.first().cloned(),
-            };
-            let users = client.try_users(id, &filter, lane).await?;
-            users.into_iter().filter_map(|user| user.id).take(TRIES).collect()
+            // A list for each group, or one for all.
+            let groups = filter.groups.iter().cloned().map(Some);
+            let groups = if filter.groups.is_empty() { vec![None] } else { groups.collect() };
+            let mut users = Vec::new();
+            for group in groups {
+                let status = filter.status.map(UserStatus::as_number);
+                let page = wickr::UserFilter { status, group };
+                let page = client.try_users(id, &page, lane).await?;
+                users.extend(page.into_iter().filter_map(|user| user.id));
+            }
+            users.truncate(TRIES);
+            users
         }
     };
     let mut last = None;
@@ -105,6 +111,8 @@ async fn try_network(
     }
     match last {
         Some(error) => Err(error),
-        None => Ok(format!("good, but it has no users{more}")),
+        None => {
+            Ok(format!("good, but there are no users, or none that the filter lets pass{more}"))
+        }
     }
 }

@@ -160,7 +160,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             let rest = self.rest_until(due);
             match stop.run_until_cancelled(rest).await {
                 Some(Rested::Whole) => {}
-                // There is somebody to poll who was not known before: the beat begins anew.
+                // Others are to be polled than were known before: the beat begins anew.
                 Some(Rested::Short) => due = Instant::now(),
                 None => break,
             }
@@ -178,7 +178,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
     }
 
     /// Waits, and takes up meanwhile what is looked up. It is over early when the first lookup has
-    /// found somebody new, or when it failed and is to be tried again.
+    /// found others than were known, or when it failed and is to be tried again.
     async fn rest_until(&mut self, due: Instant) -> Rested {
         let retry = self.roster.retry_at().filter(|retry| *retry < due);
         let over = tokio::time::sleep_until(retry.unwrap_or(due));

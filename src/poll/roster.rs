@@ -97,7 +97,7 @@ pub(super) struct Roster {
     /// When each is to be looked up again.
     list_due: Instant,
     groups_due: Instant,
-    /// The first list has brought users who were not known before.
+    /// The first list has brought others than were known before.
     news: bool,
     /// The lookup under way: it goes on beside the polls, which never wait for it if there is
     /// anybody to poll.
@@ -130,16 +130,17 @@ impl Roster {
     /// A roster. `known` are users of whom something is known already: they are polled until it is
     /// known who else there is.
     pub(super) fn new(plan: RosterPlan, network: &NetworkId, known: Vec<UserId>) -> Roster {
-        let users = match &plan.users {
-            Choice::Listed(users) => Some(users.clone()),
-            Choice::All(_) => Some(known).filter(|known| !known.is_empty()),
-        };
         let own = |users: Vec<UserId>| -> Vec<UserId> {
             users.into_iter().filter(|user| plan.shard.has(network, user)).collect()
         };
+        let users = match &plan.users {
+            Choice::Listed(users) => Some(own(users.clone())),
+            // That another shard knew none of this one's is no knowledge.
+            Choice::All(_) => Some(own(known)).filter(|known| !known.is_empty()),
+        };
         let now = Instant::now();
         Roster {
-            users: users.map(own),
+            users,
             listed: None,
             groups: None,
             list_due: now,
@@ -190,7 +191,7 @@ impl Roster {
         self.users.is_none().then_some(self.list_due)
     }
 
-    /// Whether the first list has brought users who were not known before: told once.
+    /// Whether the first list has brought others than were known before: told once.
     pub(super) fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.news)
     }
@@ -234,7 +235,7 @@ impl Roster {
                 operation = error.operation.as_str(),
                 %error,
                 remedy = error.kind.remedy(),
-                "discovery failed; what it found before stays in use"
+                "discovery failed; what it found before, if anything, stays in use"
             );
         };
         let again = found.started + self.plan.refresh;
@@ -255,11 +256,12 @@ impl Roster {
                 }
                 if matches!(self.plan.users, Choice::All(_)) {
                     let before = self.users.take();
-                    // Who is known now begins to be polled; of later lists, with the next poll.
+                    // The first list is acted on at once, for it may be that of another filter;
+                    // later ones with the next poll.
                     self.news = self.listed.is_none()
                         && before.is_some_and(|before| {
-                            let before: BTreeSet<_> = before.iter().collect();
-                            listed.keys().any(|user| !before.contains(user))
+                            before.len() != listed.len()
+                                || before.iter().any(|user| !listed.contains_key(user))
                         });
                     self.users = Some(listed.keys().cloned().collect());
                 }
