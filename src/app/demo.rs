@@ -31,9 +31,9 @@ pub async fn demo(
         None,
         Options {
             networks: 2,
-            users: 12,
-            devices_per_user: Count { min: 0, max: 6 },
-            churn: 2.0,
+            users: 20,
+            devices_per_user: Count { min: 1, max: 6 },
+            churn: 1.0,
             empty_pages: 0.1,
             ..Options::default()
         },
@@ -111,7 +111,8 @@ async fn start(listener: Option<TcpListener>, options: Options) -> Result<Simula
 fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
     let mut text = format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
-         [poll]\ninterval = \"{}s\"\nrequests_per_second = 100\n",
+         [poll]\ninterval = \"{}s\"\nrequests_per_second = 100\n\
+         [sso]\nmax_idle = \"security-groups\"\n",
         simulator.endpoint(),
         INTERVAL.as_secs()
     );
@@ -165,13 +166,15 @@ fn news(reader: &Reader, now: Millis) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{name:<10} {devices:>3} devices ({types}), {suspended} suspended, {idle} idle for over 30 days; \
+            "{name:<10} {devices:>3} devices ({types}), {suspended} suspended, {idle} idle for over 30 days, \
+             {expired} beyond their SSO limit; \
              {fresh} of {users} users fresh",
             name = view.identity.name,
             devices = sum(|t| t.devices),
             types = types.join(", "),
             suspended = sum(|t| t.suspended),
             idle = sum(|t| t.with_idle - t.idle_at_most[0]),
+            expired = sum(|t| t.sso_expired),
             users = view.users.len(),
         );
     }
