@@ -37,12 +37,6 @@ struct Failure {
     status: u8,
 }
 
-impl Failure {
-    fn configuration(message: impl Display) -> Failure {
-        Failure { message: message.to_string(), status: BAD_CONFIGURATION }
-    }
-}
-
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Failure {
         Failure { message: error.to_string(), status: REFUSED }
@@ -89,7 +83,7 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
         true => Some(Content::of(&options.config_file).await),
         false => None,
     };
-    let config = load(options, Regions::Instance).await?;
+    let config = load(options).await?;
     let shutdown = shutdown::signals()?;
     let serving = serving(options, &config.web.listen).await?;
     tracing::info!(
@@ -106,7 +100,7 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
 
 async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Failure> {
     if wanted.online {
-        let config = load(options, Regions::Instance).await?;
+        let config = load(options).await?;
         let (text, good) = app::check_online(&config).await?;
         print(text.as_bytes())?;
         return Ok(if good { GOOD } else { REFUSED });
@@ -134,7 +128,7 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
 }
 
 async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failure> {
-    let config = load(options, Regions::Instance).await?;
+    let config = load(options).await?;
     let (outcome, text) = app::once(&config, Clock::System).await?;
     match &wanted.output_file {
         Some(path) => app::write_atomically(path, &text, TEXTFILE_MODE)?,
@@ -219,26 +213,24 @@ fn man() -> Result<u8, Failure> {
 
 /// The configuration as the file has it.
 fn read(options: &GlobalOptions) -> Result<Config, Failure> {
-    config::load(&options.config_file).map_err(|error| {
-        let mut message = error.to_string();
-        if !options.config_file.exists() {
-            message.push_str(
-                "\nconfig.example.toml shows how to write one, --config.file names another, and \
-                 `wickr-exporter demo` needs none.",
-            );
-        }
-        Failure::configuration(message)
-    })
+    config::load(&options.config_file).map_err(|error| bad_configuration(options, error))
 }
 
-/// The configuration with a region for each network.
-async fn load(options: &GlobalOptions, regions: Regions) -> Result<Config, Failure> {
-    let config = read(options)?;
-    app::completed(config, regions).await.map_err(|problems| {
-        let file = options.config_file.display();
-        let lines: Vec<_> = problems.iter().map(|problem| format!("{file}: {problem}")).collect();
-        Failure::configuration(lines.join("\n"))
-    })
+/// The configuration with what its file leaves to the environment.
+async fn load(options: &GlobalOptions) -> Result<Config, Failure> {
+    app::load(&options.config_file).await.map_err(|error| bad_configuration(options, error))
+}
+
+/// What is wrong, and for who has no file yet, where to go from here.
+fn bad_configuration(options: &GlobalOptions, problems: impl Display) -> Failure {
+    let mut message = problems.to_string();
+    if !options.config_file.exists() {
+        message.push_str(
+            "\nconfig.example.toml shows how to write one, --config.file names another, and \
+             `wickr-exporter demo` needs none.",
+        );
+    }
+    Failure { message, status: BAD_CONFIGURATION }
 }
 
 /// Binds the addresses of the command line, else those of the configuration.

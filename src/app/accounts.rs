@@ -7,64 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::spec;
 use crate::{
-    config::{self, Aws, Config, Network, Poll},
-    poll::Shard,
+    config::{Aws, Config, Network, Poll},
     wickr::{
-        Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Labels, Observer,
-        RateLimiter, Role, region_of_chain,
+        Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Interner, Observer,
+        RateLimiter, Role,
     },
 };
-
-/// How far to look for a region that the configuration does not name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Regions {
-    /// The environment and the profile.
-    Local,
-    /// The instance's metadata too, over the network.
-    Instance,
-}
-
-/// The configuration with all that its file leaves to the environment: a region for every network,
-/// by the SDK's own chain where none is named, and the shard.
-///
-/// # Errors
-///
-/// A sentence for each thing that cannot be found.
-pub async fn completed(mut config: Config, regions: Regions) -> Result<Config, Vec<String>> {
-    let mut found: HashMap<Option<String>, Option<String>> = HashMap::new();
-    let mut problems = Vec::new();
-    for (index, network) in config.networks.iter_mut().enumerate() {
-        if network.aws.region.is_some() {
-            continue;
-        }
-        let profile = network.aws.profile.clone();
-        if !found.contains_key(&profile) {
-            // Someone who switches the instance's metadata off wants nobody to ask for it.
-            let off = std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|off| off == "true");
-            let instance = regions == Regions::Instance && !off;
-            let region = region_of_chain(profile.as_deref(), instance).await;
-            found.insert(profile.clone(), region);
-        }
-        let key = format!("network[{}].aws.region", index + 1);
-        match found.get(&profile).cloned().flatten() {
-            Some(region) if config::is_region(&region) => network.aws.region = Some(region),
-            Some(region) => problems.push(format!(
-                "{key}: {region:?}, from AWS_REGION or the profile, is no region's name"
-            )),
-            None => problems.push(format!(
-                "{key}: is missing, and neither AWS_REGION nor the profile names one; \
-                 write region = \"us-east-1\", for example, under [aws]"
-            )),
-        }
-    }
-    match spec::shard(&config, spec::environment) {
-        Ok(Shard { index, total }) => config.shard = config::Shard::Of { index, total },
-        Err(problem) => problems.push(problem),
-    }
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
-}
 
 /// What tells accounts and regions apart, as far as a configuration can: who asks, and where.
 /// Empty stands for what is not written.
@@ -105,7 +54,7 @@ pub(super) struct Accounts {
     /// For all networks, in place of the configured ones.
     credentials: Option<CredentialSource>,
     observer: Arc<dyn Observer>,
-    labels: Arc<Labels>,
+    labels: Arc<Interner>,
     requests_per_second: f64,
     limiters: BTreeMap<Account, Arc<RateLimiter>>,
     stores: HashMap<CredentialSource, Arc<CredentialStore>>,
@@ -131,7 +80,7 @@ impl Settings {
 impl Accounts {
     pub(super) fn new(
         credentials: Option<CredentialSource>,
-        labels: Arc<Labels>,
+        labels: Arc<Interner>,
         observer: Arc<dyn Observer>,
     ) -> Accounts {
         Accounts {

@@ -14,7 +14,7 @@ use super::{
     AppError,
     fleet::Fleet,
     reload::{self, Content},
-    shown, spec,
+    shown,
     state::StateFile,
     supervisor::Supervisor,
 };
@@ -25,7 +25,7 @@ use crate::{
     lifecycle,
     telemetry::Metrics,
     web::{self, Shown, Site, TelemetryPath},
-    wickr::{CredentialSource, Labels},
+    wickr::{CredentialSource, Interner},
 };
 
 /// The longest that the tasks may take to end once they are told to.
@@ -77,13 +77,12 @@ impl Daemon {
         credentials: Option<CredentialSource>,
         clock: Clock,
     ) -> Result<Daemon, AppError> {
-        let shard = spec::shard(config, spec::environment).map_err(AppError::Setup)?;
         let metrics = Metrics::new().and_then(Metrics::with_process);
         let metrics =
             if config.state.is_some() { metrics.and_then(Metrics::with_state) } else { metrics };
         let metrics = Arc::new(metrics.map_err(|error| AppError::Setup(error.to_string()))?);
         metrics.reloaded(true, clock.now());
-        let labels = Arc::new(Labels::default());
+        let labels = Arc::new(Interner::default());
         let state = config
             .state
             .as_ref()
@@ -95,7 +94,7 @@ impl Daemon {
         let polled = fleet.polled();
         let shown = Arc::new(ArcSwap::from_pointee(shown(config)));
         let file = origin.as_ref().map(|origin| origin.file.clone());
-        let supervisor = Supervisor::new(fleet, config.clone(), shard, file, shown.clone());
+        let supervisor = Supervisor::new(fleet, config.clone(), file, shown.clone());
         Ok(Daemon { supervisor, origin, reader, metrics, shown, polled, clock, state })
     }
 

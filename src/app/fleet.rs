@@ -12,7 +12,7 @@ use crate::{
     inventory::{Keeper, Publisher, state::RestoredNetwork},
     poll::{self, NetworkPoller},
     telemetry::Metrics,
-    wickr::{Client, CredentialSource, Labels, Lane, Lanes, NetworkId},
+    wickr::{Client, CredentialSource, Interner, Lane, Lanes, NetworkId},
 };
 
 /// Makes pollers.
@@ -30,7 +30,7 @@ pub(super) struct Fleet {
 impl Fleet {
     pub(super) fn new(
         credentials: Option<CredentialSource>,
-        labels: Arc<Labels>,
+        labels: Arc<Interner>,
         keeper: Keeper,
         metrics: Arc<Metrics>,
         clock: Clock,

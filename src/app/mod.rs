@@ -1,12 +1,13 @@
 //! The wiring: the only place that knows all the rooms, and what each command does with them.
 //!
-//! `spec` turns the configuration into networks that can be polled, `accounts` makes clients for
-//! them, `fleet` pollers, and the `supervisor` keeps those going, whatever is found or
-//! loaded anew (`reload`). `state` outlives a restart. The commands run it: `daemon`, `once`, `check`
-//! and `demo`.
+//! `complete` adds to the configuration what its file leaves to the environment. `spec` turns it into
+//! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
+//! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
+//! restart. The commands run it: `daemon`, `once`, `check` (with `trial` and `policy`) and `demo`.
 
 mod accounts;
 mod check;
+mod complete;
 mod daemon;
 mod demo;
 mod files;
@@ -24,14 +25,14 @@ use std::{io, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-pub use accounts::{Regions, completed};
 pub use check::check;
+pub use complete::{Regions, completed, load};
 pub use daemon::{Daemon, Origin, Serving};
 pub use demo::{demo, simulate};
 pub use files::write_atomically;
 pub use once::{Outcome, once};
 pub use policy::{Policy, iam_policy};
-pub use reload::{Content, load};
+pub use reload::Content;
 pub use trial::check_online;
 
 use crate::{

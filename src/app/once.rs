@@ -18,7 +18,7 @@ use crate::{
     inventory::{self, PollResult, Reader},
     poll::Observer,
     telemetry::Metrics,
-    wickr::Labels,
+    wickr::Interner,
 };
 
 /// How one poll of everything went.
@@ -43,12 +43,11 @@ pub enum Outcome {
 ///
 /// When it cannot be set up.
 pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), AppError> {
-    let shard = spec::shard(config, spec::environment).map_err(AppError::Setup)?;
     let metrics = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
     let metrics = Arc::new(metrics);
     metrics.reloaded(true, clock.now());
     let (keeper, reader) = inventory::open();
-    let labels = Arc::new(Labels::default());
+    let labels = Arc::new(Interner::default());
     let mut fleet =
         Fleet::new(None, labels, keeper, metrics.clone(), clock.clone(), HashMap::new());
     fleet.adjust(config);
@@ -71,7 +70,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
             }
         }
     }
-    let specs = spec::specs(config, &found, shard);
+    let specs = spec::specs(config, &found);
     let pollers: Result<Vec<_>, _> = specs.values().map(|spec| fleet.poller(spec, None)).collect();
     let mut pollers = pollers.map_err(AppError::Setup)?;
     let polls = join_all(pollers.iter_mut().map(|poller| poller.poll()));

@@ -1,35 +1,14 @@
-//! Loading the configuration, at the start and anew: on SIGHUP, and when the file has changed.
+//! Asking for a reload: on SIGHUP, and when the file's content has changed.
 
 use std::{path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::accounts::{Regions, completed};
-use crate::{
-    config::{self, Config},
-    lifecycle::Reloads,
-};
+use crate::lifecycle::Reloads;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// Loads the configuration, with a region for each network.
-///
-/// # Errors
-///
-/// Every problem, a line each.
-pub async fn load(file: &Path) -> Result<Config, String> {
-    // A large file takes its time, and one on a network file system may take any.
-    let path = file.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
-    let config = loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    completed(config, Regions::Instance).await.map_err(|problems| {
-        let lines: Vec<_> =
-            problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect();
-        lines.join("\n")
-    })
-}
 
 /// Asks for a reload at each SIGHUP, until `stop`. What comes of it is logged by who reloads.
 ///

@@ -18,14 +18,14 @@ pub(super) struct Spec {
     pub(super) network: config::Network,
     sso: Option<SsoMaxIdle>,
     discovery: config::Discovery,
-    shard: Shard,
+    shard: config::Shard,
     usernames: bool,
 }
 
 impl Spec {
-    fn new(id: NetworkId, network: config::Network, config: &Config, shard: Shard) -> Spec {
-        let (sso, discovery, usernames) = (config.sso, config.discovery, config.metrics.username);
-        Spec { id, network, sso, discovery, shard, usernames }
+    fn new(id: NetworkId, network: config::Network, config: &Config) -> Spec {
+        let Config { sso, discovery, shard, .. } = *config;
+        Spec { id, network, sso, discovery, shard, usernames: config.metrics.username }
     }
 
     pub(super) fn identity(&self) -> NetworkIdentity {
@@ -45,7 +45,11 @@ impl Spec {
                 UserChoice::Listed(users) => Choice::Listed(users.clone()),
                 UserChoice::All(filter) => Choice::All(pass(filter)),
             },
-            shard: self.shard,
+            shard: match self.shard {
+                config::Shard::Of { index, total } => Shard { index, total },
+                // Completed configurations have none of it; see `complete`.
+                config::Shard::Auto => Shard::default(),
+            },
             sso: match self.sso {
                 None => SsoLimits::Off,
                 Some(SsoMaxIdle::Fixed(limit)) => SsoLimits::Fixed(limit),
@@ -77,11 +81,11 @@ pub(super) fn wholes(config: &Config) -> impl Iterator<Item = (usize, &config::N
 }
 
 /// The networks to poll, by id: those that are written out, and of those found the others.
-pub(super) fn specs(config: &Config, found: &Found, shard: Shard) -> BTreeMap<NetworkId, Spec> {
+pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, Spec> {
     let mut specs = BTreeMap::new();
     for network in &config.networks {
         if let NetworkChoice::One(id) = &network.id {
-            specs.insert(id.clone(), Spec::new(id.clone(), network.clone(), config, shard));
+            specs.insert(id.clone(), Spec::new(id.clone(), network.clone(), config));
         }
     }
     for (place, networks) in found {
@@ -90,7 +94,7 @@ pub(super) fn specs(config: &Config, found: &Found, shard: Shard) -> BTreeMap<Ne
             match specs.get(id) {
                 None => {
                     let network = config::Network { name: name.clone(), ..whole.clone() };
-                    specs.insert(id.clone(), Spec::new(id.clone(), network, config, shard));
+                    specs.insert(id.clone(), Spec::new(id.clone(), network, config));
                 }
                 // What is written out wins, and of several accounts the first.
                 Some(known) if known.network.id == NetworkChoice::All => {
@@ -101,49 +105,6 @@ pub(super) fn specs(config: &Config, found: &Found, shard: Shard) -> BTreeMap<Ne
         }
     }
     specs
-}
-
-/// This process's shard, by the configuration or, for `auto`, by what a StatefulSet tells it: the
-/// ordinal at the end of its host name, and `WICKR_EXPORTER_SHARD_TOTAL`.
-///
-/// # Errors
-///
-/// A sentence, when `auto` finds nothing to go by.
-pub(super) fn shard(
-    config: &Config,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Shard, String> {
-    let (index, total) = match config.shard {
-        config::Shard::Of { index, total } => return Ok(Shard { index, total }),
-        config::Shard::Auto => {
-            let host = variable("HOSTNAME").unwrap_or_default();
-            let ordinal = host.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok());
-            let total = variable("WICKR_EXPORTER_SHARD_TOTAL").and_then(|total| total.parse().ok());
-            (ordinal, total)
-        }
-    };
-    match (index, total) {
-        (None, _) => {
-            Err("shard.index: is \"auto\", but HOSTNAME does not end in an ordinal, as in \
-                          wickr-exporter-0"
-                .into())
-        }
-        (_, None | Some(0)) => {
-            Err("shard.total: is \"auto\", but WICKR_EXPORTER_SHARD_TOTAL does \
-                                    not hold a number above 0"
-                .into())
-        }
-        (Some(index), Some(total)) if index >= total => Err(format!(
-            "shard.index: is \"auto\", and HOSTNAME's ordinal {index} is not below \
-             WICKR_EXPORTER_SHARD_TOTAL, {total}"
-        )),
-        (Some(index), Some(total)) => Ok(Shard { index, total }),
-    }
-}
-
-/// The environment, as [`shard`] wants it.
-pub(super) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[cfg(test)]
@@ -166,7 +127,7 @@ mod tests {
             account: None,
         };
         let found = Found::from([(0, vec![network("12345678"), network("87654321")])]);
-        let specs = specs(&config, &found, Shard::default());
+        let specs = specs(&config, &found);
         let names: Vec<_> =
             specs.values().map(|spec| (spec.id.as_str(), spec.identity().name)).collect();
         assert_eq!(
@@ -174,28 +135,5 @@ mod tests {
             [("12345678", "mine".to_owned()), ("87654321", "found 87654321".to_owned())]
         );
         assert_eq!(wholes(&config).map(|(place, _)| place).collect::<Vec<_>>(), [0]);
-    }
-
-    #[test]
-    fn a_stateful_set_tells_its_shards() {
-        let config = parsed(
-            "[shard]\nindex = \"auto\"\ntotal = \"auto\"\n[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n",
-        );
-        let told = |host: &'static str, total: &'static str| {
-            shard(&config, move |name| {
-                let value = if name == "HOSTNAME" { host } else { total };
-                (!value.is_empty()).then(|| value.to_owned())
-            })
-        };
-        assert_eq!(told("wickr-exporter-2", "3"), Ok(Shard { index: 2, total: 3 }));
-        for (host, total, key) in [
-            ("laptop", "3", "shard.index"),
-            ("", "3", "shard.index"),
-            ("x-0", "", "shard.total"),
-            ("x-0", "0", "shard.total"),
-            ("x-3", "3", "shard.index"),
-        ] {
-            assert!(told(host, total).unwrap_err().starts_with(key), "{host} {total}");
-        }
     }
 }

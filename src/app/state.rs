@@ -19,7 +19,7 @@ use crate::{
         state::{self, RestoredNetwork},
     },
     telemetry::Metrics,
-    wickr::{Labels, NetworkId},
+    wickr::{Interner, NetworkId},
 };
 
 /// The least time between two writes, so that many small networks do not mean many writes.
@@ -43,7 +43,7 @@ impl StateFile {
     }
 
     /// What an earlier process left; nothing, with a warning, if that is of no use.
-    pub(super) fn load(&self, labels: &Labels) -> HashMap<NetworkId, RestoredNetwork> {
+    pub(super) fn load(&self, labels: &Interner) -> HashMap<NetworkId, RestoredNetwork> {
         files::remove_leftovers(&self.path);
         // A pipe would be waited for for ever.
         let is_odd = self.path.metadata().is_ok_and(|there| !there.is_file());

@@ -16,16 +16,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AppError, accounts,
+    AppError, accounts, complete,
     fleet::Fleet,
-    reload, shown,
+    shown,
     spec::{self, Found, Spec},
 };
 use crate::{
     config::{Config, ListenAddress},
     inventory::Publisher,
     lifecycle::{Reloaded, Requests},
-    poll::{Observer, Shard},
+    poll::Observer,
     web::Shown,
     wickr::{Client, Error, ErrorKind, Lane, Network, NetworkId, Operation},
 };
@@ -52,7 +52,6 @@ pub(super) struct Supervisor {
     config: Config,
     /// The configuration's file, if it can be loaded anew.
     file: Option<PathBuf>,
-    shard: Shard,
     shown: Arc<ArcSwap<Shown>>,
     /// What was in force at the start, and stays so.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),
@@ -73,7 +72,6 @@ impl Supervisor {
     pub(super) fn new(
         fleet: Fleet,
         config: Config,
-        shard: Shard,
         file: Option<PathBuf>,
         shown: Arc<ArcSwap<Shown>>,
     ) -> Supervisor {
@@ -82,7 +80,6 @@ impl Supervisor {
             fixed: (config.web.listen.clone(), config.state.clone()),
             config,
             file,
-            shard,
             shown,
             running: BTreeMap::new(),
             pollers: JoinSet::new(),
@@ -220,7 +217,7 @@ impl Supervisor {
 
     /// Makes the pollers be those that there should be.
     async fn reconcile(&mut self) -> Result<(), AppError> {
-        let mut wanted = spec::specs(&self.config, &self.found, self.shard);
+        let mut wanted = spec::specs(&self.config, &self.found);
         let now: Vec<NetworkId> = self.running.keys().cloned().collect();
         for id in now {
             match (self.running.get(&id), wanted.get(&id)) {
@@ -267,23 +264,18 @@ impl Supervisor {
     }
 
     /// Loads the configuration anew, which changes nothing yet.
-    async fn load(&self) -> Result<(Config, Shard), String> {
+    async fn load(&self) -> Result<Config, String> {
         let file = self.file.as_ref().ok_or("there is no configuration file to load anew")?;
-        let config = reload::load(file).await?;
-        let shard = spec::shard(&config, spec::environment)?;
-        Ok((config, shard))
+        complete::load(file).await
     }
 
     /// Takes a configuration up that was loaded anew. A bad one changes nothing.
-    async fn reload(
-        &mut self,
-        loaded: Result<(Config, Shard), String>,
-    ) -> Result<Reloaded, AppError> {
+    async fn reload(&mut self, loaded: Result<Config, String>) -> Result<Reloaded, AppError> {
         // All that can go wrong with it goes wrong here, or not at all.
-        let loaded = loaded.and_then(|loaded| self.fleet.prepare(&loaded.0).map(|()| loaded));
+        let loaded = loaded.and_then(|config| self.fleet.prepare(&config).map(|()| config));
         let now = self.fleet.clock().now();
         self.fleet.metrics().reloaded(loaded.is_ok(), now);
-        let (config, shard) = match loaded {
+        let config = match loaded {
             Ok(loaded) => loaded,
             Err(problems) => {
                 tracing::error!(
@@ -298,7 +290,6 @@ impl Supervisor {
         }
         let former = std::mem::replace(&mut self.config, config);
         self.carry_over(&former);
-        self.shard = shard;
         self.shown.store(Arc::new(shown(&self.config)));
         self.begin().await?;
         tracing::info!(networks = self.config.networks.len(), "the configuration was loaded anew");

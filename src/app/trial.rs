@@ -6,7 +6,7 @@ use super::{AppError, accounts::Accounts, check::counted, progress::Bar};
 use crate::{
     config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice, UserStatus},
     telemetry::Metrics,
-    wickr::{self, Client, Error, ErrorKind, Labels, Lane, Lanes, NetworkId, UserId},
+    wickr::{self, Client, Error, ErrorKind, Interner, Lane, Lanes, NetworkId, UserId},
 };
 
 /// Users that are tried before a network is taken to be unknown: a few that have left are no
@@ -21,7 +21,7 @@ const TRIES: usize = 5;
 /// When it cannot be set up.
 pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     let nobody = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
-    let mut accounts = Accounts::new(None, Arc::new(Labels::default()), Arc::new(nobody));
+    let mut accounts = Accounts::new(None, Arc::new(Interner::default()), Arc::new(nobody));
     accounts.adjust(config);
     let lane = Lanes::new(1).open();
     let (mut text, mut good) = (String::new(), true);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{LastPoll, NetworkView, PollResult, Reading, Snapshot};
 use crate::{
     clock::Millis,
-    wickr::{Device, Label, Labels, NetworkId, Stamp, UserId},
+    wickr::{Device, Interner, Label, NetworkId, Stamp, UserId},
 };
 
 /// The first line. Another version has another number.
@@ -208,7 +208,7 @@ fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
 /// Why it tells nothing. Half a file tells nothing, too.
 pub fn decode(
     bytes: &[u8],
-    labels: &Labels,
+    labels: &Interner,
 ) -> Result<HashMap<NetworkId, RestoredNetwork>, BadState> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(BadState::Foreign)?;
     let (checksum, payload) = rest.split_at_checked(CHECKSUM).ok_or(BadState::Damaged)?;
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_with_its_times_and_is_not_fresh() {
         let (devices, bytes) = known();
-        let mut networks = decode(&bytes, &Labels::default()).unwrap();
+        let mut networks = decode(&bytes, &Interner::default()).unwrap();
         let restored = networks.remove(&identity().id).unwrap();
         assert!(networks.is_empty());
         assert_eq!((restored.name.as_str(), restored.account.as_str()), ("a name", "an account"));
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn what_is_cut_short_changed_foreign_or_newer_is_refused() {
         let (_, bytes) = known();
-        let labels = Labels::default();
+        let labels = Interner::default();
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end], &labels).is_err(), "{end}");
         }

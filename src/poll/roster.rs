@@ -18,7 +18,7 @@ use super::{Source, shard::Shard};
 use crate::{
     inventory::{Directory, Facts, Sso},
     wickr::{
-        Error, ErrorKind, Label, Labels, Lane, NetworkId, Operation, SecurityGroup, User,
+        Error, ErrorKind, Interner, Label, Lane, NetworkId, Operation, SecurityGroup, User,
         UserFilter, UserId,
     },
 };
@@ -360,7 +360,7 @@ impl RosterPlan {
             0 => vec![None],
             _ => pass.groups.iter().cloned().map(Some).collect(),
         };
-        let names = Labels::default();
+        let names = Interner::default();
         // None for one that passes and cannot be used.
         let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
             if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
@@ -383,7 +383,7 @@ impl RosterPlan {
         Ok((listed, nameless))
     }
 
-    fn keep(&self, user: User, names: &Labels) -> Listed {
+    fn keep(&self, user: User, names: &Interner) -> Listed {
         Listed {
             username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
             status: user.status,

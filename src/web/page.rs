@@ -33,7 +33,7 @@ pub(super) fn index(snapshot: &Snapshot, now: Millis, telemetry_path: &Telemetry
 </ul>
 <table>
 <caption>Networks</caption>
-<thead><tr><th scope="col">Id</th><th scope="col">Name</th><th scope="col">Last poll</th><th scope="col">Fresh</th><th scope="col">Stale</th><th scope="col">Missing</th><th scope="col">Poll under way</th></tr></thead>
+<thead><tr><th scope="col">Id</th><th scope="col">Name</th><th scope="col">Last poll</th><th scope="col">Users fresh</th><th scope="col">stale</th><th scope="col">missing</th><th scope="col">Poll under way</th></tr></thead>
 <tbody>
 {rows}</tbody>
 </table>

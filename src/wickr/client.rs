@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
-    Device, Endpoint, Error, ErrorKind, Labels, Network, NetworkId, Operation, SecurityGroup, User,
-    UserId,
+    Device, Endpoint, Error, ErrorKind, Interner, Network, NetworkId, Operation, SecurityGroup,
+    User, UserId,
     answer::{self, Times},
     credentials::{CredentialStore, Kept},
     lanes::Lane,
@@ -83,7 +83,7 @@ pub struct ClientOptions {
     /// Items on a page, 1 to 100.
     pub page_size: u16,
     /// The texts that devices share.
-    pub labels: Arc<Labels>,
+    pub labels: Arc<Interner>,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
 }

@@ -36,9 +36,9 @@ impl fmt::Debug for Label {
 /// What the service sends is an open set, so the memory of it is bounded: beyond
 /// a thousand texts, new ones are still right but no longer shared.
 #[derive(Debug, Default)]
-pub struct Labels(Mutex<HashSet<Arc<str>>>);
+pub struct Interner(Mutex<HashSet<Arc<str>>>);
 
-impl Labels {
+impl Interner {
     /// How many different texts are remembered.
     const MOST: usize = 1024;
 
@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn a_text_is_held_once_and_memory_is_bounded() {
-        let labels = Labels::default();
+        let labels = Interner::default();
         assert!(Arc::ptr_eq(&labels.get("iOS").0, &labels.get("iOS").0));
-        for i in 0..2 * Labels::MOST {
+        for i in 0..2 * Interner::MOST {
             assert_eq!(&*labels.get(&i.to_string()), i.to_string());
         }
-        assert_eq!(labels.0.lock().unwrap().len(), Labels::MOST);
+        assert_eq!(labels.0.lock().unwrap().len(), Interner::MOST);
     }
 }

@@ -29,7 +29,7 @@ pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
 pub use error::{Error, ErrorKind};
 pub use ids::{BadId, NetworkId, UserId};
-pub use label::{Label, Labels};
+pub use label::{Interner, Label};
 pub use lanes::{Lane, Lanes, Polling};
 pub use operation::{Operation, UserFilter};
 pub use rate::RateLimiter;

@@ -9,7 +9,7 @@ use std::{
 use wickr_exporter::{
     inventory::state,
     simulator::{Fault, Fleet, Options, Simulator, device, network, user},
-    wickr::Labels,
+    wickr::Interner,
 };
 
 use crate::harness::{Exporter, Samples, serving, simulator};
@@ -197,7 +197,7 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
         let (_, _, log) = exporter.stop();
         assert!(log.contains("the state file is of no use"), "{log}");
         assert_eq!(
-            state::decode(&std::fs::read(&file).unwrap(), &Labels::default()).unwrap().len(),
+            state::decode(&std::fs::read(&file).unwrap(), &Interner::default()).unwrap().len(),
             1
         );
     }
@@ -232,7 +232,7 @@ async fn killed_at_any_moment_the_last_complete_state_is_there() {
         let exporter = Exporter::start(&text);
         tokio::time::sleep(Duration::from_millis(random.u64(0..1_500))).await;
         exporter.kill();
-        let networks = state::decode(&std::fs::read(&file).unwrap(), &Labels::default());
+        let networks = state::decode(&std::fs::read(&file).unwrap(), &Interner::default());
         let networks = networks.unwrap_or_else(|bad| panic!("kill {round} of seed {seed}: {bad}"));
         let users: usize = networks.values().map(|network| network.users.len()).sum();
         assert_eq!(users, 200, "kill {round} of seed {seed}, after {:?}", started.elapsed());

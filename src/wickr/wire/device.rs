@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::wickr::{
-    Label, Labels,
+    Interner, Label,
     timestamp::{Stamp, form},
 };
 
@@ -60,7 +60,7 @@ impl RawDevice<'_> {
     /// there is a device at all.
     pub(in crate::wickr) fn read(
         &self,
-        labels: &Labels,
+        labels: &Interner,
         zone: &TimeZone,
         flaw: &mut dyn FnMut(Flaw),
     ) -> Option<Device> {
@@ -280,7 +280,7 @@ mod tests {
 
     fn devices(json: &str) -> (Vec<Device>, Vec<String>) {
         let (page, _) = page::<RawDevice<'_>>(json.as_bytes(), "devices", false).unwrap();
-        let (labels, mut flaws) = (Labels::default(), Vec::new());
+        let (labels, mut flaws) = (Interner::default(), Vec::new());
         let read = |raw: &RawDevice<'_>| {
             raw.read(&labels, &TimeZone::UTC, &mut |(member, form)| {
                 flaws.push(format!("{member}: {form}"));
