@@ -80,7 +80,8 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
     };
     let snapshot = reader.snapshot();
     let good = |result: &PollResult| *result == PollResult::Success;
-    let anybody = snapshot.networks.iter().flat_map(|network| &network.users).any(|u| u.is_up());
+    let anybody =
+        snapshot.networks.iter().flat_map(|network| network.users.iter()).any(|user| user.is_up());
     let outcome = match () {
         () if all_found && results.iter().all(good) => Outcome::AllRead,
         () if anybody || results.iter().any(good) => Outcome::SomeRead,

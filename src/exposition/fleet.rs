@@ -183,7 +183,7 @@ impl<'a> Fleet<'a> {
     fn user_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
         let mut up = out.family(&family::USER_UP);
         for network in &self.networks {
-            for user in &network.view.users {
+            for user in network.view.users.iter() {
                 let fresh = network.view.freshness_of(user, self.now) == Freshness::Fresh;
                 up.sample(&network.of_user(user), fresh.into())?;
             }
@@ -306,7 +306,7 @@ impl<'a> Fleet<'a> {
         mut write: impl FnMut(&Labels, &Facts) -> io::Result<()>,
     ) -> io::Result<()> {
         for network in &self.networks {
-            for user in &network.view.users {
+            for user in network.view.users.iter() {
                 if let Some(facts) = &user.facts {
                     write(&network.of_user(user), facts)?;
                 }
@@ -339,7 +339,7 @@ impl<'a> Fleet<'a> {
             for (user, reading) in network.view.readings(self.now) {
                 labels.push("user_id", user.id.as_str());
                 let len_of_user = labels.len();
-                for device in &reading.devices {
+                for device in reading.devices.iter() {
                     let Some(app_id) = &device.app_id else { continue };
                     labels.push("app_id", app_id);
                     labels.push("device_type", &device.device_type);

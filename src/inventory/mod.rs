@@ -8,6 +8,8 @@
 //! Ages are worked out when somebody reads, from the clock, and not when somebody writes: stale
 //! data goes in time even if no poll ever ends.
 
+mod block;
+mod figures;
 mod network;
 pub mod state;
 mod summary;
@@ -24,6 +26,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+pub use block::{Block, Users, Version};
 pub use network::{
     Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso,
 };
@@ -37,8 +40,7 @@ use crate::{
 use network::Book;
 use state::RestoredNetwork;
 
-/// While a poll is under way, its results are published in lots: a view of a hundred thousand
-/// users is not made anew for each.
+/// While a poll is under way, its results are published in lots: a view is not made anew for each.
 const LOT: Duration = Duration::from_millis(100);
 
 /// Where views of one network are published.

@@ -1,12 +1,17 @@
 //! What is known of one network: the published, immutable view, and the book that it is made from.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-use super::user::{Ages, Facts, Freshness, Reading, UserRecord};
+use super::{
+    block::{Block, Users},
+    figures::Figures,
+    user::{Ages, Facts, Freshness, Reading, UserRecord},
+};
 use crate::{
     clock::Millis,
     inventory::state::{RestoredNetwork, RestoredUser},
@@ -114,7 +119,7 @@ pub struct NetworkView {
     /// Which one.
     pub identity: Arc<NetworkIdentity>,
     /// The users that were asked for, by id.
-    pub users: Vec<Arc<UserRecord>>,
+    pub users: Users,
     /// The device types ever seen in it, by name.
     pub types: Vec<Label>,
     /// SSO limits, where they are known.
@@ -145,7 +150,26 @@ impl NetworkView {
     /// The data of every user to serve at `now`.
     pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &Reading)> {
         let ages = self.ages();
-        self.users.iter().filter_map(move |user| Some((&**user, user.reading(now, ages)?)))
+        self.users.iter().filter_map(move |user| Some((user, user.reading(now, ages)?)))
+    }
+
+    /// Whether the data of all users of one of its blocks is served at `now`: whatever follows from
+    /// it then follows from the block alone.
+    pub fn is_whole(&self, block: &Block, now: Millis) -> bool {
+        block.figures().hold_at(now, self.ages())
+    }
+
+    /// Each block's figures at `now`.
+    pub(super) fn figures(&self, now: Millis) -> impl Iterator<Item = Cow<'_, Figures>> {
+        let ages = self.ages();
+        self.users.blocks().iter().map(move |block| {
+            let figures = block.figures();
+            if figures.hold_at(now, ages) {
+                return Cow::Borrowed(figures);
+            }
+            let served = block.users().iter().map(|user| (user, user.reading(now, ages)));
+            Cow::Owned(Figures::of(served))
+        })
     }
 
     /// A poll that is known to take longer than `stale_after` must not lose what it has not come
@@ -164,8 +188,8 @@ impl NetworkView {
     /// How many users are fresh, stale and missing, in the order of [`Freshness::ALL`].
     pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
         let mut counts = [0; 3];
-        for user in &self.users {
-            counts[self.freshness_of(user, now) as usize] += 1;
+        for figures in self.figures(now) {
+            add(&mut counts, &figures.users);
         }
         counts
     }
@@ -173,10 +197,16 @@ impl NetworkView {
     /// How many users' last poll failed so, in the order of [`ErrorKind::ALL`].
     pub fn users_by_failure(&self) -> [usize; 9] {
         let mut counts = [0; 9];
-        for kind in self.users.iter().filter_map(|user| user.failure) {
-            counts[kind as usize] += 1;
+        for block in self.users.blocks() {
+            add(&mut counts, &block.figures().failures);
         }
         counts
+    }
+}
+
+fn add<const N: usize>(sums: &mut [usize; N], counts: &[usize; N]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum += count;
     }
 }
 
@@ -184,7 +214,7 @@ impl NetworkView {
 #[derive(Debug)]
 pub(super) struct Book {
     identity: Arc<NetworkIdentity>,
-    users: BTreeMap<UserId, Arc<UserRecord>>,
+    users: Users,
     types: BTreeSet<Label>,
     directory: Directory,
     polls: PollLog,
@@ -194,7 +224,7 @@ impl Book {
     pub(super) fn new(identity: NetworkIdentity) -> Book {
         Book {
             identity: Arc::new(identity),
-            users: BTreeMap::new(),
+            users: Users::default(),
             types: BTreeSet::new(),
             directory: Directory::default(),
             polls: PollLog::default(),
@@ -203,15 +233,12 @@ impl Book {
 
     /// A book as an earlier process left it.
     pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> Book {
-        let record = |user: RestoredUser| {
-            let record = UserRecord {
-                id: user.id.clone(),
-                failure: None,
-                restored: true,
-                facts: None,
-                last: Some(Arc::new(user.reading)),
-            };
-            (user.id, Arc::new(record))
+        let record = |user: RestoredUser| UserRecord {
+            id: user.id,
+            failure: None,
+            restored: true,
+            facts: None,
+            last: Some(user.reading),
         };
         Book {
             users: restored.users.into_iter().map(record).collect(),
@@ -232,7 +259,7 @@ impl Book {
     }
 
     pub(super) fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
-        self.users.retain(|id, _| wanted(id));
+        self.users.retain(wanted);
     }
 
     pub(super) fn forget_limits(&mut self) {
@@ -245,25 +272,24 @@ impl Book {
     }
 
     pub(super) fn users(&self) -> Vec<UserId> {
-        self.users.keys().cloned().collect()
+        self.users.iter().map(|user| user.id.clone()).collect()
     }
 
     /// What discovery tells from now on, of users known and to come.
     pub(super) fn direct(&mut self, directory: Directory) {
         self.directory = directory;
-        for (id, record) in &mut self.users {
-            let facts = self.directory.facts.get(id);
-            if record.facts.as_ref() != facts {
-                let record = Arc::make_mut(record);
-                record.facts = facts.cloned();
-            }
-        }
+        let told = &self.directory.facts;
+        self.users.update(|user| {
+            let facts = told.get(&user.id);
+            let news = user.facts.as_ref() != facts;
+            news.then(|| UserRecord { facts: facts.cloned(), ..user.clone() })
+        });
     }
 
     pub(super) fn view(&self) -> NetworkView {
         NetworkView {
             identity: self.identity.clone(),
-            users: self.users.values().cloned().collect(),
+            users: self.users.clone(),
             types: self.types.iter().cloned().collect(),
             sso: self.directory.sso.clone(),
             polls: self.polls.clone(),
@@ -273,7 +299,7 @@ impl Book {
     /// A poll of `users` begins. What is known of anybody else goes.
     pub(super) fn begin(&mut self, users: &[UserId]) {
         let wanted: BTreeSet<&UserId> = users.iter().collect();
-        self.users.retain(|id, _| wanted.contains(id));
+        self.users.retain(|id| wanted.contains(id));
         self.polls.under_way = Some(Progress { done: 0, total: wanted.len() });
     }
 
@@ -284,8 +310,13 @@ impl Book {
                 self.types.insert(device.device_type.clone());
             }
         }
-        let reading = Reading { at, devices: devices.into_boxed_slice() };
-        self.put(user, None, Some(Arc::new(reading)));
+        // Mostly nothing has changed since the last poll, and nothing new is kept then.
+        let known = self.users.get(user).and_then(|record| record.last.as_ref());
+        let devices = match known {
+            Some(known) if *known.devices == devices[..] => known.devices.clone(),
+            _ => devices.into(),
+        };
+        self.put(user, None, Some(Reading { at, devices }));
     }
 
     /// A user could not be read. What is known of it stays, unless the service does not know it.
@@ -295,10 +326,10 @@ impl Book {
         self.put(user, Some(kind), last);
     }
 
-    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<Arc<Reading>>) {
+    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<Reading>) {
         let facts = self.directory.facts.get(user).cloned();
         let record = UserRecord { id: user.clone(), failure, restored: false, facts, last };
-        self.users.insert(user.clone(), Arc::new(record));
+        self.users.put(record);
         if let Some(progress) = &mut self.polls.under_way {
             progress.done += 1;
         }
@@ -307,7 +338,7 @@ impl Book {
     /// The poll under way ends. The result is what the users' records say, or a failure if nobody
     /// knows who the users are.
     pub(super) fn end(&mut self, at: Millis, took: Duration, users_known: bool) -> PollResult {
-        let failed = self.users.values().filter(|user| user.failure.is_some()).count();
+        let failed = self.users.iter().filter(|user| user.failure.is_some()).count();
         let result = match failed {
             _ if !users_known => PollResult::Failure,
             0 => PollResult::Success,
@@ -435,7 +466,7 @@ mod tests {
         book.begin(&[id("1"), id("2")]);
         book.failed(&id("1"), ErrorKind::NotFound);
         assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
-        assert_eq!(book.view().users[0].failure, Some(ErrorKind::NotFound));
+        assert_eq!(book.view().users.iter().next().unwrap().failure, Some(ErrorKind::NotFound));
         // And does not get them back by failing otherwise.
         book.failed(&id("1"), ErrorKind::Timeout);
         assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);

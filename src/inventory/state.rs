@@ -180,7 +180,7 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
         users: view
             .users
             .iter()
-            .filter_map(|user| Some((user.id.to_string(), user.last.as_deref()?)))
+            .filter_map(|user| Some((user.id.to_string(), user.last.as_ref()?)))
             .map(|(id, last)| UserPart {
                 id,
                 at: last.at,
@@ -323,7 +323,7 @@ mod tests {
         assert!(reader.is_ready(), "restored data is there at once");
         let view = reader.snapshot().networks[0].clone();
         assert_eq!(view.users_by_freshness(3_000), [0, 2, 0]);
-        assert!(!view.is_up(3_000) && !view.users[0].is_up());
+        assert!(!view.is_up(3_000) && !view.users.iter().any(|user| user.is_up()));
         assert_eq!(view.types, [Label::from("iOS")]);
         // stale_after counts from the time of reading, which is the original one.
         assert_eq!(view.users_by_freshness(181_001), [0, 1, 1]);

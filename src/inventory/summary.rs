@@ -1,22 +1,15 @@
 //! A network's devices in figures, by type, at one moment.
 
-use std::time::Duration;
-
-use super::network::NetworkView;
+use super::{figures::TypeFigures, network::NetworkView};
 use crate::{
     clock::Millis,
-    wickr::{Device, Label, Stamp},
+    wickr::{Device, Label},
 };
 
 /// How long ago a device's user last logged in on it, in milliseconds; none if never or unknown.
 /// Never negative: a login that lies ahead of this machine's clock is now.
 pub fn idle_millis(device: &Device, now: Millis) -> Option<i64> {
     Some(now.saturating_sub(device.last_login.millis()?).max(0))
-}
-
-/// A duration in milliseconds; one that is too long for that is for ever.
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The devices of one type.
@@ -61,44 +54,33 @@ impl Summary {
             invalid_created: 0,
             invalid_last_login: 0,
         };
-        for (user, reading) in view.readings(now) {
-            let limit = user.sso_max_idle().map(millis);
-            for device in &reading.devices {
-                summary.add(device, now, bounds, limit.unwrap_or(i64::MAX));
-            }
-        }
-        // So far each bound holds what lies between it and the one before.
-        for of_type in &mut summary.types {
-            let mut below = 0;
-            for count in &mut of_type.idle_at_most {
-                below += *count;
-                *count = below;
+        for figures in view.figures(now) {
+            summary.invalid_created += figures.invalid_created;
+            summary.invalid_last_login += figures.invalid_last_login;
+            for of_type in &figures.types {
+                summary.add(of_type, now, bounds);
             }
         }
         summary
     }
 
-    fn add(&mut self, device: &Device, now: Millis, bounds: &[i64], sso_max_idle: i64) {
-        self.invalid_created += u64::from(device.created == Stamp::INVALID);
-        self.invalid_last_login += u64::from(device.last_login == Stamp::INVALID);
+    fn add(&mut self, figures: &TypeFigures, now: Millis, bounds: &[i64]) {
         // A handful of types: looking through them beats hashing.
         let Some(of_type) =
-            self.types.iter_mut().find(|of_type| of_type.device_type == device.device_type)
+            self.types.iter_mut().find(|of_type| of_type.device_type == figures.device_type)
         else {
             return debug_assert!(false, "the view knows every type of its devices");
         };
-        of_type.devices += 1;
-        of_type.suspended += u64::from(device.suspended == Some(true));
-        of_type.reset += u64::from(device.is_reset());
-        of_type.never_logged_in += u64::from(device.last_login == Stamp::NEVER);
-        if let Some(idle) = idle_millis(device, now) {
-            of_type.with_idle += 1;
-            of_type.idle_sum = of_type.idle_sum.saturating_add(idle);
-            of_type.sso_expired += u64::from(idle > sso_max_idle);
-            let bound = bounds.partition_point(|bound| *bound < idle);
-            if let Some(count) = of_type.idle_at_most.get_mut(bound) {
-                *count += 1;
-            }
+        of_type.devices += figures.devices;
+        of_type.suspended += figures.suspended;
+        of_type.reset += figures.reset;
+        of_type.never_logged_in += figures.never_logged_in;
+        of_type.with_idle += figures.with_idle() as u64;
+        of_type.sso_expired += figures.sso_expired(now) as u64;
+        let sum = i64::try_from(figures.idle_sum(now)).unwrap_or(i64::MAX);
+        of_type.idle_sum = of_type.idle_sum.saturating_add(sum);
+        for (count, bound) in of_type.idle_at_most.iter_mut().zip(bounds) {
+            *count += figures.idle_at_most(*bound, now) as u64;
         }
     }
 }

@@ -37,8 +37,9 @@ impl Freshness {
 pub struct Reading {
     /// When they were read.
     pub at: Millis,
-    /// Ordered by `appId`; those without one come last.
-    pub devices: Box<[Device]>,
+    /// Ordered by `appId`; those without one come last. From one reading to the next they are
+    /// shared if they are the same.
+    pub devices: Arc<[Device]>,
 }
 
 impl Reading {
@@ -69,7 +70,7 @@ pub struct UserRecord {
     /// What discovery told of it; none if it told nothing.
     pub facts: Option<Arc<Facts>>,
     /// The last data that was read, kept while the user may still be there.
-    pub(super) last: Option<Arc<Reading>>,
+    pub(super) last: Option<Reading>,
 }
 
 /// What discovery told of a user.
@@ -86,7 +87,7 @@ pub struct Facts {
 impl UserRecord {
     /// The data to serve at `now`, if it is young enough.
     pub fn reading(&self, now: Millis, ages: Ages) -> Option<&Reading> {
-        let last = self.last.as_deref()?;
+        let last = self.last.as_ref()?;
         let most = if self.is_up() { ages.unread_after } else { ages.stale_after };
         (last.age(now) <= most).then_some(last)
     }
@@ -103,6 +104,18 @@ impl UserRecord {
     /// Whether the last attempt of this process read it.
     pub fn is_up(&self) -> bool {
         self.failure.is_none() && !self.restored
+    }
+
+    /// Whether all that tells it from what is known now is when it was read.
+    pub(super) fn differs_in_time_only(&self, now: &UserRecord) -> bool {
+        let devices = |record: &UserRecord| record.last.as_ref().map(|last| last.devices.clone());
+        let same_devices = match (devices(self), devices(now)) {
+            (Some(before), Some(now)) => Arc::ptr_eq(&before, &now) || before == now,
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        same_devices
+            && (&self.id, self.failure, self.restored, &self.facts)
+                == (&now.id, now.failure, now.restored, &now.facts)
     }
 
     /// After how long its idle SSO sessions end.

@@ -423,7 +423,8 @@ async fn limits_are_the_least_of_the_groups_and_absent_where_they_cannot_be_had(
     assert_eq!(view.sso.as_ref().unwrap().groups.len(), 3);
     let limits: Vec<_> = view.users.iter().map(|user| user.sso_max_idle()).collect();
     assert_eq!(limits, [Some(Duration::from_secs(1800)), None, None]);
-    assert!(view.users[0].facts.as_ref().unwrap().username.is_none(), "not asked for, not kept");
+    let facts = view.users.iter().next().unwrap().facts.as_ref().unwrap();
+    assert!(facts.username.is_none(), "not asked for, not kept");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,155 @@
+//! A block of users and their devices in figures that hold as time goes by.
+//!
+//! Idle times change with every moment and times of login do not, so the latter are kept, sorted:
+//! how many devices are idle for at most an hour is then a matter of looking up one place.
+
+use std::time::Duration;
+
+use super::user::{Ages, Reading, UserRecord};
+use crate::{
+    clock::Millis,
+    wickr::{Label, Stamp},
+};
+
+/// Figures of some users, all of whose data is served, and of their devices.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Figures {
+    /// How many users are fresh, stale and missing, in the order of
+    /// [`Freshness::ALL`](super::Freshness::ALL).
+    pub(super) users: [usize; 3],
+    /// How many users' last attempt failed so, in the order of
+    /// [`ErrorKind::ALL`](crate::wickr::ErrorKind::ALL).
+    pub(super) failures: [usize; 9],
+    /// By type, in no order.
+    pub(super) types: Vec<TypeFigures>,
+    /// Devices whose creation time cannot be read.
+    pub(super) invalid_created: u64,
+    /// Devices whose last login cannot be read.
+    pub(super) invalid_last_login: u64,
+    /// When the oldest data was read of users whose last attempt read them, and of the others.
+    oldest: [Option<Millis>; 2],
+}
+
+/// The devices of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TypeFigures {
+    pub(super) device_type: Label,
+    pub(super) devices: u64,
+    pub(super) suspended: u64,
+    pub(super) reset: u64,
+    pub(super) never_logged_in: u64,
+    /// When somebody last logged in on each, ascending.
+    logins: Vec<Millis>,
+    logins_sum: i128,
+    /// When the SSO session ends of each that has a limit, ascending.
+    sso_ends: Vec<Millis>,
+}
+
+impl Figures {
+    /// Figures of users and the data of theirs that is served.
+    pub(super) fn of<'a>(
+        users: impl Iterator<Item = (&'a UserRecord, Option<&'a Reading>)>,
+    ) -> Figures {
+        let mut figures = Figures::default();
+        for (user, reading) in users {
+            figures.add(user, reading);
+        }
+        for of_type in &mut figures.types {
+            of_type.logins.sort_unstable();
+            of_type.logins.shrink_to_fit();
+            of_type.sso_ends.sort_unstable();
+            of_type.sso_ends.shrink_to_fit();
+        }
+        figures
+    }
+
+    fn add(&mut self, user: &UserRecord, reading: Option<&Reading>) {
+        if let Some(kind) = user.failure {
+            self.failures[kind as usize] += 1;
+        }
+        let Some(reading) = reading else {
+            self.users[2] += 1;
+            return;
+        };
+        let amiss = usize::from(!user.is_up());
+        self.users[amiss] += 1;
+        let oldest = &mut self.oldest[amiss];
+        *oldest = Some(oldest.map_or(reading.at, |oldest| oldest.min(reading.at)));
+        let limit = user.sso_max_idle().map(millis);
+        for device in reading.devices.iter() {
+            self.invalid_created += u64::from(device.created == Stamp::INVALID);
+            self.invalid_last_login += u64::from(device.last_login == Stamp::INVALID);
+            let of_type = self.of_type(&device.device_type);
+            of_type.devices += 1;
+            of_type.suspended += u64::from(device.suspended == Some(true));
+            of_type.reset += u64::from(device.is_reset());
+            of_type.never_logged_in += u64::from(device.last_login == Stamp::NEVER);
+            if let Some(login) = device.last_login.millis() {
+                of_type.logins.push(login);
+                of_type.logins_sum += i128::from(login);
+                of_type.sso_ends.extend(limit.map(|limit| login.saturating_add(limit)));
+            }
+        }
+    }
+
+    fn of_type(&mut self, device_type: &Label) -> &mut TypeFigures {
+        // A handful of types: looking through them beats hashing.
+        let known = self.types.iter().position(|of_type| of_type.device_type == *device_type);
+        let at = known.unwrap_or_else(|| {
+            self.types.push(TypeFigures::none(device_type));
+            self.types.len() - 1
+        });
+        &mut self.types[at]
+    }
+
+    /// Whether all data is young enough to be served at `now`.
+    pub fn hold_at(&self, now: Millis, ages: Ages) -> bool {
+        let young = |oldest: Option<Millis>, most: Duration| {
+            oldest.is_none_or(|oldest| now.saturating_sub(oldest) <= millis(most))
+        };
+        young(self.oldest[0], ages.unread_after) && young(self.oldest[1], ages.stale_after)
+    }
+}
+
+impl TypeFigures {
+    fn none(device_type: &Label) -> TypeFigures {
+        TypeFigures {
+            device_type: device_type.clone(),
+            devices: 0,
+            suspended: 0,
+            reset: 0,
+            never_logged_in: 0,
+            logins: Vec::new(),
+            logins_sum: 0,
+            sso_ends: Vec::new(),
+        }
+    }
+
+    /// How many devices have an idle time.
+    pub(super) fn with_idle(&self) -> usize {
+        self.logins.len()
+    }
+
+    /// How many devices are idle at `now` for at most `bound`.
+    pub(super) fn idle_at_most(&self, bound: Millis, now: Millis) -> usize {
+        let since = now.saturating_sub(bound);
+        self.logins.len() - self.logins.partition_point(|login| *login < since)
+    }
+
+    /// The sum of the idle times at `now`; a login that lies ahead of the clock is now.
+    pub(super) fn idle_sum(&self, now: Millis) -> i128 {
+        let past = self.logins.partition_point(|login| *login <= now);
+        let ahead: i128 = self.logins[past..].iter().map(|login| i128::from(*login)).sum();
+        i128::from(now) * past as i128 - (self.logins_sum - ahead)
+    }
+
+    /// How many devices have been idle at `now` for longer than SSO sessions may be.
+    pub(super) fn sso_expired(&self, now: Millis) -> usize {
+        self.sso_ends.partition_point(|end| *end < now)
+    }
+}
+
+/// A duration in milliseconds; one that is too long for that is for ever.
+fn millis(duration: Duration) -> Millis {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
