@@ -21,6 +21,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
+    exposition::Kept,
     inventory::{self, Reader},
     lifecycle,
     telemetry::Metrics,
@@ -121,6 +122,7 @@ impl Daemon {
             shown: self.shown,
             telemetry_path: serving.telemetry_path,
             reloads: serving.lifecycle.then(|| reloads.clone()),
+            kept: Kept::default(),
         });
         // Restored data is there before the first client can ask.
         self.supervisor.start().await?;

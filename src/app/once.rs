@@ -95,7 +95,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
         own: &metrics.gather(),
         groups: &groups(config.metrics.detail),
     };
-    let text = exposition.render(Format::Text, Vec::new());
+    let text = exposition.text(Format::Text);
     Ok((outcome, text.map_err(|error| AppError::Setup(error.to_string()))?))
 }
 

@@ -1,30 +1,30 @@
 //! The families that are worked out from the inventory, each written by a function of its own.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use super::{
+    columns::{self, At, Column, Stem},
     family::{self, Group},
-    writer::{FamilyWriter, Labels, Value, Writer},
+    kept::Key,
+    value::Value,
+    writer::{Labels, Sink, Writer},
 };
 use crate::{
     clock::Millis,
-    inventory::{
-        Facts, Freshness, NetworkView, PollResult, Reading, Snapshot, Summary, UserRecord,
-        idle_millis,
-    },
-    wickr::{Device, ErrorKind},
+    inventory::{Freshness, NetworkView, PollResult, Snapshot, Summary},
+    wickr::ErrorKind,
 };
+
+/// Users in a block whose lines, packed, are kept.
+const KEPT_FROM: usize = 64;
 
 /// What the fleet's families are worked out from.
 #[derive(Debug)]
 pub(super) struct Fleet<'a> {
     pub(super) networks: Vec<Network<'a>>,
     now: Millis,
-    idle_bounds: Vec<i64>,
     usernames: bool,
+    idle_bounds: Vec<i64>,
 }
 
 /// One network, with what several families need of it.
@@ -51,17 +51,47 @@ impl<'a> Fleet<'a> {
             labels: Labels::of(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::of(view, now, &idle_bounds),
         });
-        Fleet { networks: networks.collect(), now, idle_bounds, usernames }
+        Fleet { networks: networks.collect(), now, usernames, idle_bounds }
     }
 
     /// Writes the families of one group.
-    pub(super) fn write<W: Write>(&self, group: Group, out: &mut Writer<W>) -> io::Result<()> {
+    pub(super) fn write<S: Sink>(&self, group: Group, out: &mut Writer<'_, S>) -> io::Result<()> {
         match group {
             Group::Network => self.network_families(out),
-            Group::User => self.user_families(out),
-            Group::Device => self.device_families(out),
+            Group::User => self.columns(columns::OF_USERS, out),
+            Group::Device => self.columns(columns::OF_DEVICES, out),
             Group::Exporter => self.exporter_families(out),
         }
+    }
+
+    /// Writes families that have a sample for each user or device.
+    fn columns<S: Sink>(&self, columns: &[Column], out: &mut Writer<'_, S>) -> io::Result<()> {
+        let (now, usernames, encoding) = (self.now, self.usernames, out.encoding());
+        for column in columns {
+            let mut family = out.family(column.family);
+            for network in &self.networks {
+                let mut stem = Stem::new(column, &network.labels);
+                for block in network.view.users.blocks() {
+                    let users = block.users();
+                    let at = At { now, usernames, ages: network.view.ages() };
+                    let write = |user, text: &mut Vec<u8>| column.write(&mut stem, user, at, text);
+                    // Few users are packed better together with others than by themselves.
+                    if users.len() < KEPT_FROM || !network.view.is_whole(block, now) {
+                        family.lines(users, write)?;
+                        continue;
+                    }
+                    let key = Key {
+                        version: column.version(block.version()),
+                        family: column.family.name,
+                        encoding,
+                        usernames,
+                        at: column.moves().then_some(now),
+                    };
+                    family.kept_lines(key, users, write)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Networks whose first poll has ended: before that, nothing is said of a network.
@@ -69,7 +99,7 @@ impl<'a> Fleet<'a> {
         self.networks.iter().filter(|network| network.view.is_known())
     }
 
-    fn network_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
+    fn network_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
         let mut up = out.family(&family::UP);
         for network in self.known().filter(|network| network.view.was_polled()) {
             up.sample(&network.labels, network.view.is_up(self.now).into())?;
@@ -123,7 +153,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// What depends on SSO limits; of networks where those are known.
-    fn sso_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
+    fn sso_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
         let known = || self.known().filter_map(|n| Some((n, n.view.sso.as_deref()?)));
         let mut expired = out.family(&family::NETWORK_DEVICES_SSO_EXPIRED);
         for (network, _) in known() {
@@ -152,98 +182,7 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
-    /// What discovery told of users.
-    fn facts_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
-        let mut info = out.family(&family::USER_INFO);
-        self.each_facts(|labels, facts| {
-            // A limit that all have was told by the configuration, not by discovery.
-            if facts.username.is_none() && facts.status.is_none() {
-                return Ok(());
-            }
-            let mut labels = labels.clone();
-            if self.usernames {
-                labels.push("username", facts.username.as_deref().unwrap_or_default());
-            }
-            // The service's numbers in its own words; others as they are.
-            match facts.status {
-                None => labels.push("status", ""),
-                Some(1) => labels.push("status", "pending"),
-                Some(2) => labels.push("status", "active"),
-                Some(other) => labels.push("status", &other.to_string()),
-            }
-            info.sample(&labels, Value::Count(1))
-        })?;
-        let mut limit = out.family(&family::USER_SSO_MAX_IDLE);
-        self.each_facts(|labels, facts| match facts.sso_max_idle {
-            Some(most) => limit.sample(labels, Value::Count(most.as_secs())),
-            None => Ok(()),
-        })
-    }
-
-    fn user_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
-        let mut up = out.family(&family::USER_UP);
-        for network in &self.networks {
-            for user in network.view.users.iter() {
-                let fresh = network.view.freshness_of(user, self.now) == Freshness::Fresh;
-                up.sample(&network.of_user(user), fresh.into())?;
-            }
-        }
-        let mut last_poll = out.family(&family::USER_LAST_POLL);
-        self.each_reading(|labels, reading| last_poll.sample(labels, Value::Millis(reading.at)))?;
-        self.facts_families(out)?;
-        for (family, counts) in [
-            (&family::USER_DEVICES, (|_| true) as fn(&Device) -> bool),
-            (&family::USER_DEVICES_SUSPENDED, |device| device.suspended == Some(true)),
-        ] {
-            let mut family = out.family(family);
-            for network in &self.networks {
-                for (user, reading) in network.view.readings(self.now) {
-                    count_by_type(&mut family, network, user, reading, counts)?;
-                }
-            }
-        }
-        let mut last_login = out.family(&family::USER_LAST_LOGIN);
-        self.each_reading(|labels, reading| {
-            let newest =
-                reading.devices.iter().filter_map(|device| device.last_login.millis()).max();
-            newest.map_or(Ok(()), |newest| last_login.sample(labels, Value::Millis(newest)))
-        })?;
-        let mut idle = out.family(&family::USER_IDLE);
-        self.each_reading(|labels, reading| {
-            let least =
-                reading.devices.iter().filter_map(|device| idle_millis(device, self.now)).min();
-            least.map_or(Ok(()), |least| idle.sample(labels, Value::Millis(least)))
-        })
-    }
-
-    fn device_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
-        let mut info = out.family(&family::DEVICE_INFO);
-        self.each_device(|labels, device| {
-            labels.push("status", &device.status);
-            info.sample(labels, Value::Count(1))
-        })?;
-        let mut suspended = out.family(&family::DEVICE_SUSPENDED);
-        self.each_device(|labels, device| {
-            device.suspended.map_or(Ok(()), |yes| suspended.sample(labels, yes.into()))
-        })?;
-        for (family, millis) in [
-            (
-                &family::DEVICE_CREATED,
-                (|device, _| device.created.millis()) as fn(&Device, Millis) -> Option<i64>,
-            ),
-            (&family::DEVICE_LAST_LOGIN, |device, _| device.last_login.millis()),
-            (&family::DEVICE_IDLE, idle_millis),
-        ] {
-            let mut family = out.family(family);
-            self.each_device(|labels, device| match millis(device, self.now) {
-                Some(millis) => family.sample(labels, Value::Millis(millis)),
-                None => Ok(()),
-            })?;
-        }
-        Ok(())
-    }
-
-    fn exporter_families<W: Write>(&self, out: &mut Writer<W>) -> io::Result<()> {
+    fn exporter_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
         let mut polls = out.family(&family::POLLS);
         for network in &self.networks {
             for (result, count) in PollResult::ALL.into_iter().zip(network.view.polls.ended) {
@@ -299,84 +238,4 @@ impl<'a> Fleet<'a> {
         }
         Ok(())
     }
-
-    /// Calls `write` for every user of whom discovery told anything, with the user's labels.
-    fn each_facts(
-        &self,
-        mut write: impl FnMut(&Labels, &Facts) -> io::Result<()>,
-    ) -> io::Result<()> {
-        for network in &self.networks {
-            for user in network.view.users.iter() {
-                if let Some(facts) = &user.facts {
-                    write(&network.of_user(user), facts)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls `write` for every user that has data, with the user's labels.
-    fn each_reading(
-        &self,
-        mut write: impl FnMut(&Labels, &Reading) -> io::Result<()>,
-    ) -> io::Result<()> {
-        for network in &self.networks {
-            for (user, reading) in network.view.readings(self.now) {
-                write(&network.of_user(user), reading)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls `write` for every device that can be told from others, with the device's labels, to
-    /// which it may add.
-    fn each_device(
-        &self,
-        mut write: impl FnMut(&mut Labels, &Device) -> io::Result<()>,
-    ) -> io::Result<()> {
-        for network in &self.networks {
-            let mut labels = network.labels.clone();
-            for (user, reading) in network.view.readings(self.now) {
-                labels.push("user_id", user.id.as_str());
-                let len_of_user = labels.len();
-                for device in reading.devices.iter() {
-                    let Some(app_id) = &device.app_id else { continue };
-                    labels.push("app_id", app_id);
-                    labels.push("device_type", &device.device_type);
-                    write(&mut labels, device)?;
-                    labels.cut(len_of_user);
-                }
-                labels.cut(network.labels.len());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Network<'_> {
-    fn of_user(&self, user: &UserRecord) -> Labels {
-        self.labels.with(&[("user_id", user.id.as_str())])
-    }
-}
-
-/// Writes a user's devices by type: the types that the user has, even where none counts.
-fn count_by_type<W: Write>(
-    family: &mut FamilyWriter<'_, W>,
-    network: &Network<'_>,
-    user: &UserRecord,
-    reading: &Reading,
-    counts: fn(&Device) -> bool,
-) -> io::Result<()> {
-    for device_type in &network.view.types {
-        let mut of_type =
-            reading.devices.iter().filter(|device| device.device_type == *device_type).peekable();
-        if of_type.peek().is_none() {
-            continue;
-        }
-        let count = of_type.filter(|device| counts(device)).count();
-        let labels =
-            network.labels.with(&[("user_id", user.id.as_str()), ("device_type", device_type)]);
-        family.sample(&labels, count.into())?;
-    }
-    Ok(())
 }

@@ -2,25 +2,30 @@
 //!
 //! [`Exposition::render`] works out every family from one snapshot at one moment and streams it
 //! into a sink; nothing is held but a chunk. What has vanished from the inventory has vanished from
-//! the text. `fleet` writes what is known, `registry` what the exporter counts of itself, both
-//! through `writer`, which alone knows the two formats. `family` has the names.
+//! the text. `fleet` writes what is known, with `columns` for what there is of each user and device,
+//! and `registry` what the exporter counts of itself, all through `writer`, which alone knows the two
+//! formats. `packing` compresses, and `kept` has what need not be compressed again. `family` has the
+//! names.
 
+mod columns;
 mod family;
 mod fleet;
+mod kept;
 mod negotiation;
+mod packing;
 mod registry;
+mod value;
 mod writer;
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use prometheus::proto::MetricFamily;
 
 pub use family::{FAMILIES, Family, Group, Kind};
-pub use negotiation::{accepts_gzip, format_for};
-pub use writer::Format;
+pub use kept::Kept;
+pub use negotiation::{encoding_for, format_for};
+pub use packing::Encoding;
+pub use writer::{Format, Sink};
 
 use crate::{clock::Millis, inventory::Snapshot};
 use fleet::Fleet;
@@ -44,13 +49,20 @@ pub struct Exposition<'a> {
 }
 
 impl Exposition<'_> {
-    /// Writes it all and gives back the sink.
+    /// Writes it all into a sink, packed with the help of what was kept from former ones.
     ///
     /// # Errors
     ///
-    /// The sink's.
-    pub fn render<W: Write>(&self, format: Format, sink: W) -> io::Result<W> {
-        let mut writer = Writer::new(format, sink);
+    /// The sink's, or the compressor's.
+    pub fn render(
+        &self,
+        format: Format,
+        encoding: Encoding,
+        kept: &Kept,
+        sink: &mut impl Sink,
+    ) -> io::Result<()> {
+        kept.sweep(self.snapshot, self.now);
+        let mut writer = Writer::new(format, encoding, kept, sink)?;
         let fleet = Fleet::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
         for group in self.groups {
             fleet.write(*group, &mut writer)?;
@@ -60,7 +72,22 @@ impl Exposition<'_> {
         }
         writer.finish()
     }
+
+    /// Writes it all as text, at once.
+    ///
+    /// # Errors
+    ///
+    /// None that anybody has seen.
+    pub fn text(&self, format: Format) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        self.render(format, Encoding::Identity, &Kept::default(), &mut text)?;
+        Ok(text)
+    }
 }
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What a client accepts, by its `Accept` and `Accept-Encoding` headers (RFC 9110, section 12.5).
 
-use super::Format;
+use super::{Encoding, Format};
 
 /// The best format for an `Accept` header.
 ///
@@ -21,16 +21,26 @@ pub fn format_for(accept: &str) -> Format {
     if rank(Format::OpenMetrics) > rank(Format::Text) { Format::OpenMetrics } else { Format::Text }
 }
 
-/// Whether an `Accept-Encoding` header allows gzip.
-pub fn accepts_gzip(accept_encoding: &str) -> bool {
-    let quality = |name: &str| {
-        ranges(accept_encoding)
-            .find(|range| range.name.eq_ignore_ascii_case(name))
-            .map(|r| r.quality)
+/// The best encoding for an `Accept-Encoding` header: the best liked, and of equals gzip, which
+/// more clients read whole. What is liked less than plain text is not sent.
+pub fn encoding_for(accept_encoding: &str) -> Encoding {
+    let named = |names: &[&str]| {
+        let mut ranges = ranges(accept_encoding);
+        ranges
+            .find(|range| names.iter().any(|name| range.name.eq_ignore_ascii_case(name)))
+            .map(|range| range.quality)
     };
-    let gzip = quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*"));
-    // Of equals the smaller; but what is liked less than plain text is not sent.
-    gzip.is_some_and(|gzip| gzip > 0 && gzip >= quality("identity").unwrap_or(0))
+    let any = named(&["*"]);
+    let mut best = (Encoding::Identity, named(&["identity"]).unwrap_or(0).max(1));
+    for (encoding, quality) in [
+        (Encoding::Zstd, named(&["zstd"]).or(any)),
+        (Encoding::Gzip, named(&["gzip", "x-gzip"]).or(any)),
+    ] {
+        if let Some(quality) = quality.filter(|quality| *quality >= best.1) {
+            best = (encoding, quality);
+        }
+    }
+    best.0
 }
 
 /// One element of such a header.
@@ -134,22 +144,31 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_used_where_it_is_accepted() {
-        for (accept, gzip) in [
-            ("", false),
-            ("gzip", true),
-            ("GZIP", true),
-            ("x-gzip", true),
-            ("deflate, gzip;q=0.5", true),
-            ("gzip;q=0", false),
-            ("*", true),
-            ("*, gzip;q=0", false),
-            ("identity", false),
-            ("identity, gzip;q=0.5", false),
-            ("identity;q=0.5, gzip;q=0.5", true),
-            ("br", false),
+    fn the_best_liked_encoding_is_chosen() {
+        use Encoding::*;
+        for (accept, encoding) in [
+            ("", Identity),
+            ("gzip", Gzip),
+            ("GZIP", Gzip),
+            ("x-gzip", Gzip),
+            ("deflate, gzip;q=0.5", Gzip),
+            ("gzip;q=0", Identity),
+            ("*", Gzip),
+            ("*, gzip;q=0", Zstd),
+            ("*;q=0", Identity),
+            ("identity", Identity),
+            ("identity, gzip;q=0.5", Identity),
+            ("identity;q=0.5, gzip;q=0.5", Gzip),
+            ("br", Identity),
+            ("zstd", Zstd),
+            ("zstd;q=0.9, gzip;q=0.8", Zstd),
+            ("zstd;q=0.8, gzip;q=0.9", Gzip),
+            ("zstd, gzip;q=0", Zstd),
+            ("identity, zstd;q=0.5", Identity),
+            // Browsers.
+            ("gzip, deflate, br, zstd", Gzip),
         ] {
-            assert_eq!(accepts_gzip(accept), gzip, "{accept}");
+            assert_eq!(encoding_for(accept), encoding, "{accept}");
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The families that the `prometheus` crate keeps, through the same writer as all others.
 
-use std::io::{self, Write};
+use std::io;
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::{
     family::Kind,
-    writer::{Labels, Value, Writer},
+    value::Value,
+    writer::{Labels, Sink, Writer},
 };
 
 /// Writes gathered families; they come sorted by name, and their series by labels.
-pub(super) fn write<W: Write>(families: &[MetricFamily], out: &mut Writer<W>) -> io::Result<()> {
+pub(super) fn write<S: Sink>(families: &[MetricFamily], out: &mut Writer<'_, S>) -> io::Result<()> {
     for family in families {
         let kind = match family.get_field_type() {
             MetricType::COUNTER => Kind::Counter,

@@ -123,7 +123,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
         own: &registry.gather(),
         groups,
     };
-    String::from_utf8(exposition.render(format, Vec::new()).unwrap()).unwrap()
+    String::from_utf8(exposition.text(format).unwrap()).unwrap()
 }
 
 #[test]

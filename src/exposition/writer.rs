@@ -4,9 +4,16 @@
 //! differ in: OpenMetrics names a counter without its `_total`, knows a gaugehistogram whose sums
 //! are `_gcount` and `_gsum`, states units, writes bounds as floats, and ends with `# EOF`.
 
-use std::io::{self, Write};
+use std::io;
 
-use super::family::{Family, Kind};
+use bytes::Bytes;
+
+use super::{
+    family::{Family, Kind},
+    kept::{Kept, Key},
+    packing::{Encoding, Packed, Packer},
+    value::{Value, put_escaped, put_float},
+};
 
 /// The formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,34 +34,76 @@ impl Format {
     }
 }
 
-/// Bytes that are gathered before the sink gets them.
-const CHUNK: usize = 64 * 1024;
-
-/// Writes one exposition.
-#[derive(Debug)]
-pub(super) struct Writer<W> {
-    format: Format,
-    buffer: Vec<u8>,
-    sink: W,
+/// Takes an exposition, chunk by chunk.
+pub trait Sink {
+    /// Takes a chunk, which is not empty.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes it useless to go on.
+    fn take(&mut self, chunk: Bytes) -> io::Result<()>;
 }
 
-impl<W: Write> Writer<W> {
-    pub(super) fn new(format: Format, sink: W) -> Writer<W> {
-        Writer { format, buffer: Vec::with_capacity(CHUNK + CHUNK / 4), sink }
+impl Sink for Vec<u8> {
+    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.extend_from_slice(&chunk);
+        Ok(())
+    }
+}
+
+/// Bytes of text that are gathered before they are sent or packed.
+const CHUNK: usize = 64 * 1024;
+/// A chunk, and the lines of one more user.
+const ROOM: usize = CHUNK + CHUNK / 4;
+
+/// Writes one exposition.
+pub(super) struct Writer<'a, S> {
+    format: Format,
+    encoding: Encoding,
+    packer: Option<Packer>,
+    kept: &'a Kept,
+    /// Text that was not sent yet.
+    text: Vec<u8>,
+    sink: &'a mut S,
+}
+
+impl<'a, S: Sink> Writer<'a, S> {
+    /// A writer that has begun.
+    ///
+    /// # Errors
+    ///
+    /// The sink's, or the compressor's.
+    pub(super) fn new(
+        format: Format,
+        encoding: Encoding,
+        kept: &'a Kept,
+        sink: &'a mut S,
+    ) -> io::Result<Writer<'a, S>> {
+        let packer = Packer::new(encoding)?;
+        let text = Vec::with_capacity(ROOM);
+        let mut writer = Writer { format, encoding, packer, kept, text, sink };
+        let start = writer.packer.as_ref().map(Packer::start);
+        writer.send(start.unwrap_or_default())?;
+        Ok(writer)
+    }
+
+    /// The encoding, where there is anything to pack.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// Begins a family. Its header is written before its first sample, and not without one.
-    pub(super) fn family(&mut self, family: &Family) -> FamilyWriter<'_, W> {
+    pub(super) fn family(&mut self, family: &Family) -> FamilyWriter<'_, 'a, S> {
         self.named(family.name, family.help, family.kind)
     }
 
     /// Begins a family whose description comes from elsewhere.
-    pub(super) fn named<'a>(
-        &'a mut self,
-        name: &'a str,
-        help: &'a str,
+    pub(super) fn named<'f>(
+        &'f mut self,
+        name: &'f str,
+        help: &'f str,
         kind: Kind,
-    ) -> FamilyWriter<'a, W> {
+    ) -> FamilyWriter<'f, 'a, S> {
         let base = match (self.format, kind) {
             (Format::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
             _ => name,
@@ -62,46 +111,61 @@ impl<W: Write> Writer<W> {
         FamilyWriter { writer: self, name, base, help, kind, begun: false }
     }
 
-    /// Ends the exposition and gives back the sink.
+    /// Ends the exposition.
     ///
     /// # Errors
     ///
-    /// The sink's.
-    pub(super) fn finish(mut self) -> io::Result<W> {
+    /// The sink's, or the compressor's.
+    pub(super) fn finish(mut self) -> io::Result<()> {
         if self.format == Format::OpenMetrics {
-            self.buffer.extend_from_slice(b"# EOF\n");
+            self.text.extend_from_slice(b"# EOF\n");
         }
-        self.sink.write_all(&self.buffer)?;
-        self.sink.flush()?;
-        Ok(self.sink)
+        self.flush()?;
+        let end = self.packer.take().map(Packer::end);
+        self.send(end.unwrap_or_default())
     }
 
     fn put(&mut self, text: &str) {
-        self.buffer.extend_from_slice(text.as_bytes());
+        self.text.extend_from_slice(text.as_bytes());
     }
 
-    fn line_ended(&mut self) -> io::Result<()> {
-        if self.buffer.len() >= CHUNK {
-            self.sink.write_all(&self.buffer)?;
-            self.buffer.clear();
+    /// To be called between lines.
+    fn pause(&mut self) -> io::Result<()> {
+        if self.text.len() >= CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.text.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let chunk = match &mut self.packer {
+            None => std::mem::replace(&mut self.text, Vec::with_capacity(ROOM)).into(),
+            Some(packer) => {
+                let piece = packer.pack(&self.text)?;
+                self.text.clear();
+                packer.next(&piece)
+            }
+        };
+        self.send(chunk)
+    }
+
+    fn send(&mut self, chunk: Bytes) -> io::Result<()> {
+        if chunk.is_empty() { Ok(()) } else { self.sink.take(chunk) }
     }
 }
 
 /// Writes the samples of one family.
-#[derive(Debug)]
-pub(super) struct FamilyWriter<'a, W> {
-    writer: &'a mut Writer<W>,
-    name: &'a str,
+pub(super) struct FamilyWriter<'f, 'a, S> {
+    writer: &'f mut Writer<'a, S>,
+    name: &'f str,
     /// The name in the header.
-    base: &'a str,
-    help: &'a str,
+    base: &'f str,
+    help: &'f str,
     kind: Kind,
     begun: bool,
 }
 
-impl<W: Write> FamilyWriter<'_, W> {
+impl<S: Sink> FamilyWriter<'_, '_, S> {
     /// Writes one sample.
     ///
     /// # Errors
@@ -135,6 +199,66 @@ impl<W: Write> FamilyWriter<'_, W> {
         self.line(count_suffix, labels, None, Value::Count(count))
     }
 
+    /// Writes the lines of many items, those of each by `write`, which may write none. The family
+    /// must be one whose lines are the same in both formats.
+    ///
+    /// # Errors
+    ///
+    /// The sink's.
+    pub(super) fn lines<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(T, &mut Vec<u8>),
+    ) -> io::Result<()> {
+        for item in items {
+            let before = self.writer.text.len();
+            self.begin();
+            let begun = self.writer.text.len();
+            write(item, &mut self.writer.text);
+            if self.writer.text.len() > begun {
+                self.begun = true;
+                self.writer.pause()?;
+            } else {
+                self.writer.text.truncate(before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does as [`FamilyWriter::lines`], but where it packs, what was packed under this key before
+    /// is used again.
+    ///
+    /// # Errors
+    ///
+    /// The sink's, or the compressor's.
+    pub(super) fn kept_lines<T>(
+        &mut self,
+        key: Key,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(T, &mut Vec<u8>),
+    ) -> io::Result<()> {
+        let Writer { packer: Some(packer), kept, .. } = &mut *self.writer else {
+            return self.lines(items, write);
+        };
+        let piece = kept.get(key, || {
+            let mut text = Vec::with_capacity(4 * CHUNK);
+            items.into_iter().for_each(|item| write(item, &mut text));
+            packer.pack(&text)
+        })?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.begin();
+        self.begun = true;
+        self.writer.flush()?;
+        self.send(&piece)
+    }
+
+    fn send(&mut self, piece: &Packed) -> io::Result<()> {
+        let chunk = self.writer.packer.as_mut().map(|packer| packer.next(piece));
+        self.writer.send(chunk.unwrap_or_default())
+    }
+
     fn line(
         &mut self,
         suffix: &str,
@@ -142,30 +266,33 @@ impl<W: Write> FamilyWriter<'_, W> {
         bound: Option<f64>,
         value: Value,
     ) -> io::Result<()> {
-        if !self.begun {
-            self.header();
-            self.begun = true;
-        }
+        self.begin();
+        self.begun = true;
         let writer = &mut *self.writer;
         writer.put(self.name);
         writer.put(suffix);
         if !labels.0.is_empty() || bound.is_some() {
             writer.put("{");
-            writer.buffer.extend_from_slice(&labels.0);
+            writer.text.extend_from_slice(&labels.0);
             if let Some(bound) = bound {
                 writer.put(if labels.0.is_empty() { "le=\"" } else { ",le=\"" });
-                put_bound(&mut writer.buffer, bound, writer.format);
+                // OpenMetrics wants `1.0` where the text format has always had `1`.
+                put_float(&mut writer.text, bound, writer.format == Format::OpenMetrics);
                 writer.put("\"");
             }
             writer.put("}");
         }
         writer.put(" ");
-        value.put(&mut writer.buffer);
+        value.put(&mut writer.text);
         writer.put("\n");
-        writer.line_ended()
+        writer.pause()
     }
 
-    fn header(&mut self) {
+    /// The header, unless it is there.
+    fn begin(&mut self) {
+        if self.begun {
+            return;
+        }
         let open = self.writer.format == Format::OpenMetrics;
         let kind = match self.kind {
             Kind::Gauge => "gauge",
@@ -177,7 +304,7 @@ impl<W: Write> FamilyWriter<'_, W> {
         writer.put("# HELP ");
         writer.put(self.base);
         writer.put(" ");
-        escape(&mut writer.buffer, self.help, open);
+        put_escaped(&mut writer.text, self.help, open);
         writer.put("\n# TYPE ");
         writer.put(self.base);
         writer.put(" ");
@@ -197,8 +324,6 @@ impl<W: Write> FamilyWriter<'_, W> {
 }
 
 /// Labels as they are written, without the braces.
-///
-/// It can be cut back to a former [`Labels::len`], so that what many series share is written once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Labels(Vec<u8>);
 
@@ -222,166 +347,43 @@ impl Labels {
         if !self.0.is_empty() {
             self.0.push(b',');
         }
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"=\"");
-        escape(&mut self.0, value, true);
-        self.0.push(b'"');
+        put_label(&mut self.0, name, value);
     }
 
-    /// How many bytes there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Cuts back to a former length.
-    pub(super) fn cut(&mut self, len: usize) {
-        self.0.truncate(len);
+    /// The text.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
-/// A sample's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value {
-    /// A whole number.
-    Count(u64),
-    /// Seconds, by the thousandth: a duration or a time.
-    Millis(i64),
-    /// Anything else.
-    Float(f64),
-}
-
-impl From<bool> for Value {
-    fn from(yes: bool) -> Value {
-        Value::Count(yes.into())
-    }
-}
-
-impl From<usize> for Value {
-    fn from(count: usize) -> Value {
-        Value::Count(count as u64)
-    }
-}
-
-impl Value {
-    fn put(self, out: &mut Vec<u8>) {
-        match self {
-            Value::Count(count) => {
-                out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes())
-            }
-            Value::Millis(millis) => put_millis(out, millis),
-            Value::Float(float) => put_float(out, float, false),
-        }
-    }
-}
-
-fn put_millis(out: &mut Vec<u8>, millis: i64) {
-    if millis < 0 {
-        out.push(b'-');
-    }
-    let millis = millis.unsigned_abs();
-    out.extend_from_slice(itoa::Buffer::new().format(millis / 1000).as_bytes());
-    let fraction = millis % 1000;
-    if fraction > 0 {
-        let digit = |place: u64| b'0' + (fraction / place % 10) as u8;
-        let figures = [b'.', digit(100), digit(10), digit(1)];
-        let end = figures.iter().rposition(|figure| *figure != b'0').map_or(0, |last| last + 1);
-        out.extend_from_slice(&figures[..end]);
-    }
-}
-
-/// The shortest text that reads back the same. A whole number gets its `.0` if asked for.
-fn put_float(out: &mut Vec<u8>, float: f64, point: bool) {
-    if float.is_nan() {
-        out.extend_from_slice(b"NaN");
-    } else if float.is_infinite() {
-        out.extend_from_slice(if float > 0.0 { b"+Inf" } else { b"-Inf" });
-    } else if float.fract() == 0.0 && float.abs() < 1e15 {
-        out.extend_from_slice(itoa::Buffer::new().format(float as i64).as_bytes());
-        if point {
-            out.extend_from_slice(b".0");
-        }
-    } else {
-        out.extend_from_slice(zmij::Buffer::new().format_finite(float).as_bytes());
-    }
-}
-
-/// A bucket's bound. OpenMetrics wants `1.0` where the text format has always had `1`.
-fn put_bound(out: &mut Vec<u8>, bound: f64, format: Format) {
-    put_float(out, bound, format == Format::OpenMetrics);
-}
-
-/// Escapes a label's value, or a help text. Quotes stay as they are in the text format's help.
-fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'"' if quotes => out.extend_from_slice(b"\\\""),
-            byte => out.push(byte),
-        }
-    }
+/// Writes one label.
+pub(super) fn put_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    put_escaped(out, value, true);
+    out.push(b'"');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(value: Value) -> String {
-        let mut out = Vec::new();
-        value.put(&mut out);
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
-    fn values_read_back_the_same() {
-        for (value, text) in [
-            (Value::Count(0), "0"),
-            (Value::Count(u64::MAX), "18446744073709551615"),
-            (Value::Millis(1_704_067_200_000), "1704067200"),
-            (Value::Millis(1_704_067_200_120), "1704067200.12"),
-            (Value::Millis(5), "0.005"),
-            (Value::Millis(-1500), "-1.5"),
-            (Value::Millis(0), "0"),
-            (Value::Float(0.1), "0.1"),
-            (Value::Float(3.0), "3"),
-            (Value::Float(-0.25), "-0.25"),
-            (Value::Float(f64::NAN), "NaN"),
-            (Value::Float(f64::INFINITY), "+Inf"),
-            (Value::Float(f64::NEG_INFINITY), "-Inf"),
-        ] {
-            assert_eq!(written(value), text);
-        }
-        let mut random = fastrand::Rng::with_seed(7);
-        for _ in 0..10_000 {
-            let float = f64::from_bits(random.u64(..));
-            if float.is_finite() {
-                assert_eq!(written(Value::Float(float)).parse::<f64>().unwrap(), float);
-            }
-        }
-    }
-
-    #[test]
-    fn labels_are_escaped_and_can_be_cut_back() {
-        let mut labels = Labels::of(&[("a", "x\"y\\z\n{é}")]);
-        let len = labels.len();
-        labels.push("b", "");
-        assert_eq!(String::from_utf8(labels.0.clone()).unwrap(), r#"a="x\"y\\z\n{é}",b="""#);
-        labels.cut(len);
-        assert_eq!(labels, Labels::of(&[("a", "x\"y\\z\n{é}")]));
+    fn labels_are_escaped() {
+        let labels = Labels::of(&[("a", "x\"y\\z\n{é}"), ("b", "")]);
+        assert_eq!(String::from_utf8(labels.0).unwrap(), r#"a="x\"y\\z\n{é}",b="""#);
     }
 
     #[test]
     fn a_sink_that_fails_ends_the_writing() {
         struct Gone;
-        impl Write for Gone {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        impl Sink for Gone {
+            fn take(&mut self, _: Bytes) -> io::Result<()> {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
         }
-        let mut writer = Writer::new(Format::Text, Gone);
+        let (kept, mut sink) = (Kept::default(), Gone);
+        let mut writer = Writer::new(Format::Text, Encoding::Identity, &kept, &mut sink).unwrap();
         let mut family = writer.named("x", "X.", Kind::Gauge);
         let labels = Labels::of(&[("long", &"x".repeat(1000))]);
         let written =

@@ -174,7 +174,7 @@ impl NetworkView {
 
     /// A poll that is known to take longer than `stale_after` must not lose what it has not come
     /// to yet; but what is older than the last poll and an interval was forgotten, not read.
-    fn ages(&self) -> Ages {
+    pub fn ages(&self) -> Ages {
         let stale_after = self.identity.stale_after;
         let took = self.polls.last.map_or(Duration::ZERO, |last| last.took);
         Ages { stale_after, unread_after: stale_after.max(took + self.identity.interval) }

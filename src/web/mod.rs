@@ -29,7 +29,11 @@ use tokio::sync::Semaphore;
 pub use server::{bind, serve};
 
 use crate::{
-    clock::Clock, exposition::Group, inventory::Reader, lifecycle::Reloads, telemetry::Metrics,
+    clock::Clock,
+    exposition::{Group, Kept},
+    inventory::Reader,
+    lifecycle::Reloads,
+    telemetry::Metrics,
 };
 
 /// What the pages are made of.
@@ -47,6 +51,8 @@ pub struct Site {
     pub telemetry_path: TelemetryPath,
     /// Whom to ask for a reload, where clients may.
     pub reloads: Option<Reloads>,
+    /// What scrapes leave for each other.
+    pub kept: Kept,
 }
 
 /// What is shown of what is known.

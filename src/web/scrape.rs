@@ -4,11 +4,7 @@
 //! time. A client that reads slowly holds a few chunks and one of the permits, and those not for
 //! longer than [`LONGEST`].
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -16,7 +12,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use flate2::{Compression, write::GzEncoder};
 use futures_util::stream;
 use percent_encoding::percent_decode_str;
 use tokio::{
@@ -26,7 +21,7 @@ use tokio::{
 };
 
 use super::{Shown, Site};
-use crate::exposition::{Exposition, Format, Group, accepts_gzip, format_for};
+use crate::exposition::{Encoding, Exposition, Format, Group, Sink, encoding_for, format_for};
 
 /// The longest that a scrape may take; Prometheus gives up after a minute at the most.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -45,12 +40,12 @@ pub(super) async fn metrics(
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
     let format = format_for(&joined(&headers, header::ACCEPT));
-    let gzip = accepts_gzip(&joined(&headers, header::ACCEPT_ENCODING));
+    let encoding = encoding_for(&joined(&headers, header::ACCEPT_ENCODING));
     let mut described = HeaderMap::new();
     described.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     described.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if gzip {
-        described.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(name) = encoding.name() {
+        described.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     if method == Method::HEAD {
         // A stream, as it would be with GET: its length is not known, and so not told.
@@ -61,7 +56,7 @@ pub(super) async fn metrics(
         let text = "Too many scrapes at the same time; see max_concurrent_scrapes.\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    (described, body(site, shown, wanted, format, gzip, permit)).into_response()
+    (described, body(site, shown, wanted, (format, encoding), permit)).into_response()
 }
 
 /// The parts that `collect[]` asks for, of those that there are; all without it.
@@ -99,19 +94,19 @@ fn body(
     site: Arc<Site>,
     shown: Arc<Shown>,
     groups: Vec<Group>,
-    format: Format,
-    gzip: bool,
+    form: (Format, Encoding),
     permit: OwnedSemaphorePermit,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let sink = Sink { sender, runtime: Handle::current(), until: Instant::now() + LONGEST };
+    let sink = Reader { sender, runtime: Handle::current(), until: Instant::now() + LONGEST };
     let rendering = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let started = Instant::now();
-        match render(&site, &shown, &groups, format, gzip, sink) {
+        match render(&site, &shown, &groups, form, sink) {
             Ok(()) => {
                 let seconds = started.elapsed().as_secs_f64();
-                tracing::trace!(?format, gzip, seconds, "scraped");
+                let (format, encoding) = form;
+                tracing::trace!(?format, ?encoding, seconds, "scraped");
             }
             Err(error) => tracing::debug!(%error, "a scrape was broken off"),
         }
@@ -137,36 +132,33 @@ fn render(
     site: &Site,
     shown: &Shown,
     groups: &[Group],
-    format: Format,
-    gzip: bool,
-    sink: Sink,
+    (format, encoding): (Format, Encoding),
+    mut reader: Reader,
 ) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
     let own = site.metrics.gather();
+    let now = site.clock.now();
     let exposition = Exposition {
         snapshot: &snapshot,
-        now: site.clock.now(),
+        // What is packed can be used again if it is of the same moment.
+        now: if encoding == Encoding::Identity { now } else { site.kept.moment(now) },
         idle_buckets: &shown.idle_buckets,
         usernames: shown.usernames,
         own: &own,
         groups,
     };
-    let sink = if gzip {
-        exposition.render(format, GzEncoder::new(sink, Compression::fast()))?.finish()?
-    } else {
-        exposition.render(format, sink)?
-    };
-    sink.send(Piece::End)
+    exposition.render(format, encoding, &site.kept, &mut reader)?;
+    reader.send(Piece::End)
 }
 
-/// Sends what is written to whoever reads the body.
-struct Sink {
+/// Whoever reads the body.
+struct Reader {
     sender: mpsc::Sender<Piece>,
     runtime: Handle,
     until: Instant,
 }
 
-impl Sink {
+impl Reader {
     fn send(&self, piece: Piece) -> io::Result<()> {
         match self.runtime.block_on(timeout_at(self.until, self.sender.send(piece))) {
             Ok(Ok(())) => Ok(()),
@@ -176,14 +168,9 @@ impl Sink {
     }
 }
 
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(Piece::Chunk(Bytes::copy_from_slice(bytes)))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Sink for Reader {
+    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.send(Piece::Chunk(chunk))
     }
 }
 

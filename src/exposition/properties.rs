@@ -1,0 +1,284 @@
+//! Random inventories: whatever happens to them, and whatever was kept from former scrapes, what is
+//! streamed is byte for byte what the plain, slow reference writes.
+
+use std::{io::Read, sync::Arc};
+
+use super::*;
+use crate::{
+    inventory::{self, Directory, Facts, NetworkIdentity, Publisher, Sso},
+    wickr::{Device, ErrorKind, SecurityGroup, Stamp, UserId},
+};
+
+const START: Millis = 1_767_225_600_250;
+const HOUR: i64 = 3_600_000;
+const USERS: u32 = 700;
+
+struct World {
+    random: fastrand::Rng,
+    now: Millis,
+}
+
+impl World {
+    fn text(&mut self) -> &'static str {
+        let texts = ["", "iOS", "Android", "Windows", "a\"b\\c\nd", "é{},= ", "Reset", "Active"];
+        texts[self.random.usize(..texts.len())]
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        match self.random.u8(..12) {
+            0 => Stamp::NEVER,
+            1 => Stamp::INVALID,
+            // Ahead of the clock.
+            2 => Stamp::at_millis(self.now + self.random.i64(0..HOUR)),
+            3 => Stamp::at_millis(self.now - 24 * HOUR),
+            _ => Stamp::at_millis(self.now - self.random.i64(0..2_000 * HOUR)),
+        }
+    }
+
+    fn device(&mut self) -> Device {
+        let id = self.random.u64(..);
+        let odd = self.text();
+        Device {
+            app_id: match self.random.u8(..10) {
+                0 => None,
+                1 => Some(format!("{odd}{id}").into()),
+                _ => Some(format!("{id:016x}").into()),
+            },
+            device_type: self.text().into(),
+            status: self.text().into(),
+            suspended: [None, Some(true), Some(false)][self.random.usize(..3)],
+            created: self.stamp(),
+            last_login: self.stamp(),
+        }
+    }
+
+    fn devices(&mut self) -> Vec<Device> {
+        (0..self.random.usize(..4)).map(|_| self.device()).collect()
+    }
+
+    fn user(&mut self) -> UserId {
+        self.random.u32(..USERS).to_string().parse().unwrap()
+    }
+
+    fn directory(&mut self) -> Directory {
+        let mut directory = Directory::default();
+        for _ in 0..self.random.usize(..400) {
+            let facts = Facts {
+                username: self.random.bool().then(|| self.text().into()),
+                status: [None, Some(1), Some(2), Some(7)][self.random.usize(..4)],
+                sso_max_idle: self
+                    .random
+                    .bool()
+                    .then(|| Duration::from_secs(self.random.u64(..3_000_000))),
+            };
+            directory.facts.insert(self.user(), Arc::new(facts));
+        }
+        if self.random.bool() {
+            let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: None };
+            directory.sso = Some(Arc::new(Sso { groups: vec![group] }));
+        }
+        directory
+    }
+
+    /// Something happens to a network.
+    fn happens(&mut self, publisher: &mut Publisher, known: &mut Vec<(UserId, Vec<Device>)>) {
+        match self.random.u8(..8) {
+            0 => {
+                let few = self.random.u32(1..4);
+                let wanted: Vec<UserId> = (0..USERS)
+                    .filter(|_| self.random.u32(..10) < 3 * few)
+                    .map(|id| id.to_string().parse().unwrap())
+                    .collect();
+                publisher.begin(&wanted);
+            }
+            1 => {
+                publisher.end(self.now, Duration::from_millis(self.random.u64(..90_000)), true);
+            }
+            2 => publisher.direct(self.directory()),
+            3 => {
+                // The same as before, later.
+                for (user, devices) in known.iter() {
+                    publisher.read(user, devices.clone(), self.now);
+                }
+            }
+            4 => {
+                for _ in 0..self.random.usize(..40) {
+                    let kind = ErrorKind::ALL[self.random.usize(..ErrorKind::ALL.len())];
+                    publisher.failed(&self.user(), kind);
+                }
+            }
+            _ => {
+                for _ in 0..self.random.usize(..600) {
+                    let (user, devices) = (self.user(), self.devices());
+                    known.push((user.clone(), devices.clone()));
+                    publisher.read(&user, devices, self.now);
+                }
+                known.truncate(800);
+            }
+        }
+        publisher.flush();
+    }
+}
+
+fn unpacked(encoding: Encoding, bytes: &[u8]) -> String {
+    let mut text = String::new();
+    match encoding {
+        Encoding::Identity => text = String::from_utf8(bytes.to_vec()).unwrap(),
+        Encoding::Gzip => {
+            let mut rest = bytes;
+            flate2::bufread::GzDecoder::new(&mut rest).read_to_string(&mut text).unwrap();
+            assert!(rest.is_empty());
+        }
+        Encoding::Zstd => text = String::from_utf8(zstd::decode_all(bytes).unwrap()).unwrap(),
+    }
+    text
+}
+
+/// The first line that differs.
+fn compare(is: &str, should: &str, what: &str) {
+    if is == should {
+        return;
+    }
+    for (number, (is, should)) in is.lines().zip(should.lines()).enumerate() {
+        assert_eq!(is, should, "{what}, line {}", number + 1);
+    }
+    panic!("{what}: {} lines, should be {}", is.lines().count(), should.lines().count());
+}
+
+fn campaign(seed: u64, steps: usize) {
+    let mut world = World { random: fastrand::Rng::with_seed(seed), now: START };
+    let (keeper, reader) = inventory::open();
+    let identity = |id: &str, stale_minutes: u64| NetworkIdentity {
+        id: id.parse().unwrap(),
+        name: "a \"name\"".into(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(300),
+        stale_after: Duration::from_secs(60 * stale_minutes),
+    };
+    let mut publishers = [
+        (keeper.add(identity("12345678", 15), None), Vec::new()),
+        (keeper.add(identity("87654321", 2_000), None), Vec::new()),
+    ];
+    let kept = Kept::default();
+    let buckets = [HOUR, 24 * HOUR, 720 * HOUR].map(|ms| Duration::from_millis(ms as u64));
+    for step in 0..steps {
+        let (publisher, known) = &mut publishers[world.random.usize(..2)];
+        world.happens(publisher, known);
+        world.now += [0, 1, 999, 60_000, 400_000, -5_000][world.random.usize(..6)];
+        let snapshot = reader.snapshot();
+        for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Identity] {
+            let exposition = Exposition {
+                snapshot: &snapshot,
+                now: kept.moment(world.now),
+                idle_buckets: &buckets,
+                usernames: world.random.bool(),
+                own: &[],
+                groups: &Group::ALL,
+            };
+            // What the reference does not know, the golden file shows.
+            let families: Vec<Family> = FAMILIES
+                .iter()
+                .filter(|family| {
+                    let name = family.name;
+                    !name.starts_with("wickr_security_group")
+                        && (family.group != Group::Exporter
+                            || name.ends_with("failures")
+                            || name.ends_with("invalid_timestamps"))
+                })
+                .copied()
+                .collect();
+            let should = reference::text(&exposition, &families);
+            let mut bytes = Vec::new();
+            exposition.render(Format::Text, encoding, &kept, &mut bytes).unwrap();
+            let text = unpacked(encoding, &bytes);
+            let mut is = String::with_capacity(text.len());
+            let known = |line: &str| families.iter().any(|family| of_family(line, family.name));
+            for line in text.lines().filter(|line| known(line)) {
+                is.push_str(line);
+                is.push('\n');
+            }
+            compare(&is, &should, &format!("seed {seed}, step {step}, {encoding:?}"));
+
+            let mut open = Vec::new();
+            exposition.render(Format::OpenMetrics, encoding, &kept, &mut open).unwrap();
+            same_samples(&text, &unpacked(encoding, &open));
+        }
+    }
+}
+
+/// Whether a line is of a family.
+fn of_family(line: &str, name: &str) -> bool {
+    let line = line.strip_prefix("# HELP ").or(line.strip_prefix("# TYPE ")).unwrap_or(line);
+    let end = line.find(['{', ' ']).unwrap_or(line.len());
+    let rest = line[..end].strip_prefix(name);
+    rest.is_some_and(|rest| ["", "_bucket", "_sum", "_count"].contains(&rest))
+}
+
+/// Whether both formats say the same, but for what they are known to differ in.
+fn same_samples(text: &str, open: &str) {
+    let text = text.lines().filter(|line| !line.starts_with('#'));
+    let mut open = open.lines().filter(|line| !line.starts_with('#'));
+    for line in text {
+        let other = open.next().unwrap_or_default();
+        if line != other {
+            let other = other.replace("_gsum{", "_sum{").replace("_gcount{", "_count{");
+            assert_eq!(line, other.replace(".0\"} ", "\"} "));
+        }
+    }
+    assert_eq!(open.next(), None);
+}
+
+#[test]
+fn the_stream_is_what_the_reference_writes_whatever_happens() {
+    for seed in 0..3 {
+        campaign(seed, 8);
+    }
+}
+
+#[test]
+fn scrapes_of_the_same_moment_are_the_same_and_cost_nothing_twice() {
+    let mut world = World { random: fastrand::Rng::with_seed(9), now: START };
+    let (keeper, reader) = inventory::open();
+    let identity = NetworkIdentity {
+        id: "12345678".parse().unwrap(),
+        name: String::new(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(300),
+        stale_after: Duration::from_secs(900),
+    };
+    let mut publisher = keeper.add(identity, None);
+    for user in 0..600 {
+        publisher.read(&user.to_string().parse().unwrap(), world.devices(), START);
+    }
+    publisher.flush();
+    let snapshot = reader.snapshot();
+    let kept = Kept::default();
+    let scrape = |now| {
+        let exposition = Exposition {
+            snapshot: &snapshot,
+            now,
+            idle_buckets: &[],
+            usernames: false,
+            own: &[],
+            groups: &[Group::User, Group::Device],
+        };
+        let mut bytes = Vec::new();
+        exposition.render(Format::Text, Encoding::Gzip, &kept, &mut bytes).unwrap();
+        (bytes, kept.pieces())
+    };
+    let known =
+        |piece: &Arc<_>, before: &[Arc<_>]| before.iter().any(|old| Arc::ptr_eq(old, piece));
+    let (first, made) = scrape(START);
+    let blocks = snapshot.networks[0].users.blocks().len();
+    assert_eq!(made.len(), blocks * (columns::OF_USERS.len() + columns::OF_DEVICES.len()));
+    let (second, then) = scrape(START);
+    assert_eq!(first, second);
+    assert!(then.len() == made.len() && then.iter().all(|piece| known(piece, &made)));
+    // A second later only idle times are new, of users and of devices.
+    let (third, later) = scrape(START + 1_000);
+    assert_ne!(first, third);
+    assert_eq!(later.len(), made.len());
+    assert_eq!(later.iter().filter(|piece| !known(piece, &made)).count(), 2 * blocks);
+}
