@@ -141,7 +141,7 @@ impl<'a, S: Sink> Writer<'a, S> {
         let chunk = match &mut self.packer {
             None => std::mem::replace(&mut self.text, Vec::with_capacity(ROOM)).into(),
             Some(packer) => {
-                let piece = packer.pack(&self.text)?;
+                let piece = packer.pack(&self.text, false)?;
                 self.text.clear();
                 packer.next(&piece)
             }
@@ -243,7 +243,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
         let piece = kept.get(key, || {
             let mut text = Vec::with_capacity(4 * CHUNK);
             items.into_iter().for_each(|item| write(item, &mut text));
-            packer.pack(&text)
+            packer.pack(&text, key.at.is_none())
         })?;
         if piece.is_empty() {
             return Ok(());

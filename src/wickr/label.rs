@@ -1,15 +1,17 @@
 //! Texts that recur: device types, statuses. A fleet of a million devices holds each once.
 
 use std::{
+    borrow::Borrow,
     collections::HashSet,
     fmt,
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// A short text that many devices share.
+/// A short text that many devices share. Twice away, for there are millions of devices and a handful
+/// of texts: so a device holds one word for it and not two.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(Arc<str>);
+pub struct Label(Arc<Box<str>>);
 
 impl Deref for Label {
     type Target = str;
@@ -19,15 +21,21 @@ impl Deref for Label {
     }
 }
 
+impl Borrow<str> for Label {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for Label {
     fn from(text: &str) -> Label {
-        Label(text.into())
+        Label(Arc::new(text.into()))
     }
 }
 
 impl fmt::Debug for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&**self, f)
     }
 }
 
@@ -36,7 +44,7 @@ impl fmt::Debug for Label {
 /// What the service sends is an open set, so the memory of it is bounded: beyond
 /// a thousand texts, new ones are still right but no longer shared.
 #[derive(Debug, Default)]
-pub struct Interner(Mutex<HashSet<Arc<str>>>);
+pub struct Interner(Mutex<HashSet<Label>>);
 
 impl Interner {
     /// How many different texts are remembered.
@@ -47,13 +55,13 @@ impl Interner {
         // A set of texts is whole whatever a thread that held the lock died of.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(label) = known.get(text) {
-            return Label(label.clone());
+            return label.clone();
         }
-        let label: Arc<str> = text.into();
+        let label = Label::from(text);
         if known.len() < Self::MOST {
             known.insert(label.clone());
         }
-        Label(label)
+        label
     }
 }
 
