@@ -27,9 +27,9 @@ use super::{
     paging::{self, Bounds, Pages},
     rate::RateLimiter,
     retry::{Attempts, Verdict},
-    signing,
+    signing::Signer,
     transport::{Answer, Failure, Transport},
-    wire::{self, Flaw, RawDevice, Usable},
+    wire::{self, Flaw, Usable},
 };
 
 /// Who wants to know what the client does, for metrics.
@@ -93,6 +93,7 @@ pub struct ClientOptions {
 pub struct Client {
     options: ClientOptions,
     host: String,
+    signer: Signer,
     transport: Transport,
     /// The seconds by which the service's clock is ahead of this machine's.
     clock_ahead: AtomicI64,
@@ -114,7 +115,9 @@ impl Client {
         };
         let transport = Transport::new(&options.endpoint, options.request_timeout)?;
         let clock_ahead = AtomicI64::new(0);
-        Ok(Client { options, host, transport, clock_ahead, flaws: KnownFlaws::default() })
+        let signer = Signer::new(options.region.clone());
+        let flaws = KnownFlaws::default();
+        Ok(Client { options, host, signer, transport, clock_ahead, flaws })
     }
 
     /// All devices of a user, ordered by `appId`, each once: pages may overlap.
@@ -318,8 +321,9 @@ impl Client {
         let place = lane.enter().await;
         let here = SystemTime::now();
         let times = Times { here, signed: self.service_time(here) };
-        let (region, credentials) = (&self.options.region, &kept.credentials);
-        let headers = signing::headers(url, &self.host, region, credentials, times.signed)
+        let headers = self
+            .signer
+            .headers(url, &self.host, &kept.credentials, times.signed)
             .map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let path = url.path().to_owned();
@@ -338,7 +342,7 @@ impl Client {
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "asked");
         match done {
             Ok(Answer { status, body, .. }) if status.is_success() => Ok(body),
-            Ok(answer) => Err(answer::error(operation, &answer, credentials, token, times)),
+            Ok(answer) => Err(answer::error(operation, &answer, &kept.credentials, token, times)),
             Err(Failure::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
                 ..Error::new(operation, ErrorKind::InvalidResponse, "the body is over 8 MiB")
@@ -359,10 +363,8 @@ impl Client {
     }
 
     fn read_devices(&self, body: &[u8]) -> serde_json::Result<(Vec<Device>, Option<String>)> {
-        let (raw, token) = wire::page::<RawDevice<'_>>(body, "devices", false)?;
-        let mut note = |flaw| self.flaws.note(flaw);
         let (labels, zone) = (&self.options.labels, &self.options.timezone);
-        Ok((raw.iter().filter_map(|raw| raw.read(labels, zone, &mut note)).collect(), token))
+        wire::devices_page(body, labels, zone, &mut |flaw| self.flaws.note(flaw))
     }
 }
 

@@ -33,5 +33,6 @@ pub use label::{Interner, Label};
 pub use lanes::{Lane, Lanes, Polling};
 pub use operation::{Operation, UserFilter};
 pub use rate::RateLimiter;
+pub use signing::Signer;
 pub use timestamp::Stamp;
-pub use wire::{Device, Network, SecurityGroup, User};
+pub use wire::{Device, Flaw, Network, SecurityGroup, User, devices_page};

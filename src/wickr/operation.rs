@@ -129,7 +129,7 @@ pub struct UserFilter {
 /// All but RFC 3986's unreserved characters: what SigV4 encodes is what goes out.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn encode(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn encode(text: &str) -> impl Iterator<Item = &str> {
     utf8_percent_encode(text, RESERVED)
 }
 

@@ -41,7 +41,7 @@ impl Device {
 
 /// A device as JSON says it; whatever is not of the documented type is [`Scalar::Other`].
 #[derive(Debug, Default)]
-pub(in crate::wickr) struct RawDevice<'a> {
+pub(super) struct RawDevice<'a> {
     app_id: Scalar<'a>,
     device_type: Scalar<'a>,
     status: Scalar<'a>,
@@ -53,12 +53,12 @@ pub(in crate::wickr) struct RawDevice<'a> {
 }
 
 /// What is wrong with what the service said of a device: the member, and the form of its value.
-pub(in crate::wickr) type Flaw = (&'static str, String);
+pub type Flaw = (&'static str, String);
 
 impl RawDevice<'_> {
     /// The device, each flaw in it told to `flaw`; none if it is no JSON object: nothing tells that
     /// there is a device at all.
-    pub(in crate::wickr) fn read(
+    pub(super) fn read(
         &self,
         labels: &Interner,
         zone: &TimeZone,

@@ -1,0 +1,262 @@
+//! What the parts cost, each by itself: `cargo bench`. `benches/whole` measures the program.
+//!
+//! The fleet is one of 20,000 users with 5 devices each, half a million series of devices, unless an
+//! argument says otherwise. Compare figures of one run with each other: machines differ, and so does
+//! one machine from hour to hour.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    hint::black_box,
+    io,
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use divan::{Bencher, counter::BytesCount};
+use jiff::tz::TimeZone;
+use wickr_exporter::{
+    exposition::{Encoding, Exposition, Format, Group, Kept, Sink},
+    inventory::{self, NetworkIdentity, Publisher, Reader, Summary},
+    wickr::{Device, Interner, Signer, Stamp, UserId, devices_page},
+};
+
+const NOW: i64 = 1_767_225_600_000;
+const DAY: i64 = 86_400_000;
+const USERS: u32 = 20_000;
+const DEVICES: u32 = 5;
+
+fn main() {
+    divan::main();
+}
+
+fn user(number: u32) -> UserId {
+    (1000 + number).to_string().parse().unwrap()
+}
+
+fn devices(user: u32, labels: &Interner) -> Vec<Device> {
+    let device = |number| {
+        let seed = i64::from(user * DEVICES + number);
+        let mut random = fastrand::Rng::with_seed(seed as u64);
+        let id: String = (0..8).map(|_| format!("{:08x}", random.u32(..))).collect();
+        Device {
+            app_id: Some(id.into()),
+            device_type: labels.get(["MacOSX", "Windows", "iOS", "Android"][number as usize % 4]),
+            status: labels.get("Active"),
+            suspended: Some(seed % 10 == 0),
+            created: Stamp::at_millis(NOW - 400 * DAY - seed * 1000),
+            last_login: Stamp::at_millis(NOW - random.i64(0..90 * DAY) / 1000 * 1000),
+        }
+    };
+    (0..DEVICES).map(device).collect()
+}
+
+/// A fleet that has been polled, and the door to poll it again.
+struct Fleet {
+    publisher: Publisher,
+    reader: Reader,
+    labels: Interner,
+    /// Without a keeper there is no inventory.
+    _keeper: inventory::Keeper,
+}
+
+fn fleet(users: u32) -> Fleet {
+    let (keeper, reader) = inventory::open();
+    let identity = NetworkIdentity {
+        id: "12345678".parse().unwrap(),
+        name: "production".into(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(300),
+        stale_after: Duration::from_secs(900),
+    };
+    let mut publisher = keeper.add(identity, None);
+    let labels = Interner::default();
+    let all: Vec<UserId> = (0..users).map(user).collect();
+    publisher.begin(&all);
+    for (number, id) in all.iter().enumerate() {
+        publisher.read(id, devices(number as u32, &labels), NOW);
+    }
+    publisher.end(NOW, Duration::from_secs(1), true);
+    Fleet { publisher, reader, labels, _keeper: keeper }
+}
+
+static FLEET: LazyLock<Fleet> = LazyLock::new(|| fleet(USERS));
+
+/// A sink that only counts.
+#[derive(Default)]
+struct Counted(usize);
+
+impl Sink for Counted {
+    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.0 += black_box(&chunk).len();
+        Ok(())
+    }
+}
+
+fn render(encoding: Encoding, groups: &[Group], kept: &Kept, now: i64) -> usize {
+    let snapshot = FLEET.reader.snapshot();
+    let exposition = Exposition {
+        snapshot: &snapshot,
+        now,
+        idle_buckets: &[1, 7, 30, 90].map(|days| Duration::from_secs(days * 86_400)),
+        usernames: false,
+        own: &[],
+        groups,
+    };
+    let mut sink = Counted::default();
+    exposition.render(Format::Text, encoding, kept, &mut sink).unwrap();
+    sink.0
+}
+
+/// A scrape of everything, on one core and without a socket.
+#[divan::bench(args = ["network", "identity", "gzip", "gzip again", "zstd", "zstd again"])]
+fn scrape(bencher: Bencher<'_, '_>, what: &str) {
+    let (encoding, groups) = match what {
+        "network" => (Encoding::Identity, &[Group::Network][..]),
+        "identity" => (Encoding::Identity, &Group::ALL[..]),
+        "gzip" | "gzip again" => (Encoding::Gzip, &Group::ALL[..]),
+        _ => (Encoding::Zstd, &Group::ALL[..]),
+    };
+    // The text's bytes, whatever becomes of them.
+    let bytes = BytesCount::new(render(Encoding::Identity, groups, &Kept::default(), NOW));
+    let bencher = bencher.counter(bytes);
+    if what.ends_with("again") {
+        let kept = Kept::default();
+        let mut now = NOW;
+        render(encoding, groups, &kept, now);
+        // Idle times are new each time, the rest is kept.
+        bencher.bench_local(|| {
+            now += 1_000;
+            render(encoding, groups, &kept, now)
+        });
+    } else {
+        bencher.bench_local(|| render(encoding, groups, &Kept::default(), NOW));
+    }
+}
+
+/// The same as `scrape("identity")`, by a collector as they are mostly written: metric objects of
+/// the `prometheus` crate, made anew for each scrape, and its `TextEncoder`.
+#[divan::bench(sample_count = 10)]
+fn scrape_by_the_prometheus_crate(bencher: Bencher<'_, '_>) {
+    use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
+    const NAMES: [&str; 5] = ["info", "suspended", "created", "last_login", "idle"];
+    let snapshot = FLEET.reader.snapshot();
+    bencher.bench_local(|| {
+        let registry = Registry::new();
+        for name in NAMES {
+            let name = format!("wickr_device_{name}_timestamp_seconds");
+            let labels = ["network_id", "user_id", "app_id", "device_type"];
+            let gauge = GaugeVec::new(Opts::new(name, "Help."), &labels).unwrap();
+            for network in &snapshot.networks {
+                let id = network.identity.id.as_str();
+                for (user, reading) in network.readings(NOW) {
+                    for device in reading.devices.iter() {
+                        let app_id = device.app_id.as_deref().unwrap_or_default();
+                        let values = [id, user.id.as_str(), app_id, &*device.device_type];
+                        let value = device.last_login.millis().unwrap_or_default();
+                        gauge.with_label_values(&values).set(value as f64 / 1e3);
+                    }
+                }
+            }
+            registry.register(Box::new(gauge)).unwrap();
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
+        text.len()
+    });
+}
+
+/// Figures of a network whose blocks have not changed since they were last worked out.
+#[divan::bench]
+fn summary() -> Summary {
+    let snapshot = FLEET.reader.snapshot();
+    Summary::of(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY])
+}
+
+/// A user is read and the view published, in a network of so many users.
+#[divan::bench(args = [1_000, 10_000, 100_000])]
+fn publish(bencher: Bencher<'_, '_>, users: u32) {
+    let Fleet { mut publisher, labels, _keeper, .. } = fleet(users);
+    let mut number = 0;
+    bencher.bench_local(|| {
+        number = (number + 7_919) % users;
+        publisher.read(&user(number), devices(number + 1, &labels), NOW);
+        publisher.flush();
+    });
+}
+
+#[divan::bench(args = [5, 100])]
+fn page(bencher: Bencher<'_, '_>, count: usize) {
+    let device = r#"{"appId":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","created":"January 5th 2026, 3:04:05 pm","lastLogin":"February 21st 2026, 11:59:59 am","statusText":"Active","suspend":false,"type":"MacOSX"}"#;
+    let body = format!(r#"{{"devices":[{}],"nextToken":"t"}}"#, vec![device; count].join(","));
+    let labels = Interner::default();
+    bencher.counter(BytesCount::new(body.len())).bench_local(|| {
+        devices_page(body.as_bytes(), &labels, &TimeZone::UTC, &mut |_| {}).unwrap()
+    });
+}
+
+#[divan::bench(args = ["January 5th 2026, 3:04:05 pm", "1767225600", "2026-01-05T15:04:05Z", "2026-01-05 15:04:05.123"])]
+fn timestamp(text: &str) -> Stamp {
+    Stamp::from_text(black_box(text), &TimeZone::UTC)
+}
+
+const HOST: &str = "admin.wickr.us-east-1.amazonaws.com";
+
+fn url() -> String {
+    format!(
+        "https://{HOST}/networks/12345678/users/1001/devices?maxResults=100&sortDirection=ASC&sortFields=created"
+    )
+}
+
+fn credentials() -> Credentials {
+    Credentials::new("AKIDEXAMPLE", "a secret access key", None, None, "bench")
+}
+
+/// A request is signed, with the day's key at hand.
+#[divan::bench]
+fn sign(bencher: Bencher<'_, '_>) {
+    let (signer, credentials, url) = (Signer::new("us-east-1".into()), credentials(), url());
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW as u64);
+    bencher.bench_local(|| signer.headers(&url, HOST, &credentials, time).unwrap());
+}
+
+/// The same, as aws-sigv4 does it: with a key for each request.
+#[divan::bench]
+fn sign_by_the_library(bencher: Bencher<'_, '_>) {
+    use aws_sigv4::{
+        http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+        sign::v4,
+    };
+    let (identity, url) = (credentials().into(), url());
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW as u64);
+    bencher.bench_local(|| {
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region("us-east-1")
+            .name("wickr")
+            .time(time)
+            .settings(SigningSettings::default())
+            .build()
+            .unwrap()
+            .into();
+        let headers = [("host", HOST)].into_iter();
+        let request = SignableRequest::new("GET", &url, headers, SignableBody::Bytes(b"")).unwrap();
+        sign(request, &params).unwrap().into_parts().0
+    });
+}
+
+/// A state file is written and read.
+#[divan::bench(sample_count = 10)]
+fn state_written() -> usize {
+    inventory::state::encode(&FLEET.reader.snapshot()).unwrap().len()
+}
+
+#[divan::bench(sample_count = 10)]
+fn state_read(bencher: Bencher<'_, '_>) {
+    let bytes = inventory::state::encode(&FLEET.reader.snapshot()).unwrap();
+    let labels = Arc::new(Interner::default());
+    bencher.bench_local(|| inventory::state::decode(&bytes, &labels).unwrap());
+}
