@@ -12,6 +12,7 @@
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
+//! - `packed`: what is compressed in pieces is read whole by everybody
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
 //!   queries apart for it
 //! - `tools`: finds other people's programs
@@ -28,6 +29,7 @@ mod deploy;
 mod harness;
 mod http;
 mod organisation;
+mod packed;
 mod peers;
 mod promql;
 mod reload;

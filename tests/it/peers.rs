@@ -42,14 +42,18 @@ fn python(python: &Path, script: &str, arguments: &[&str], input: &str) -> Strin
 }
 
 /// Python with boto3 and prometheus_client, which `.ci/tools` installs.
-fn python_with_libraries() -> Option<std::path::PathBuf> {
+pub fn python_with_libraries() -> Option<std::path::PathBuf> {
     let python = tools::find("python3")?;
     let has = Command::new(&python)
-        .args(["-c", "import boto3, prometheus_client"])
+        .args(["-c", "import boto3, prometheus_client, zstandard"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    if has { Some(python) } else { tools::find("python3-with-boto3-and-prometheus_client") }
+    if has {
+        Some(python)
+    } else {
+        tools::find("python3-with-boto3-prometheus_client-and-zstandard")
+    }
 }
 
 fn user_ids(simulator: &Simulator) -> Vec<String> {
@@ -260,14 +264,14 @@ async fn promtool_and_pythons_parsers_find_nothing_at_any_stage() {
 }
 
 /// A real Prometheus that scrapes every second. Dropping it kills it.
-struct Prometheus {
+pub struct Prometheus {
     child: Child,
     base: String,
     _folder: tempfile::TempDir,
 }
 
 impl Prometheus {
-    async fn scraping(program: &Path, target: &str) -> Prometheus {
+    pub async fn scraping(program: &Path, target: &str) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         let text = format!(
@@ -296,7 +300,7 @@ impl Prometheus {
     }
 
     /// The samples that a query gives; none while Prometheus does not answer yet.
-    async fn query(&self, expression: &str) -> Option<Vec<Value>> {
+    pub async fn query(&self, expression: &str) -> Option<Vec<Value>> {
         let url = reqwest::Url::parse_with_params(
             &format!("{}/api/v1/query", self.base),
             [("query", expression)],
@@ -308,7 +312,7 @@ impl Prometheus {
         answer["data"]["result"].as_array().cloned()
     }
 
-    async fn number(&self, expression: &str) -> f64 {
+    pub async fn number(&self, expression: &str) -> f64 {
         let found = self.query(expression).await.unwrap();
         assert_eq!(found.len(), 1, "{expression}: {found:?}");
         found[0]["value"][1].as_str().unwrap().parse().unwrap()
