@@ -83,7 +83,8 @@ pub(crate) struct Plan {
     pub(crate) fleet: Size,
     /// Few users with several pages each.
     pub(crate) pages: Size,
-    /// Likewise, of a service that takes its time.
+    /// Likewise, by small pages, of a service that takes its time: the simulator must have time to
+    /// spare, or it is what is measured.
     pub(crate) slow: Size,
     /// What is polled again and again.
     pub(crate) changing: Size,
@@ -104,7 +105,7 @@ impl Plan {
             starts: pick(10, 2),
             fleet: size(options.users.unwrap_or(pick(20_000, 400)), options.devices_per_user),
             pages: size(pick(500, 20), 250),
-            slow: Size { latency: Duration::from_millis(20), ..size(pick(4000, 300), 250) },
+            slow: Size { latency: Duration::from_millis(20), ..size(pick(4000, 300), 5) },
             changing: Size { churn: 50, ..size(pick(2000, 100), 5) },
             scrapes: options.scrapes.unwrap_or(pick(7, 2)),
             polls: pick(5, 2),

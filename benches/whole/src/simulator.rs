@@ -62,6 +62,10 @@ impl Simulator {
         Ok(Simulator { child, address, access, network, size })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid
+    }
+
     pub(crate) async fn end(self) -> Result<()> {
         self.child.end().await
     }

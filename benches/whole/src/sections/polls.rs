@@ -1,7 +1,10 @@
 //! Polls: what a request costs, how near to the ideal a slow service is polled, and whether memory
 //! stays level.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -13,6 +16,7 @@ use crate::{
     poll::{self, How, Poll},
     report::{self, Report, Table, seconds, size, times},
     simulator::{Simulator, Size},
+    usage,
 };
 
 /// Who polls: what it is called here, and the command of the peer that does it.
@@ -67,18 +71,23 @@ pub(super) async fn cost(plan: &Plan, program: &Path, report: &mut Report) -> Re
 /// How near to the ideal: all requests in flight all the time, each as long as the service takes.
 pub(super) async fn latency(plan: &Plan, program: &Path, report: &mut Report) -> Result<()> {
     const IN_FLIGHT: u32 = 64;
+    /// Three pages for five devices.
+    const PAGE_SIZE: u32 = 2;
     without_peers(report);
-    let fleet = Polled::start(program, plan.slow, 100).await?;
+    let fleet = Polled::start(program, plan.slow, PAGE_SIZE).await?;
     let latency = plan.slow.latency;
     let requests = f64::from(u32::try_from(fleet.fleet.requests).context("too many requests")?);
     let ideal = latency.as_secs_f64() * requests / f64::from(IN_FLIGHT);
     report.keep("latency.ideal", Some(ideal));
     let mut rows =
-        vec![vec!["the ideal".to_owned(), seconds(Some(ideal)), String::new(), String::new()]];
+        vec![[vec!["the ideal".to_owned(), seconds(Some(ideal))], vec![String::new(); 3]].concat()];
     for (who, peer) in pollers() {
         note(&format!("polling a slow service: {who}"));
-        let how = How { in_flight: IN_FLIGHT, page_size: 100, polls: plan.polls.min(3) };
+        let how = How { in_flight: IN_FLIGHT, page_size: PAGE_SIZE, polls: plan.polls.min(3) };
+        let (before, started) = (usage::of(fleet.simulator.pid()), Instant::now());
         let poll = fleet.by(program, peer, how).await.context(who)?;
+        let busy = usage::cpu_between(before, usage::of(fleet.simulator.pid()));
+        let busy = busy.map(|cpu| cpu.as_secs_f64() / started.elapsed().as_secs_f64());
         let key = format!("latency.{who}.median");
         report.keep(&key, report::of(poll.times.median));
         rows.push(vec![
@@ -86,16 +95,17 @@ pub(super) async fn latency(plan: &Plan, program: &Path, report: &mut Report) ->
             seconds(report::of(poll.times.median)),
             times(report.ratio(&key, "latency.ideal")),
             seconds(poll.cpu.and_then(report::of)),
+            busy.map(|cores| format!("{cores:.2} cores")).unwrap_or_default(),
         ]);
     }
     report.tables.push(Table {
         title: format!(
-            "Polls with {} ms of latency: {} users, {} requests, {IN_FLIGHT} in flight",
+            "Polls with {} ms of latency: {} users, three pages each, {} requests, {IN_FLIGHT} in flight",
             latency.as_millis(),
             plan.slow.users,
             fleet.fleet.requests
         ),
-        columns: vec!["", "a poll, median", "of the ideal", "CPU a request"],
+        columns: vec!["", "a poll, median", "of the ideal", "CPU a request", "simulator"],
         rows,
     });
     fleet.simulator.end().await

@@ -175,6 +175,7 @@ impl Rows<'_> {
             let name = |figure: &str| format!("scrape.{who}.{}.{figure}", ask.name);
             let report = &mut self.report;
             report.keep(&name("median"), report::of(scrape.times.median));
+            report.keep(&name("least"), report::of(scrape.times.least));
             report.keep(&name("cpu"), scrape.cpu.and_then(report::of));
             report.keep(&name("bytes"), Some(scrape.bytes as f64));
         }
