@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::{process::Command, time::sleep};
 
-use crate::{children::Child, http, simulator::Simulator, usage};
+use crate::{children::Child, fleet::FIRST_USER, http, simulator::Simulator, usage};
 
 /// Whatever is waited for comes within this, or never.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -22,8 +22,8 @@ pub(crate) struct Settings {
     /// Requests in flight.
     pub(crate) concurrency: u32,
     pub(crate) page_size: u32,
-    /// Only the first user, to see what a process without a fleet takes.
-    pub(crate) one_user: bool,
+    /// So many users, by their ids; without it all, as discovery finds them.
+    pub(crate) users: Option<u32>,
 }
 
 impl Settings {
@@ -32,17 +32,18 @@ impl Settings {
         interval: Duration::from_secs(24 * 3600),
         concurrency: 16,
         page_size: 100,
-        one_user: false,
+        users: None,
     };
 
     /// One poll after the other.
-    pub(crate) fn polling(concurrency: u32, page_size: u32) -> Settings {
-        let interval = Duration::from_millis(100);
-        Settings { interval, concurrency, page_size, one_user: false }
-    }
+    pub(crate) const POLLING: Settings =
+        Settings { interval: Duration::from_millis(100), ..Settings::ONCE };
 
     fn file(&self, simulator: &Simulator) -> String {
-        let users = if self.one_user { "[\"1001\"]" } else { "\"all\"" };
+        let users = self.users.map_or("\"all\"".to_owned(), |users| {
+            let ids = (FIRST_USER..FIRST_USER + users).map(|id| id.to_string());
+            format!("{:?}", ids.collect::<Vec<_>>())
+        });
         format!(
             "[aws]\nregion = \"{region}\"\nendpoint_url = \"http://{endpoint}\"\n\
              [poll]\ninterval = \"{interval}ms\"\nstale_after = \"30d\"\n\

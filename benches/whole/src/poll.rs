@@ -38,7 +38,13 @@ pub(crate) async fn exporter(
     fleet: &Fleet,
     how: How,
 ) -> Result<Poll> {
-    let settings = Settings::polling(how.in_flight, how.page_size);
+    // Listed by their ids, so that nothing but devices is asked for.
+    let settings = Settings {
+        concurrency: how.in_flight,
+        page_size: how.page_size,
+        users: Some(simulator.size.users),
+        ..Settings::POLLING
+    };
     let exporter = Exporter::start(program, simulator, settings).await?;
     let first = exporter.doings().await?;
     let (before, used_before) = (exporter.polled(first.polls + 1).await?, exporter.usage());
@@ -83,7 +89,7 @@ pub(crate) async fn memory(
     polls: u64,
 ) -> Result<Vec<Point>> {
     const POINTS: u64 = 20;
-    let exporter = Exporter::start(program, simulator, Settings::polling(16, 100)).await?;
+    let exporter = Exporter::start(program, simulator, Settings::POLLING).await?;
     let server = Server { address: exporter.address, pid: exporter.pid() };
     let mut points = Vec::new();
     let mut done = exporter.doings().await?.polls;

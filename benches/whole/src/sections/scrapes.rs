@@ -38,7 +38,7 @@ pub(super) async fn run(plan: &Plan, program: &Path, report: &mut Report) -> Res
 
 /// What the exporter takes in memory when it knows next to nothing.
 async fn without_fleet(program: &Path, simulator: &Simulator) -> Result<Option<u64>> {
-    let settings = Settings { one_user: true, ..Settings::ONCE };
+    let settings = Settings { users: Some(1), ..Settings::ONCE };
     let exporter = Exporter::start(program, simulator, settings).await?;
     let usage = exporter.usage();
     exporter.end().await?;
