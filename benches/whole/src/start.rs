@@ -1,0 +1,54 @@
+//! How long the program takes to serve, and how large it is.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use tokio::{process::Command, time::sleep};
+
+use crate::{children::Child, http, scrape::Spread};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// From the start of the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// Until `/-/healthy` has answered.
+    pub(crate) serving: Spread,
+    /// Until `/-/ready` answers 200: the demo has polled its 40 users, at 100 requests a second.
+    pub(crate) ready: Spread,
+}
+
+/// Starts the demo so many times.
+pub(crate) async fn measure(program: &Path, times: u32) -> Result<Start> {
+    let (mut serving, mut ready) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        let mut command = Command::new(program);
+        command.args(["demo", "--web.listen-address=127.0.0.1:0"]);
+        let started = Instant::now();
+        let mut demo = Child::start("the demo", command)?;
+        let address = demo.told("where it listens", PATIENCE, address).await?;
+        ensure!(status(address, "/-/healthy").await? == 200, demo.failed("is not healthy"));
+        serving.push(started.elapsed());
+        while status(address, "/-/ready").await? != 200 {
+            ensure!(started.elapsed() < PATIENCE, demo.failed("does not get ready"));
+            sleep(Duration::from_millis(1)).await;
+        }
+        ready.push(started.elapsed());
+        demo.end().await?;
+    }
+    Ok(Start { serving: Spread::of(serving)?, ready: Spread::of(ready)? })
+}
+
+async fn status(address: SocketAddr, path: &str) -> Result<u16> {
+    Ok(http::fetch(address, path, &[]).await?.0.status)
+}
+
+/// The address in the demo's welcome.
+fn address(line: &str) -> Option<SocketAddr> {
+    let url = line.trim().strip_prefix("metrics")?.trim().strip_prefix("http://")?;
+    url.split('/').next()?.parse().ok()
+}
