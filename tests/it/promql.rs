@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use wickr_exporter::exposition::{FAMILIES, Kind};
 
 /// What the exporter counts of its own doings, by the names of their series.
-const OWN: [&str; 8] = [
+const OWN: [&str; 12] = [
     "wickr_exporter_api_request_duration_seconds_bucket",
     "wickr_exporter_api_request_duration_seconds_count",
     "wickr_exporter_api_request_duration_seconds_sum",
@@ -15,6 +15,10 @@ const OWN: [&str; 8] = [
     "wickr_exporter_api_rate_limit",
     "wickr_exporter_api_throttled_seconds_total",
     "wickr_exporter_build_info",
+    "wickr_exporter_config_last_reload_success_timestamp_seconds",
+    "wickr_exporter_config_last_reload_successful",
+    "wickr_exporter_discovery_failures_total",
+    "wickr_exporter_state_last_save_timestamp_seconds",
 ];
 
 /// Words that are neither metrics nor functions.
