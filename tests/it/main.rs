@@ -17,7 +17,7 @@
 //! - `alerting`: from a device in the simulator to a notification, by a real Prometheus and a real
 //!   Alertmanager
 //! - `docs`: what is written is true of the code
-//! - `prometheus`: starts a real Prometheus
+//! - `prometheus`: starts a real Prometheus; `stage` gives it a fleet with everything in it
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -39,5 +39,6 @@ mod prometheus;
 mod promql;
 mod reload;
 mod restart;
+mod stage;
 mod tools;
 mod truth;

@@ -36,8 +36,23 @@ pub(crate) fn is_known_metric(name: &str) -> bool {
     let of_inventory = FAMILIES.iter().any(|family| {
         name.strip_prefix(family.name).is_some_and(|rest| suffixes(family.kind).contains(&rest))
     });
-    // Prometheus itself brings up.
-    of_inventory || OWN.contains(&name) || name.starts_with("process_") || name == "up"
+    // Prometheus itself brings these.
+    let of_prometheus = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
+    of_inventory
+        || OWN.contains(&name)
+        || name.starts_with("process_")
+        || of_prometheus.contains(&name)
+}
+
+/// Whether there is a family of that name, whatever its series are called.
+pub(crate) fn is_known_family(name: &str) -> bool {
+    is_known_metric(name) || is_known_metric(&format!("{name}_bucket"))
+}
+
+/// Whether the name of any metric begins so.
+pub(crate) fn begins_a_metric(start: &str) -> bool {
+    let of_inventory = FAMILIES.iter().map(|family| family.name);
+    of_inventory.chain(OWN).any(|name| name.starts_with(start))
 }
 
 /// The names of the metrics in `expression`.
