@@ -12,11 +12,18 @@ use std::{
 use wickr_exporter::{
     exposition::{FAMILIES, Group, Kind},
     poll::Observer as _,
+    simulator::Options,
     telemetry::Metrics,
     wickr::{ErrorKind, Observer as _, Operation, Outcome, RateLimiter},
 };
 
-use crate::{deploy, promql, stage::Stage, tools};
+use crate::{
+    deploy,
+    harness::{Exporter, Samples, simulator},
+    promql,
+    stage::Stage,
+    tools,
+};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
@@ -190,6 +197,72 @@ fn metrics_that_are_named_exist() {
             assert!(known, "{}: {word}", page.display());
         }
     }
+}
+
+/// All that is written in `src`, strings that go over several lines on one.
+fn source() -> String {
+    fn add(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                add(&entry, text);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                for line in fs::read_to_string(&entry).unwrap().lines() {
+                    *text += line.trim_start().strip_suffix('\\').unwrap_or(line);
+                }
+            }
+        }
+    }
+    let mut text = String::new();
+    add(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    text
+}
+
+#[test]
+fn log_lines_that_are_explained_are_logged() {
+    let (text, source) = (read("troubleshooting.md"), source());
+    let (_, table) = text.split_once("## What log lines mean").unwrap();
+    let mut count = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let messages = row.split('|').nth(1).unwrap();
+        for message in messages.split('`').skip(1).step_by(2) {
+            assert!(source.contains(message), "nothing says: {message}");
+            count += 1;
+        }
+    }
+    assert!(count > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_as_many_series_as_the_page_on_sizing_says() {
+    let simulator = simulator(Options { users: 60, ..Options::default() }).await;
+    let exporter = Exporter::start(&format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
+         [poll]\ninterval = \"1h\"\nrequests_per_second = 10000\n\
+         [sso]\nmax_idle = \"security-groups\"\n\
+         [[network]]\nid = \"12345678\"\nusers = \"all\"\n",
+        simulator.endpoint()
+    ));
+    exporter.wait_for("limits", |s| s.has("wickr_user_sso_max_idle_seconds")).await;
+    let all = exporter.polled(1.0).await;
+    let count = |name: &str| all.series(name, &[]).count();
+    let (types, groups) = (count("wickr_network_devices"), count("wickr_security_group_info"));
+    let (users, devices) = (count("wickr_user_up"), count("wickr_device_info"));
+    assert!(types > 2 && groups > 2 && users > 50 && devices > 100);
+    let part = async |name: &str| {
+        let text = exporter.text(&format!("/metrics?collect[]={name}")).await;
+        Samples::parse(&text).0.len()
+    };
+    let limits = count("wickr_security_group_sso_max_idle_seconds");
+    assert!(limits <= groups);
+    // 24 of a network are 5 of this part and 19 of the exporter's.
+    assert_eq!(part("network").await, 5 + 15 * types + groups + limits);
+    let of_users = part("user").await;
+    let by_type = count("wickr_user_devices");
+    assert!(of_users <= 6 * users + 2 * by_type && of_users > 3 * users + 2 * by_type);
+    let of_devices = part("device").await;
+    assert!(of_devices <= 5 * devices && of_devices > 4 * devices, "{of_devices} of {devices}");
+    let own = part("exporter").await - 19;
+    assert!((50..80).contains(&own), "{own}");
 }
 
 /// Names that begin alike and are no metrics.
