@@ -271,3 +271,32 @@ async fn a_session_that_goes_stale_is_told_and_so_is_the_next_login() {
         webhook.told(name, network, "resolved").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_are_told_with_what_to_do() {
+    let Some(prometheus_program) = tools::find("prometheus") else { return };
+    let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
+    let simulator = serving(Fleet::new().network(fleet_of(DEVICES))).await;
+    let exporter = exporter(&simulator, DEVICES, "production", "network");
+    let webhook = Webhook::default();
+    let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
+    let address = exporter.base.trim_start_matches("http://");
+    let prometheus = prometheus(&prometheus_program, &[address], &alertmanager.address);
+    prometheus.wait_for("network:wickr_up:min == 1").await;
+
+    simulator.credentials().deny_network(DEVICES);
+    let refused = webhook.told("WickrCredentialsRefused", DEVICES, "firing").await;
+    assert_eq!(
+        refused["labels"],
+        json!({
+            "alertname": "WickrCredentialsRefused", "severity": "critical", "reason": "forbidden",
+            "network_id": DEVICES, "network_name": "production",
+        })
+    );
+    let said = text(&refused, "description");
+    assert!(said.starts_with("For 2 users the Wickr API answers forbidden"), "{said}");
+    assert!(said.contains("check --iam-policy"), "{said}");
+
+    simulator.credentials().allow_network(DEVICES);
+    webhook.told("WickrCredentialsRefused", DEVICES, "resolved").await;
+}

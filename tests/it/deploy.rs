@@ -111,6 +111,24 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
 }
 
 #[test]
+fn the_list_of_alerts_is_current() {
+    let (rules, list) = (read(&shipped(RULES)), read(&shipped("README.md")));
+    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| Wickr")).collect();
+    let mut listed = 0;
+    for row in &rows {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (names, severity) = (cells.next().unwrap(), cells.next().unwrap());
+        for name in names.split(", ") {
+            let alerts = alerts(&rules);
+            let (_, text) = alerts.iter().find(|(alert, _)| *alert == name).expect(name);
+            assert!(text.contains(&format!("severity: {severity}\n")), "{name}");
+            listed += 1;
+        }
+    }
+    assert_eq!(listed, alerts(&rules).len());
+}
+
+#[test]
 fn alertmanager_takes_its_configuration() {
     let Some(amtool) = tools::find("amtool") else { return };
     let file = shipped("prometheus/alertmanager.yml");
