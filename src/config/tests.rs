@@ -1,6 +1,7 @@
 //! What a whole file comes to: the golden table of bad ones, defaults and overrides.
 
 mod bad;
+mod docs;
 mod everyone;
 mod example;
 

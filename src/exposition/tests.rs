@@ -160,6 +160,38 @@ fn every_family_is_in_the_golden_file_in_the_order_of_the_list() {
     assert_eq!(told, listed);
 }
 
+/// The names of the labels of a series, as it is written.
+fn label_names(series: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = series.split_once('{').map_or("", |(_, labels)| labels);
+    while let Some((name, value)) = rest.split_once("=\"") {
+        names.push(name.trim_start_matches(','));
+        let mut escaped = false;
+        let end = value.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        rest = &value[end.unwrap() + 1..];
+    }
+    names
+}
+
+#[test]
+fn every_family_has_the_labels_that_it_is_said_to_have() {
+    let text = rendered(&fleet(), Format::Text, &Group::ALL);
+    let mut family = None;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = FAMILIES.iter().find(|family| rest.starts_with(&format!("{} ", family.name)));
+        }
+        let Some(family) = family.filter(|_| !line.starts_with('#')) else { continue };
+        let mut names = label_names(line);
+        names.retain(|name| *name != "le");
+        assert_eq!(names, family.labels, "{line}");
+    }
+}
+
 #[test]
 fn nothing_known_is_nothing_told() {
     let (keeper, reader) = inventory::open();

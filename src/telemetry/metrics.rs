@@ -43,7 +43,7 @@ pub struct Metrics {
     discovery_failures: IntCounterVec,
     reload_successful: Gauge,
     reload_time: Gauge,
-    state_saved: GaugeVec,
+    state_saved: Gauge,
 }
 
 impl Metrics {
@@ -106,13 +106,9 @@ impl Metrics {
             "wickr_exporter_config_last_reload_success_timestamp_seconds",
             "When the configuration was last loaded successfully.",
         )?;
-        // Without labels, and without a value until there is one.
-        let state_saved = GaugeVec::new(
-            Opts::new(
-                "wickr_exporter_state_last_save_timestamp_seconds",
-                "When the state file was last saved.",
-            ),
-            &[],
+        let state_saved = Gauge::new(
+            "wickr_exporter_state_last_save_timestamp_seconds",
+            "When this process last saved the state file; 0 if it has not.",
         )?;
         let metrics = Metrics {
             requests: requests.clone(),
@@ -149,7 +145,8 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// These, and when the state was saved.
+    /// These, and when the state was saved: 0 before that, for a file that can never be written is what
+    /// an alert must see.
     ///
     /// # Errors
     ///
@@ -182,7 +179,7 @@ impl Metrics {
 
     /// The state was saved, at `now`.
     pub fn state_saved(&self, now: Millis) {
-        self.state_saved.with_label_values::<&str>(&[]).set(now as f64 / 1e3);
+        self.state_saved.set(now as f64 / 1e3);
     }
 
     fn allowances(&self) -> MutexGuard<'_, Vec<Allowance>> {

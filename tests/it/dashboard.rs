@@ -1,43 +1,67 @@
-//! The Grafana dashboard. Grafana cannot be run here, so its queries are: they must be valid and
-//! speak of metrics that exist.
+//! The Grafana dashboards. Grafana cannot be run here, so its queries are: they must be valid, speak
+//! of metrics that exist, and give something. The rest is held to Grafana's own schema.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
-use crate::{promql, tools};
+use crate::{promql, stage::Stage, tools};
 
-/// Every query of the dashboard: the title of its panel, and the expression as Grafana would send
-/// it with all networks chosen.
-pub(crate) fn dashboard_queries() -> Vec<(String, String)> {
-    let dashboard = dashboard();
-    let targets = |panel: &Value| panel["targets"].as_array().cloned().unwrap_or_default();
-    let queries: Vec<_> = panels(&dashboard)
-        .flat_map(|panel| targets(panel).into_iter().map(move |target| (panel, target)))
-        .map(|(panel, target)| {
-            let title = panel["title"].as_str().unwrap().to_owned();
-            (title, interpolate(target["expr"].as_str().unwrap()))
-        })
-        .collect();
-    assert!(!queries.is_empty());
+const DASHBOARDS: [&str; 2] = ["wickr-fleet", "wickr-exporter-health"];
+
+/// A query of a panel, as Grafana would send it with everything chosen.
+struct Query {
+    panel: String,
+    /// What the panel says about itself.
+    description: String,
+    expression: String,
+}
+
+/// Every query of every dashboard.
+fn queries() -> Vec<Query> {
+    let mut queries = Vec::new();
+    for dashboard in DASHBOARDS.map(dashboard) {
+        for panel in panels(&dashboard) {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                queries.push(Query {
+                    panel: panel["title"].as_str().unwrap().to_owned(),
+                    description: panel["description"].as_str().unwrap().to_owned(),
+                    expression: interpolate(target["expr"].as_str().unwrap()),
+                });
+            }
+        }
+    }
+    assert!(queries.len() > 40);
     queries
 }
 
 /// Puts values in place of Grafana's variables.
 fn interpolate(expression: &str) -> String {
     let mut expression = expression.to_owned();
-    for (variable, value) in
-        [("$__rate_interval", "5m"), ("$__interval", "1m"), ("$__range", "1h"), ("$network", ".+")]
-    {
+    for (variable, value) in [
+        ("$__rate_interval", "5m"),
+        ("$__interval", "1m"),
+        ("$__range", "1h"),
+        ("$network", ".+"),
+        ("$job", ".+"),
+    ] {
         expression = expression.replace(variable, value);
     }
     assert!(!expression.contains('$'), "an unknown variable: {expression}");
     expression
 }
 
-fn dashboard() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana/wickr-fleet.json");
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana").join(format!("{name}.json"))
+}
+
+fn dashboard(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(file(name)).unwrap()).unwrap()
 }
 
 /// The panels, those folded into rows included.
@@ -50,11 +74,11 @@ fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 
 #[test]
 fn queries_name_metrics_that_exist() {
-    for (title, expression) in dashboard_queries() {
+    for Query { panel, expression, .. } in queries() {
         let metrics = promql::metrics(&expression);
-        assert!(!metrics.is_empty(), "{title}: {expression}");
+        assert!(!metrics.is_empty(), "{panel}: {expression}");
         for metric in metrics {
-            assert!(promql::is_known_metric(&metric), "{title}: no metric is called {metric}");
+            assert!(promql::is_known_metric(&metric), "{panel}: no metric is called {metric}");
         }
     }
 }
@@ -62,11 +86,8 @@ fn queries_name_metrics_that_exist() {
 #[test]
 fn queries_are_valid() {
     let Some(promtool) = tools::find("promtool") else { return };
-    let rules: Vec<Value> = dashboard_queries()
-        .into_iter()
-        .enumerate()
-        .map(|(index, (_, expr))| json!({ "record": format!("query:{index}"), "expr": expr }))
-        .collect();
+    let rule = |(index, query): (usize, Query)| json!({ "record": format!("query:{index}"), "expr": query.expression });
+    let rules: Vec<Value> = queries().into_iter().enumerate().map(rule).collect();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("queries.yml");
     // JSON is YAML.
@@ -77,58 +98,166 @@ fn queries_are_valid() {
 
 #[test]
 fn panels_are_told_apart_and_explained() {
-    let dashboard = dashboard();
-    assert_eq!(dashboard["uid"], "wickr-fleet");
-    assert_eq!(dashboard["editable"], true);
-    let mut ids = HashSet::new();
-    for panel in panels(&dashboard) {
-        let title = panel["title"].as_str().unwrap();
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is taken");
-        if panel["type"] != "row" {
-            assert!(!panel["description"].as_str().unwrap_or_default().is_empty(), "{title}");
-            // A unit is a member of the panel's defaults, or a property of one column.
-            let text = panel.to_string();
-            let has_unit = text.contains(r#""unit":"#) || text.contains(r#""id":"unit""#);
-            assert!(has_unit, "{title}: no unit");
+    for name in DASHBOARDS {
+        let dashboard = dashboard(name);
+        assert_eq!((&dashboard["uid"], &dashboard["editable"]), (&json!(name), &json!(true)));
+        let mut ids = HashSet::new();
+        for panel in panels(&dashboard) {
+            let title = panel["title"].as_str().unwrap();
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is taken");
+            if panel["type"] != "row" {
+                assert!(!panel["description"].as_str().unwrap_or_default().is_empty(), "{title}");
+                // A unit is a member of the panel's defaults, or a property of one column.
+                let text = panel.to_string();
+                let has_unit = text.contains(r#""unit":"#) || text.contains(r#""id":"unit""#);
+                assert!(has_unit, "{title}: no unit");
+            }
         }
     }
 }
 
 #[test]
 fn panels_do_not_overlap() {
-    let dashboard = dashboard();
-    let mut taken = HashSet::new();
-    for panel in panels(&dashboard) {
-        let at = |side: &str| panel["gridPos"][side].as_u64().unwrap();
-        assert!(at("x") + at("w") <= 24, "{}", panel["title"]);
-        for x in at("x")..at("x") + at("w") {
-            for y in at("y")..at("y") + at("h") {
-                assert!(taken.insert((x, y)), "{} overlaps", panel["title"]);
+    for name in DASHBOARDS {
+        let dashboard = dashboard(name);
+        let mut taken = HashSet::new();
+        for panel in panels(&dashboard) {
+            let at = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+            assert!(at("x") + at("w") <= 24, "{}", panel["title"]);
+            for x in at("x")..at("x") + at("w") {
+                for y in at("y")..at("y") + at("h") {
+                    assert!(taken.insert((x, y)), "{} overlaps", panel["title"]);
+                }
+            }
+        }
+    }
+}
+
+/// Calls `check` for every object in it.
+fn each_object(value: &Value, check: &mut impl FnMut(&serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(members) => {
+            check(members);
+            members.values().for_each(|value| each_object(value, check));
+        }
+        Value::Array(items) => items.iter().for_each(|item| each_object(item, check)),
+        _ => {}
+    }
+}
+
+#[test]
+fn reads_from_the_data_source_that_is_chosen() {
+    for name in DASHBOARDS {
+        let dashboard = dashboard(name);
+        each_object(&dashboard, &mut |members| {
+            if let Some(source) = members.get("datasource") {
+                assert_eq!(source["uid"], "${datasource}", "{members:?}");
+            }
+        });
+        for panel in panels(&dashboard).filter(|panel| panel["type"] != "row") {
+            assert!(panel.get("datasource").is_some(), "{}", panel["title"]);
+            for target in panel["targets"].as_array().unwrap() {
+                assert!(target.get("datasource").is_some(), "{}", panel["title"]);
             }
         }
     }
 }
 
 #[test]
-fn reads_from_the_data_source_that_is_chosen() {
-    fn check(value: &Value) {
-        match value {
-            Value::Object(members) => {
-                if let Some(source) = members.get("datasource") {
-                    assert_eq!(source["uid"], "${datasource}", "{value}");
-                }
-                members.values().for_each(check);
+fn links_name_variables_and_columns_that_exist() {
+    let dashboard = dashboard("wickr-fleet");
+    let mut links = 0;
+    for panel in panels(&dashboard) {
+        let text = panel.to_string();
+        each_object(panel, &mut |members| {
+            let Some(url) = members.get("url").and_then(Value::as_str) else { return };
+            links += 1;
+            assert!(url.starts_with("${scheme}://${__data.fields.instance}/devices?network_id="));
+            for field in url.split("${__data.fields.").skip(1).map(|rest| rest.split('}').next()) {
+                let field = field.unwrap();
+                // A label that the query keeps, or what one is renamed to.
+                let expression = panel["targets"][0]["expr"].as_str().unwrap();
+                let renamed = text.contains(&format!(":\"{field}\""));
+                assert!(expression.contains(field) || renamed, "{}: {field}", panel["title"]);
             }
-            Value::Array(items) => items.iter().for_each(check),
-            _ => {}
-        }
+        });
     }
-    let dashboard = dashboard();
-    check(&dashboard);
-    for panel in panels(&dashboard).filter(|panel| panel["type"] != "row") {
-        assert!(panel.get("datasource").is_some(), "{}", panel["title"]);
-        for target in panel["targets"].as_array().unwrap() {
-            assert!(target.get("datasource").is_some(), "{}", panel["title"]);
+    assert!(links >= 4);
+}
+
+/// Reads the dashboards into Grafana's own types and writes them again. What is lost on the way is not
+/// of its schema.
+const SCHEMA: &str = r#"
+import json, sys
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+def lost(ours, theirs, at):
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key, value in ours.items():
+            if key in theirs:
+                yield from lost(value, theirs[key], f"{at}.{key}")
+            elif value not in (None, {}, []):
+                yield f"{at}.{key}"
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for index, pair in enumerate(zip(ours, theirs)):
+            yield from lost(*pair, f"{at}[{index}]")
+    elif ours != theirs:
+        yield f"{at}: {ours!r} became {theirs!r}"
+
+register_default_plugins()
+for file in sys.argv[1:]:
+    ours = json.load(open(file))
+    theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
+    found = list(lost(ours, theirs, file))
+    assert not found, found
+    # It is not blind.
+    ours["panels"][0]["fieldConfig"]["defaults"]["unti"] = "s"
+    theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
+    assert list(lost(ours, theirs, "")) == [".panels[0].fieldConfig.defaults.unti"]
+"#;
+
+#[test]
+fn grafanas_schema_has_every_member() {
+    let Some(python) = tools::find("python3") else { return };
+    let has = Command::new(&python)
+        .args(["-c", "import grafana_foundation_sdk"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let python =
+        if has { Some(python) } else { tools::find("python3-with-grafana-foundation-sdk") };
+    let Some(python) = python else { return };
+    let mut arguments = vec!["-c".into(), SCHEMA.into()];
+    arguments.extend(DASHBOARDS.map(|name| file(name).into_os_string()));
+    tools::run(&python, &arguments);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_shows_something() {
+    let Some(program) = tools::find("prometheus") else { return };
+    let stage = Stage::set(&program, "device").await;
+    for Query { panel, expression, .. } in queries() {
+        eprintln!("{panel}: {expression}");
+        stage.prometheus.wait_for(&expression).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn panels_say_what_level_of_detail_they_need() {
+    let Some(program) = tools::find("prometheus") else { return };
+    for detail in ["network", "user"] {
+        let stage = Stage::set(&program, detail).await;
+        for Query { panel, description, expression } in queries() {
+            let (_, needs) = description.split_once("eeds detail = ").unwrap_or_default();
+            // As in `Needs detail = "user" or "device"`.
+            if needs.is_empty() || needs.contains(&format!("\"{detail}\"")) {
+                stage.prometheus.wait_for(&expression).await;
+            } else if needs.starts_with("\"device\"") || detail == "network" {
+                let found = stage.prometheus.query(&expression).await;
+                assert_eq!(found, Some(vec![]), "{panel} needs no {needs}");
+            }
         }
     }
 }

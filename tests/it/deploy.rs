@@ -1,6 +1,7 @@
 //! What operators take away from `deploy/`, held to the programs that will read it.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -11,6 +12,8 @@ use serde_json::Value;
 use crate::{promql, tools};
 
 const RULES: &str = "prometheus/wickr-exporter.rules.yml";
+/// What links in alerts begin with, where it is set.
+const EXTERNAL_LABEL: &str = "wickr_exporter_url";
 
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
@@ -18,6 +21,13 @@ fn shipped(name: &str) -> PathBuf {
 
 fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The names that the shipped rules record.
+pub(crate) fn recorded() -> BTreeSet<String> {
+    let rules = read(&shipped(RULES));
+    let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
+    names.map(str::to_owned).collect()
 }
 
 /// The promtool cases of the alerts.
@@ -36,6 +46,10 @@ fn prometheus_takes_the_configuration_and_the_rules() {
     };
     check("config", "prometheus/prometheus.yml");
     check("rules", RULES);
+    let lint = ["check", "rules", "--lint=all", "--lint-fatal"].map(OsString::from);
+    let arguments: Vec<OsString> =
+        lint.into_iter().chain([shipped(RULES).into_os_string()]).collect();
+    tools::run(&promtool, &arguments);
 }
 
 #[test]
@@ -46,26 +60,92 @@ fn alerts_fire_and_resolve() {
     tools::run(&promtool, &arguments);
 }
 
+/// The alerts of the shipped rules, by name, each with all that is written of it.
+fn alerts(rules: &str) -> Vec<(&str, &str)> {
+    let alerts: Vec<_> = rules
+        .split("- alert: ")
+        .skip(1)
+        .map(|alert| alert.split_once('\n').unwrap())
+        .map(|(name, rest)| (name, rest.split("  - name: ").next().unwrap()))
+        .collect();
+    assert!(alerts.len() > 20);
+    alerts
+}
+
 #[test]
-fn every_alert_has_a_case() {
+fn every_alert_has_cases_in_which_it_fires_does_not_and_resolves() {
     let rules = read(&shipped(RULES));
-    let alerts: Vec<&str> =
-        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert!(!alerts.is_empty());
     let cases: String = rule_tests().iter().map(|file| read(file)).collect();
-    for alert in alerts {
-        assert!(cases.contains(&format!("alertname: {alert}")), "{alert}");
+    for (alert, _) in alerts(&rules) {
+        let silent = format!("alertname: {alert}, exp_alerts: []}}");
+        let fires = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels");
+        let at = cases.find(&fires).unwrap_or_else(|| panic!("{alert} never fires"));
+        assert!(cases[..at].contains(&silent), "{alert} is never silent before it fires");
+        assert!(cases[at..].contains(&silent), "{alert} never resolves");
     }
 }
 
 #[test]
+fn every_alert_says_how_bad_it_is_and_what_to_do() {
+    let rules = read(&shipped(RULES));
+    let runbooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbooks.md");
+    let runbooks = read(&runbooks);
+    let alerts = alerts(&rules);
+    for (alert, text) in &alerts {
+        let severity = text.split("severity: ").nth(1).unwrap().lines().next().unwrap();
+        assert!(["critical", "warning", "info"].contains(&severity), "{alert}: {severity}");
+        for annotation in ["summary: >-", "description: >-"] {
+            assert!(text.contains(annotation), "{alert} has no {annotation}");
+        }
+        let anchor = alert.to_lowercase();
+        let url = format!("runbook_url: docs/runbooks.md#{anchor}\n");
+        assert!(text.contains(&url), "{alert} has no runbook_url");
+        let section = runbooks.split(&format!("\n## {alert}\n")).nth(1);
+        let section = section.unwrap_or_else(|| panic!("{alert} has no section in the runbooks"));
+        let section = section.split("\n## ").next().unwrap();
+        assert!(section.len() > 200, "{alert}: its section says little");
+        assert!(section.contains(&format!("**{severity}**")), "{alert} is {severity}");
+    }
+    let sections = runbooks.lines().filter_map(|line| line.strip_prefix("## Wickr"));
+    assert_eq!(sections.count(), alerts.len(), "a section for an alert that there is not");
+}
+
+#[test]
+fn the_list_of_alerts_is_current() {
+    let (rules, list) = (read(&shipped(RULES)), read(&shipped("README.md")));
+    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| Wickr")).collect();
+    let mut listed = 0;
+    for row in &rows {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (names, severity) = (cells.next().unwrap(), cells.next().unwrap());
+        for name in names.split(", ") {
+            let alerts = alerts(&rules);
+            let (_, text) = alerts.iter().find(|(alert, _)| *alert == name).expect(name);
+            assert!(text.contains(&format!("severity: {severity}\n")), "{name}");
+            listed += 1;
+        }
+    }
+    assert_eq!(listed, alerts(&rules).len());
+}
+
+#[test]
+fn alertmanager_takes_its_configuration() {
+    let Some(amtool) = tools::find("amtool") else { return };
+    let file = shipped("prometheus/alertmanager.yml");
+    tools::run(&amtool, &["check-config".into(), file.into_os_string()]);
+}
+
+#[test]
 fn rules_and_their_cases_name_metrics_that_exist() {
+    let recorded = recorded();
     let files = rule_tests().into_iter().chain([shipped(RULES)]);
     for file in files {
         let text = read(&file);
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        for name in words.filter(|word| word.starts_with("wickr_")) {
-            assert!(promql::is_known_metric(name), "{}: {name}", file.display());
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        let words = words.map(|word| word.trim_end_matches(':'));
+        for name in words.filter(|word| word.contains(":wickr_") || word.starts_with("wickr_")) {
+            let known = promql::is_known_metric(name) || recorded.contains(name);
+            assert!(known || name == EXTERNAL_LABEL, "{}: {name}", file.display());
         }
     }
 }

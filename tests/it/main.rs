@@ -15,24 +15,32 @@
 //! - `packed`: what is compressed in pieces is read whole by everybody
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
 //!   queries apart for it
+//! - `alerting`: from a device in the simulator to a notification, by a real Prometheus and a real
+//!   Alertmanager
+//! - `docs`: what is written is true of the code
+//! - `prometheus`: starts a real Prometheus; `stage` gives it a fleet with everything in it
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Nothing leaves this binary, so what modules share is plain `pub`.
 #![allow(unreachable_pub)]
 
+mod alerting;
 mod cli;
 mod client;
 mod credentials;
 mod dashboard;
 mod deploy;
+mod docs;
 mod harness;
 mod http;
 mod organisation;
 mod packed;
 mod peers;
+mod prometheus;
 mod promql;
 mod reload;
 mod restart;
+mod stage;
 mod tools;
 mod truth;

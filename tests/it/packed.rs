@@ -8,7 +8,8 @@ use wickr_exporter::simulator::{Count, Options};
 
 use crate::{
     harness::{Exporter, config, http, simulator},
-    peers::{Prometheus, python_with_libraries},
+    peers::python_with_libraries,
+    prometheus::Prometheus,
     tools,
 };
 
@@ -106,7 +107,7 @@ async fn a_real_prometheus_reads_what_is_packed_whole() {
     let Some(program) = tools::find("prometheus") else { return };
     let (_simulator, exporter) = polled().await;
     let target = exporter.base.trim_start_matches("http://");
-    let prometheus = Prometheus::scraping(&program, target).await;
+    let prometheus = Prometheus::scraping(&program, &[target]).await;
     let plain = exporter.text(PATH).await;
     for name in
         ["wickr_user_up", "wickr_user_devices", "wickr_device_info", "wickr_device_idle_seconds"]

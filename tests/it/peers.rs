@@ -4,8 +4,7 @@
 use std::{
     io::Write,
     path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use reqwest::header;
@@ -15,8 +14,8 @@ use wickr_exporter::simulator::{
 };
 
 use crate::{
-    dashboard,
-    harness::{Exporter, FAST, PATIENCE, Samples, config, http, serving, simulator},
+    harness::{Exporter, FAST, Samples, config, http, serving, simulator},
+    prometheus::Prometheus,
     tools,
 };
 
@@ -263,71 +262,8 @@ async fn promtool_and_pythons_parsers_find_nothing_at_any_stage() {
     simulator.stop().await.unwrap();
 }
 
-/// A real Prometheus that scrapes every second. Dropping it kills it.
-pub struct Prometheus {
-    child: Child,
-    base: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    pub async fn scraping(program: &Path, target: &str) -> Prometheus {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: wickr\n  static_configs: [{{targets: ['{target}']}}]\n"
-        );
-        std::fs::write(&file, text).unwrap();
-        // The port may be taken between here and there; then the test fails loudly.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let prometheus =
-            Prometheus { child, base: format!("http://127.0.0.1:{port}"), _folder: folder };
-        let until = Instant::now() + PATIENCE;
-        while prometheus.query("up{job=\"wickr\"} == 1").await.is_none_or(|found| found.is_empty())
-        {
-            assert!(Instant::now() < until, "Prometheus does not see the exporter up");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        prometheus
-    }
-
-    /// The samples that a query gives; none while Prometheus does not answer yet.
-    pub async fn query(&self, expression: &str) -> Option<Vec<Value>> {
-        let url = reqwest::Url::parse_with_params(
-            &format!("{}/api/v1/query", self.base),
-            [("query", expression)],
-        )
-        .unwrap();
-        let answer = http().get(url).send().await.ok()?;
-        let answer: Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
-        assert!(answer["status"] != "error", "{expression}: {answer}");
-        answer["data"]["result"].as_array().cloned()
-    }
-
-    pub async fn number(&self, expression: &str) -> f64 {
-        let found = self.query(expression).await.unwrap();
-        assert_eq!(found.len(), 1, "{expression}: {found:?}");
-        found[0]["value"][1].as_str().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something() {
+async fn a_real_prometheus_reads_what_there_is() {
     let Some(program) = tools::find("prometheus") else { return };
     let simulator = simulator(Options { users: 30, ..Options::default() }).await;
     // One poll that reads everybody, and then a user that is gone, for the panels of trouble.
@@ -337,7 +273,7 @@ async fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_som
     simulator.change_fleet(|fleet| fleet.get_mut(NETWORK).unwrap().remove_user("999999"));
     exporter.wait_for("one is missing", |s| s.get("wickr_up", &[]) == Some(0.0)).await;
     let target = exporter.base.trim_start_matches("http://");
-    let prometheus = Prometheus::scraping(&program, target).await;
+    let prometheus = Prometheus::scraping(&program, &[target]).await;
 
     let devices = simulator.read_fleet(|fleet| fleet.device_count()) as f64;
     assert!(devices > 30.0);
@@ -356,14 +292,6 @@ async fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_som
     let all = "sum(wickr_network_device_idle_seconds_bucket{le=\"+Inf\"})";
     assert_eq!(prometheus.number(all).await, with_idle);
 
-    for (panel, query) in dashboard::dashboard_queries() {
-        let until = Instant::now() + PATIENCE;
-        // A rate wants two scrapes.
-        while prometheus.query(&query).await.unwrap().is_empty() {
-            assert!(Instant::now() < until, "{panel} shows nothing: {query}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
     let seen = Samples::parse(&exporter.text("/metrics?collect[]=exporter").await);
     assert!(seen.has("wickr_exporter_build_info"));
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use wickr_exporter::exposition::{FAMILIES, Kind};
 
 /// What the exporter counts of its own doings, by the names of their series.
-const OWN: [&str; 8] = [
+const OWN: &[&str] = &[
     "wickr_exporter_api_request_duration_seconds_bucket",
     "wickr_exporter_api_request_duration_seconds_count",
     "wickr_exporter_api_request_duration_seconds_sum",
@@ -15,6 +15,10 @@ const OWN: [&str; 8] = [
     "wickr_exporter_api_rate_limit",
     "wickr_exporter_api_throttled_seconds_total",
     "wickr_exporter_build_info",
+    "wickr_exporter_config_last_reload_success_timestamp_seconds",
+    "wickr_exporter_config_last_reload_successful",
+    "wickr_exporter_discovery_failures_total",
+    "wickr_exporter_state_last_save_timestamp_seconds",
 ];
 
 /// Words that are neither metrics nor functions.
@@ -32,8 +36,23 @@ pub(crate) fn is_known_metric(name: &str) -> bool {
     let of_inventory = FAMILIES.iter().any(|family| {
         name.strip_prefix(family.name).is_some_and(|rest| suffixes(family.kind).contains(&rest))
     });
-    // Prometheus itself brings up.
-    of_inventory || OWN.contains(&name) || name.starts_with("process_") || name == "up"
+    // Prometheus itself brings these.
+    let of_prometheus = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
+    of_inventory
+        || OWN.contains(&name)
+        || name.starts_with("process_")
+        || of_prometheus.contains(&name)
+}
+
+/// Whether there is a family of that name, whatever its series are called.
+pub(crate) fn is_known_family(name: &str) -> bool {
+    is_known_metric(name) || is_known_metric(&format!("{name}_bucket"))
+}
+
+/// Whether the name of any metric begins so.
+pub(crate) fn begins_a_metric(start: &str) -> bool {
+    let of_inventory = FAMILIES.iter().map(|family| family.name);
+    of_inventory.chain(OWN.iter().copied()).any(|name| name.starts_with(start))
 }
 
 /// The names of the metrics in `expression`.

@@ -1,0 +1,302 @@
+//! From a device in the simulator to a notification: the exporter, a real Prometheus with the shipped
+//! configuration and rules, and a real Alertmanager with the shipped configuration.
+//!
+//! What differs from what is shipped: addresses; scrapes and evaluations every second; a second in
+//! place of every `for`, `keep_firing_for`, `group_wait` and `group_interval`; and a webhook of ours in
+//! place of Slack. Thresholds are as they are: what is to be idle for a month last logged in a month
+//! ago.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::post};
+use serde_json::{Value, json};
+use wickr_exporter::simulator::{Device, Fleet, Simulator, device, network, security_group, user};
+
+use crate::{
+    harness::{Exporter, PATIENCE, serving},
+    prometheus::{Prometheus, free_port},
+    tools,
+};
+
+/// Polled at the level of devices, and at that of networks.
+const DEVICES: &str = "12345678";
+const TOTALS: &str = "87654321";
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
+}
+
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus").join(name);
+    fs::read_to_string(path).unwrap()
+}
+
+/// Puts `value` in place of the value of every line `key: value`.
+fn set(text: &str, key: &str, value: &str) -> String {
+    let mut found = false;
+    let lines = text.lines().map(|line| match line.trim_start().strip_prefix(key) {
+        Some(rest) if rest.starts_with(": ") => {
+            found = true;
+            let indent = &line[..line.len() - line.trim_start().len()];
+            format!("{indent}{key}: {value}\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    let text = lines.collect();
+    assert!(found, "no {key}");
+    text
+}
+
+/// What a webhook was told: every alert of every notification.
+#[derive(Clone, Default)]
+struct Webhook(Arc<Mutex<Vec<Value>>>);
+
+impl Webhook {
+    /// Listens, and gives its address.
+    async fn listen(&self) -> String {
+        let told = self.0.clone();
+        let hook = async move |body: String| {
+            let notification: Value = serde_json::from_str(&body).unwrap();
+            let alerts = notification["alerts"].as_array().unwrap().clone();
+            told.lock().unwrap().extend(alerts);
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", post(hook));
+        // It ends with the test's runtime.
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        format!("http://{address}/")
+    }
+
+    /// Waits to be told of an alert of that name and network, and that it fires or is resolved.
+    async fn told(&self, name: &str, network: &str, status: &str) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let told = self.0.lock().unwrap().clone();
+            let meant = |alert: &&Value| {
+                let labels = &alert["labels"];
+                let this = (&labels["alertname"], &labels["network_id"], &alert["status"]);
+                this == (&json!(name), &json!(network), &json!(status))
+            };
+            if let Some(alert) = told.iter().find(meant) {
+                return alert.clone();
+            }
+            assert!(Instant::now() < until, "not told that {name} is {status}: {told:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A running Alertmanager. Dropping it kills it.
+struct Alertmanager {
+    child: Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Alertmanager {
+    fn start(program: &Path, webhook: &str) -> Alertmanager {
+        let text = shipped("alertmanager.yml");
+        let text = ["group_wait", "group_interval"]
+            .into_iter()
+            .fold(text, |text, key| set(&text, key, "1s"));
+        let (before, rest) = text.split_once("\nreceivers:\n").unwrap();
+        let (_, after) = rest.split_once("\ninhibit_rules:\n").unwrap();
+        let text = format!(
+            "{before}\nreceivers:\n  - name: slack\n    webhook_configs: [{{url: '{webhook}', send_resolved: true}}]\n\
+             \ninhibit_rules:\n{after}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("alertmanager.yml");
+        fs::write(&file, text).unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--cluster.listen-address=")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Alertmanager { child, address, _folder: folder }
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The shipped Prometheus, in a hurry.
+fn prometheus(program: &Path, exporters: &[&str], alertmanager: &str) -> Prometheus {
+    let config = ["scrape_interval", "evaluation_interval"]
+        .into_iter()
+        .fold(shipped("prometheus.yml"), |text, key| set(&text, key, "1s"));
+    assert_eq!(config.matches("[\"localhost:10471\"]").count(), 2);
+    let config = config
+        .replace("[\"localhost:10471\"]", &format!("{exporters:?}"))
+        .replace("localhost:9093", alertmanager);
+    assert!(config.contains(alertmanager));
+    let rules = ["for", "keep_firing_for"]
+        .into_iter()
+        .fold(shipped("wickr-exporter.rules.yml"), |text, key| set(&text, key, "1s"));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+    fs::write(folder.path().join("wickr-exporter.rules.yml"), rules).unwrap();
+    Prometheus::start_in(program, folder)
+}
+
+fn exporter(simulator: &Simulator, network: &str, name: &str, detail: &str) -> Exporter {
+    Exporter::start(&format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
+         [poll]\ninterval = \"1s\"\nrequests_per_second = 10000\n\
+         [metrics]\ndetail = \"{detail}\"\n\
+         [sso]\nmax_idle = \"security-groups\"\n\
+         [[network]]\nid = \"{network}\"\nname = \"{name}\"\nusers = \"all\"\n",
+        simulator.endpoint()
+    ))
+}
+
+/// Two users of a network: one without a limit on SSO sessions, one with a limit of a week.
+fn fleet_of(id: &str) -> wickr_exporter::simulator::Network {
+    network(id)
+        .group(security_group("week").sso_max_idle_minutes(7 * 24 * 60))
+        .user(user("1001").device(device("phone").kind("iOS")))
+        .user(user("1002").in_group("week").device(device("laptop").kind("Windows")))
+}
+
+/// In both networks, in place of the user's device: this one.
+fn replace(simulator: &Simulator, user: &str, device: &Device) {
+    simulator.change_fleet(|fleet| {
+        for network in [DEVICES, TOTALS] {
+            let user = fleet.user_mut(network, user).unwrap();
+            user.retain_devices(|_| false);
+            user.add_device(device.clone());
+        }
+    });
+}
+
+fn text<'a>(alert: &'a Value, annotation: &str) -> &'a str {
+    alert["annotations"][annotation].as_str().unwrap_or_else(|| panic!("{annotation}: {alert:#}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_goes_stale_is_told_and_so_is_the_next_login() {
+    let Some(prometheus_program) = tools::find("prometheus") else { return };
+    let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
+    let simulator =
+        serving(Fleet::new().network(fleet_of(DEVICES)).network(fleet_of(TOTALS))).await;
+    let each = exporter(&simulator, DEVICES, "production", "device");
+    let totals = exporter(&simulator, TOTALS, "staging", "network");
+    let webhook = Webhook::default();
+    let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
+    let addresses = [&each, &totals].map(|exporter| exporter.base.trim_start_matches("http://"));
+    let prometheus = prometheus(&prometheus_program, &addresses, &alertmanager.address);
+
+    // All is well, by both jobs and by the rules.
+    prometheus.wait_for("count(up{job=~\"wickr-exporter.*\"} == 1) == 4").await;
+    prometheus.wait_for("count(wickr_network_devices_sso_expired) == 4").await;
+    prometheus.wait_for("count(network:wickr_up:min == 1) == 2").await;
+    let stale = "ALERTS{alertname=~\"Wickr(Device.*|Devices.*|Sso.*)\"}";
+    assert_eq!(prometheus.query(stale).await.unwrap(), Vec::<Value>::new());
+
+    // Nobody logs in on the phone for 31 days, and on the laptop for 8.
+    replace(&simulator, "1001", &device("phone").kind("iOS").last_login_ago(days(31)));
+    replace(&simulator, "1002", &device("laptop").kind("Windows").last_login_ago(days(8)));
+
+    let idle = webhook.told("WickrDeviceIdle", DEVICES, "firing").await;
+    assert_eq!(
+        idle["labels"],
+        json!({
+            "alertname": "WickrDeviceIdle", "severity": "info", "network_id": DEVICES,
+            "network_name": "production", "user_id": "1001", "app_id": "phone", "device_type": "iOS",
+        })
+    );
+    let said = text(&idle, "summary");
+    assert!(
+        said.starts_with("A device (iOS) of Wickr user 1001 has been idle for 31d 0h"),
+        "{said}"
+    );
+    let url = format!("{}/devices?network_id={DEVICES}&user_id=1001&idle_over=30d", each.base);
+    assert_eq!(text(&idle, "devices_url"), url);
+    assert_eq!(text(&idle, "runbook_url"), "docs/runbooks.md#wickrdeviceidle");
+
+    let expired = webhook.told("WickrDeviceSsoExpired", DEVICES, "firing").await;
+    assert_eq!(
+        expired["labels"],
+        json!({
+            "alertname": "WickrDeviceSsoExpired", "severity": "info", "network_id": DEVICES,
+            "network_name": "production", "user_id": "1002", "app_id": "laptop",
+            "device_type": "Windows",
+        })
+    );
+    let said = text(&expired, "description");
+    assert!(said.contains("for 8d 0h") && said.contains("end after 7d 0h 0m 0s"), "{said}");
+    let url = format!("{}/devices?network_id={DEVICES}&user_id=1002&sso_expired=true", each.base);
+    assert_eq!(text(&expired, "devices_url"), url);
+
+    // Where devices have no series, their number is told.
+    for (name, filter) in
+        [("WickrDevicesIdle", "idle_over=30d"), ("WickrSsoSessionsExpired", "sso_expired=true")]
+    {
+        let counted = webhook.told(name, TOTALS, "firing").await;
+        assert_eq!(
+            counted["labels"],
+            json!({"alertname": name, "severity": "info", "network_id": TOTALS, "network_name": "staging"})
+        );
+        let said = text(&counted, "summary");
+        assert!(said.starts_with("1 devices of Wickr network 87654321 (staging)"), "{said}");
+        let url = format!("{}/devices?network_id={TOTALS}&{filter}", totals.base);
+        assert_eq!(text(&counted, "devices_url"), url);
+    }
+
+    // Somebody logs in on both.
+    replace(&simulator, "1001", &device("phone").kind("iOS").last_login_ago(Duration::ZERO));
+    replace(&simulator, "1002", &device("laptop").kind("Windows").last_login_ago(Duration::ZERO));
+    for (name, network) in [
+        ("WickrDeviceIdle", DEVICES),
+        ("WickrDeviceSsoExpired", DEVICES),
+        ("WickrDevicesIdle", TOTALS),
+        ("WickrSsoSessionsExpired", TOTALS),
+    ] {
+        webhook.told(name, network, "resolved").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_are_told_with_what_to_do() {
+    let Some(prometheus_program) = tools::find("prometheus") else { return };
+    let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
+    let simulator = serving(Fleet::new().network(fleet_of(DEVICES))).await;
+    let exporter = exporter(&simulator, DEVICES, "production", "network");
+    let webhook = Webhook::default();
+    let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
+    let address = exporter.base.trim_start_matches("http://");
+    let prometheus = prometheus(&prometheus_program, &[address], &alertmanager.address);
+    prometheus.wait_for("network:wickr_up:min == 1").await;
+
+    simulator.credentials().deny_network(DEVICES);
+    let refused = webhook.told("WickrCredentialsRefused", DEVICES, "firing").await;
+    assert_eq!(
+        refused["labels"],
+        json!({
+            "alertname": "WickrCredentialsRefused", "severity": "critical", "reason": "forbidden",
+            "network_id": DEVICES, "network_name": "production",
+        })
+    );
+    let said = text(&refused, "description");
+    assert!(said.starts_with("For 2 users the Wickr API answers forbidden"), "{said}");
+    assert!(said.contains("check --iam-policy"), "{said}");
+
+    simulator.credentials().allow_network(DEVICES);
+    webhook.told("WickrCredentialsRefused", DEVICES, "resolved").await;
+}

@@ -1,0 +1,303 @@
+//! What `docs/` says is true of the code. `UPDATE_DOCS=1 cargo test docs` writes anew what is made
+//! from it.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use wickr_exporter::{
+    exposition::{FAMILIES, Group, Kind},
+    poll::Observer as _,
+    simulator::Options,
+    telemetry::Metrics,
+    wickr::{ErrorKind, Observer as _, Operation, Outcome, RateLimiter},
+};
+
+use crate::{
+    deploy,
+    harness::{Exporter, Samples, simulator},
+    promql,
+    stage::Stage,
+    tools,
+};
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
+}
+
+fn read(name: &str) -> String {
+    let path = path(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A row of a table of metrics.
+struct Row {
+    name: String,
+    kind: &'static str,
+    labels: Vec<String>,
+    help: String,
+}
+
+/// What the exporter counts of its own doings. A family without a series is not gathered, so
+/// something of each kind happens here.
+fn own() -> Vec<Row> {
+    let metrics = Metrics::new().unwrap().with_state().unwrap().with_process().unwrap();
+    metrics.attempted(Operation::ListUsers, Outcome::Status(200), Duration::ZERO);
+    metrics.retried(ErrorKind::Timeout);
+    metrics.discovery_failed(Operation::ListUsers, ErrorKind::Timeout);
+    let limiter = Arc::new(RateLimiter::new(1.0));
+    metrics.show_rates([("region".to_owned(), String::new(), limiter)]);
+    let families = metrics.gather();
+    let row = |family: &::prometheus::proto::MetricFamily| Row {
+        name: family.name().to_owned(),
+        kind: match family.get_field_type() {
+            ::prometheus::proto::MetricType::COUNTER => "counter",
+            ::prometheus::proto::MetricType::HISTOGRAM => "histogram",
+            _ => "gauge",
+        },
+        labels: family.get_metric()[0].get_label().iter().map(|l| l.name().to_owned()).collect(),
+        help: family.help().to_owned(),
+    };
+    families.iter().map(row).collect()
+}
+
+fn rows(group: Group) -> Vec<Row> {
+    let of_group = FAMILIES.iter().filter(|family| family.group == group);
+    let row = |family: &wickr_exporter::exposition::Family| Row {
+        name: family.name.to_owned(),
+        kind: match family.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::GaugeHistogram => "gaugehistogram",
+            Kind::Histogram => "histogram",
+        },
+        labels: family.labels.iter().map(|&label| label.to_owned()).collect(),
+        help: family.help.to_owned(),
+    };
+    let mut rows: Vec<Row> = of_group.map(row).collect();
+    if group == Group::Exporter {
+        rows.extend(own());
+    }
+    rows
+}
+
+fn table(group: Group) -> String {
+    let mut text = "| family | type | labels | |\n|---|---|---|---|\n".to_owned();
+    for Row { name, kind, mut labels, help } in rows(group) {
+        if kind.ends_with("histogram") {
+            labels.push("le".to_owned());
+        }
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();
+    }
+    text
+}
+
+/// The text with every `<!-- generated: NAME -->` … `<!-- end -->` filled anew.
+fn filled(text: &str, make: impl Fn(&str) -> String) -> String {
+    let mut parts = text.split("<!-- generated: ");
+    let mut filled = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once(" -->\n").unwrap();
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        write!(filled, "<!-- generated: {name} -->\n{}<!-- end -->{after}", make(name)).unwrap();
+    }
+    filled
+}
+
+#[test]
+fn the_metrics_reference_is_current() {
+    let text = read("metrics.md");
+    let now = filled(&text, |name| {
+        table(Group::ALL.into_iter().find(|group| group.as_str() == name).unwrap())
+    });
+    for group in Group::ALL {
+        let marker = format!("<!-- generated: {} -->", group.as_str());
+        assert_eq!(text.matches(&marker).count(), 1, "{marker}");
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path("metrics.md"), &now).unwrap();
+        return;
+    }
+    for (now, text) in now.lines().zip(text.lines()) {
+        assert_eq!(now, text, "UPDATE_DOCS=1 cargo test docs writes it anew");
+    }
+    assert_eq!(now.len(), text.len(), "UPDATE_DOCS=1 cargo test docs writes it anew");
+}
+
+/// Every documentation file, and README.md.
+fn pages() -> Vec<PathBuf> {
+    let files = fs::read_dir(path("")).unwrap().map(|file| file.unwrap().path());
+    let mut pages: Vec<PathBuf> = files.filter(|file| file.extension().is_some()).collect();
+    pages.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    pages.sort();
+    pages
+}
+
+/// The anchor that a heading gets.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        // A link in code is none.
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let (file, section) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !section.is_empty() {
+                let target = fs::read_to_string(&target).unwrap();
+                let headings = target.lines().filter(|line| line.starts_with('#'));
+                let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#')));
+                assert!(anchors.any(|anchor| anchor == section), "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_index_has_every_page() {
+    let index = read("README.md");
+    for page in pages() {
+        let name = page.file_name().unwrap().to_str().unwrap();
+        assert!(name == "README.md" || index.contains(&format!("]({name})")), "{name}");
+    }
+}
+
+#[test]
+fn metrics_that_are_named_exist() {
+    let recorded = deploy::recorded();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let words =
+            text.split(|c: char| !c.is_ascii_alphanumeric() && !['_', ':', '*', '…'].contains(&c));
+        for word in words.filter(|word| word.starts_with("wickr_") || word.contains(":wickr_")) {
+            // A whole family of families, as in wickr_exporter_*.
+            let (start, is_pattern) = match word.strip_suffix(['*', '…']) {
+                Some(start) => (start, true),
+                None => (word.trim_end_matches(':'), false),
+            };
+            let known = promql::is_known_metric(start)
+                || recorded.contains(start)
+                || promql::is_known_family(start)
+                || NO_METRICS.contains(&start);
+            let known = known || is_pattern && promql::begins_a_metric(start);
+            assert!(known, "{}: {word}", page.display());
+        }
+    }
+}
+
+/// All that is written in `src`, strings that go over several lines on one.
+fn source() -> String {
+    fn add(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                add(&entry, text);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                for line in fs::read_to_string(&entry).unwrap().lines() {
+                    *text += line.trim_start().strip_suffix('\\').unwrap_or(line);
+                }
+            }
+        }
+    }
+    let mut text = String::new();
+    add(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    text
+}
+
+#[test]
+fn log_lines_that_are_explained_are_logged() {
+    let (text, source) = (read("troubleshooting.md"), source());
+    let (_, table) = text.split_once("## What log lines mean").unwrap();
+    let mut count = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let messages = row.split('|').nth(1).unwrap();
+        for message in messages.split('`').skip(1).step_by(2) {
+            assert!(source.contains(message), "nothing says: {message}");
+            count += 1;
+        }
+    }
+    assert!(count > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_as_many_series_as_the_page_on_sizing_says() {
+    let simulator = simulator(Options { users: 60, ..Options::default() }).await;
+    let exporter = Exporter::start(&format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
+         [poll]\ninterval = \"1h\"\nrequests_per_second = 10000\n\
+         [sso]\nmax_idle = \"security-groups\"\n\
+         [[network]]\nid = \"12345678\"\nusers = \"all\"\n",
+        simulator.endpoint()
+    ));
+    exporter.wait_for("limits", |s| s.has("wickr_user_sso_max_idle_seconds")).await;
+    let all = exporter.polled(1.0).await;
+    let count = |name: &str| all.series(name, &[]).count();
+    let (types, groups) = (count("wickr_network_devices"), count("wickr_security_group_info"));
+    let (users, devices) = (count("wickr_user_up"), count("wickr_device_info"));
+    assert!(types > 2 && groups > 2 && users > 50 && devices > 100);
+    let part = async |name: &str| {
+        let text = exporter.text(&format!("/metrics?collect[]={name}")).await;
+        Samples::parse(&text).0.len()
+    };
+    let limits = count("wickr_security_group_sso_max_idle_seconds");
+    assert!(limits <= groups);
+    // 24 of a network are 5 of this part and 19 of the exporter's.
+    assert_eq!(part("network").await, 5 + 15 * types + groups + limits);
+    let of_users = part("user").await;
+    let by_type = count("wickr_user_devices");
+    assert!(of_users <= 6 * users + 2 * by_type && of_users > 3 * users + 2 * by_type);
+    let of_devices = part("device").await;
+    assert!(of_devices <= 5 * devices && of_devices > 4 * devices, "{of_devices} of {devices}");
+    let own = part("exporter").await - 19;
+    assert!((50..80).contains(&own), "{own}");
+}
+
+/// Names that begin alike and are no metrics.
+const NO_METRICS: [&str; 1] = ["wickr_exporter_url"];
+
+/// The queries of the cookbook, each with the heading that it stands under.
+fn cookbook() -> Vec<(String, String)> {
+    let text = read("promql.md");
+    let mut queries = Vec::new();
+    let mut heading = "";
+    let mut query: Option<String> = None;
+    for line in text.lines() {
+        match &mut query {
+            Some(_) if line == "```" => queries.push((heading.to_owned(), query.take().unwrap())),
+            Some(query) => writeln!(query, "{line}").unwrap(),
+            None if line == "```promql" => query = Some(String::new()),
+            None => heading = line.strip_prefix("## ").unwrap_or(heading),
+        }
+    }
+    assert!(queries.len() > 15);
+    queries
+}
+
+/// A query about days past, for a Prometheus that has run for seconds.
+fn hurried(query: &str) -> String {
+    let query = query.replace("offset 1d", "offset 2s").replace("offset 7d", "offset 2s");
+    query.replace("[6h]", "[5m]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_the_cookbook_gives_something() {
+    let Some(program) = tools::find("prometheus") else { return };
+    let stage = Stage::set(&program, "device").await;
+    for (heading, query) in cookbook() {
+        eprintln!("{heading}: {query}");
+        stage.prometheus.wait_for(&hurried(&query)).await;
+    }
+}

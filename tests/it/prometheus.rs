@@ -1,0 +1,99 @@
+//! A real Prometheus, for tests that ask it or have it judge.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::harness::{PATIENCE, http};
+
+/// A port of loopback that was free a moment ago. It may be taken before it is used; then the test
+/// fails loudly.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running Prometheus. Dropping it kills it.
+pub struct Prometheus {
+    child: Child,
+    base: String,
+    /// Holds what it was configured with, and its data.
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// One that scrapes these exporters every second.
+    pub async fn scraping(program: &Path, targets: &[&str]) -> Prometheus {
+        let config = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n\
+             - job_name: wickr-exporter\n  static_configs: [{{targets: {targets:?}}}]\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+        let prometheus = Prometheus::start_in(program, folder);
+        let up = format!("count(up == 1) == {}", targets.len());
+        prometheus.wait_for(&up).await;
+        prometheus
+    }
+
+    /// One with the `prometheus.yml` of a folder.
+    pub fn start_in(program: &Path, folder: tempfile::TempDir) -> Prometheus {
+        let port = free_port();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", path("prometheus.yml")))
+            .arg(format!("--storage.tsdb.path={}", path("data")))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Prometheus { child, base: format!("http://127.0.0.1:{port}"), _folder: folder }
+    }
+
+    /// The samples that a query gives; none while Prometheus does not answer yet.
+    pub async fn query(&self, expression: &str) -> Option<Vec<Value>> {
+        let url = reqwest::Url::parse_with_params(
+            &format!("{}/api/v1/query", self.base),
+            [("query", expression)],
+        )
+        .unwrap();
+        let answer = http().get(url).send().await.ok()?;
+        let answer: Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
+        assert!(answer["status"] != "error", "{expression}: {answer}");
+        match &answer["data"]["result"] {
+            Value::Array(found) if answer["data"]["resultType"] == "vector" => Some(found.clone()),
+            other => panic!("{expression} gives no vector: {other}"),
+        }
+    }
+
+    /// Asks until there is an answer with any sample in it.
+    pub async fn wait_for(&self, expression: &str) -> Vec<Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.query(expression).await {
+                Some(found) if !found.is_empty() => return found,
+                _ => {}
+            }
+            assert!(Instant::now() < until, "never gives anything: {expression}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The one value that a query gives.
+    pub async fn number(&self, expression: &str) -> f64 {
+        let found = self.query(expression).await.unwrap();
+        assert_eq!(found.len(), 1, "{expression}: {found:?}");
+        found[0]["value"][1].as_str().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

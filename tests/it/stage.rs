@@ -1,0 +1,60 @@
+//! A fleet with everything in it that queries can be about, for tests that run queries: two networks
+//! shared by two shards, SSO limits, usernames, a state file; and trouble: throttling, lookups that
+//! fail, a user that cannot be read, a time that nobody understands.
+
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::TempDir;
+use wickr_exporter::simulator::{Fault, Options, Simulator, user};
+
+use crate::{
+    harness::{Exporter, simulator},
+    prometheus::Prometheus,
+};
+
+/// All that runs. Dropping it ends it.
+pub struct Stage {
+    pub prometheus: Prometheus,
+    _exporters: [Exporter; 2],
+    _simulator: Simulator,
+    _states: TempDir,
+}
+
+impl Stage {
+    /// Sets it, at this level of detail, and waits until Prometheus has seen the trouble.
+    pub async fn set(program: &Path, detail: &str) -> Stage {
+        let simulator = simulator(Options { networks: 2, users: 40, ..Options::default() }).await;
+        let odd = json!({"appId": "odd", "type": "iOS", "lastLogin": "some day"});
+        simulator.change_fleet(|fleet| {
+            fleet.get_mut("12345678").unwrap().add_user(user("999999").device_raw(odd));
+        });
+        let states = tempfile::tempdir().unwrap();
+        let exporters = [0, 1].map(|shard| {
+            let state = states.path().join(shard.to_string());
+            Exporter::start(&format!(
+                "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
+                 [poll]\ninterval = \"1s\"\nstale_after = \"10m\"\nrequests_per_second = 500\nmax_attempts = 2\n\
+                 [discovery]\ninterval = \"1s\"\n\
+                 [metrics]\nusername = true\ndetail = \"{detail}\"\n\
+                 [sso]\nmax_idle = \"security-groups\"\n\
+                 [state]\npath = \"{}\"\n\
+                 [shard]\nindex = {shard}\ntotal = 2\n\
+                 [[network]]\nid = \"all\"\nusers = \"all\"\n",
+                simulator.endpoint(),
+                state.display(),
+            ))
+        });
+        for exporter in &exporters {
+            exporter.wait_for("a poll of each network", |s| s.sum("wickr_up") == 2.0).await;
+        }
+        for fault in ["500,user=1001", "429,user=1002", "500,op=ListNetworks,p=0.7"] {
+            simulator.faults().add(fault.parse::<Fault>().unwrap());
+        }
+        let addresses = exporters.each_ref().map(|e| e.base.trim_start_matches("http://"));
+        let prometheus = Prometheus::scraping(program, &addresses).await;
+        prometheus.wait_for("wickr_exporter_user_failures{reason=\"rate_limited\"} > 0").await;
+        prometheus.wait_for("wickr_exporter_discovery_failures_total > 1").await;
+        Stage { prometheus, _exporters: exporters, _simulator: simulator, _states: states }
+    }
+}
