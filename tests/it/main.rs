@@ -12,6 +12,7 @@
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
+//! - `health`: asking a running exporter whether it is well
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
 //!   queries apart for it
 //! - `tools`: finds other people's programs
@@ -26,6 +27,7 @@ mod credentials;
 mod dashboard;
 mod deploy;
 mod harness;
+mod health;
 mod http;
 mod organisation;
 mod peers;
