@@ -86,8 +86,8 @@ async fn tls_is_trusted_as_it_is_told() {
     }
 }
 
-/// A certificate for loopback that vouches for itself.
-fn certificate(openssl: &Path, folder: &Path) {
+/// Makes a certificate for loopback that vouches for itself: `cert.pem`, `key.pem`.
+pub fn certificate(openssl: &Path, folder: &Path) {
     let settings = "[req]\ndistinguished_name = name\nx509_extensions = extensions\n[name]\n\
                     [extensions]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n";
     fs::write(folder.join("settings"), settings).unwrap();

@@ -15,6 +15,7 @@
 //! - `health`: asking a running exporter whether it is well
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
 //!   queries apart for it
+//! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -28,6 +29,7 @@ mod dashboard;
 mod deploy;
 mod harness;
 mod health;
+mod helm;
 mod http;
 mod organisation;
 mod peers;
