@@ -3,7 +3,7 @@
 //! configuration that come out. `render` does the former, `objects` looks at single objects.
 
 mod objects;
-mod render;
+pub mod render;
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 

@@ -16,6 +16,7 @@
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
 //!   queries apart for it
 //! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
+//! - `compose`: the compose files, and what they mount
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -24,6 +25,7 @@
 
 mod cli;
 mod client;
+mod compose;
 mod credentials;
 mod dashboard;
 mod deploy;

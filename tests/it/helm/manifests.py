@@ -56,7 +56,9 @@ class Strict(yaml.SafeLoader):
 
 
 def mapping(loader, node, deep=False):
-    keys = [loader.construct_object(key, deep=deep) for key, _ in node.value]
+    merge = "tag:yaml.org,2002:merge"
+    keys = [key for key, _ in node.value if key.tag != merge]
+    keys = [loader.construct_object(key, deep=deep) for key in keys]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise ValueError(f"{node.start_mark}: twice: {twice}")
