@@ -17,6 +17,7 @@
 //!   queries apart for it
 //! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
 //! - `compose`: the compose files, and what they mount
+//! - `image`: the image is built and run, on stand-ins for the images that it is made from
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -33,6 +34,7 @@ mod harness;
 mod health;
 mod helm;
 mod http;
+mod image;
 mod organisation;
 mod peers;
 mod promql;
