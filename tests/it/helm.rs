@@ -287,11 +287,10 @@ fn the_plain_manifest_is_what_the_chart_says() {
     let lines: Vec<_> = lines.map(str::trim_end).skip_while(|line| *line == "---").collect();
     let text = format!(
         "# wickr-exporter on Kubernetes without Helm: what the chart in deploy/helm renders without values.\n\
-         # Put your own configuration into the ConfigMap and your own image into the Deployment; \n\
-         # deploy/README.md says how kustomize does it. Not to be edited: a test writes it.\n{}\n",
+         # In a copy of it, put your own configuration into the ConfigMap and your own image into the\n\
+         # Deployment, or let kustomize do so, as deploy/README.md shows. A test writes this file.\n{}\n",
         lines.join("\n")
-    )
-    .replace(" \n", "\n");
+    );
     let file = shipped("kubernetes/wickr-exporter.yaml");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&file, &text).unwrap();
