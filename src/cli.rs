@@ -1,9 +1,10 @@
 //! The command line. Flags follow the Prometheus exporters; `commands` carries them out.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use reqwest::Url;
 
 use crate::{
     config::ListenAddress,
@@ -91,6 +92,11 @@ pub enum Command {
     Demo,
     /// Run the simulated Wickr Admin API alone, for any AWS SDK
     Simulate(SimulateOptions),
+    /// Ask a running exporter whether it is well
+    ///
+    /// For images, which hold no other program that could. Exit status: 0 it is, 1 it is not, or
+    /// does not answer.
+    Health(HealthOptions),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -117,6 +123,23 @@ pub struct OnceOptions {
     /// Write to this file, at once or not at all, instead of standard output
     #[arg(long = "output.file", value_name = "PATH")]
     pub output_file: Option<PathBuf>,
+}
+
+/// Options of `health`.
+#[derive(Debug, Args)]
+pub struct HealthOptions {
+    /// What to ask: /-/healthy, or /-/ready
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:10471/-/healthy")]
+    pub url: Url,
+    /// Certificates in PEM that the exporter's has to be signed by, instead of a public authority
+    #[arg(long = "ca.file", value_name = "PATH", conflicts_with = "insecure")]
+    pub authorities: Option<PathBuf>,
+    /// Take any certificate: for an exporter on the same machine
+    #[arg(long)]
+    pub insecure: bool,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
 }
 
 /// Options of `simulate`.

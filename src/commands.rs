@@ -10,8 +10,8 @@ use clap::CommandFactory;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::{self, AppError, Content, Daemon, Origin, Outcome, Regions, Serving},
-    cli::{CheckOptions, Cli, Command, GlobalOptions, OnceOptions, SimulateOptions},
+    app::{self, AppError, Content, Daemon, Origin, Outcome, Question, Regions, Serving},
+    cli::{CheckOptions, Cli, Command, GlobalOptions, HealthOptions, OnceOptions, SimulateOptions},
     clock::Clock,
     config::{self, Config, ListenAddress},
     shutdown, simulator,
@@ -60,6 +60,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Once(options)) => once(&cli.options, &options).await,
         Some(Command::Demo) => demo_command(&cli.options).await,
         Some(Command::Simulate(options)) => simulate(options).await,
+        Some(Command::Health(options)) => health(options).await,
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wickr-exporter", &mut script);
@@ -180,6 +181,16 @@ async fn simulate(options: SimulateOptions) -> Result<u8, Failure> {
     };
     app::simulate(listener, options, shutdown).await?;
     Ok(GOOD)
+}
+
+async fn health(options: HealthOptions) -> Result<u8, Failure> {
+    let answer = app::health(Question {
+        url: options.url,
+        timeout: options.timeout,
+        authorities: options.authorities.as_deref(),
+        insecure: options.insecure,
+    });
+    print(format!("{}\n", answer.await?).as_bytes())
 }
 
 fn man() -> Result<u8, Failure> {

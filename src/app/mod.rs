@@ -4,6 +4,7 @@
 //! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
 //! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
 //! restart. The commands run it: `daemon`, `once`, `check` (with `trial` and `policy`) and `demo`.
+//! `health` asks a process that runs already.
 
 mod accounts;
 mod check;
@@ -12,6 +13,7 @@ mod daemon;
 mod demo;
 mod files;
 mod fleet;
+mod health;
 mod once;
 mod policy;
 mod progress;
@@ -30,6 +32,7 @@ pub use complete::{Regions, completed, load};
 pub use daemon::{Daemon, Origin, Serving};
 pub use demo::{demo, simulate};
 pub use files::write_atomically;
+pub use health::{Question, health};
 pub use once::{Outcome, once};
 pub use policy::{Policy, iam_policy};
 pub use reload::Content;
@@ -58,6 +61,14 @@ pub enum AppError {
     /// A part that must run as long as the process ended before it.
     #[error("{0} ended unexpectedly; this is a bug")]
     Died(String),
+    /// A running exporter is not well, or none answers.
+    #[error("{url}: {why}")]
+    Unwell {
+        /// What was asked.
+        url: String,
+        /// What it said, or why it said nothing.
+        why: String,
+    },
     /// A file could not be written.
     #[error("cannot write {path}: {error}")]
     Write {

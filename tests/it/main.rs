@@ -19,6 +19,10 @@
 //!   Alertmanager
 //! - `docs`: what is written is true of the code
 //! - `prometheus`: starts a real Prometheus; `stage` gives it a fleet with everything in it
+//! - `health`: asking a running exporter whether it is well
+//! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
+//! - `compose`: the compose files, and what they mount
+//! - `image`: the image is built and run, on stand-ins for the images that it is made from
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -28,12 +32,16 @@
 mod alerting;
 mod cli;
 mod client;
+mod compose;
 mod credentials;
 mod dashboard;
 mod deploy;
 mod docs;
 mod harness;
+mod health;
+mod helm;
 mod http;
+mod image;
 mod organisation;
 mod packed;
 mod peers;

@@ -20,16 +20,24 @@ use std::{
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let found = directories().map(|directory| directory.join(name)).find(|file| is_program(file));
     if found.is_none() {
-        let why = format!("{name} is neither in {} nor in PATH", environment().display());
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        assert!(env::var("CI").as_deref() != Ok("true"), "{why}: run .ci/tools");
-        // Not eprintln: the test harness swallows that of a test that passes.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("\n*** SKIPPED {test}: {why}. Install it with .ci/tools.\n").as_bytes(),
-        );
+        skip(&format!("{name} is neither in {} nor in PATH", environment().display()));
     }
     found
+}
+
+/// Tells loudly that a test cannot run here, and why.
+///
+/// # Panics
+///
+/// With `CI=true`.
+pub(crate) fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    assert!(env::var("CI").as_deref() != Ok("true"), "{why}: run .ci/tools");
+    // Not eprintln: the test harness swallows that of a test that passes.
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("\n*** SKIPPED {test}: {why}. Install it with .ci/tools.\n").as_bytes(),
+    );
 }
 
 /// Runs a program to its end and gives back all that it wrote.

@@ -1,0 +1,113 @@
+{{/* Short enough for what a StatefulSet adds to it in labels. */}}
+{{- define "wickr-exporter.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "wickr-exporter.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "wickr-exporter.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* A name of its own for the Service without an address: one cannot become the other. */}}
+{{- define "wickr-exporter.serviceName" -}}
+{{- include "wickr-exporter.fullname" . -}}
+{{- if gt (int .Values.shards) 1 -}}-shards{{- end -}}
+{{- end -}}
+
+{{- define "wickr-exporter.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "wickr-exporter.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "wickr-exporter.labels" -}}
+{{ include "wickr-exporter.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "wickr-exporter.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "wickr-exporter.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "wickr-exporter.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether there is a web configuration; "" is no. */}}
+{{- define "wickr-exporter.webConfig" -}}
+{{- if or .Values.web.configSecret .Values.web.tlsSecret -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "wickr-exporter.scheme" -}}
+{{- if or .Values.web.tls .Values.web.tlsSecret -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+
+{{/* The configuration as it is given, and what only the chart knows. */}}
+{{- define "wickr-exporter.config" -}}
+{{- $config := .Values.config -}}
+{{- $has := "(?m)^[ \\t]*(\\[[ \\t]*)?[\"']?%s[\"']?[ \\t]*[]=.]" -}}
+{{- if gt (int .Values.shards) 1 -}}
+{{- if regexMatch (printf $has "shard") $config -}}
+{{- fail "config: leave [shard] to the chart where shards is above 1" -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.state.enabled -}}
+{{- if regexMatch (printf $has "state") $config -}}
+{{- fail "config: leave [state] to the chart, or set state.enabled to false" -}}
+{{- end -}}
+{{- end -}}
+{{ $config | trim }}
+{{- if .Values.state.enabled }}
+
+# From the chart: the volume is mounted there.
+[state]
+path = "/var/lib/wickr-exporter/state"
+{{- end }}
+{{- if gt (int .Values.shards) 1 }}
+
+# From the chart: each pod knows its own ordinal and how many there are.
+[shard]
+index = "auto"
+total = "auto"
+{{- end }}
+{{- end -}}
+
+{{/* What values.schema.json cannot say: values that do not go together. */}}
+{{- define "wickr-exporter.validate" -}}
+{{- if and (gt (int .Values.shards) 1) .Values.state.existingClaim -}}
+{{- fail "state.existingClaim: each shard needs a volume of its own; set state.persistent instead" -}}
+{{- end -}}
+{{- if and .Values.state.existingClaim (not .Values.state.enabled) -}}
+{{- fail "state.existingClaim: needs state.enabled" -}}
+{{- end -}}
+{{- if and .Values.state.persistent (not .Values.state.enabled) -}}
+{{- fail "state.persistent: needs state.enabled" -}}
+{{- end -}}
+{{- if and .Values.web.tls (not .Values.web.configSecret) -}}
+{{- fail "web.tls: says that the web configuration in web.configSecret turns TLS on, but there is none; for a certificate in a Secret of its own, set web.tlsSecret" -}}
+{{- end -}}
+{{- if and .Values.serviceAccount.roleArn (not .Values.serviceAccount.create) -}}
+{{- fail "serviceAccount.roleArn: needs serviceAccount.create; annotate the service account that is there already" -}}
+{{- end -}}
+{{- end -}}

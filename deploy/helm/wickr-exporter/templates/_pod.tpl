@@ -1,0 +1,178 @@
+{{/* The pod of the Deployment and of the StatefulSet alike. */}}
+{{- define "wickr-exporter.pod" -}}
+{{- $sharded := gt (int .Values.shards) 1 -}}
+metadata:
+  labels:
+    {{- include "wickr-exporter.labels" . | nindent 4 }}
+    {{- with .Values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: wickr-exporter
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "wickr-exporter.serviceAccountName" . }}
+  # It never talks to Kubernetes. IRSA and Pod Identity bring tokens of their own.
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
+  securityContext:
+    {{- toYaml .Values.podSecurityContext | nindent 4 }}
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  containers:
+    - name: wickr-exporter
+      image: {{ include "wickr-exporter.image" . | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      args:
+        - --config.file=/etc/wickr-exporter/config.toml
+        - --config.enable-auto-reload
+        - --web.listen-address=:10471
+        {{- if include "wickr-exporter.webConfig" . }}
+        - --web.config.file=/etc/wickr-exporter-web/{{ .Values.web.configSecret | empty | ternary "web-config.yml" .Values.web.configKey }}
+        {{- end }}
+        {{- if .Values.web.enableLifecycle }}
+        - --web.enable-lifecycle
+        {{- end }}
+        - --log.level={{ .Values.log.level }}
+        - --log.format={{ .Values.log.format }}
+        {{- range .Values.extraArgs }}
+        - {{ . | quote }}
+        {{- end }}
+      {{- if or $sharded .Values.aws.region .Values.extraEnv }}
+      env:
+        {{- with .Values.aws.region }}
+        - name: AWS_REGION
+          value: {{ . }}
+        {{- end }}
+        {{- if $sharded }}
+        - name: HOSTNAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        - name: WICKR_EXPORTER_SHARD_TOTAL
+          value: {{ .Values.shards | int | quote }}
+        {{- end }}
+        {{- with .Values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- end }}
+      {{- with .Values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      ports:
+        - name: http
+          containerPort: 10471
+          protocol: TCP
+      livenessProbe:
+        httpGet:
+          path: /-/healthy
+          port: http
+          scheme: {{ include "wickr-exporter.scheme" . | upper }}
+        {{- toYaml .Values.livenessProbe | nindent 8 }}
+      readinessProbe:
+        httpGet:
+          path: /-/ready
+          port: http
+          scheme: {{ include "wickr-exporter.scheme" . | upper }}
+        {{- toYaml .Values.readinessProbe | nindent 8 }}
+      resources:
+        {{- toYaml .Values.resources | nindent 8 }}
+      securityContext:
+        {{- toYaml .Values.securityContext | nindent 8 }}
+      volumeMounts:
+        # The whole folder: a file mounted by subPath would never see a change.
+        - name: config
+          mountPath: /etc/wickr-exporter
+          readOnly: true
+        {{- if include "wickr-exporter.webConfig" . }}
+        - name: web
+          mountPath: /etc/wickr-exporter-web
+          readOnly: true
+        {{- end }}
+        {{- if .Values.state.enabled }}
+        - name: state
+          mountPath: /var/lib/wickr-exporter
+        {{- end }}
+        {{- with .Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+  volumes:
+    - name: config
+      configMap:
+        name: {{ include "wickr-exporter.fullname" . }}
+        items:
+          - key: config.toml
+            path: config.toml
+    {{- if include "wickr-exporter.webConfig" . }}
+    - name: web
+      projected:
+        # For the group, which is the pod's.
+        defaultMode: 0440
+        sources:
+          {{- with .Values.web.configSecret }}
+          - secret:
+              name: {{ . }}
+          {{- else }}
+          - configMap:
+              name: {{ include "wickr-exporter.fullname" . }}
+              items:
+                - key: web-config.yml
+                  path: web-config.yml
+          {{- end }}
+          {{- with .Values.web.tlsSecret }}
+          - secret:
+              name: {{ . }}
+              items:
+                - key: tls.crt
+                  path: tls.crt
+                - key: tls.key
+                  path: tls.key
+          {{- end }}
+    {{- end }}
+    {{- if and .Values.state.enabled (not (and $sharded .Values.state.persistent)) }}
+    - name: state
+      {{- if .Values.state.existingClaim }}
+      persistentVolumeClaim:
+        claimName: {{ .Values.state.existingClaim }}
+      {{- else if .Values.state.persistent }}
+      persistentVolumeClaim:
+        claimName: {{ include "wickr-exporter.fullname" . }}
+      {{- else }}
+      # It outlives a container that is restarted, though not the pod.
+      emptyDir:
+        sizeLimit: {{ .Values.state.size }}
+      {{- end }}
+    {{- end }}
+    {{- with .Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.dnsConfig }}
+  dnsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,257 @@
+//! Renders the chart with the real Helm, and has Python read and judge what comes of it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::{Value, json};
+
+use crate::tools;
+
+/// Fails where one of the judges is missing. It loads none of them, which takes seconds.
+const HAS: &str = "import sys; from importlib.util import find_spec as find; sys.exit(not all(map(find, \
+                   ['yaml', 'kubernetes_validate', 'cloudcoil.models.prometheus_operator'])))";
+
+/// The objects of one rendering.
+pub type Objects = Vec<Value>;
+
+/// The chart, and the programs that read it.
+pub struct Chart {
+    pub helm: PathBuf,
+    python: PathBuf,
+}
+
+pub fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
+pub fn folder() -> PathBuf {
+    shipped("helm/wickr-exporter")
+}
+
+pub fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+impl Chart {
+    /// None where Helm or Python's judges are missing, which is told.
+    pub fn find() -> Option<Chart> {
+        let helm = tools::find("helm")?;
+        let python = tools::find("python3")?;
+        let has = Command::new(&python)
+            .args(["-c", HAS])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        let python = if has { python } else { tools::find("python3-with-kubernetes-validate")? };
+        Some(Chart { helm, python })
+    }
+
+    /// `helm template` with these values; what Helm says when it refuses them.
+    pub fn template(&self, values: &Value, options: &[&str]) -> Result<String, String> {
+        self.run("template", &folder(), values, options)
+    }
+
+    /// A command of Helm's on a chart.
+    pub fn run(
+        &self,
+        command: &str,
+        chart: &Path,
+        values: &Value,
+        options: &[&str],
+    ) -> Result<String, String> {
+        let mut file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+        file.write_all(values.to_string().as_bytes()).unwrap();
+        let mut helm = Command::new(&self.helm);
+        helm.arg(command);
+        if command != "lint" {
+            helm.arg("wickr-exporter");
+        }
+        helm.arg(chart).args(options).arg("--values").arg(file.path());
+        let output = helm.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        // It tells of every link that it follows.
+        let complaints: Vec<_> = text(output.stderr)
+            .lines()
+            .filter(|l| !l.contains("level=INFO"))
+            .map(String::from)
+            .collect();
+        let complaints = complaints.join("\n");
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stdout) + &complaints),
+        }
+    }
+
+    /// The objects of manifests, by name.
+    pub fn objects(&self, texts: &BTreeMap<&str, String>) -> BTreeMap<String, Objects> {
+        self.python(texts, &[]).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    /// Likewise, after Kubernetes' own schemas and the operator's have been asked.
+    pub fn judge(
+        &self,
+        texts: &BTreeMap<&str, String>,
+    ) -> Result<BTreeMap<String, Objects>, String> {
+        self.python(texts, &["judge"])
+    }
+
+    fn python(
+        &self,
+        texts: &BTreeMap<&str, String>,
+        arguments: &[&str],
+    ) -> Result<BTreeMap<String, Objects>, String> {
+        // A file, for a pipe that nobody empties would fill up.
+        let mut input = tempfile::tempfile().unwrap();
+        input.write_all(json!(texts).to_string().as_bytes()).unwrap();
+        std::io::Seek::rewind(&mut input).unwrap();
+        let output = Command::new(&self.python)
+            .args(["-c", include_str!("manifests.py")])
+            .args(arguments)
+            .stdin(input)
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+}
+
+/// Each combination of values with the objects that come of it, judged once for all tests.
+pub fn rendered() -> Option<&'static BTreeMap<String, Objects>> {
+    static RENDERED: OnceLock<Option<BTreeMap<String, Objects>>> = OnceLock::new();
+    let render = || {
+        let chart = Chart::find()?;
+        let render = |(name, values)| {
+            let text = chart.template(&values, &["--namespace=monitoring"]);
+            (name, text.unwrap_or_else(|why| panic!("{name}: {why}")))
+        };
+        let texts = matrix().into_iter().map(render).collect();
+        Some(chart.judge(&texts).unwrap_or_else(|faults| panic!("{faults}")))
+    };
+    RENDERED.get_or_init(render).as_ref()
+}
+
+/// The objects of a kind, in the order in which Helm writes them.
+pub fn of_kind<'a>(objects: &'a Objects, kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// The Deployment or the StatefulSet.
+pub fn workload(objects: &Objects) -> &Value {
+    let found = [of_kind(objects, "Deployment"), of_kind(objects, "StatefulSet")].concat();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found[0]
+}
+
+/// The exporter's container.
+pub fn container(objects: &Objects) -> &Value {
+    &workload(objects)["spec"]["template"]["spec"]["containers"][0]
+}
+
+/// The strings of a list.
+pub fn strings(list: &Value) -> Vec<&str> {
+    let list = list.as_array().into_iter().flatten();
+    list.map(|item| item.as_str().unwrap()).collect()
+}
+
+/// Combinations of values that belong together, or that lie far apart.
+pub fn matrix() -> BTreeMap<&'static str, Value> {
+    let operator = |kind: &str| {
+        json!({
+            "monitor": {"enabled": true, "kind": kind, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}},
+            "dashboards": {"enabled": true, "annotations": {"grafana_folder": "Wickr"}},
+        })
+    };
+    BTreeMap::from([
+        ("default", json!({})),
+        ("sharded", json!({"shards": 3, "state": {"persistent": true, "size": "500Mi"}})),
+        ("no state", json!({"state": {"enabled": false}})),
+        ("a volume", json!({"state": {"persistent": true, "annotations": {"a": "b"}}})),
+        ("a volume of one's own", json!({"state": {"existingClaim": "mine"}})),
+        (
+            "irsa",
+            json!({
+                "aws": {"region": "us-gov-west-1"},
+                "serviceAccount": {"roleArn": "arn:aws-us-gov:iam::111122223333:role/path/wickr"},
+            }),
+        ),
+        ("pod identity", json!({"serviceAccount": {"create": false, "name": "wickr"}})),
+        ("tls", json!({"web": {"tlsSecret": "certificate"}})),
+        (
+            "tls and passwords",
+            json!({
+                "web": {"configSecret": "web", "configKey": "web.yml", "tlsSecret": "certificate"},
+                "monitor": {
+                    "enabled": true,
+                    "tlsConfig": {"ca": {"secret": {"name": "authority", "key": "ca.crt"}}},
+                    "basicAuth": {"username": {"name": "scrape", "key": "username"},
+                                  "password": {"name": "scrape", "key": "password"}},
+                },
+            }),
+        ),
+        ("all in one secret", json!({"web": {"configSecret": "web", "tls": true}})),
+        ("service monitor", operator("ServiceMonitor")),
+        ("pod monitor", operator("PodMonitor")),
+        ("everything", everything()),
+    ])
+}
+
+/// Every value is something else than its default.
+fn everything() -> Value {
+    json!({
+        "config": "[aws]\nregion = 'us-east-1'\n[metrics]\ndetail = 'network'\n[[network]]\n\
+                   id = '12345678'\nusers = ['1001']",
+        "shards": 2,
+        "aws": {"region": "eu-central-1"},
+        "image": {"repository": "registry.example.com/wickr-exporter", "tag": "1.2.3",
+                  "digest": format!("sha256:{}", "0123456789abcdef".repeat(4)),
+                  "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "nameOverride": "wickr", "fullnameOverride": "watch", "commonLabels": {"team": "it"},
+        "serviceAccount": {"create": true, "name": "watcher", "annotations": {"a": "b"},
+                           "roleArn": "arn:aws:iam::111122223333:role/wickr"},
+        "state": {"enabled": true, "persistent": true, "size": "2Gi", "storageClassName": "gp3",
+                  "accessModes": ["ReadWriteOncePod"], "annotations": {"a": "b"}},
+        "web": {"configSecret": "web", "configKey": "web.yml", "tlsSecret": "certificate",
+                "tls": true, "enableLifecycle": true},
+        "log": {"level": "debug", "format": "json"},
+        "service": {"port": 9090, "annotations": {"a": "b"}, "labels": {"c": "d"}},
+        "monitor": {"enabled": true, "kind": "PodMonitor", "interval": "2m",
+                    "scrapeTimeout": "1m", "params": {"collect[]": ["network", "exporter"]},
+                    "tlsConfig": {"serverName": "wickr.example.com"},
+                    "relabelings": [{"targetLabel": "cluster", "replacement": "one"}],
+                    "metricRelabelings": [{"action": "labeldrop", "regex": "app_id"}]},
+        "prometheusRule": {"enabled": true},
+        "dashboards": {"enabled": true, "labels": {"dashboard": "yes"}},
+        "networkPolicy": {"enabled": true,
+                          "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+                          "extraIngress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
+                          "extraEgress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}]}]},
+        "podDisruptionBudget": {"enabled": true, "maxUnavailable": "50%"},
+        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+        "livenessProbe": {"initialDelaySeconds": 1}, "readinessProbe": {"successThreshold": 2},
+        "podAnnotations": {"prometheus.io/scrape": "false"}, "podLabels": {"e": "f"},
+        "extraArgs": ["--web.telemetry-path=/metrics"],
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://127.0.0.1:1"}],
+        "extraEnvFrom": [{"secretRef": {"name": "aws-keys"}}],
+        "extraVolumes": [{"name": "extra", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway",
+                                       "topologyKey": "kubernetes.io/hostname"}],
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+        "progressDeadlineSeconds": 7200, "revisionHistoryLimit": 1,
+        "terminationGracePeriodSeconds": 60,
+    })
+}
