@@ -1,9 +1,9 @@
 //! Connections: how many there may be, and who goes when there is no room.
 //!
 //! Whoever connects gets in, so that a scrape never waits behind clients that say nothing. When all
-//! places are taken, one that waits gives way: a client that has not got anywhere yet before one that
-//! has, of the address that has the most of such, the longest-waiting first. One that waits is one that
-//! has sent no whole request yet, whose last answer has ended, or that does not take its answer.
+//! places are taken, one that waits gives way: of the address that has the most of such, one that has
+//! not been let in yet before one that has, the longest-waiting first. One that waits is one that has
+//! sent no whole request yet, whose last answer has ended, or that does not take its answer.
 //!
 //! Where the places are taken by clients that do not take their answers, such as those for scrapes, one
 //! of those gives way to whoever asks: see [`Connections::relieve`].
@@ -46,7 +46,7 @@ struct Lines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relief {
     Made,
-    /// Not yet: somebody is behind, but has to be given a moment.
+    /// Not yet: an address has more answers under way, but each has to be given a moment.
     Soon,
     None,
 }
@@ -111,7 +111,7 @@ impl Connections {
             let enough = if crowded(line) { STALLED_IN_A_CROWD } else { STALLED };
             line.is_behind_for(enough)
         };
-        let soon = answered.iter().any(|(_, l)| crowded(l) && l.is_behind_for(Duration::ZERO));
+        let soon = answered.iter().any(|(_, line)| crowded(line));
         let slow = answered.iter().filter(|(_, line)| stalled(line));
         let slowest = slow.max_by_key(|(_, line)| (of(&line.peer), Reverse(line.since())));
         let Some(id) = slowest.map(|(id, _)| **id) else {
@@ -129,18 +129,16 @@ impl Connections {
 
 impl Lines {
     fn make_room(&mut self) -> bool {
-        let waiting: Vec<_> =
-            self.open.iter().filter(|(_, line)| line.waits()).map(|(id, l)| (*id, l)).collect();
-        let of_strangers = waiting.iter().any(|(_, line)| !line.is_welcome());
-        let candidates = waiting.iter().filter(|(_, line)| !of_strangers || !line.is_welcome());
+        let waiting: Vec<_> = self.open.iter().filter(|(_, line)| line.waits()).collect();
         let mut crowd: HashMap<Peer, usize> = HashMap::new();
-        for (_, line) in candidates.clone() {
+        for (_, line) in &waiting {
             *crowd.entry(line.peer).or_default() += 1;
         }
-        let first = candidates.max_by_key(|(_, line)| {
-            (crowd.get(&line.peer).copied().unwrap_or(0), Reverse(line.since()))
+        let first = waiting.iter().max_by_key(|(_, line)| {
+            let of_peer = crowd.get(&line.peer).copied().unwrap_or(0);
+            (of_peer, !line.is_welcome(), Reverse(line.since()))
         });
-        let Some(id) = first.map(|(id, _)| *id) else { return false };
+        let Some(id) = first.map(|(id, _)| **id) else { return false };
         self.evict(id);
         true
     }
@@ -287,10 +285,10 @@ mod tests {
         let admit = |last| all.admit(peer(last)).0;
         let known = admit(1).unwrap();
         known.line.welcome();
-        let answered = admit(1).unwrap();
+        let answered = admit(2).unwrap();
         let answer = answered.line.request();
-        let stranger = admit(2).unwrap();
-        let another = admit(3).unwrap();
+        let stranger = admit(3).unwrap();
+        let another = admit(4).unwrap();
         assert_eq!([&known, &answered, &stranger].map(is_evicted), [false, false, true]);
         let _answer_too = another.line.request();
         let last = admit(4).unwrap();
@@ -310,7 +308,7 @@ mod tests {
         let answers = crowd.each_ref().map(|place| place.line.request());
         let mine = admit(2);
         let _mine = mine.line.request();
-        assert_eq!(all.relieve(peer(2)), Relief::None);
+        assert_eq!(all.relieve(peer(1)), Relief::None);
         crowd[1].line.set_behind(true);
         assert_eq!(all.relieve(peer(2)), Relief::Soon);
         std::thread::sleep(STALLED_IN_A_CROWD);

@@ -52,8 +52,8 @@ const LONGEST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
 /// What is read or written at once.
 const BUFFER: usize = 64 << 10;
-/// How often an answer is tried for which there is no room, and after what time: together, a second.
-const MOST_TRIES: u32 = 100;
+/// How often an answer is tried for which there is no room, and after what time: together, two seconds.
+const MOST_TRIES: u32 = 200;
 const TRY_AFTER: Duration = Duration::from_millis(10);
 /// How long answers that have begun may take once the end has come.
 const DRAIN: Duration = Duration::from_secs(3);

@@ -9,6 +9,8 @@
 //! - `reload`: another configuration while it runs
 //! - `restart`: what outlives the process
 //! - `http`: routes, formats, compression, shutdown
+//! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
+//!   certificates for it
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
@@ -25,8 +27,10 @@ mod client;
 mod credentials;
 mod dashboard;
 mod deploy;
+mod doors;
 mod harness;
 mod http;
+mod keys;
 mod organisation;
 mod peers;
 mod promql;
