@@ -198,11 +198,16 @@ impl Server {
                 let stream = match stop.run_until_cancelled(shaken).await {
                     None => return,
                     Some(Ok(Ok(stream))) => stream,
-                    Some(failed) => {
+                    // Whoever only looks whether the port is open, as probes do, was not refused.
+                    Some(Ok(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+                    Some(Ok(Err(error))) => {
                         self.doors.refused(Refusal::Handshake);
-                        if let Ok(Err(error)) = failed {
-                            tracing::debug!(%error, "a TLS handshake failed");
-                        }
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        return;
+                    }
+                    Some(Err(_)) => {
+                        self.doors.refused(Refusal::Handshake);
+                        tracing::debug!("a TLS handshake took too long");
                         return;
                     }
                 };

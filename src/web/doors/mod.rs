@@ -70,9 +70,14 @@ impl Settings {
     }
 
     /// How much is asked of a client, each in a way of its own.
-    fn strictness(&self) -> [u8; 3] {
-        let clients = self.tls.as_ref().map_or(0, |tls| tls.clients.auth.strictness());
-        [u8::from(self.tls.is_some()), u8::from(!self.users.is_empty()), clients]
+    fn strictness(&self) -> [u8; 4] {
+        let clients = self.tls.as_ref().map(|tls| &tls.clients);
+        [
+            u8::from(self.tls.is_some()),
+            u8::from(!self.users.is_empty()),
+            clients.map_or(0, |clients| clients.auth.strictness()),
+            u8::from(clients.is_some_and(|clients| clients.names.is_some())),
+        ]
     }
 
     /// Whether somebody could come in now who could not before, but for one who was added.

@@ -92,7 +92,7 @@ rate_limit:
     );
     assert_eq!(settings.users.keys().collect::<Vec<_>>(), ["alice", "bob"]);
     assert!(settings.bucket.is_some());
-    assert_eq!(settings.strictness(), [1, 1, 2]);
+    assert_eq!(settings.strictness(), [1, 1, 2, 1]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn what_says_nothing_asks_for_nothing() {
         "rate_limit: {interval: 0, burst: 0}",
     ] {
         let settings = read(folder.path(), text).unwrap();
-        assert_eq!(settings.strictness(), [0, 0, 0], "{text}");
+        assert_eq!(settings.strictness(), [0, 0, 0, 0], "{text}");
         assert!(settings.headers.is_empty() && settings.bucket.is_none(), "{text}");
     }
 }
@@ -321,6 +321,33 @@ fn what_is_wrong_is_told_with_its_place_and_nothing_secret() {
 }
 
 #[test]
+fn no_text_makes_it_fall_over() {
+    let folder = folder();
+    let good = format!(
+        "{TLS}  cipher_suites: &a [TLS_AES_128_GCM_SHA256]\n  curve_preferences: [X25519]\n\
+         http_server_config: {{headers: {{X-Frame-Options: \"deny\"}}}}\n\
+         basic_auth_users:\n  ? 'a'\n  : {HASH}\nrate_limit: {{interval: 1h1.5s, burst: 3}}\n"
+    );
+    assert!(read(folder.path(), &good).is_ok());
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..2_000 {
+        let mut bytes = good.clone().into_bytes();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => bytes[at] = *random.choice(b"\n\t :-[]{}\"'&*!|>%@?#,\x00~<\xff").unwrap(),
+                1 => bytes.truncate(at.max(1)),
+                _ => _ = bytes.remove(at),
+            }
+            if bytes.is_empty() {
+                bytes.push(b'-');
+            }
+        }
+        let _ = read(folder.path(), &String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
 fn the_file_itself_may_be_wrong() {
     let folder = folder();
     let problem = |name: &str| load(&folder.path().join(name)).result.unwrap_err();
@@ -370,6 +397,11 @@ fn what_opens_a_door_is_told_from_what_does_not() {
         (clients("RequireAndVerifyClientCert"), clients("VerifyClientCertIfGiven"), true),
         (clients("RequireAndVerifyClientCert"), TLS.to_owned() + &users(&["a"]), true),
         (clients("VerifyClientCertIfGiven"), TLS.to_owned(), false),
+        (
+            clients("RequireAndVerifyClientCert") + "  client_allowed_sans: [x]\n",
+            clients("RequireAndVerifyClientCert"),
+            true,
+        ),
     ] {
         assert_eq!(read(now.clone()).opens(&read(before.clone())), opens, "{before}{now}");
     }

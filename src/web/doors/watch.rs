@@ -98,7 +98,12 @@ impl Doors {
     fn tell(&self, successful: bool, clock: &Clock) {
         if self.path.is_some() {
             let valid_until = self.settings.load().tls.as_ref().and_then(|tls| tls.valid_until);
-            self.metrics.web_config_loaded(successful, clock.now(), valid_until);
+            let now = clock.now();
+            self.metrics.web_config_loaded(successful, now, valid_until);
+            let until = valid_until.and_then(|seconds| i64::try_from(seconds).ok());
+            if until.is_some_and(|seconds| seconds < now / 1000) {
+                tracing::warn!("the certificate that is shown to clients has expired");
+            }
         }
     }
 

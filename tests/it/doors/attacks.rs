@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wickr_exporter::simulator::Options;
 
 use super::*;
@@ -89,6 +90,60 @@ async fn a_thousand_slow_clients_do_not_disturb_a_scrape() {
         assert!(count >= 8 && slowest < PROMPT, "{attack:?}: {count}, {slowest:?}\n{said}");
         assert!(!said.contains("service available:   NO"), "{attack:?}: {said}");
     }
+    house.simulator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_say_nothing_are_cut_off_and_disturb_nobody_meanwhile() {
+    for web_config in ["", TLS] {
+        let house = House::new(web_config).await;
+        let (authority, base) = match web_config {
+            "" => (None, &house.exporter.base),
+            _ => (Some(house.keys.authority()), &house.https),
+        };
+        let good = Good::start(authority, format!("{base}/metrics"), None);
+        let address = house.exporter.base.trim_start_matches("http://");
+        // More than there are places for; some begin a handshake, or a request, and go no further.
+        let mut mute = Vec::new();
+        for i in 0..600 {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            if i % 2 == 0 {
+                let begun: &[u8] =
+                    if web_config.is_empty() { b"GET /me" } else { b"\x16\x03\x01\x01\x00" };
+                stream.write_all(begun).await.unwrap();
+            }
+            mute.push(stream);
+        }
+        let started = Instant::now();
+        for mut stream in mute {
+            // An end or an error: it is over. Some were told so before.
+            let _ = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        let (count, slowest) = good.end().await;
+        assert!(count >= 8 && slowest < PROMPT, "{count}, {slowest:?}");
+        house.simulator.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scraper_keeps_its_connection_between_scrapes() {
+    let house = House::new(TLS).await;
+    let client = house.client(None);
+    let mut ports = std::collections::BTreeSet::new();
+    for pause in [0, 15] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let answer = client.get(format!("{}/metrics", house.https)).send().await.unwrap();
+        ports.insert(
+            answer
+                .extensions()
+                .get::<hyper_util::client::legacy::connect::HttpInfo>()
+                .unwrap()
+                .local_addr(),
+        );
+        answer.text().await.unwrap();
+    }
+    assert_eq!(ports.len(), 1);
     house.simulator.stop().await.unwrap();
 }
 
