@@ -460,6 +460,78 @@ async fn what_is_wrong_is_told_before_anything_starts() {
     simulator.stop().await.unwrap();
 }
 
+#[test]
+fn the_toolkit_and_we_agree_on_what_is_good_but_where_it_says_so() {
+    let Some(promtool) = tools::find("promtool") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::generate();
+    keys.write_as_deployed(folder.path());
+    let server = keys.server();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("server.crt", &server.certificate);
+    write("server.key", &server.key);
+    write("ca.crt", &keys.authority());
+    write("config.toml", &config("http://127.0.0.1:1", FAST, NETWORK, &["1001"]));
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
+    let example = fs::read_to_string(example.join("web-config.example.yml")).unwrap();
+    let verify = "  client_auth_type: RequireAndVerifyClientCert\n";
+    let tls = |more: &str| format!("{TLS}{more}");
+    for (text, toolkit, ours) in [
+        (example, true, true),
+        (String::new(), true, true),
+        (tls(""), true, true),
+        (tls("  min_version: TLS13\n  max_version: TLS13\n"), true, true),
+        (tls(&format!("{verify}  client_ca_file: ca.crt\n")), true, true),
+        (tls("  client_auth_type: RequireAnyClientCert\n"), true, true),
+        (tls("  client_auth_type: RequireClientCert\n"), true, true),
+        (tls("  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]\n"), true, true),
+        (tls("  curve_preferences: [CurveP256, X25519]\n"), true, true),
+        (tls("  prefer_server_cipher_suites: yes\n"), true, true),
+        (tls("  client_ca_file: ''\n  client_auth_type: ''\n"), true, true),
+        (users(&[ALICE, ("1234", "x"), ("a b", "y")]), true, true),
+        (
+            "http_server_config: {http2: false, headers: {X-XSS-Protection: \"0\"}}".into(),
+            true,
+            true,
+        ),
+        ("x: &x {http2: true}\n".into(), false, false),
+        ("http_server_config: {headers: {X-Frame-Options: allow}}".into(), false, false),
+        ("http_server_config: {headers: {Server: x}}".into(), false, false),
+        ("http_server_config: {http2: maybe}".into(), false, false),
+        ("basic_auth_users: {a: plain}".into(), false, false),
+        ("basic_auth_users: [a]".into(), false, false),
+        (users(&[ALICE, ALICE]), false, false),
+        (tls("  client_auth_type: Whatever\n"), false, false),
+        (tls("  client_ca_file: ca.crt\n"), false, false),
+        (tls("  min_version: TLS14\n"), false, false),
+        (tls("  cipher_suites: [TLS_NULL]\n"), false, false),
+        (tls("  curve_preferences: [CurveP1]\n"), false, false),
+        (tls("  key_file: server.key\n"), false, false),
+        (TLS.replace("server.key", "exporter.key"), false, false),
+        (TLS.replace("server.key", "none.key"), false, false),
+        (TLS.replace("  key_file: server.key\n", ""), false, false),
+        // Where we are stricter, as docs/tls-and-authentication.md says.
+        (tls(verify), true, false),
+        (tls("  min_version: TLS10\n"), true, false),
+        (tls("  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n"), true, false),
+        (tls("  curve_preferences: [CurveP521]\n"), true, false),
+        ("tls_server_config: {min_version: TLS13}".into(), true, false),
+        (tls(&format!("{verify}  client_ca_file: server.key\n")), true, false),
+    ] {
+        write("web.yml", &text);
+        let said = Command::new(&promtool).args(["check", "web-config", &path("web.yml")]).output();
+        let said = said.unwrap();
+        assert_eq!(said.status.success(), toolkit, "promtool: {text}\n{said:?}");
+        let said = program()
+            .args(["check", &format!("--config.file={}", path("config.toml"))])
+            .arg(format!("--web.config.file={}", path("web.yml")))
+            .output()
+            .unwrap();
+        assert_eq!(said.status.success(), ours, "{text}\n{said:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_warns_of_strangers_beyond_loopback() {
     let wide = "--web.listen-address=0.0.0.0:0";
