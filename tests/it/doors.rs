@@ -160,6 +160,10 @@ async fn passwords_are_asked_for_everywhere_but_for_health() {
         assert_eq!(house.status("/metrics", None, Some(user)).await, status, "{user:?}");
     }
     let answer = house.client(None).get(format!("{}/metrics", house.https)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let plain = house.exporter.get("/metrics").await;
+    assert_eq!(plain.status(), StatusCode::BAD_REQUEST);
+    assert!(plain.text().await.unwrap().contains("https://"));
     assert_eq!(answer.headers()["www-authenticate"], "Basic realm=\"wickr-exporter\"");
     let refused = "wickr_exporter_web_refusals_total{reason=\"credentials\"}";
     assert!(house.metric(refused, ALICE).await.unwrap() >= 11.0);

@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use http::{HeaderName, HeaderValue};
@@ -17,6 +16,7 @@ use super::{
     clients::ClientAuth,
     names::{self, Named, VERSIONS},
     problems::{Problems, one_of, unknown},
+    rate::{self, RateWritten},
     reader::{Spot, Table},
     yaml::Node,
 };
@@ -31,13 +31,6 @@ pub(super) struct Written {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) users: BTreeMap<String, String>,
     pub(super) rate: Option<RateWritten>,
-}
-
-/// So many requests at once, and one more with each interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RateWritten {
-    pub(super) interval: Duration,
-    pub(super) burst: u32,
 }
 
 /// What is written about TLS.
@@ -83,7 +76,7 @@ pub(super) fn read(root: Option<&Node>, folder: &Path, problems: &mut Problems) 
         tls: of("tls_server_config").and_then(|spot| tls(&spot, folder, problems)),
         headers: of("http_server_config").map(|s| http(&s, problems)).unwrap_or_default(),
         users: of("basic_auth_users").map(|s| users(&s, problems)).unwrap_or_default(),
-        rate: of("rate_limit").and_then(|spot| rate(&spot, problems)),
+        rate: of("rate_limit").and_then(|spot| rate::read(&spot, problems)),
     }
 }
 
@@ -346,65 +339,4 @@ fn wrong_hash(cost: Option<u32>) -> Option<String> {
         )),
         Some(_) => None,
     }
-}
-
-fn rate(spot: &Spot<&Node>, problems: &mut Problems) -> Option<RateWritten> {
-    let keys = ["interval", "burst"];
-    let table = Table::with_keys(spot.value, &spot.key, &keys, problems)?;
-    let interval = table.text("interval", problems);
-    let burst = table.text("burst", problems);
-    let interval = interval.and_then(|spot| {
-        let parsed = duration(&spot.value);
-        if parsed.is_none() {
-            problems.add(spot.place, &spot.key, "must be a duration such as 1s or 500ms");
-        }
-        parsed
-    });
-    let amount = burst.as_ref().and_then(|spot| {
-        let parsed = spot.value.parse::<u32>().ok();
-        if parsed.is_none() {
-            problems.add(spot.place, &spot.key, "must be a whole number");
-        }
-        parsed
-    });
-    let interval = interval.filter(|interval| !interval.is_zero())?;
-    match (amount, burst) {
-        (Some(1..), _) => {}
-        // It has been complained of already.
-        (None, Some(_)) => return None,
-        (_, burst) => {
-            let place = burst.map_or(table.place, |spot| spot.place);
-            let key = format!("{}.burst", spot.key);
-            problems.add(place, &key, "must be at least 1: otherwise no request is ever let in");
-            return None;
-        }
-    }
-    Some(RateWritten { interval, burst: amount? })
-}
-
-/// A duration as Go writes it: figures with units, such as `1h30m` or `1.5s`, or a bare 0.
-fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (figure, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let worth = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += figure.parse::<f64>().ok()? * worth;
-        rest = after;
-    }
-    Duration::try_from_secs_f64(seconds).ok().filter(|_| !text.is_empty())
 }

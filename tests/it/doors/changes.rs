@@ -160,7 +160,8 @@ async fn nothing_secret_is_logged_whatever_happens() {
     house.exporter.signal("HUP");
     eventually("reload", async || house.exporter.log().contains("the former one stays")).await;
     let key = fs::read_to_string(house.folder.join("server.key")).unwrap();
-    let (_, _, log) = house.exporter.stop();
+    let (status, took, log) = house.exporter.stop();
+    assert!(status.success() && took < Duration::from_secs(10), "{status} {took:?}");
     let basic = "Basic YWxpY2U6d29uZGVybGFuZA";
     for secret in
         [&secret[..], "wonderland", "wrong-password", "mallory", "plain-text", basic, &body(&key)]
