@@ -31,7 +31,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, lookup_host},
     task::JoinSet,
 };
@@ -319,7 +319,10 @@ async fn shake_hands(
              Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
             text.len()
         );
+        // What is left unread would make the end a reset, and the answer be lost.
+        let _ = stream.read(&mut [0; 4096]).await?;
         stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
     }
     TlsAcceptor::from(config).accept(Patient::new(stream, place.line().clone())).await

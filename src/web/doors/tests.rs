@@ -321,6 +321,25 @@ fn what_is_wrong_is_told_with_its_place_and_nothing_secret() {
 }
 
 #[test]
+fn every_key_and_name_is_documented() {
+    let text = include_str!("../../../docs/tls-and-authentication.md");
+    let headers = written::HEADERS.map(|(name, _)| name);
+    let reasons = Refusal::ALL.map(Refusal::as_str);
+    let names = [
+        &written::TLS_KEYS[..],
+        &headers,
+        &names::VERSIONS,
+        &names::CLIENT_AUTH_TYPES,
+        &names::CURVES,
+        &reasons,
+        &["http2", "headers", "basic_auth_users", "rate_limit.interval", "burst"],
+    ];
+    for name in names.concat() {
+        assert!(text.contains(&format!("{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn no_text_makes_it_fall_over() {
     let folder = folder();
     let good = format!(

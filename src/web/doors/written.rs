@@ -80,7 +80,7 @@ pub(super) fn read(root: Option<&Node>, folder: &Path, problems: &mut Problems) 
     }
 }
 
-const TLS_KEYS: [&str; 13] = [
+pub(super) const TLS_KEYS: [&str; 13] = [
     "cert",
     "key",
     "client_ca",
@@ -264,7 +264,7 @@ fn curves(
 }
 
 /// The headers that the toolkit lets be set, and the values that some may have.
-const HEADERS: [(&str, &[&str]); 5] = [
+pub(super) const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
     ("X-Content-Type-Options", &["nosniff"]),
