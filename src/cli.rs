@@ -56,6 +56,12 @@ pub struct GlobalOptions {
         global = true
     )]
     pub telemetry_path: TelemetryPath,
+    /// TLS, passwords and client certificates, in the format of the Prometheus exporter-toolkit
+    #[arg(long = "web.config.file", value_name = "PATH", global = true)]
+    pub web_config_file: Option<PathBuf>,
+    /// Listen on the sockets that systemd passes, and on no others
+    #[arg(long = "web.systemd-socket", global = true, conflicts_with = "listen")]
+    pub systemd_socket: bool,
     /// Allow POST /-/reload
     #[arg(long = "web.enable-lifecycle", global = true)]
     pub enable_lifecycle: bool,

@@ -16,7 +16,7 @@ use crate::{
     config::{self, Config, ListenAddress},
     shutdown, simulator,
     telemetry::{self, LogLevel},
-    web,
+    web::{self, WebConfig},
 };
 
 /// Everything went well.
@@ -84,9 +84,10 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
         true => Some(Content::of(&options.config_file).await),
         false => None,
     };
-    let config = load(options).await?;
+    let (config, web_config) = (load(options).await, web_config(options).await);
+    let (config, web_config) = both(config, web_config)?;
     let shutdown = shutdown::signals()?;
-    let serving = serving(options, &config.web.listen).await?;
+    let serving = serving(options, &config.web.listen, web_config).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("WICKR_EXPORTER_REVISION"),
@@ -100,13 +101,14 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
 }
 
 async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Failure> {
+    let doors = web_config(options).await;
     if wanted.online {
-        let config = load(options).await?;
+        let (config, _) = both(load(options).await, doors)?;
         let (text, good) = app::check_online(&config).await?;
         print(text.as_bytes())?;
         return Ok(if good { GOOD } else { REFUSED });
     }
-    let mut config = read(options)?;
+    let (mut config, doors) = both(read(options), doors)?;
     // A region that only the instance knows, or a shard that only its pod does, is no mistake here.
     let mut notes = String::new();
     match app::completed(config.clone(), Regions::Local).await {
@@ -125,7 +127,11 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
         return print(format!("{policy}\n").as_bytes());
     }
     let path = options.config_file.display();
-    print(format!("{path} is good.\n\n{notes}{}", app::check(&config)).as_bytes())
+    let mut good = format!("{path} is good.\n");
+    if let (Some(path), Some(doors)) = (&options.web_config_file, doors) {
+        good.push_str(&format!("{} is good: {}.\n", path.display(), doors.summary()));
+    }
+    print(format!("{good}\n{notes}{}", app::check(&config)).as_bytes())
 }
 
 async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failure> {
@@ -146,7 +152,7 @@ async fn demo_command(options: &GlobalOptions) -> Result<u8, Failure> {
     let shutdown = shutdown::signals()?;
     // A demo is for who sits at this machine.
     let loopback = [ListenAddress { host: Some("127.0.0.1".into()), port: 10471 }];
-    let serving = serving(options, &loopback).await?;
+    let serving = serving(options, &loopback, web_config(options).await?).await?;
     app::demo(serving, shutdown).await?;
     Ok(GOOD)
 }
@@ -244,11 +250,57 @@ fn bad_configuration(options: &GlobalOptions, problems: impl Display) -> Failure
     Failure { message, status: BAD_CONFIGURATION }
 }
 
-/// Binds the addresses of the command line, else those of the configuration.
+/// What the web configuration says, if one is named.
+async fn web_config(options: &GlobalOptions) -> Result<Option<WebConfig>, Failure> {
+    let Some(path) = &options.web_config_file else { return Ok(None) };
+    let bad = |message| Failure { message, status: BAD_CONFIGURATION };
+    WebConfig::load(path).await.map(Some).map_err(bad)
+}
+
+/// Both, or what is wrong with either.
+fn both<A, B>(one: Result<A, Failure>, other: Result<B, Failure>) -> Result<(A, B), Failure> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => {
+            let message = format!("{}\n{}", one.message, other.message);
+            Err(Failure { message, status: one.status })
+        }
+        (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => Err(failure),
+    }
+}
+
+/// Binds the addresses of the command line, else those of the configuration; or takes what systemd
+/// has bound.
 async fn serving(
     options: &GlobalOptions,
     configured: &[ListenAddress],
+    web_config: Option<WebConfig>,
 ) -> Result<Serving, Failure> {
+    let listeners = match options.systemd_socket {
+        true => passed()?,
+        false => bound(options, configured).await?,
+    };
+    let telemetry_path = options.telemetry_path.clone();
+    Ok(Serving { listeners, telemetry_path, lifecycle: options.enable_lifecycle, web_config })
+}
+
+fn passed() -> Result<Vec<TcpListener>, Failure> {
+    let listeners = web::passed().map_err(|error| Failure {
+        message: format!("--web.systemd-socket: cannot listen on a socket from systemd: {error}"),
+        status: REFUSED,
+    })?;
+    if listeners.is_empty() {
+        let message = "--web.systemd-socket: systemd has passed no socket to this process; \
+                       start it by its .socket unit, or use --web.listen-address";
+        return Err(Failure { message: message.into(), status: REFUSED });
+    }
+    Ok(listeners)
+}
+
+async fn bound(
+    options: &GlobalOptions,
+    configured: &[ListenAddress],
+) -> Result<Vec<TcpListener>, Failure> {
     let addresses = if options.listen.is_empty() { configured } else { &options.listen };
     let mut listeners = Vec::new();
     for address in addresses {
@@ -257,8 +309,7 @@ async fn serving(
             bound.map_err(|error| AppError::Listen { address: address.to_string(), error })?;
         listeners.push(listener);
     }
-    let telemetry_path = options.telemetry_path.clone();
-    Ok(Serving { listeners, telemetry_path, lifecycle: options.enable_lifecycle })
+    Ok(listeners)
 }
 
 /// Prints to standard output. Whoever reads may have had enough, as `head` has.

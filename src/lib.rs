@@ -17,7 +17,7 @@
 //! 3. [`poll`]: when a network is polled, and one poll from its first user to its last.
 //! 4. [`inventory`]: what is known, how fresh it is, and figures worked out from it.
 //! 5. [`exposition`]: from a snapshot of the inventory to text, in either format.
-//! 6. [`web`]: routes and sockets.
+//! 6. [`web`]: routes, sockets, and the doors that requests come through.
 //! 7. [`app`]: the wiring of all that, and what each command does with it. [`cli`] and
 //!    [`commands`] are what stands between it and `main`.
 //!

@@ -25,7 +25,7 @@ use crate::{
     inventory::{self, Reader},
     lifecycle,
     telemetry::Metrics,
-    web::{self, Shown, Site, TelemetryPath},
+    web::{self, Doors, Server, Shown, Site, TelemetryPath, WebConfig},
     wickr::{CredentialSource, Interner},
 };
 
@@ -41,6 +41,8 @@ pub struct Serving {
     pub telemetry_path: TelemetryPath,
     /// Whether a client may ask for a reload.
     pub lifecycle: bool,
+    /// TLS, passwords and the like, if there is a file that says so.
+    pub web_config: Option<WebConfig>,
 }
 
 /// Where the configuration came from, if it can be loaded anew.
@@ -115,6 +117,9 @@ impl Daemon {
         shutdown: impl Future<Output = &'static str>,
     ) -> Result<(), AppError> {
         let (reloads, requests) = lifecycle::channel();
+        let doors = Doors::new(serving.web_config, self.metrics.clone());
+        let doors = Arc::new(doors.map_err(AppError::Setup)?);
+        self.supervisor.keep_doors(doors.clone());
         let router = web::router(Site {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
@@ -124,16 +129,22 @@ impl Daemon {
             reloads: serving.lifecycle.then(|| reloads.clone()),
             kept: Kept::default(),
         });
+        let server = Server::new(router, doors.clone());
         // Restored data is there before the first client can ask.
         self.supervisor.start().await?;
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         for listener in serving.listeners {
             let address = listener.local_addr().map(|at| at.to_string()).unwrap_or_default();
-            tracing::info!(address, "listening");
-            let serving = web::serve(listener, router.clone(), stop.clone());
-            tasks.spawn("the HTTP server", well(serving));
+            tracing::info!(address, tls = doors.has_tls(), "listening");
+            warn_of_strangers(&listener, &doors);
+            tasks.spawn("the HTTP server", well(server.clone().serve(listener, stop.clone())));
         }
+        let (following, clock, stopped) = (doors, self.clock.clone(), stop.clone());
+        tasks.spawn(
+            "the watching of the web configuration",
+            well(async move { following.follow(clock, stopped).await }),
+        );
         tasks.spawn("the polling", self.supervisor.run(requests, stop.clone()));
         if let Some(origin) = self.origin {
             #[cfg(unix)]
@@ -172,6 +183,21 @@ impl Daemon {
             tracing::warn!("the state could not be saved in time");
         }
         ended
+    }
+}
+
+/// Says so if strangers can read what is not for them.
+fn warn_of_strangers(listener: &TcpListener, doors: &Doors) {
+    let Ok(address) = listener.local_addr() else { return };
+    if let Some(why) = doors.weakness()
+        && !address.ip().to_canonical().is_loopback()
+    {
+        tracing::warn!(
+            %address,
+            why,
+            "whoever reaches this address can read which users and devices there are; \
+             see --web.config.file"
+        );
     }
 }
 

@@ -131,10 +131,14 @@ fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
 
 fn welcome(simulator: &Simulator, serving: &Serving) -> String {
     let address = serving.listeners.first().and_then(|listener| listener.local_addr().ok());
+    let scheme = match &serving.web_config {
+        Some(config) if config.has_tls() => "https",
+        _ => "http",
+    };
     let base = match address {
-        Some(at) if at.ip().is_unspecified() => format!("http://localhost:{}", at.port()),
-        Some(at) => format!("http://{at}"),
-        None => "http://localhost".into(),
+        Some(at) if at.ip().is_unspecified() => format!("{scheme}://localhost:{}", at.port()),
+        Some(at) => format!("{scheme}://{at}"),
+        None => format!("{scheme}://localhost"),
     };
     let metrics = format!("{base}{}", serving.telemetry_path.as_str());
     format!(

@@ -26,7 +26,7 @@ use crate::{
     inventory::Publisher,
     lifecycle::{Reloaded, Requests},
     poll::Observer,
-    web::Shown,
+    web::{Doors, Prepared, Shown},
     wickr::{Client, Error, ErrorKind, Lane, Network, NetworkId, Operation},
 };
 
@@ -38,6 +38,12 @@ struct Find {
     generation: u64,
     place: usize,
     networks: Result<(Vec<Network>, usize), Error>,
+}
+
+/// A configuration that was loaded anew, and the doors to go with it.
+struct Loaded {
+    config: Config,
+    doors: Option<Prepared>,
 }
 
 struct Running {
@@ -53,6 +59,8 @@ pub(super) struct Supervisor {
     /// The configuration's file, if it can be loaded anew.
     file: Option<PathBuf>,
     shown: Arc<ArcSwap<Shown>>,
+    /// Reloaded with the configuration, where there are any.
+    doors: Option<Arc<Doors>>,
     /// What was in force at the start, and stays so.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),
     running: BTreeMap<NetworkId, Running>,
@@ -81,6 +89,7 @@ impl Supervisor {
             config,
             file,
             shown,
+            doors: None,
             running: BTreeMap::new(),
             pollers: JoinSet::new(),
             found: Found::new(),
@@ -89,6 +98,11 @@ impl Supervisor {
             finds: mpsc::channel(16),
             generation: 0,
         }
+    }
+
+    /// Reloads these doors with the configuration.
+    pub(super) fn keep_doors(&mut self, doors: Arc<Doors>) {
+        self.doors = Some(doors);
     }
 
     /// Starts the pollers. What an earlier process found is taken for found.
@@ -264,19 +278,32 @@ impl Supervisor {
     }
 
     /// Loads the configuration anew, which changes nothing yet.
-    async fn load(&self) -> Result<Config, String> {
+    async fn load(&self) -> Result<Loaded, String> {
         let file = self.file.as_ref().ok_or("there is no configuration file to load anew")?;
-        complete::load(file).await
+        let doors = match &self.doors {
+            Some(doors) => doors.prepare().await.map(Some),
+            None => Ok(None),
+        };
+        match (complete::load(file).await, doors) {
+            (Ok(config), Ok(doors)) => Ok(Loaded { config, doors }),
+            (Err(problems), Err(more)) => Err(format!("{problems}\n{more}")),
+            (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
+        }
     }
 
     /// Takes a configuration up that was loaded anew. A bad one changes nothing.
-    async fn reload(&mut self, loaded: Result<Config, String>) -> Result<Reloaded, AppError> {
+    async fn reload(&mut self, loaded: Result<Loaded, String>) -> Result<Reloaded, AppError> {
         // All that can go wrong with it goes wrong here, or not at all.
-        let loaded = loaded.and_then(|config| self.fleet.prepare(&config).map(|()| config));
+        let loaded = loaded.and_then(|new| self.fleet.prepare(&new.config).map(|()| new));
         let now = self.fleet.clock().now();
         self.fleet.metrics().reloaded(loaded.is_ok(), now);
         let config = match loaded {
-            Ok(loaded) => loaded,
+            Ok(Loaded { config, doors }) => {
+                if let (Some(keeper), Some(prepared)) = (&self.doors, doors) {
+                    keeper.reload(prepared, self.fleet.clock());
+                }
+                config
+            }
             Err(problems) => {
                 tracing::error!(
                     problems,

@@ -23,6 +23,51 @@ use crate::{
 /// Bounds of the request durations, in seconds: from a fast answer to the longest time-out.
 const DURATIONS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Why a client was sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There was too little room for one more connection, and it was the one to go.
+    Connection,
+    /// The TLS handshake failed or took too long.
+    Handshake,
+    /// TLS is asked for, and the connection had none.
+    Unencrypted,
+    /// No client certificate that is valid here.
+    Certificate,
+    /// No name and password, or wrong ones.
+    Credentials,
+    /// Too many passwords were being tried.
+    Busy,
+    /// More requests than are allowed.
+    RateLimit,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Refusal; 7] = [
+        Refusal::Connection,
+        Refusal::Handshake,
+        Refusal::Unencrypted,
+        Refusal::Certificate,
+        Refusal::Credentials,
+        Refusal::Busy,
+        Refusal::RateLimit,
+    ];
+
+    /// As a label has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Connection => "connection",
+            Refusal::Handshake => "handshake",
+            Refusal::Unencrypted => "unencrypted",
+            Refusal::Certificate => "certificate",
+            Refusal::Credentials => "credentials",
+            Refusal::Busy => "busy",
+            Refusal::RateLimit => "rate_limit",
+        }
+    }
+}
+
 /// The allowance of one region and role.
 #[derive(Debug)]
 struct Allowance {
@@ -44,6 +89,43 @@ pub struct Metrics {
     reload_successful: Gauge,
     reload_time: Gauge,
     state_saved: Gauge,
+    refusals: IntCounterVec,
+    web_config: WebConfigMetrics,
+}
+
+/// How the web configuration fares. Without labels, and without values where there is none.
+#[derive(Debug)]
+struct WebConfigMetrics {
+    successful: GaugeVec,
+    time: GaugeVec,
+    certificate_ends: GaugeVec,
+}
+
+impl WebConfigMetrics {
+    fn new() -> prometheus::Result<WebConfigMetrics> {
+        let gauge = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &[]);
+        Ok(WebConfigMetrics {
+            successful: gauge(
+                "wickr_exporter_web_config_last_reload_successful",
+                "Whether the web configuration and the files that it names are in force as they are now.",
+            )?,
+            time: gauge(
+                "wickr_exporter_web_config_last_reload_success_timestamp_seconds",
+                "When the web configuration or a file that it names was last taken up.",
+            )?,
+            certificate_ends: gauge(
+                "wickr_exporter_web_certificate_not_after_timestamp_seconds",
+                "When the certificate that the exporter shows to clients expires.",
+            )?,
+        })
+    }
+
+    fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        for gauge in [&self.successful, &self.time, &self.certificate_ends] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(())
+    }
 }
 
 impl Metrics {
@@ -110,7 +192,19 @@ impl Metrics {
             "wickr_exporter_state_last_save_timestamp_seconds",
             "When this process last saved the state file; 0 if it has not.",
         )?;
+        let refusals = IntCounterVec::new(
+            Opts::new(
+                "wickr_exporter_web_refusals_total",
+                "Clients of the exporter's own HTTP server that were sent away, by the reason.",
+            ),
+            &["reason"],
+        )?;
+        for refusal in Refusal::ALL {
+            refusals.with_label_values(&[refusal.as_str()]);
+        }
         let metrics = Metrics {
+            refusals: refusals.clone(),
+            web_config: WebConfigMetrics::new()?,
             requests: requests.clone(),
             durations: durations.clone(),
             retries: retries.clone(),
@@ -142,6 +236,8 @@ impl Metrics {
         registry.register(Box::new(discovery_failures))?;
         registry.register(Box::new(reload_successful))?;
         registry.register(Box::new(reload_time))?;
+        registry.register(Box::new(refusals))?;
+        metrics.web_config.register(registry)?;
         Ok(metrics)
     }
 
@@ -174,6 +270,25 @@ impl Metrics {
         self.reload_successful.set(f64::from(u8::from(successful)));
         if successful {
             self.reload_time.set(now as f64 / 1e3);
+        }
+    }
+
+    /// A client was sent away.
+    pub fn refused(&self, why: Refusal) {
+        self.refusals.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// The web configuration was taken up, or could not be, at `now`. Its certificate is valid until
+    /// then, in seconds since the epoch.
+    pub fn web_config_loaded(&self, successful: bool, now: Millis, valid_until: Option<u64>) {
+        let of = |gauge: &GaugeVec| gauge.with_label_values::<&str>(&[]);
+        of(&self.web_config.successful).set(f64::from(u8::from(successful)));
+        if successful {
+            of(&self.web_config.time).set(now as f64 / 1e3);
+        }
+        match valid_until {
+            Some(seconds) => of(&self.web_config.certificate_ends).set(seconds as f64),
+            None => self.web_config.certificate_ends.reset(),
         }
     }
 

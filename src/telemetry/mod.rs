@@ -4,4 +4,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, LogLevel, start as start_logs};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Refusal};

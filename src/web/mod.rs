@@ -8,11 +8,15 @@
 //! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
 //! | `/-/reload` | POST loads the configuration anew, where that is allowed |
 //!
-//! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets.
+//! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets, with
+//! `connections` and `stream`; whoever comes in goes through the `doors`.
 
+mod connections;
+mod doors;
 mod page;
 mod scrape;
 mod server;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +30,8 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-pub use server::{bind, serve};
+pub use doors::{Doors, Prepared, WebConfig};
+pub use server::{Server, bind, passed};
 
 use crate::{
     clock::Clock,

@@ -1,30 +1,62 @@
 //! Sockets: binding them, accepting connections, and an end that does not wait for ever.
+//!
+//! A connection goes through TLS where there is any, and each of its requests past the doors before
+//! it comes to the routes. `connections` says who goes when there are too many, `stream` who is too
+//! slow.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{Method, Request, StatusCode, Version, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use hyper::{
+    body::{Body as _, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, lookup_host},
-    sync::Semaphore,
     task::JoinSet,
 };
-use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-/// A client that has not sent its headers by then is gone.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that takes nothing for so long is gone, too.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+use super::{
+    connections::{Answering, Connections, Line, Place, Relief},
+    doors::{self, Doors, Peer, Secured, Visitor},
+    stream::{HEAD, Patient},
+};
+use crate::telemetry::Refusal;
+
+/// How long a client may be idle between two requests. Scrapers come more often than that.
+const IDLE: Duration = Duration::from_secs(180);
+/// The longest head of a request, and the most headers in it.
+const LONGEST_HEAD: usize = 16 << 10;
+const MOST_HEADERS: usize = 64;
+/// What is read or written at once.
+const BUFFER: usize = 64 << 10;
+/// How often an answer is tried for which there is no room, and after what time: together, two seconds.
+const MOST_TRIES: u32 = 200;
+const TRY_AFTER: Duration = Duration::from_millis(10);
 /// How long answers that have begun may take once the end has come.
 const DRAIN: Duration = Duration::from_secs(3);
-/// Connections on one address; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 512;
 
 /// Binds `host:port`; without a host, all addresses of the machine.
 ///
@@ -46,63 +78,294 @@ pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// Answers on one socket until `stop`, and then for as long as it takes to finish what has begun,
-/// up to a few seconds.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &room)).await {
-        match accepted {
-            Ok((stream, permit)) => {
-                let connection = answer(stream, router.clone(), graceful.watcher());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    connection.await;
-                });
+/// The sockets that systemd passes to the process, if it passes any.
+///
+/// # Errors
+///
+/// When one of them is no TCP socket.
+pub fn passed() -> io::Result<Vec<TcpListener>> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for place in 0..passed.len() {
+        if let Some(listener) = passed.take_tcp_listener(place)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(listener)?);
+        }
+    }
+    Ok(listeners)
+}
+
+/// Answers requests, on as many sockets as there are.
+#[derive(Debug, Clone)]
+pub struct Server {
+    router: Router,
+    doors: Arc<Doors>,
+    connections: Arc<Connections>,
+}
+
+impl Server {
+    /// Answers by these routes whoever comes through these doors.
+    pub fn new(router: Router, doors: Arc<Doors>) -> Server {
+        Server { router, doors, connections: Arc::new(Connections::new()) }
+    }
+
+    /// Answers on one socket until `stop`, and then for as long as it takes to finish what has begun,
+    /// up to a few seconds.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, address)) => {
+                    if let Some(place) = self.place(address) {
+                        let (server, stop) = (self.clone(), stop.clone());
+                        let watcher = graceful.watcher();
+                        connections.spawn(async move {
+                            server.keep(stream, address, place, watcher, stop).await;
+                        });
+                    }
+                }
+                // Of one connection, or for want of file descriptors, of which one can be had.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    if self.connections.shed() {
+                        self.doors.refused(Refusal::Connection);
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
-            // Of one connection, or for want of file descriptors: either passes.
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            while let Some(ended) = connections.try_join_next() {
+                report(ended);
             }
         }
-        while let Some(ended) = connections.try_join_next() {
+        drop(listener);
+        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some clients did not read their answers in time");
+        }
+        connections.abort_all();
+        while let Some(ended) = connections.join_next().await {
             report(ended);
         }
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some clients did not read their answers in time");
+
+    /// A place for one more connection. It, or the one that it takes the place of, is sent away.
+    fn place(&self, address: SocketAddr) -> Option<Place> {
+        let (place, full) = self.connections.admit(address.into());
+        if full {
+            self.doors.refused(Refusal::Connection);
+        }
+        place
     }
-    connections.abort_all();
-    while let Some(ended) = connections.join_next().await {
-        report(ended);
+
+    /// One connection, until it ends or must.
+    async fn keep(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: Place,
+        watcher: Watcher,
+        stop: CancellationToken,
+    ) {
+        tokio::select! {
+            () = self.talk(stream, address, &place, watcher, stop) => {}
+            () = place.evicted() => tracing::debug!("a connection gave way to another"),
+        }
+    }
+
+    async fn talk(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: &Place,
+        watcher: Watcher,
+        stop: CancellationToken,
+    ) {
+        // Small answers go out at once; a socket that cannot do so still works.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let peer = address.into();
+        match self.doors.handshake() {
+            None => {
+                let visitor = Visitor { peer, secured: Secured::Not };
+                self.answer(Patient::new(stream, place.line().clone()), visitor, place, watcher)
+                    .await;
+            }
+            Some(config) => {
+                // What has not come to a request need not be waited for at the end.
+                let shaken = shake_hands(stream, config, place);
+                let shaken = tokio::time::timeout(HEAD, shaken);
+                let stream = match stop.run_until_cancelled(shaken).await {
+                    None => return,
+                    Some(Ok(Ok(stream))) => stream,
+                    // Whoever only looks whether the port is open, as probes do, was not refused.
+                    Some(Ok(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+                    Some(Ok(Err(error))) => {
+                        self.doors.refused(Refusal::Handshake);
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        return;
+                    }
+                    Some(Err(_)) => {
+                        self.doors.refused(Refusal::Handshake);
+                        tracing::debug!("a TLS handshake took too long");
+                        return;
+                    }
+                };
+                let chain = stream.get_ref().1.peer_certificates();
+                let chain = chain.map(|chain| chain.iter().map(|c| c.clone().into_owned()));
+                let secured = Secured::Tls(chain.map(Iterator::collect));
+                self.answer(stream, Visitor { peer, secured }, place, watcher).await;
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        visitor: Visitor,
+        place: &Place,
+        watcher: Watcher,
+    ) {
+        let (visitor, line) = (Arc::new(visitor), place.line().clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, visitor, line) = (self.clone(), visitor.clone(), line.clone());
+            async move {
+                let answering = line.request();
+                let response = server.respond(request, &visitor, &line).await;
+                Ok::<_, Infallible>(response.map(|body| Guarded { body, _answering: answering }))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .max_header_size(LONGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    }
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        visitor: &Visitor,
+        line: &Arc<Line>,
+    ) -> Response {
+        let (parts, body) = request.into_parts();
+        let mut response = match self.admit(&parts, visitor, line).await {
+            Ok(()) => self.route(parts, body, visitor.peer).await,
+            Err(refusal) => refusal,
+        };
+        self.doors.dress(response.headers_mut());
+        response
+    }
+
+    /// Answers by the routes. Where too many others are being answered for that, those that do not take
+    /// their answers make room.
+    async fn route(&self, parts: Parts, body: Incoming, peer: Peer) -> Response {
+        // What has no body can be asked again.
+        let bare = [Method::GET, Method::HEAD].contains(&parts.method) && body.is_end_stream();
+        let again = (bare && !doors::is_open(&parts.uri)).then(|| parts.clone());
+        let routes = TowerToHyperService::new(self.router.clone());
+        let Ok(mut response) = routes.call(Request::from_parts(parts, Body::new(body))).await;
+        let Some(parts) = again else { return response };
+        for _ in 0..MOST_TRIES {
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                break;
+            }
+            match self.connections.relieve(peer) {
+                Relief::Made => self.doors.refused(Refusal::Connection),
+                Relief::Soon => {}
+                Relief::None => break,
+            }
+            tokio::time::sleep(TRY_AFTER).await;
+            let request = Request::from_parts(parts.clone(), Body::empty());
+            Ok(response) = routes.call(request).await;
+        }
+        response
+    }
+
+    async fn admit(
+        &self,
+        request: &Parts,
+        visitor: &Visitor,
+        line: &Arc<Line>,
+    ) -> Result<(), Response> {
+        if let Some(why) = malformed(request) {
+            let close = [(header::CONNECTION, "close")];
+            return Err((StatusCode::BAD_REQUEST, close, why).into_response());
+        }
+        self.doors.admit(request, visitor).await?;
+        if !doors::is_open(&request.uri) {
+            line.welcome();
+        }
+        Ok(())
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+/// Takes a client through the TLS handshake. One that speaks plain HTTP is told so.
+async fn shake_hands(
+    mut stream: TcpStream,
+    config: Arc<ServerConfig>,
+    place: &Place,
+) -> io::Result<TlsStream<Patient<TcpStream>>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+        let text = "This port speaks HTTPS: use https://.\n";
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
+        // What is left unread would make the end a reset, and the answer be lost.
+        let _ = stream.read(&mut [0; 4096]).await?;
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
+    }
+    TlsAcceptor::from(config).accept(Patient::new(stream, place.line().clone())).await
 }
 
-async fn answer(stream: TcpStream, router: Router, watcher: Watcher) {
-    // Small answers go out at once; a socket that cannot do so still works.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
+/// Why a request is none that HTTP/1.1 allows, where hyper lets it pass. What two readers could
+/// understand in two ways is refused, for one of them may stand before us.
+fn malformed(request: &Parts) -> Option<&'static str> {
+    let headers = &request.headers;
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
+        return Some("There must be one Host header.\n");
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended badly");
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 || (lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)) {
+        return Some("The length of the body must be told once.\n");
+    }
+    None
+}
+
+/// An answer's body, which tells when it has ended.
+struct Guarded {
+    body: Body,
+    _answering: Answering,
+}
+
+impl hyper::body::Body for Guarded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -66,7 +66,10 @@ impl Vendor {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(any(Vendor::answer)).with_state(vendor.clone());
         tokio::spawn(async move {
-            wickr_exporter::web::serve(listener, router, Default::default()).await;
+            let metrics = std::sync::Arc::new(wickr_exporter::telemetry::Metrics::new().unwrap());
+            let doors = wickr_exporter::web::Doors::new(None, metrics).unwrap();
+            let server = wickr_exporter::web::Server::new(router, std::sync::Arc::new(doors));
+            server.serve(listener, Default::default()).await;
         });
         (vendor, url)
     }

@@ -45,6 +45,14 @@ fn prometheus_takes_the_configuration_and_the_rules() {
         tools::run(&promtool, &["check".into(), what.into(), shipped(name).into_os_string()])
     };
     check("config", "prometheus/prometheus.yml");
+    // It wants the files that it names to be there.
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["prometheus-tls.yml", "wickr-exporter.rules.yml"] {
+        fs::copy(shipped("prometheus").join(name), folder.path().join(name)).unwrap();
+    }
+    crate::keys::Keys::generate().write_as_deployed(folder.path());
+    let tls = folder.path().join("prometheus-tls.yml").into_os_string();
+    tools::run(&promtool, &["check".into(), "config".into(), tls]);
     check("rules", RULES);
     let lint = ["check", "rules", "--lint=all", "--lint-fatal"].map(OsString::from);
     let arguments: Vec<OsString> =

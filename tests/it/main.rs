@@ -9,6 +9,8 @@
 //! - `reload`: another configuration while it runs
 //! - `restart`: what outlives the process
 //! - `http`: routes, formats, compression, shutdown
+//! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
+//!   certificates for it
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
@@ -37,11 +39,13 @@ mod credentials;
 mod dashboard;
 mod deploy;
 mod docs;
+mod doors;
 mod harness;
 mod health;
 mod helm;
 mod http;
 mod image;
+mod keys;
 mod organisation;
 mod packed;
 mod peers;
