@@ -19,6 +19,10 @@ const OWN: &[&str] = &[
     "wickr_exporter_config_last_reload_successful",
     "wickr_exporter_discovery_failures_total",
     "wickr_exporter_state_last_save_timestamp_seconds",
+    "wickr_exporter_web_certificate_not_after_timestamp_seconds",
+    "wickr_exporter_web_config_last_reload_success_timestamp_seconds",
+    "wickr_exporter_web_config_last_reload_successful",
+    "wickr_exporter_web_refusals_total",
 ];
 
 /// Words that are neither metrics nor functions.
