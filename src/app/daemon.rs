@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AppError,
     fleet::Fleet,
+    notify::{self, Manager},
     reload::{self, Content},
     shown,
     state::StateFile,
@@ -132,7 +133,10 @@ impl Daemon {
             let serving = web::serve(listener, router.clone(), stop.clone());
             tasks.spawn("the HTTP server", well(serving));
         }
-        tasks.spawn("the polling", self.supervisor.run(requests, stop.clone()));
+        let manager = Manager::of_environment();
+        let (pulse, beats) = notify::pulse();
+        let polling = self.supervisor.run(requests, (manager.clone(), beats), stop.clone());
+        tasks.spawn("the polling", polling);
         if let Some(origin) = self.origin {
             #[cfg(unix)]
             {
@@ -150,6 +154,13 @@ impl Daemon {
             let saving = file.save_after_polls(reader, polled, stop.clone());
             tasks.spawn("the saving of the state", well(saving));
         }
+        if manager.is_there() {
+            let (reader, stop) = (self.reader.clone(), stop.clone());
+            let attending = manager.clone().attend(notify::watchdog(), pulse, reader, stop);
+            tasks.spawn("the telling of the service manager", well(attending));
+        }
+        // Not before: a SIGHUP that comes now finds who waits for it.
+        manager.ready().await;
         let ended = tokio::select! {
             signal = shutdown => {
                 tracing::info!(signal, "stopping");
@@ -161,6 +172,7 @@ impl Daemon {
         // gone already, and what was saved after the last poll is better than nothing.
         let last = ended.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
+        manager.stopping().await;
         if tokio::time::timeout(LONGEST_END, tasks.all_end()).await.is_err() {
             tracing::warn!("not everything ended in time");
         }

@@ -3,7 +3,7 @@
 //! `complete` adds to the configuration what its file leaves to the environment. `spec` turns it into
 //! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
 //! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
-//! restart. The commands run it: `daemon`, `once`, `check` (with `trial` and `policy`) and `demo`.
+//! restart, and `notify` tells the service manager. The commands run it: `daemon`, `once`, `check` (with `trial` and `policy`) and `demo`.
 
 mod accounts;
 mod check;
@@ -12,6 +12,7 @@ mod daemon;
 mod demo;
 mod files;
 mod fleet;
+mod notify;
 mod once;
 mod policy;
 mod progress;

@@ -8,12 +8,13 @@
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`: another configuration while it runs
 //! - `restart`: what outlives the process
+//! - `service`: what a service manager is told
 //! - `http`: routes, formats, compression, shutdown
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
-//!   queries apart for it
+//!   queries apart for it; `systemd` has the units
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -32,5 +33,7 @@ mod peers;
 mod promql;
 mod reload;
 mod restart;
+mod service;
+mod systemd;
 mod tools;
 mod truth;
