@@ -32,7 +32,7 @@ pub use daemon::{Daemon, Origin, Serving};
 pub use demo::{demo, simulate};
 pub use files::write_atomically;
 pub use once::{Outcome, once};
-pub use policy::{Policy, iam_policy};
+pub use policy::{Identity, Policy, iam_policies};
 pub use reload::Content;
 pub use trial::check_online;
 

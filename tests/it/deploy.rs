@@ -6,8 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
 use crate::{promql, tools};
 
 const RULES: &str = "prometheus/wickr-exporter.rules.yml";
@@ -74,31 +72,4 @@ fn rules_and_their_cases_name_metrics_that_exist() {
 fn the_dockerfile_follows_good_practice() {
     let Some(hadolint) = tools::find("hadolint") else { return };
     tools::run(&hadolint, &[shipped("docker/Dockerfile")]);
-}
-
-#[test]
-fn the_iam_policy_only_reads() {
-    let policy: Value = serde_json::from_str(&read(&shipped("aws/iam-policy.json"))).unwrap();
-    assert_eq!(policy["Version"], "2012-10-17");
-    let statements = policy["Statement"].as_array().unwrap();
-    assert!(!statements.is_empty());
-    for statement in statements {
-        assert_eq!(statement["Effect"], "Allow");
-        let actions = strings(&statement["Action"]);
-        assert!(!actions.is_empty(), "{statement}");
-        for action in actions {
-            assert!(action.starts_with("wickr:List") && !action.contains('*'), "{action}");
-        }
-        for resource in strings(&statement["Resource"]) {
-            assert!(!resource.contains('*'), "{resource}");
-        }
-    }
-}
-
-/// IAM takes one string where it takes a list.
-fn strings(value: &Value) -> Vec<&str> {
-    match value {
-        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap()).collect(),
-        one => vec![one.as_str().unwrap()],
-    }
 }

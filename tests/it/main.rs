@@ -14,13 +14,15 @@
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
-//!   queries apart for it; `systemd` has the units
+//!   queries apart for it; `systemd` and `aws` have what is
+//!   for those
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Nothing leaves this binary, so what modules share is plain `pub`.
 #![allow(unreachable_pub)]
 
+mod aws;
 mod cli;
 mod client;
 mod credentials;
