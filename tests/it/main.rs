@@ -14,8 +14,8 @@
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
-//!   queries apart for it; `systemd` and `aws` have what is
-//!   for those
+//!   queries apart for it; `systemd`, `aws` and `package` have
+//!   what is for those
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -31,6 +31,7 @@ mod deploy;
 mod harness;
 mod http;
 mod organisation;
+mod package;
 mod peers;
 mod promql;
 mod reload;
