@@ -27,15 +27,16 @@ command -v cargo-deb >/dev/null || fail "cargo deb is missing; .ci/tools install
 
 version=$(cargo metadata --no-deps --format-version 1 --locked |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["version"])')
-revision=$(git rev-parse --short HEAD)
-# All times in what is packed are the commit's: the same source gives the same bytes.
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+# All times in what is packed are the commit's: packed again, it is the same to the byte. A snapshot
+# may be of a folder that git knows nothing of.
+revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
 export SOURCE_DATE_EPOCH
 debian=$version-1
 if $snapshot; then
     debian=$version~$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d).$revision-1
 else
-    [[ -z $(git status --porcelain) ]] || fail "the checkout is not clean"
+    status=$(git status --porcelain) && [[ -z $status ]] || fail "the checkout is not clean"
     grep -q "^## \[\?$version\b" CHANGELOG.md || fail "CHANGELOG.md does not name $version"
     [[ -n ${DEBEMAIL-} ]] || fail "DEBEMAIL is not set: somebody must answer for the package"
     cargo test --locked
@@ -73,11 +74,10 @@ name=wickr-exporter-$version-$target
 $snapshot && name=wickr-exporter-$version-$revision-$target
 folder=dist/$name
 mkdir "$folder"
-cp -r "$program" README.md CHANGELOG.md LICENSE config.example.toml "$folder"
+cp -r "$program" README.md CHANGELOG.md LICENSE config.example.toml deploy "$folder"
 mkdir "$folder/completions"
 cp dist/assets/{wickr-exporter.bash,_wickr-exporter,wickr-exporter.fish} "$folder/completions"
 gunzip <dist/assets/wickr-exporter.1.gz >"$folder/wickr-exporter.1"
-git ls-files -z deploy | xargs -0 cp --parents -t "$folder"
 tar --create --directory dist --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w \
     --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip -9n >"dist/$name.tar.gz"
 rm -r "$folder"

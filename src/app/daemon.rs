@@ -154,13 +154,13 @@ impl Daemon {
             let saving = file.save_after_polls(reader, polled, stop.clone());
             tasks.spawn("the saving of the state", well(saving));
         }
+        // Not before: a SIGHUP that comes now finds who waits for it.
+        manager.ready().await;
         if manager.is_there() {
             let (reader, stop) = (self.reader.clone(), stop.clone());
             let attending = manager.clone().attend(notify::watchdog(), pulse, reader, stop);
             tasks.spawn("the telling of the service manager", well(attending));
         }
-        // Not before: a SIGHUP that comes now finds who waits for it.
-        manager.ready().await;
         let ended = tokio::select! {
             signal = shutdown => {
                 tracing::info!(signal, "stopping");

@@ -65,8 +65,8 @@ impl Manager {
 
     /// It was loaded anew, or refused. Either way the exporter goes on.
     pub(super) async fn reloaded(&self, good: bool) {
-        self.refused.store(!good, Ordering::Relaxed);
         self.tell("READY=1").await;
+        self.refused.store(!good, Ordering::Relaxed);
     }
 
     /// It was told to end.
