@@ -318,7 +318,11 @@ fn the_task_is_confined_and_its_exporter_is_this_one() {
     let [config, exporter] = &containers[..] else { panic!("{} containers", containers.len()) };
     assert_eq!(exporter["user"], "65532:65532");
     assert_eq!(exporter["portMappings"][0]["containerPort"], 10471);
-    assert_eq!(exporter["healthCheck"]["command"][2], "health");
+    // The program is where the image has it.
+    let dockerfile = read(&shipped("docker/Dockerfile"));
+    let entry = dockerfile.lines().find_map(|line| line.strip_prefix("ENTRYPOINT ")).unwrap();
+    let entry: Vec<String> = serde_json::from_str(entry).unwrap();
+    assert_eq!(strings(&exporter["healthCheck"]["command"]), ["CMD", &entry[0], "health"]);
     let version = format!(":{}", env!("CARGO_PKG_VERSION"));
     assert!(exporter["image"].as_str().unwrap().ends_with(&version), "{exporter}");
     // What the one reads, the other may read, and nothing else.
