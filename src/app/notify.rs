@@ -92,10 +92,10 @@ impl Manager {
         stop: CancellationToken,
     ) {
         let mut statuses = interval(STATUS_EVERY);
-        // Without a watchdog it never comes to the first one.
-        let period = watchdog.map_or(Duration::MAX, |limit| limit / SIGNS);
-        let first = Instant::now().checked_add(period);
-        let mut signs = first.map(|first| interval_at(first, period));
+        let mut signs = watchdog.map(|limit| {
+            let period = limit / SIGNS;
+            interval_at(Instant::now() + period, period)
+        });
         for timer in [Some(&mut statuses), signs.as_mut()].into_iter().flatten() {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
@@ -111,7 +111,9 @@ impl Manager {
                 () = stop.cancelled() => return,
                 () = sign => match stop.run_until_cancelled(pulse.feel()).await {
                     Some(true) => self.tell("WATCHDOG=1").await,
-                    _ => return,
+                    // The supervisor has ended. Why, is for it to say, not for this task's end.
+                    Some(false) => stop.cancelled().await,
+                    None => return,
                 },
                 _ = statuses.tick() => {
                     let status = status(&reader.snapshot(), self.refused.load(Ordering::Relaxed));
