@@ -119,6 +119,9 @@ pub struct CheckOptions {
     #[arg(long)]
     pub online: bool,
     /// Print the least IAM policy that the configuration needs, and nothing else
+    ///
+    /// Where roles are assumed, there are several: first that of the identity that assumes them,
+    /// then each role's, with whose it is on standard error.
     #[arg(long, conflicts_with = "online")]
     pub iam_policy: bool,
 }

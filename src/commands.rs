@@ -122,9 +122,7 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
         }
     }
     if wanted.iam_policy {
-        let policy = serde_json::to_string_pretty(&app::iam_policy(&config));
-        let policy = policy.map_err(|error| AppError::Setup(error.to_string()))?;
-        return print(format!("{policy}\n").as_bytes());
+        return iam_policies(&config);
     }
     let path = options.config_file.display();
     let mut good = format!("{path} is good.\n");
@@ -132,6 +130,23 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
         good.push_str(&format!("{} is good: {}.\n", path.display(), doors.summary()));
     }
     print(format!("{good}\n{notes}{}", app::check(&config)).as_bytes())
+}
+
+/// Prints the policies, each ready to be pasted. Where there are several, whose each one is stands
+/// before it, on standard error, for it is no part of it.
+fn iam_policies(config: &Config) -> Result<u8, Failure> {
+    let policies = app::iam_policies(config);
+    let several = policies.len() > 1;
+    for (identity, policy) in policies {
+        let policy = serde_json::to_string_pretty(&policy);
+        let policy = policy.map_err(|error| AppError::Setup(error.to_string()))?;
+        if several {
+            // Nobody may be reading.
+            let _ = writeln!(io::stderr(), "The policy of {identity}:");
+        }
+        print(format!("{policy}\n").as_bytes())?;
+    }
+    Ok(GOOD)
 }
 
 async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failure> {

@@ -8,7 +8,10 @@ use std::{
 
 use humantime::format_duration;
 
-use super::accounts::{self, Account};
+use super::{
+    accounts::{self, Account},
+    files,
+};
 use crate::config::{Config, Detail, Network, Shard, SsoMaxIdle, UserChoice, UserFilter};
 
 /// How many devices a user is taken to have where nobody has counted them.
@@ -53,6 +56,16 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     }
     if let Some(path) = &config.state {
         writeln!(out, "The last data is kept in {}.", path.display())?;
+        if let Some(trouble) = files::trouble(path) {
+            writeln!(
+                out,
+                "    WARNING: {trouble}. Whoever runs the exporter must be able to write there; \
+                 systemd's StateDirectory sees to it at the start"
+            )?;
+        }
+    }
+    if config.metrics.username {
+        writeln!(out, "Usernames, which are email addresses, are shown to whoever may scrape.")?;
     }
     writeln!(out, "What polling costs, with at most one page a user:")?;
     for (account, cost) in costs(config) {
@@ -267,5 +280,25 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(!text.contains("sernames"), "{text}");
+    }
+
+    #[test]
+    fn it_warns_of_a_state_that_cannot_be_kept_and_says_what_is_shown_of_people() {
+        let folder = tempfile::tempdir().unwrap();
+        let about = |path: &std::path::Path| {
+            check(&parsed(&format!(
+                "[aws]\nregion = \"us-east-1\"\n[metrics]\nusername = true\n\
+                 [state]\npath = {path:?}\n[[network]]\nid = \"12345678\"\nusers = \"all\"\n"
+            )))
+        };
+        let good = about(&folder.path().join("state"));
+        assert!(!good.contains("WARNING"), "{good}");
+        assert!(good.contains("email addresses, are shown"), "{good}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing stays behind");
+        let missing = about(&folder.path().join("missing/state"));
+        assert!(missing.contains("WARNING: its folder"), "{missing}");
+        let taken = about(folder.path());
+        assert!(taken.contains("WARNING: it is no regular file"), "{taken}");
     }
 }

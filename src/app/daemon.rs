@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AppError,
     fleet::Fleet,
+    notify::{self, Manager},
     reload::{self, Content},
     shown,
     state::StateFile,
@@ -145,7 +146,10 @@ impl Daemon {
             "the watching of the web configuration",
             well(async move { following.follow(clock, stopped).await }),
         );
-        tasks.spawn("the polling", self.supervisor.run(requests, stop.clone()));
+        let manager = Manager::of_environment();
+        let (pulse, beats) = notify::pulse();
+        let polling = self.supervisor.run(requests, (manager.clone(), beats), stop.clone());
+        tasks.spawn("the polling", polling);
         if let Some(origin) = self.origin {
             #[cfg(unix)]
             {
@@ -163,6 +167,13 @@ impl Daemon {
             let saving = file.save_after_polls(reader, polled, stop.clone());
             tasks.spawn("the saving of the state", well(saving));
         }
+        // Not before: a SIGHUP that comes now finds who waits for it.
+        manager.ready().await;
+        if manager.is_there() {
+            let (reader, stop) = (self.reader.clone(), stop.clone());
+            let attending = manager.clone().attend(notify::watchdog(), pulse, reader, stop);
+            tasks.spawn("the telling of the service manager", well(attending));
+        }
         let ended = tokio::select! {
             signal = shutdown => {
                 tracing::info!(signal, "stopping");
@@ -174,6 +185,7 @@ impl Daemon {
         // gone already, and what was saved after the last poll is better than nothing.
         let last = ended.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
+        manager.stopping().await;
         if tokio::time::timeout(LONGEST_END, tasks.all_end()).await.is_err() {
             tracing::warn!("not everything ended in time");
         }

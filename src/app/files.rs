@@ -53,6 +53,19 @@ fn temporary_prefix(path: &Path) -> OsString {
     prefix
 }
 
+/// Why a file cannot be written atomically by who runs this, if so. Nothing is left behind.
+pub(super) fn trouble(path: &Path) -> Option<String> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return Some("it is no regular file".into());
+    }
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let error = tempfile::tempfile_in(folder).err()?;
+    // The error's own words would name the temporary file.
+    Some(format!("its folder {} cannot be written to ({})", folder.display(), error.kind()))
+}
+
 /// Removes temporary files that a process left which was killed while it wrote.
 pub(super) fn remove_leftovers(path: &Path) {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

@@ -3,8 +3,8 @@
 //! `complete` adds to the configuration what its file leaves to the environment. `spec` turns it into
 //! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
 //! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
-//! restart. The commands run it: `daemon`, `once`, `check` (with `trial` and `policy`) and `demo`.
-//! `health` asks a process that runs already.
+//! restart, and `notify` tells the service manager. The commands run it: `daemon`, `once`, `check`
+//! (with `trial` and `policy`) and `demo`. `health` asks a process that runs already.
 
 mod accounts;
 mod check;
@@ -14,6 +14,7 @@ mod demo;
 mod files;
 mod fleet;
 mod health;
+mod notify;
 mod once;
 mod policy;
 mod progress;
@@ -34,7 +35,7 @@ pub use demo::{demo, simulate};
 pub use files::write_atomically;
 pub use health::{Question, health};
 pub use once::{Outcome, once};
-pub use policy::{Policy, iam_policy};
+pub use policy::{Identity, Policy, iam_policies};
 pub use reload::Content;
 pub use trial::check_online;
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AppError, accounts, complete,
     fleet::Fleet,
+    notify::{Beats, Manager},
     shown,
     spec::{self, Found, Spec},
 };
@@ -133,18 +134,22 @@ impl Supervisor {
     pub(super) async fn run(
         mut self,
         mut requests: Requests,
+        (manager, mut beats): (Manager, Beats),
         stop: CancellationToken,
     ) -> Result<(), AppError> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(find) = self.finds.1.recv() => self.learn(find).await?,
+                Some(()) = beats.answer() => {}
                 Some(request) = requests.next() => {
+                    manager.reloading().await;
                     // What is dropped here has changed nothing yet.
-                    match stop.run_until_cancelled(self.load()).await {
-                        Some(loaded) => request.answer(self.reload(loaded).await?),
-                        None => break,
-                    }
+                    let loaded = beats.during(stop.run_until_cancelled(self.load())).await;
+                    let Some(loaded) = loaded else { break };
+                    let reloaded = self.reload(loaded).await?;
+                    manager.reloaded(reloaded.is_ok()).await;
+                    request.answer(reloaded);
                 }
                 Some(ended) = self.pollers.join_next() => {
                     return Err(AppError::Died(match ended {

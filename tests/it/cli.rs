@@ -187,15 +187,11 @@ async fn the_series_that_check_foretells_are_those_that_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_example_is_good_and_its_policy_is_the_shipped_one() {
+async fn the_shipped_example_is_good() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = std::fs::read_to_string(root.join("config.example.toml")).unwrap();
     let (output, _) = run(&example, &["check"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", said(&output).1);
-    let (output, _) = run(&example, &["check", "--iam-policy"]).await;
-    let shipped = std::fs::read_to_string(root.join("deploy/aws/iam-policy.json")).unwrap();
-    // The example names no account; in the file stands the one of AWS's documentation.
-    assert_eq!(said(&output).0, shipped.replace(":111122223333:", ":*:"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

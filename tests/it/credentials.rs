@@ -87,7 +87,11 @@ async fn credentials_are_replaced_before_they_expire_and_when_they_are_refused()
     simulator.credentials().add(Credential::new("ASIAFIRST", "s1").session_token("t1/+="));
     vendor.hand_out("ASIAFIRST", "s1", "t1/+=", 3600);
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
-    let environment = without_keys(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)]);
+    let environment = without_keys(&[
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+        // The systemd unit always names one.
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials"),
+    ]);
     let exporter = Exporter::start_with(&text, &[], &environment);
     let samples = exporter.polled(3.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{}", exporter.log());

@@ -7,19 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
 use crate::{promql, tools};
 
 const RULES: &str = "prometheus/wickr-exporter.rules.yml";
 /// What links in alerts begin with, where it is set.
 const EXTERNAL_LABEL: &str = "wickr_exporter_url";
 
-fn shipped(name: &str) -> PathBuf {
+pub(crate) fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
 }
 
-fn read(file: &Path) -> String {
+pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
@@ -162,58 +160,4 @@ fn rules_and_their_cases_name_metrics_that_exist() {
 fn the_dockerfile_follows_good_practice() {
     let Some(hadolint) = tools::find("hadolint") else { return };
     tools::run(&hadolint, &[shipped("docker/Dockerfile")]);
-}
-
-#[test]
-fn systemd_takes_the_unit() {
-    let Some(analyze) = tools::find("systemd-analyze") else { return };
-    // systemd wants the program to be there.
-    let unit = read(&shipped("systemd/wickr-exporter.service"));
-    let program = env!("CARGO_BIN_EXE_wickr-exporter");
-    let unit = unit.replace("ExecStart=/usr/bin/wickr-exporter", &format!("ExecStart={program}"));
-    assert!(unit.contains(program));
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("wickr-exporter.service");
-    fs::write(&file, unit).unwrap();
-    let said = tools::run(&analyze, &["verify".into(), "--man=no".into(), file.into_os_string()]);
-    // A key that it does not know is a warning only.
-    assert!(!said.contains("wickr-exporter.service"), "{said}");
-}
-
-#[test]
-fn the_unit_is_confined() {
-    let Some(analyze) = tools::find("systemd-analyze") else { return };
-    // The threshold is ten times the exposure.
-    let unit = shipped("systemd/wickr-exporter.service");
-    let options = ["security", "--offline=true", "--no-pager", "--threshold=20"];
-    let arguments: Vec<OsString> =
-        options.into_iter().map(OsString::from).chain([unit.into_os_string()]).collect();
-    tools::run(&analyze, &arguments);
-}
-
-#[test]
-fn the_iam_policy_only_reads() {
-    let policy: Value = serde_json::from_str(&read(&shipped("aws/iam-policy.json"))).unwrap();
-    assert_eq!(policy["Version"], "2012-10-17");
-    let statements = policy["Statement"].as_array().unwrap();
-    assert!(!statements.is_empty());
-    for statement in statements {
-        assert_eq!(statement["Effect"], "Allow");
-        let actions = strings(&statement["Action"]);
-        assert!(!actions.is_empty(), "{statement}");
-        for action in actions {
-            assert!(action.starts_with("wickr:List") && !action.contains('*'), "{action}");
-        }
-        for resource in strings(&statement["Resource"]) {
-            assert!(!resource.contains('*'), "{resource}");
-        }
-    }
-}
-
-/// IAM takes one string where it takes a list.
-fn strings(value: &Value) -> Vec<&str> {
-    match value {
-        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap()).collect(),
-        one => vec![one.as_str().unwrap()],
-    }
 }

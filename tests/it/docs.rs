@@ -51,6 +51,7 @@ fn own() -> Vec<Row> {
     metrics.discovery_failed(Operation::ListUsers, ErrorKind::Timeout);
     let limiter = Arc::new(RateLimiter::new(1.0));
     metrics.show_rates([("region".to_owned(), String::new(), limiter)]);
+    metrics.web_config_loaded(true, 0, Some(0));
     let families = metrics.gather();
     let row = |family: &::prometheus::proto::MetricFamily| Row {
         name: family.name().to_owned(),

@@ -355,10 +355,6 @@ fn arguments(objects: &Objects, folder: &Path) -> Vec<String> {
         let at = arguments.iter().position(|argument| *argument == only);
         arguments.remove(at.unwrap_or_else(|| panic!("{only} is not in {arguments:?}")));
     }
-    let help = program().arg("--help").output().unwrap().stdout;
-    if !String::from_utf8(help).unwrap().contains("--web.config.file") {
-        arguments.retain(|argument| !argument.starts_with("--web.config.file="));
-    }
     let folder = folder.to_str().unwrap();
     arguments.iter().map(|argument| argument.replace("/etc/wickr-exporter-web", folder)).collect()
 }

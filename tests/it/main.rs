@@ -8,6 +8,7 @@
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`: another configuration while it runs
 //! - `restart`: what outlives the process
+//! - `service`: what a service manager is told
 //! - `http`: routes, formats, compression, shutdown
 //! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
 //!   certificates for it
@@ -25,6 +26,8 @@
 //! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
 //! - `compose`: the compose files, and what they mount
 //! - `image`: the image is built and run, on stand-ins for the images that it is made from
+//!   queries apart for it; `systemd`, `aws` and `package` have
+//!   what is for those
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -32,6 +35,7 @@
 #![allow(unreachable_pub)]
 
 mod alerting;
+mod aws;
 mod cli;
 mod client;
 mod compose;
@@ -48,11 +52,14 @@ mod image;
 mod keys;
 mod organisation;
 mod packed;
+mod package;
 mod peers;
 mod prometheus;
 mod promql;
 mod reload;
 mod restart;
 mod stage;
+mod service;
+mod systemd;
 mod tools;
 mod truth;

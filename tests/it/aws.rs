@@ -1,0 +1,346 @@
+//! What is shipped for AWS, held to the program that needs it and to botocore's model of the services.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use wickr_exporter::wickr::Operation;
+
+use crate::{
+    deploy::{read, shipped},
+    harness::program,
+    tools,
+};
+
+const ACCOUNT: &str = "111122223333";
+const ROLE: &str = "arn:aws:iam::111122223333:role/wickr-exporter";
+
+fn json(name: &str) -> Value {
+    let text = read(&shipped(&format!("aws/{name}")));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The files of a folder, by their names from `deploy/aws`.
+fn files(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(shipped(&format!("aws/{folder}"))).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+}
+
+/// The statements of a policy document, each with only the members that IAM knows.
+fn statements(name: &str) -> Vec<Value> {
+    let document = json(name);
+    assert_eq!(document["Version"], "2012-10-17", "{name}");
+    let members: Vec<_> = document.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["Statement", "Version"], "{name}");
+    let statements = document["Statement"].as_array().unwrap().clone();
+    assert!(!statements.is_empty(), "{name}");
+    for statement in &statements {
+        assert_eq!(statement["Effect"], "Allow", "{name}");
+        for member in statement.as_object().unwrap().keys() {
+            let known = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
+            assert!(known.contains(&member.as_str()), "{name}: {member}");
+        }
+        let sid = statement["Sid"].as_str().unwrap_or_default();
+        assert!(sid.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{name}: {sid}");
+        for action in strings(&statement["Action"]) {
+            assert!(!action.contains('*'), "{name}: {action}");
+        }
+    }
+    statements
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+/// Every action of a document.
+fn actions(name: &str) -> BTreeSet<String> {
+    let statements = statements(name);
+    let actions = statements.iter().flat_map(|statement| strings(&statement["Action"]));
+    actions.map(str::to_owned).collect()
+}
+
+fn action_of(operation: Operation) -> String {
+    format!("wickr:{}", operation.as_str())
+}
+
+#[test]
+fn what_is_allowed_is_what_the_client_can_call_and_nothing_else() {
+    let all: BTreeSet<String> = Operation::ALL.into_iter().map(action_of).collect();
+    let assume = "policies/assume-role.json";
+    for name in files("policies").iter().filter(|name| *name != assume) {
+        let beyond: Vec<_> = actions(name).difference(&all).cloned().collect();
+        assert!(beyond.is_empty(), "{name}: {beyond:?}");
+        for statement in statements(name) {
+            // By AWS's service authorization reference.
+            let lists_networks = strings(&statement["Action"]) == ["wickr:ListNetworks"];
+            for resource in strings(&statement["Resource"]) {
+                let network = format!("arn:aws:wickr:us-east-1:{ACCOUNT}:network/");
+                assert!(
+                    if lists_networks { resource == "*" } else { resource.starts_with(&network) },
+                    "{name}: {resource}"
+                );
+            }
+        }
+    }
+    assert_eq!(actions("policies/all-networks.json"), all);
+    assert_eq!(actions("vpc-endpoint-policy.json"), all);
+    assert_eq!(actions(assume), ["sts:AssumeRole".to_owned()].into());
+    // A tag is a tag of a network: what lists networks cannot be held to one.
+    let mut of_networks = all;
+    of_networks.remove(&action_of(Operation::ListNetworks));
+    assert_eq!(actions("policies/by-tag.json"), of_networks);
+}
+
+/// Runs `check --iam-policy`.
+fn check(configuration: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, configuration).unwrap();
+    let flag = format!("--config.file={}", file.display());
+    program().args(["check", "--iam-policy", &flag]).output().unwrap()
+}
+
+/// The documents that it prints, as they are written, and what stands before each.
+fn printed(output: &Output) -> (Vec<String>, Vec<String>) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, headings) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{headings}");
+    let documents = out.split_inclusive("\n}\n").map(str::to_owned).collect();
+    (documents, headings.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn check_prints_what_is_shipped() {
+    let aws = |role: &str| format!("[aws]\nregion = \"us-east-1\"\n{role}\n");
+    let role = format!("role_arn = {ROLE:?}");
+    let listed = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
+    let discovered = "[[network]]\nid = \"12345678\"\nusers = \"all\"\n";
+    let every = "[[network]]\nid = \"all\"\nusers = \"all\"\n";
+    let sso = "[sso]\nmax_idle = \"security-groups\"\n";
+    for (name, rest) in [
+        ("listed-users", listed.to_owned()),
+        ("discovery", discovered.to_owned()),
+        ("sso-limits", format!("{sso}{listed}")),
+        ("sso-limits", format!("{sso}{discovered}")),
+        ("all-networks", format!("{sso}{every}")),
+    ] {
+        let wanted = read(&shipped(&format!("aws/policies/{name}.json")));
+        let (documents, headings) = printed(&check(&format!("{}{rest}", aws(&role))));
+        assert_eq!(documents, [read(&shipped("aws/policies/assume-role.json")), wanted.clone()]);
+        assert_eq!(headings.len(), 2, "{headings:?}");
+        assert!(headings[0].contains("default credential chain"), "{headings:?}");
+        assert!(headings[1].contains(ROLE), "{headings:?}");
+        // Without a role the account is not known, and there is one document and nothing else.
+        let (documents, headings) = printed(&check(&format!("{}{rest}", aws(""))));
+        assert_eq!(documents, [wanted.replace(&format!(":{ACCOUNT}:"), ":*:")]);
+        assert!(headings.is_empty(), "{headings:?}");
+    }
+}
+
+#[test]
+fn the_endpoint_lets_only_the_role_through() {
+    for statement in statements("vpc-endpoint-policy.json") {
+        assert_eq!(statement["Principal"], "*");
+        assert_eq!(statement["Condition"]["ArnEquals"]["aws:PrincipalArn"], ROLE);
+    }
+}
+
+/// What a trust policy is to say.
+struct Trust {
+    file: &'static str,
+    /// Its kind, and what it begins with.
+    principal: (&'static str, &'static str),
+    actions: &'static [&'static str],
+    /// What each key ends with.
+    conditions: &'static [&'static str],
+}
+
+#[test]
+fn each_trust_policy_trusts_one_kind_of_principal_and_asks_for_what_tells_it_from_others() {
+    let trust = |file, kind, principal, actions, conditions| Trust {
+        file,
+        principal: (kind, principal),
+        actions,
+        conditions,
+    };
+    let assume: &[&str] = &["sts:AssumeRole"];
+    let cases = [
+        trust("ec2", "Service", "ec2.amazonaws.com", assume, &[]),
+        trust(
+            "eks-irsa",
+            "Federated",
+            "arn:aws:iam::111122223333:oidc-provider/oidc.eks.",
+            &["sts:AssumeRoleWithWebIdentity"],
+            &[":aud", ":sub"],
+        ),
+        trust(
+            "eks-pod-identity",
+            "Service",
+            "pods.eks.amazonaws.com",
+            &["sts:AssumeRole", "sts:TagSession"],
+            &["eks-cluster-name", "kubernetes-namespace", "kubernetes-service-account"],
+        ),
+        trust(
+            "ecs",
+            "Service",
+            "ecs-tasks.amazonaws.com",
+            assume,
+            &["aws:SourceAccount", "aws:SourceArn"],
+        ),
+        trust(
+            "cross-account",
+            "AWS",
+            "arn:aws:iam::444455556666:role/",
+            assume,
+            &["sts:ExternalId"],
+        ),
+    ];
+    let names: BTreeSet<String> =
+        cases.iter().map(|case| format!("trust/{}.json", case.file)).collect();
+    assert_eq!(names, files("trust").into_iter().collect());
+    for Trust { file: name, principal: (kind, principal), actions: wanted, conditions } in cases {
+        let statements = statements(&format!("trust/{name}.json"));
+        let [statement] = &statements[..] else { panic!("{name}: several statements") };
+        // A trust policy is about the role it belongs to.
+        assert!(statement.get("Resource").is_none(), "{name}");
+        let principals = statement["Principal"].as_object().unwrap();
+        assert_eq!(principals.len(), 1, "{name}");
+        assert!(principals[kind].as_str().unwrap().starts_with(principal), "{name}");
+        assert_eq!(strings(&statement["Action"]), wanted, "{name}");
+        let mut keys: Vec<&str> = Vec::new();
+        for (operator, tests) in statement["Condition"].as_object().into_iter().flatten() {
+            assert!(["StringEquals", "ArnLike"].contains(&operator.as_str()), "{name}");
+            keys.extend(tests.as_object().unwrap().keys().map(String::as_str));
+        }
+        assert_eq!(keys.len(), conditions.len(), "{name}: {keys:?}");
+        for condition in conditions {
+            assert!(keys.iter().any(|key| key.ends_with(condition)), "{name}: {condition}");
+        }
+    }
+    let provider = &json("trust/eks-irsa.json")["Statement"][0];
+    let issuer = provider["Principal"]["Federated"].as_str().unwrap();
+    let issuer = issuer.split_once("oidc-provider/").unwrap().1;
+    for key in provider["Condition"]["StringEquals"].as_object().unwrap().keys() {
+        assert!(key.starts_with(issuer), "{key} is another cluster's");
+    }
+}
+
+/// Holds what is shipped to the models of botocore, which every AWS tool in Python works by.
+const BOTOCORE: &str = r#"
+import json, sys, botocore.session
+from botocore.validate import ParamValidator
+task, *actions = sys.argv[1:]
+session = botocore.session.get_session()
+
+def strangers(shape, value, path):
+    """Values that are not among those that an enumeration knows."""
+    if shape.type_name == "structure":
+        for name, member in value.items():
+            yield from strangers(shape.members[name], member, f"{path}.{name}")
+    elif shape.type_name == "list":
+        for member in value:
+            yield from strangers(shape.member, member, path)
+    elif getattr(shape, "enum", None) and value not in shape.enum:
+        yield f"{path}: {value}"
+
+shape = session.get_service_model("ecs").operation_model("RegisterTaskDefinition").input_shape
+with open(task) as file:
+    definition = json.load(file)
+report = ParamValidator().validate(definition, shape)
+if report.has_errors():
+    sys.exit(report.generate_report())
+unknown = list(strangers(shape, definition, "task"))
+if unknown:
+    sys.exit("\n".join(unknown))
+
+for action in actions:
+    service, operation = action.split(":")
+    model = session.get_service_model(service)
+    if operation not in model.operation_names:
+        sys.exit(f"{action} is no operation")
+    if service == "wickr" and model.operation_model(operation).http["method"] != "GET":
+        sys.exit(f"{action} does more than read")
+print("good")
+"#;
+
+/// Python with botocore, which `.ci/tools` installs.
+fn python() -> Option<PathBuf> {
+    let python = tools::find("python3")?;
+    let import =
+        Command::new(&python).args(["-c", "import botocore"]).stderr(Stdio::null()).status();
+    match import.is_ok_and(|status| status.success()) {
+        true => Some(python),
+        false => tools::find("python3-with-boto3-and-prometheus_client"),
+    }
+}
+
+#[test]
+fn botocore_takes_the_task_definition_and_knows_every_action() {
+    let Some(python) = python() else { return };
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    let policies = files("policies").into_iter().chain(files("trust"));
+    let others = ["vpc-endpoint-policy.json", "ecs/execution-role-policy.json"];
+    for name in policies.chain(others.map(str::to_owned)) {
+        named.extend(actions(&name));
+    }
+    // STS has it as a permission only.
+    assert!(named.remove("sts:TagSession"));
+    let task = shipped("aws/ecs/task-definition.json");
+    let mut arguments = vec!["-c".to_owned(), BOTOCORE.to_owned(), task.display().to_string()];
+    arguments.extend(named);
+    assert_eq!(tools::run(&python, &arguments).trim(), "good");
+    // That it would find what is wrong.
+    let bad = tempfile::NamedTempFile::new().unwrap();
+    let text = read(&task).replace("\"FARGATE\"", "\"FARGATES\"");
+    fs::write(bad.path(), text).unwrap();
+    let output = Command::new(&python).args(["-c", BOTOCORE]).arg(bad.path()).output().unwrap();
+    assert!(!output.status.success());
+}
+
+#[test]
+fn the_task_is_confined_and_its_exporter_is_this_one() {
+    let task = json("ecs/task-definition.json");
+    let containers = task["containerDefinitions"].as_array().unwrap();
+    for container in containers {
+        assert_eq!(container["readonlyRootFilesystem"], true, "{container}");
+        assert_eq!(container["linuxParameters"]["capabilities"]["drop"][0], "ALL");
+        assert_eq!(container["logConfiguration"]["logDriver"], "awslogs");
+    }
+    let [config, exporter] = &containers[..] else { panic!("{} containers", containers.len()) };
+    assert_eq!(exporter["user"], "65532:65532");
+    assert_eq!(exporter["portMappings"][0]["containerPort"], 10471);
+    // The program is where the image has it.
+    let dockerfile = read(&shipped("docker/Dockerfile"));
+    let entry = dockerfile.lines().find_map(|line| line.strip_prefix("ENTRYPOINT ")).unwrap();
+    let entry: Vec<String> = serde_json::from_str(entry).unwrap();
+    assert_eq!(strings(&exporter["healthCheck"]["command"]), ["CMD", &entry[0], "health"]);
+    let version = format!(":{}", env!("CARGO_PKG_VERSION"));
+    assert!(exporter["image"].as_str().unwrap().ends_with(&version), "{exporter}");
+    // What the one reads, the other may read, and nothing else.
+    let parameter = &config["secrets"][0]["valueFrom"];
+    let allowed = &statements("ecs/execution-role-policy.json")[0]["Resource"];
+    assert_eq!(strings(allowed), [parameter.as_str().unwrap()]);
+
+    // The configuration gets from the one to the other as it is.
+    let folder = tempfile::tempdir().unwrap();
+    let moved = |word: &str| word.replace("/etc/wickr-exporter", folder.path().to_str().unwrap());
+    let command: Vec<String> = strings(&config["command"]).into_iter().map(moved).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = read(&root.join("config.example.toml"));
+    let wrote =
+        Command::new(&command[0]).args(&command[1..]).env("CONFIG", &example).status().unwrap();
+    assert!(wrote.success());
+    assert_eq!(read(&folder.path().join("config.toml")), example);
+    let arguments = strings(&exporter["command"]).into_iter().map(moved);
+    let output = program().arg("check").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

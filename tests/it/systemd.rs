@@ -1,0 +1,264 @@
+//! The shipped units, held to systemd's own tools; and the program to what they allow it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use wickr_exporter::simulator::{ACCESS_KEY, Fleet, SECRET_KEY, device, network, user};
+
+use crate::{
+    deploy::{read, shipped},
+    harness::{PATIENCE, config, http, program, serving},
+    tools,
+};
+
+const SERVICE: &str = "systemd/wickr-exporter.service";
+
+/// The units in a folder of their own, with the drop-ins that are wanted.
+fn installed(drop_ins: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let install = |name: &str| {
+        // systemd wants the program to be there.
+        let text = read(&shipped(&format!("systemd/{name}")));
+        let program = format!("={} ", env!("CARGO_BIN_EXE_wickr-exporter"));
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text.replace("=/usr/bin/wickr-exporter ", &program)).unwrap();
+    };
+    install("wickr-exporter.service");
+    install("wickr-exporter.socket");
+    for name in drop_ins {
+        install(&format!("wickr-exporter.service.d/{name}"));
+    }
+    folder
+}
+
+#[test]
+fn systemd_takes_the_units_with_and_without_their_drop_ins() {
+    let Some(analyze) = tools::find("systemd-analyze") else { return };
+    let entries = fs::read_dir(shipped("systemd/wickr-exporter.service.d")).unwrap();
+    let names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let verify = |drop_ins: &[&str]| {
+        let folder = installed(drop_ins);
+        let mut arguments: Vec<OsString> = vec!["verify".into(), "--man=no".into()];
+        for unit in ["wickr-exporter.service", "wickr-exporter.socket"] {
+            arguments.push(folder.path().join(unit).into_os_string());
+        }
+        // A key that it does not know is a warning only.
+        let said = tools::run(&analyze, &arguments);
+        assert!(!said.contains("wickr-exporter"), "{drop_ins:?}: {said}");
+        folder
+    };
+    verify(&[]);
+    for name in &names {
+        verify(&[name]);
+    }
+    // That drop-ins are looked at at all.
+    let folder = verify(&[]);
+    let bad = folder.path().join("wickr-exporter.service.d");
+    fs::create_dir(&bad).unwrap();
+    fs::write(bad.join("bad.conf"), "[Service]\nNoSuchKey=1\n").unwrap();
+    let unit = folder.path().join("wickr-exporter.service");
+    let said = tools::run(&analyze, &["verify".into(), "--man=no".into(), unit.into_os_string()]);
+    assert!(said.contains("NoSuchKey"), "{said}");
+}
+
+#[test]
+fn the_unit_is_confined() {
+    let Some(analyze) = tools::find("systemd-analyze") else { return };
+    // The threshold is ten times the exposure.
+    let options = ["security", "--offline=true", "--no-pager", "--threshold=15"];
+    let options = options.into_iter().map(OsString::from);
+    let arguments: Vec<OsString> = options.chain([shipped(SERVICE).into_os_string()]).collect();
+    tools::run(&analyze, &arguments);
+}
+
+/// The words of all lines of the unit that set this key.
+fn set(key: &str) -> Vec<Vec<String>> {
+    let unit = read(&shipped(SERVICE));
+    let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// systemd's groups of system calls, by its own word.
+fn groups(analyze: &Path) -> BTreeMap<String, Vec<String>> {
+    let text = tools::run(analyze, &["syscall-filter", "--no-pager"]);
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut group = String::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        match line.strip_prefix("    ") {
+            None => group = line.trim().to_owned(),
+            Some(comment) if comment.starts_with('#') => {}
+            Some(call) => groups.entry(group.clone()).or_default().push(call.trim().to_owned()),
+        }
+    }
+    assert!(groups.contains_key("@system-service"), "{text}");
+    groups
+}
+
+fn expand(name: &str, groups: &BTreeMap<String, Vec<String>>, calls: &mut BTreeSet<String>) {
+    match groups.get(name) {
+        Some(members) => members.iter().for_each(|member| expand(member, groups, calls)),
+        None => _ = calls.insert(name.to_owned()),
+    }
+}
+
+/// The system calls that the unit's filter lets pass.
+fn allowed(analyze: &Path) -> BTreeSet<String> {
+    let groups = groups(analyze);
+    let mut calls = BTreeSet::new();
+    // These a filter that allows anything allows too.
+    expand("@default", &groups, &mut calls);
+    for words in set("SystemCallFilter") {
+        let mut these = BTreeSet::new();
+        let refused = words[0].starts_with('~');
+        words.iter().for_each(|word| expand(word.trim_start_matches('~'), &groups, &mut these));
+        match refused {
+            true => calls.retain(|call| !these.contains(call)),
+            false => calls.extend(these),
+        }
+    }
+    calls
+}
+
+/// An exporter of which every system call is counted.
+struct Traced {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Traced {
+    fn start(strace: &Path, folder: tempfile::TempDir) -> Traced {
+        let path = |name: &str| folder.path().join(name);
+        let known = program();
+        let mut command = Command::new(strace);
+        // -D: the process that is started is the exporter, and strace looks on.
+        command.args(["-D", "-f", "-c", "-o"]).arg(path("calls")).arg(known.get_program());
+        for (name, value) in known.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let child = command
+            .arg(format!("--config.file={}", path("config.toml").display()))
+            .args(["--web.listen-address=127.0.0.1:0", "--config.enable-auto-reload"])
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY")
+            .env("AWS_CONFIG_FILE", path("aws"))
+            // As where root has put none into the credentials' store.
+            .env("AWS_SHARED_CREDENTIALS_FILE", path("missing"))
+            .env("NOTIFY_SOCKET", path("notify"))
+            .env("WATCHDOG_USEC", "300000")
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(path("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Traced { child, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits for a word in its log, and gives what comes after it.
+    async fn logged(&self, word: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let log = read(&self.path("log"));
+            if let Some((_, rest)) = log.split_once(word) {
+                return rest.split_whitespace().next().unwrap_or_default().to_owned();
+            }
+            assert!(Instant::now() < until, "{word} is not in {log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Ends it and gives the names of the calls that it made.
+    async fn stop(mut self) -> BTreeSet<String> {
+        self.signal("TERM");
+        let child = &mut self.child;
+        assert!(tokio::task::block_in_place(|| child.wait().unwrap()).success());
+        // strace writes when all that it looks at has ended.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
+            if calls.trim_end().ends_with("total") {
+                let lines = calls.lines().skip(2).filter(|line| !line.starts_with("---"));
+                let names = lines.filter_map(|line| line.split_whitespace().last());
+                return names.filter(|name| *name != "total").map(str::to_owned).collect();
+            }
+            assert!(Instant::now() < until, "{calls}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // It has ended already where the test got that far.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_makes_no_system_call_that_the_unit_forbids() {
+    let (Some(analyze), Some(strace)) = (tools::find("systemd-analyze"), tools::find("strace"))
+    else {
+        return;
+    };
+    let simulator =
+        serving(Fleet::new().network(network("12345678").user(user("1").device(device("a")))))
+            .await;
+    let folder = tempfile::tempdir().unwrap();
+    // A name to look up, a program that gives credentials, a state file, a service manager.
+    let endpoint = simulator.endpoint().replace("127.0.0.1", "localhost");
+    let text = config(&endpoint, "interval = \"1s\"", "12345678", &["1"]);
+    let state = folder.path().join("state");
+    let text = format!("{text}[state]\npath = {state:?}\n");
+    fs::write(folder.path().join("config.toml"), &text).unwrap();
+    let keys =
+        format!(r#"{{"Version":1,"AccessKeyId":"{ACCESS_KEY}","SecretAccessKey":"{SECRET_KEY}"}}"#);
+    fs::write(folder.path().join("keys"), keys).unwrap();
+    let process = format!("/bin/cat {}", folder.path().join("keys").display());
+    fs::write(folder.path().join("aws"), format!("[default]\ncredential_process = {process}\n"))
+        .unwrap();
+    let _manager = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
+
+    let exporter = Traced::start(&strace, folder);
+    let address = exporter.logged("message=listening address=").await;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = http().get(format!("http://{address}/metrics")).send().await.unwrap();
+        if answer.text().await.unwrap().contains("wickr_up{network_id=\"12345678\"} 1") {
+            break;
+        }
+        assert!(Instant::now() < until, "{}", read(&exporter.path("log")));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    exporter.signal("HUP");
+    exporter.logged("was loaded anew").await;
+    fs::write(exporter.path("config.toml"), format!("{text}\n# Another.\n")).unwrap();
+    exporter.logged("has changed").await;
+    let made = exporter.stop().await;
+    for expected in ["execve", "connect", "openat", "epoll_wait", "fsync"] {
+        assert!(made.contains(expected), "the trace is not one: {made:?}");
+    }
+    let allowed = allowed(&analyze);
+    assert!(!allowed.contains("mlock") && !allowed.contains("setuid"), "{allowed:?}");
+    let forbidden: Vec<_> = made.difference(&allowed).collect();
+    assert!(forbidden.is_empty(), "{forbidden:?} of {made:?}");
+}
