@@ -27,6 +27,7 @@ mod wire;
 pub use client::{Client, ClientOptions, Observer, Outcome};
 pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
+pub(crate) use error::chain;
 pub use error::{Error, ErrorKind};
 pub use ids::{BadId, NetworkId, UserId};
 pub use label::{Interner, Label};
