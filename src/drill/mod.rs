@@ -23,6 +23,7 @@ mod tests;
 use std::fmt;
 
 pub use filter::Filter;
+pub(crate) use output::visible;
 pub use output::{Format, write_csv, write_json};
 pub(crate) use params::short;
 pub use params::{BadParameter, Params};

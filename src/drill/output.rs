@@ -144,6 +144,22 @@ fn harmless(text: &str) -> Cow<'_, str> {
     if risky { format!("'{text}").into() } else { text.into() }
 }
 
+/// A text from outside, for people's eyes: what would steer a terminal, turn the reading direction
+/// about or not be seen at all is shown instead of done.
+pub(crate) fn visible(text: &str) -> String {
+    let unseen = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let mut seen = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Some signs are made of several that this one joins.
+        if c != '\u{200d}' && (c.is_control() || unseen(c)) {
+            seen.extend(c.escape_unicode());
+        } else {
+            seen.push(c);
+        }
+    }
+    seen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

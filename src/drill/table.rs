@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
-use super::{Columns, Record};
+use super::{Columns, Record, visible};
 
 /// Writes a list as a table.
 ///
@@ -75,22 +75,9 @@ fn answer(yes: Option<bool>, if_yes: &'static str, if_no: &'static str) -> &'sta
     }
 }
 
-/// A text from outside. What would steer a terminal, or turn the reading direction about, is shown
-/// instead of done.
+/// A text from outside, as a terminal can take it.
 fn shown(text: &str) -> String {
-    if text.is_empty() {
-        return "-".into();
-    }
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        let steers = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || steers {
-            safe.extend(c.escape_unicode());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
+    if text.is_empty() { "-".into() } else { visible(text) }
 }
 
 #[cfg(test)]

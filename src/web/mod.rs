@@ -86,6 +86,11 @@ impl TelemetryPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Where the status page is: who wants the metrics at / finds it elsewhere.
+    pub fn home(&self) -> &'static str {
+        if self.0 == "/" { "/status" } else { "/" }
+    }
 }
 
 /// The routes.

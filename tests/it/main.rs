@@ -9,6 +9,7 @@
 //! - `reload`: another configuration while it runs
 //! - `restart`: what outlives the process
 //! - `http`: routes, formats, compression, shutdown
+//! - `pages`: the pages, the API and the command `devices`; `browser` looks at them with a real one
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
@@ -20,6 +21,7 @@
 // Nothing leaves this binary, so what modules share is plain `pub`.
 #![allow(unreachable_pub)]
 
+mod browser;
 mod cli;
 mod client;
 mod credentials;
@@ -28,6 +30,7 @@ mod deploy;
 mod harness;
 mod http;
 mod organisation;
+mod pages;
 mod peers;
 mod promql;
 mod reload;

@@ -20,16 +20,34 @@ use std::{
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let found = directories().map(|directory| directory.join(name)).find(|file| is_program(file));
     if found.is_none() {
-        let why = format!("{name} is neither in {} nor in PATH", environment().display());
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        assert!(env::var("CI").as_deref() != Ok("true"), "{why}: run .ci/tools");
-        // Not eprintln: the test harness swallows that of a test that passes.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("\n*** SKIPPED {test}: {why}. Install it with .ci/tools.\n").as_bytes(),
-        );
+        skipped(&format!("{name} is neither in {} nor in PATH", environment().display()));
     }
     found
+}
+
+/// The folder with the packages of `browser/package.json`.
+///
+/// # Panics
+///
+/// With `CI=true`, if there is none.
+pub(crate) fn node_modules() -> Option<PathBuf> {
+    let folder = cache("WICKR_TEST_NODE", ".cache/wickr-exporter-browser");
+    let found = folder.join("node_modules/playwright-core").is_dir();
+    if !found {
+        skipped(&format!("{} has no playwright-core", folder.display()));
+    }
+    found.then_some(folder)
+}
+
+/// Says that a test is skipped, or fails it where nothing may be.
+fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    assert!(env::var("CI").as_deref() != Ok("true"), "{why}: run .ci/tools");
+    // Not eprintln: the test harness swallows that of a test that passes.
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("\n*** SKIPPED {test}: {why}. Install it with .ci/tools.\n").as_bytes(),
+    );
 }
 
 /// Runs a program to its end and gives back all that it wrote.
@@ -49,11 +67,15 @@ pub(crate) fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
 
 /// Where `.ci/tools` puts the Python environment.
 fn environment() -> PathBuf {
+    cache("WICKR_TEST_VENV", ".cache/wickr-exporter-tests").join("bin")
+}
+
+/// A folder that a variable names, or the usual one in the home.
+fn cache(variable: &str, usual: &str) -> PathBuf {
     let home = || Path::new(&env::var_os("HOME").unwrap_or_default()).to_owned();
-    env::var_os("WICKR_TEST_VENV")
+    env::var_os(variable)
         .filter(|path| !path.is_empty())
-        .map_or_else(|| home().join(".cache/wickr-exporter-tests"), PathBuf::from)
-        .join("bin")
+        .map_or_else(|| home().join(usual), PathBuf::from)
 }
 
 fn directories() -> impl Iterator<Item = PathBuf> {

@@ -11,7 +11,7 @@ use askama::Template;
 use super::{
     super::Shown,
     view::Links,
-    words::{Moment, counted, grouped, span},
+    words::{Moment, clipped, counted, grouped, span},
 };
 
 /// Devices on a page, where nobody says how many.
@@ -107,7 +107,7 @@ pub(super) struct Line {
     pub(super) app_id: Option<String>,
     pub(super) device_type: String,
     pub(super) status: String,
-    pub(super) suspended: Option<bool>,
+    pub(super) suspended: bool,
     pub(super) idle: Option<String>,
     pub(super) never: bool,
     pub(super) last_login: Option<Moment>,
@@ -140,7 +140,6 @@ pub(super) struct DevicesPage {
     pub(super) order: String,
     pub(super) heads: Vec<Head>,
     pub(super) lines: Vec<Line>,
-    pub(super) usernames: bool,
     pub(super) sso: bool,
     pub(super) json: String,
     pub(super) csv: String,
@@ -194,9 +193,8 @@ pub(super) fn page(
         range: (!found.rows.is_empty())
             .then(|| format!("{} to {}", grouped(first), grouped(query.skip() + found.rows.len()))),
         order: order(query),
-        heads: heads(query, shown.usernames, sso),
+        heads: heads(query, sso),
         lines: found.rows.iter().map(|row| line(row, query, now, shown.usernames)).collect(),
-        usernames: shown.usernames,
         sso,
         json: api("json"),
         csv: api("csv"),
@@ -218,6 +216,7 @@ fn networks(snapshot: &Snapshot, wanted: &[NetworkId]) -> Vec<Choice> {
         .take(MOST_CHOICES)
         .map(|network| {
             let (id, name) = (network.identity.id.to_string(), &network.identity.name);
+            let name = clipped(name);
             let text = if name.is_empty() { id.clone() } else { format!("{name} ({id})") };
             choice(id, text, false)
         })
@@ -242,7 +241,7 @@ fn choices<'a>(there: impl Iterator<Item = &'a str>, wanted: &'a [String]) -> Ve
     texts.dedup();
     let choice = |text: &str| Choice {
         value: text.into(),
-        text: text.into(),
+        text: clipped(text),
         chosen: wanted.iter().any(|wanted| wanted == text),
     };
     texts.into_iter().map(choice).collect()
@@ -304,7 +303,7 @@ fn order(query: &Query) -> String {
     }
 }
 
-fn heads(query: &Query, usernames: bool, sso: bool) -> Vec<Head> {
+fn heads(query: &Query, sso: bool) -> Vec<Head> {
     let head = |sort: Sort, text, class| {
         let sorted = query.sort == sort;
         let order = if sorted { query.order().reversed() } else { sort.natural_order() };
@@ -320,15 +319,10 @@ fn heads(query: &Query, usernames: bool, sso: bool) -> Vec<Head> {
         head(Sort::LastLogin, "Last login", ""),
         head(Sort::NetworkId, "Network", ""),
         head(Sort::UserId, "User", ""),
-    ];
-    if usernames {
-        heads.push(head(Sort::Username, "Username", ""));
-    }
-    heads.extend([
         head(Sort::DeviceType, "Type", ""),
         head(Sort::AppId, "App id", ""),
         head(Sort::Status, "Status", ""),
-    ]);
+    ];
     if sso {
         heads.push(head(Sort::SsoMaxIdleSeconds, "SSO limit", ""));
     }
@@ -344,14 +338,16 @@ fn line(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> Line {
     let username = || row.user.facts.as_ref().and_then(|facts| facts.username.as_deref());
     Line {
         network_id: row.network.identity.id.to_string(),
-        network_name: row.network.identity.name.clone(),
+        network_name: clipped(&row.network.identity.name),
         user_id: row.user.id.to_string(),
         user_link: link("/devices", &of_user),
-        username: username().filter(|_| usernames).map(str::to_owned),
-        app_id: row.device.app_id.as_deref().map(str::to_owned),
-        device_type: row.device.device_type.to_string(),
-        status: row.device.status.to_string(),
-        suspended: row.device.suspended,
+        username: username().filter(|_| usernames).map(clipped),
+        app_id: row.device.app_id.as_deref().map(clipped),
+        device_type: clipped(&row.device.device_type),
+        status: clipped(&row.device.status),
+        // Some services say so twice.
+        suspended: row.device.suspended == Some(true)
+            && !row.device.status.eq_ignore_ascii_case("suspended"),
         idle: row.idle.map(span),
         never: row.device.last_login == Stamp::NEVER,
         last_login: at(row.device.last_login),

@@ -74,8 +74,7 @@ struct Face {
 
 /// The routes of the pages.
 pub(super) fn router(site: Arc<Site>) -> Router {
-    // Who wants the metrics at / finds the status page elsewhere.
-    let home = if site.telemetry_path.as_str() == "/" { "/status" } else { "/" };
+    let home = site.telemetry_path.home();
     let text = |text: &'static str| get(move || async move { text.into_response() });
     let asset = |kind: &'static str, text: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, kind)], text).into_response() })

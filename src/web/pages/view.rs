@@ -5,7 +5,7 @@ use askama::Template;
 use super::{
     devices::link,
     status::{DeviceStatus, IdleStatus, Level, NetworkStatus, Status},
-    words::{Moment, counted, grouped, span},
+    words::{Moment, clipped, counted, grouped, span},
 };
 use crate::drill::{BadParameter, Filter, Query, short};
 
@@ -33,7 +33,7 @@ impl ErrorPage {
 /// A line of a chart: a figure, where it leads to, and its share of the largest.
 struct Bar {
     name: String,
-    link: String,
+    link: Option<String>,
     devices: String,
     /// In thousandths of the chart's width.
     width: u64,
@@ -62,6 +62,9 @@ struct Network {
     state: &'static str,
     devices: Option<String>,
     devices_link: String,
+    /// What stands where there is no figure, and whether there are devices all the same.
+    no_devices: &'static str,
+    has_some: bool,
     /// Those of them that are of note, each with where it leads to.
     totals: Vec<(String, String)>,
     fresh: String,
@@ -151,7 +154,7 @@ impl Network {
         let known = status.devices.as_ref();
         Network {
             id: id.clone(),
-            name: status.network_name.clone(),
+            name: clipped(&status.network_name),
             region: status.region.clone(),
             level: class(status.verdict.level),
             verdict: status.verdict.text.clone(),
@@ -163,6 +166,8 @@ impl Network {
             },
             devices: known.map(|devices| grouped(count(devices.total))),
             devices_link: devices_of(id, |_| {}),
+            no_devices: if status.last_poll.is_some() { "not known" } else { "not known yet" },
+            has_some: users.fresh + users.stale > 0,
             totals: known.map(|devices| totals(id, devices)).unwrap_or_default(),
             fresh: grouped(users.fresh),
             stale: grouped(users.stale),
@@ -229,14 +234,21 @@ fn count(count: u64) -> usize {
 }
 
 /// A line of a chart whose largest figure is `most`, out of `all`.
-fn bar(name: String, link: String, devices: u64, most: u64, all: u64) -> Bar {
+fn bar(name: String, link: impl Into<String>, devices: u64, most: u64, all: u64) -> Bar {
     // Whatever there is can be seen.
     let width = (devices * 1000).checked_div(most).unwrap_or(0).max(u64::from(devices > 0) * 6);
     let share = match devices as f64 * 100.0 / all.max(1) as f64 {
         share if devices > 0 && share < 1.0 => "under 1 %".into(),
         share => format!("{share:.0} %"),
     };
-    Bar { name, link, devices: grouped(count(devices)), width, share, more: Vec::new() }
+    Bar {
+        name,
+        link: Some(link.into()),
+        devices: grouped(count(devices)),
+        width,
+        share,
+        more: Vec::new(),
+    }
 }
 
 fn types(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
@@ -254,7 +266,7 @@ fn types(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
             let more = |count_of: u64, change| {
                 (count_of > 0).then(|| (grouped(count(count_of)), of(change)))
             };
-            let name = of_type.device_type.clone();
+            let name = clipped(&of_type.device_type);
             let mut bar = bar(name, of(|_| {}), of_type.devices, most, devices.total);
             bar.more = vec![
                 more(of_type.suspended, |filter| filter.suspended = Some(true)),
@@ -306,8 +318,10 @@ fn idle(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
     let link = devices_of(network_id, |filter| filter.never_logged_in = Some(true));
     bars.push(bar("never logged in".into(), link, never, most, devices.total));
     if invalid > 0 {
-        let link = devices_of(network_id, |_| {});
-        bars.push(bar("time cannot be read".into(), link, invalid, most, devices.total));
+        // No filter asks for these: what is not known passes none.
+        let mut unknown = bar("time cannot be read".into(), "", invalid, most, devices.total);
+        unknown.link = None;
+        bars.push(unknown);
     }
     bars
 }

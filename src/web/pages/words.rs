@@ -5,7 +5,10 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
-use crate::{clock::Millis, drill::iso};
+use crate::{
+    clock::Millis,
+    drill::{iso, visible},
+};
 
 /// A point in time, as HTML shows it: in full, and from now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +95,15 @@ pub(super) fn grouped(count: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A text from outside, as far as there is room for it on a page.
+pub(super) fn clipped(text: &str) -> String {
+    const MOST: usize = 120;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", visible(&text[..end])),
+        None => visible(text),
+    }
 }
 
 /// So many of something: "1 user", "2 users".
