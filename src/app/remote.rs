@@ -14,9 +14,9 @@ use crate::drill::{Listing, Query, Record};
 const LARGEST: usize = 512 * 1024 * 1024;
 /// The most that is said of an answer that is none.
 const LONGEST_REASON: usize = 300;
-/// No connection within this means that there is none; the exporter itself gives a list a minute.
+/// No connection within this means that there is none; the exporter itself gives a list five minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const TIMEOUT: Duration = Duration::from_secs(70);
+const TIMEOUT: Duration = Duration::from_secs(310);
 
 /// An exporter that runs.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 use super::{Filter, Format, Order, Query, Sort};
 use crate::inventory::Freshness;
 
-/// How many values a filter may list.
-const MOST_VALUES: usize = 1000;
+/// How many values a filter may list: each of them is held against each device.
+const MOST_VALUES: usize = 200;
 
 /// What a query can be made of.
 const NAMES: [&str; 16] = [

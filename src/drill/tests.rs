@@ -366,7 +366,7 @@ fn a_bad_parameter_is_named_and_its_value_is_not_repeated() {
         let error = Params::read(text).unwrap_err().to_string();
         assert!(error.starts_with(message), "{text}: {error}");
     }
-    let many = (0..1001).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     assert!(Params::read(&format!("user_id={many}")).is_err());
 }
 

@@ -190,10 +190,7 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
         site(
             "empty",
             &empty,
-            &[
-                ("/", &["The network has no users to ask for."]),
-                ("/devices", &["No device is known."]),
-            ]
+            &[("/", &["There are no users to ask for."]), ("/devices", &["No device is known."]),]
         ),
     ]);
     let plan = folder.path().join("plan.json");

@@ -40,7 +40,7 @@ use status::Status;
 
 /// Pages that are made at the same time; more are refused.
 const PAGES: usize = 4;
-/// Lists that are sent at the same time. A slow reader holds one for a minute at the most.
+/// Lists that are sent at the same time. A slow reader holds one for some minutes at the most.
 const LISTS: usize = 4;
 
 /// Paths that are taken, whatever is served on them.

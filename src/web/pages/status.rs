@@ -23,7 +23,7 @@ const EXAMPLES: usize = 10;
 pub(super) enum Level {
     /// Complete and fresh.
     Good,
-    /// Complete, but some of it is not fresh.
+    /// Complete, but some of it is not fresh, or there is nobody to ask for.
     Care,
     /// Not complete yet.
     Waiting,
@@ -333,7 +333,7 @@ fn verdict(view: &NetworkView, users: UserCounts, oldest: Option<Millis>, now: M
         return say(Level::Waiting, text);
     }
     if all == 0 {
-        return say(Level::Care, "The network has no users to ask for.".into());
+        return say(Level::Care, "There are no users to ask for. Is the filter too narrow?".into());
     }
     if !view.is_up(now) {
         return say(

@@ -14,8 +14,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// The longest that it may take.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest that it may take: a hundred thousand devices are forty megabytes.
+const LONGEST: Duration = Duration::from_secs(300);
 /// Chunks that wait for the client, and how large one is.
 const WAITING: usize = 2;
 const CHUNK: usize = 64 * 1024;

@@ -110,7 +110,7 @@ pub(super) fn status_page(status: &Status, links: Links) -> StatusPage {
         level: class(status.verdict.level),
         answer: match status.verdict.level {
             Level::Good => "The numbers can be trusted.",
-            Level::Care => "The numbers are complete, but not all are fresh.",
+            Level::Care => "Judge the numbers with care.",
             Level::Waiting => "The numbers are not complete yet.",
             Level::Bad => "The numbers are not complete.",
         },
@@ -160,7 +160,7 @@ impl Network {
             verdict: status.verdict.text.clone(),
             state: match status.verdict.level {
                 Level::Good => "fresh",
-                Level::Care => "partly stale",
+                Level::Care => "with care",
                 Level::Waiting => "waiting",
                 Level::Bad => "incomplete",
             },

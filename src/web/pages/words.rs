@@ -25,7 +25,7 @@ impl Moment {
         Moment { at, now }
     }
 
-    /// Without how far that is from now.
+    /// The time alone, without its zone: for tables, which say once that all times are in UTC.
     pub(super) fn bare(&self) -> Bare<'_> {
         Bare(self)
     }
@@ -40,7 +40,7 @@ impl Moment {
     }
 }
 
-/// The time alone.
+/// The time alone, without its zone.
 #[derive(Debug)]
 pub(super) struct Bare<'a>(&'a Moment);
 
@@ -48,20 +48,27 @@ impl HtmlSafe for Bare<'_> {}
 
 impl fmt::Display for Bare<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<time datetime=\"{}\">{}</time>", iso(self.0.at), clock_time(self.0.at))
+        let text = clock_time(self.0.at);
+        write!(f, "<time datetime=\"{}\">{text}</time>", iso(self.0.at))
     }
 }
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} <span class=\"rel\">({})</span>", self.bare(), self.relative())
+        write!(
+            f,
+            "<time datetime=\"{}\">{} UTC</time> <span class=\"rel\">({})</span>",
+            iso(self.at),
+            clock_time(self.at),
+            self.relative()
+        )
     }
 }
 
-/// A point in time, to the second.
+/// A point in time, in UTC, to the second.
 pub(super) fn clock_time(at: Millis) -> String {
     let Ok(at) = Timestamp::from_millisecond(at) else { return String::new() };
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A duration, to two units at the most.
@@ -69,7 +76,7 @@ pub(super) fn span(millis: i64) -> String {
     const UNITS: [(&str, i64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let seconds = millis.max(0) / 1000;
     if seconds == 0 {
-        return format!("{} s", (millis.max(0) as f64 / 100.0).round() / 10.0);
+        return format!("{} ms", millis.max(0));
     }
     let first = UNITS.iter().position(|(_, size)| seconds >= *size).unwrap_or(UNITS.len() - 1);
     let (unit, size) = UNITS[first];
@@ -118,8 +125,8 @@ mod tests {
     #[test]
     fn durations_read_as_people_say_them() {
         for (millis, text) in [
-            (-5, "0 s"),
-            (340, "0.3 s"),
+            (-5, "0 ms"),
+            (340, "340 ms"),
             (1_000, "1 s"),
             (59_999, "59 s"),
             (65_000, "1 min 5 s"),
