@@ -9,7 +9,8 @@
 //! - `reload`: another configuration while it runs
 //! - `restart`: what outlives the process
 //! - `http`: routes, formats, compression, shutdown
-//! - `pages`: the pages, the API and the command `devices`; `browser` looks at them with a real one
+//! - `pages`: the pages and the API; `browser` looks at them with a real one
+//! - `devices`: the command of that name
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
@@ -27,6 +28,7 @@ mod client;
 mod credentials;
 mod dashboard;
 mod deploy;
+mod devices;
 mod harness;
 mod http;
 mod organisation;

@@ -18,6 +18,7 @@ mod api;
 mod devices;
 mod status;
 mod stream;
+mod verdict;
 mod view;
 mod words;
 
@@ -44,7 +45,7 @@ const PAGES: usize = 4;
 const LISTS: usize = 4;
 
 /// Paths that are taken, whatever is served on them.
-pub(super) const PATHS: [&str; 9] = [
+pub(super) const PATHS: [&str; 8] = [
     "/devices",
     "/status",
     "/api/v1/devices",
@@ -53,7 +54,6 @@ pub(super) const PATHS: [&str; 9] = [
     "/docs/api",
     "/static/style.css",
     "/static/icon.svg",
-    "/favicon.ico",
 ];
 
 const README: &str = include_str!("../../../README.md");

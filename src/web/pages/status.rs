@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::words::{counted, grouped, span};
+use super::verdict::{Verdict, overall, verdict};
 use crate::{
     clock::Millis,
     drill::{UserCounts, iso},
@@ -16,27 +16,6 @@ use crate::{
 
 /// Of those that failed for a reason, so many are named.
 const EXAMPLES: usize = 10;
-
-/// How far the numbers can be trusted, from the best to the worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Level {
-    /// Complete and fresh.
-    Good,
-    /// Complete, but some of it is not fresh, or there is nobody to ask for.
-    Care,
-    /// Not complete yet.
-    Waiting,
-    /// Not complete.
-    Bad,
-}
-
-/// How far, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Verdict {
-    pub(super) level: Level,
-    pub(super) text: String,
-}
 
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
@@ -191,37 +170,6 @@ impl Status {
     }
 }
 
-/// The verdict on all networks: the worst decides.
-fn overall(networks: &[NetworkStatus]) -> Verdict {
-    let worst = networks.iter().map(|network| network.verdict.level).max();
-    let Some(level) = worst else {
-        let text =
-            "No network is known yet. If it stays so, the log says why they cannot be looked up.";
-        return Verdict { level: Level::Waiting, text: text.into() };
-    };
-    if let [one] = networks {
-        return one.verdict.clone();
-    }
-    let of_level = networks.iter().filter(|network| network.verdict.level == level);
-    let (count, all) = (of_level.clone().count(), networks.len());
-    let which = if count == all {
-        format!("all {} networks", grouped(all))
-    } else {
-        format!("{} of {} networks", grouped(count), grouped(all))
-    };
-    let text = match level {
-        Level::Good => {
-            let users = networks.iter().map(|network| network.users.fresh).sum();
-            let users = counted(users, "user", "users");
-            format!("Every user of {which} was read in the last poll: {users}.")
-        }
-        Level::Care => format!("Some of it is not fresh, in {which}; see below."),
-        Level::Waiting => format!("The first poll has not ended in {which}."),
-        Level::Bad => format!("Devices are missing in {which}; see below."),
-    };
-    Verdict { level, text }
-}
-
 impl NetworkStatus {
     fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> NetworkStatus {
         let (identity, polls) = (&view.identity, &view.polls);
@@ -286,68 +234,6 @@ fn failures(view: &NetworkView) -> Vec<FailureStatus> {
     failed.collect()
 }
 
-/// How far a network's numbers can be trusted.
-fn verdict(view: &NetworkView, users: UserCounts, oldest: Option<Millis>, now: Millis) -> Verdict {
-    let say = |level, text| Verdict { level, text };
-    let UserCounts { fresh, stale, missing, pending } = users;
-    let all = fresh + stale + missing;
-    let age = oldest.map_or(0, |at| now.saturating_sub(at));
-    let Some(last) = view.polls.last else {
-        let text = match view.polls.under_way {
-            Some(poll) => format!(
-                "The first poll is under way: {} of {} so far.",
-                grouped(poll.done),
-                counted(poll.total, "user", "users")
-            ),
-            None => "The first poll has not begun: it is being found out who the users are.".into(),
-        };
-        return say(Level::Waiting, text);
-    };
-    if all == 0 && last.result == PollResult::Failure {
-        let text =
-            "It is not known who the users are: they cannot be looked up, and the log says why.";
-        return say(Level::Bad, text.into());
-    }
-    if missing > 0 {
-        let text = if missing == all {
-            "No user could be read, and nothing is known of their devices.".into()
-        } else {
-            let all = counted(all, "user", "users");
-            format!("Nothing is known of {} of {all}: their devices are missing.", grouped(missing))
-        };
-        return say(Level::Bad, text);
-    }
-    if stale > 0 {
-        let since = if view.was_polled() { "" } else { " They are from before the restart." };
-        let text = format!(
-            "The last known devices are shown of {} of {}, up to {} old.{since}",
-            grouped(stale),
-            counted(all, "user", "users"),
-            span(age)
-        );
-        return say(Level::Care, text);
-    }
-    if pending > 0 {
-        let text =
-            format!("{} to be read for the first time.", counted(pending, "user is", "users are"));
-        return say(Level::Waiting, text);
-    }
-    if all == 0 {
-        return say(Level::Care, "There are no users to ask for. Is the filter too narrow?".into());
-    }
-    if !view.is_up(now) {
-        return say(
-            Level::Care,
-            "The last poll failed, but by now every user has been read.".into(),
-        );
-    }
-    let text = match all {
-        1 => format!("The one user was read {} ago.", span(age)),
-        all => format!("Each of the {} users was read, the first {} ago.", grouped(all), span(age)),
-    };
-    say(Level::Good, text)
-}
-
 impl DeviceStatus {
     fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> DeviceStatus {
         let bounds: Vec<i64> = idle_buckets
@@ -404,130 +290,4 @@ impl IdleStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        inventory::{NetworkIdentity, Publisher, open, state::RestoredNetwork},
-        wickr::{Device, Stamp, UserId},
-    };
-
-    const NOW: Millis = 1_700_000_000_000;
-
-    fn identity(id: &str) -> NetworkIdentity {
-        NetworkIdentity {
-            id: id.parse().unwrap(),
-            name: "production".into(),
-            region: "us-east-1".into(),
-            account: String::new(),
-            interval: Duration::from_secs(60),
-            stale_after: Duration::from_secs(180),
-        }
-    }
-
-    fn users() -> Vec<UserId> {
-        ["1", "2"].map(|id| id.parse().unwrap()).into()
-    }
-
-    fn idle(days: i64) -> Device {
-        Device {
-            app_id: Some(days.to_string().into()),
-            device_type: "iOS".into(),
-            status: "Active".into(),
-            suspended: None,
-            created: Stamp::NEVER,
-            last_login: Stamp::at_millis(NOW - days * 86_400_000),
-        }
-    }
-
-    fn status(reader: &Reader, after: i64) -> Status {
-        let days = |days: u64| Duration::from_secs(days * 86_400);
-        Status::of(reader, &[days(1), days(30)], NOW - 90_000, NOW + after)
-    }
-
-    fn read(publisher: &mut Publisher, failed: usize) {
-        publisher.begin(&users());
-        for (place, user) in users().iter().enumerate() {
-            match place < failed {
-                true => publisher.failed(user, ErrorKind::Forbidden),
-                false => publisher.read(user, vec![idle(0), idle(20), idle(40), idle(50)], NOW),
-            }
-        }
-        publisher.end(NOW, Duration::from_secs(2), true);
-    }
-
-    #[test]
-    fn the_verdict_follows_what_is_known() {
-        let (keeper, reader) = open();
-        let level = |after| status(&reader, after).verdict.level;
-        assert_eq!(level(0), Level::Waiting, "no network");
-        let mut publisher = keeper.add(identity("12345678"), None);
-        assert_eq!(level(0), Level::Waiting, "no poll");
-        publisher.begin(&users());
-        publisher.read(&users()[0], vec![], NOW);
-        publisher.flush();
-        let waiting = status(&reader, 0);
-        assert_eq!(waiting.verdict.level, Level::Waiting);
-        assert!(waiting.verdict.text.contains("1 of 2 users"), "{}", waiting.verdict.text);
-        assert!(waiting.networks[0].devices.is_none(), "nothing is said before the poll has ended");
-        read(&mut publisher, 0);
-        assert_eq!(level(0), Level::Good);
-        assert_eq!(status(&reader, 0).networks[0].up, Some(true));
-        read(&mut publisher, 1);
-        assert_eq!(level(0), Level::Care);
-        assert_eq!(level(180_001), Level::Bad, "stale data goes by the clock");
-        read(&mut publisher, 2);
-        let none = status(&reader, 180_001);
-        assert_eq!(none.verdict.level, Level::Bad);
-        assert!(none.networks[0].devices.is_none(), "no device of nobody is not no device");
-        let failure = &none.networks[0].failures[0];
-        assert_eq!((failure.reason, failure.users, failure.user_ids.len()), ("forbidden", 2, 2));
-        publisher.retain(|_| false);
-        publisher.end(NOW, Duration::ZERO, false);
-        assert_eq!(level(0), Level::Bad, "nobody knows who the users are");
-        // Of several, the worst counts.
-        let mut other = keeper.add(identity("87654321"), None);
-        read(&mut other, 0);
-        let both = status(&reader, 0).verdict;
-        assert_eq!(both.level, Level::Bad);
-        assert!(both.text.contains("1 of 2 networks"), "{}", both.text);
-    }
-
-    #[test]
-    fn restored_data_is_no_fresh_data() {
-        let (keeper, reader) = open();
-        let mut publisher = keeper.add(identity("12345678"), None);
-        read(&mut publisher, 0);
-        let view = reader.snapshot().networks[0].clone();
-        let users = view.readings(NOW).map(|(user, reading)| {
-            crate::inventory::state::RestoredUser { id: user.id.clone(), reading: reading.clone() }
-        });
-        let restored = RestoredNetwork {
-            name: String::new(),
-            account: String::new(),
-            users: users.collect(),
-            types: view.types.clone(),
-            last_poll: view.polls.last,
-            last_success: view.polls.last_success,
-        };
-        drop(publisher);
-        let _publisher = keeper.add(identity("12345678"), Some(restored));
-        let status = status(&reader, 1000);
-        assert_eq!(status.verdict.level, Level::Care);
-        assert!(status.verdict.text.contains("before the restart"), "{}", status.verdict.text);
-        assert_eq!(status.networks[0].up, None, "whether it is up, nobody has asked yet");
-    }
-
-    #[test]
-    fn buckets_hold_what_lies_between_their_bounds() {
-        let (keeper, reader) = open();
-        let mut publisher = keeper.add(identity("12345678"), None);
-        read(&mut publisher, 0);
-        let status = status(&reader, 0);
-        let devices = status.networks[0].devices.as_ref().unwrap();
-        let counts: Vec<_> = devices.idle.iter().map(|bucket| bucket.devices).collect();
-        assert_eq!((counts, devices.total), (vec![2, 2, 4], 8));
-        assert_eq!(devices.idle[1].over_seconds, devices.idle[0].up_to_seconds);
-        assert_eq!((devices.idle[0].over_seconds, devices.idle[2].up_to_seconds), (None, None));
-        assert_eq!((devices.sso_expired, status.uptime_seconds), (None, 90.0));
-    }
-}
+mod tests;

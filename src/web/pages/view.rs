@@ -4,7 +4,8 @@ use askama::Template;
 
 use super::{
     devices::link,
-    status::{DeviceStatus, IdleStatus, Level, NetworkStatus, Status},
+    status::{DeviceStatus, FailureStatus, IdleStatus, NetworkStatus, Status},
+    verdict::Level,
     words::{Moment, clipped, counted, grouped, span},
 };
 use crate::drill::{BadParameter, Filter, Query, short};
@@ -209,7 +210,7 @@ fn result(result: &str) -> &'static str {
 }
 
 impl Failure {
-    fn of(status: &super::status::FailureStatus) -> Failure {
+    fn of(status: &FailureStatus) -> Failure {
         let more = status.users.saturating_sub(status.user_ids.len());
         let mut examples = status.user_ids.join(", ");
         if more > 0 {
