@@ -128,7 +128,8 @@ async fn stale_data_goes_by_the_clock_even_while_a_poll_hangs() {
     exporter.polled(1.0).await;
     fault(&simulator, "500,user=1001,times=1");
     fault(&simulator, "hang");
-    exporter.wait_for("missing", |s| users(s, "missing") == Some(1.0)).await;
+    // One of them, or both: what the hanging poll does not come to goes a moment later.
+    exporter.wait_for("missing", |s| users(s, "missing").is_some_and(|n| n >= 1.0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
