@@ -7,10 +7,12 @@ use clap_complete::Shell;
 use reqwest::Url;
 
 use crate::{
+    app::Print,
     config::ListenAddress,
     simulator::{Count, Fault, Latency, TimestampForm},
     telemetry::{LogFormat, LogLevel},
     web::TelemetryPath,
+    wickr::{NetworkId, UserId},
 };
 
 /// A Prometheus exporter for the devices of AWS Wickr networks.
@@ -23,7 +25,7 @@ use crate::{
     version,
     after_help = "\
 Exit status: 0 good, 1 the service or the machine refused, 2 bad configuration or arguments,
-3 (once) some users could not be read.
+3 (once, devices) some users could not be read.
 
 Start with `wickr-exporter demo`: it needs no AWS account and no configuration."
 )]
@@ -94,6 +96,11 @@ pub enum Command {
     /// For scripts, and with --output.file for the node exporter's textfile collector. Exit status:
     /// 0 all users were read, 3 some were not, 1 none was, 2 bad configuration.
     Once(OnceOptions),
+    /// Poll everything once and list the devices, most idle first
+    ///
+    /// Or list them as an exporter that runs knows them, with --from. Exit status as of once: 0 all
+    /// users were read, 3 some were not, 1 none was, 2 bad configuration or arguments.
+    Devices(Box<DevicesOptions>),
     /// Run the daemon on a simulated Wickr: no AWS account, no configuration
     Demo,
     /// Run the simulated Wickr Admin API alone, for any AWS SDK
@@ -151,6 +158,59 @@ pub struct HealthOptions {
     pub timeout: Duration,
 }
 
+/// Options of `devices`.
+#[derive(Debug, Args)]
+pub struct DevicesOptions {
+    /// Only devices that nobody has logged in on for longer than this, such as 30d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub idle_over: Option<Duration>,
+    /// Only devices that somebody has logged in on within this time
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub idle_up_to: Option<Duration>,
+    /// Only devices of this type, repeatable
+    #[arg(long = "type", value_name = "TYPE")]
+    pub device_types: Vec<String>,
+    /// Only devices of this status, repeatable
+    #[arg(long = "status", value_name = "STATUS")]
+    pub statuses: Vec<String>,
+    /// Only suspended devices
+    #[arg(long)]
+    pub suspended: bool,
+    /// Only devices that are marked for reset
+    #[arg(long)]
+    pub reset: bool,
+    /// Only devices that nobody ever logged in on
+    #[arg(long)]
+    pub never_logged_in: bool,
+    /// Only devices that are idle for longer than their user's SSO sessions may be
+    #[arg(long)]
+    pub sso_expired: bool,
+    /// Only this network, by its id, repeatable; no other is polled
+    #[arg(long = "network", value_name = "ID")]
+    pub networks: Vec<NetworkId>,
+    /// Only this user, by its id, repeatable
+    #[arg(long = "user", value_name = "ID")]
+    pub users: Vec<UserId>,
+    /// At most so many devices
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+    pub limit: Option<usize>,
+    /// How the list is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Print::Table)]
+    pub format: Print,
+    /// Ask the exporter that runs at this address instead of polling, such as http://localhost:10471
+    ///
+    /// A name and a password may stand in it, as in https://NAME:PASSWORD@HOST, where others on
+    /// this machine can see them; --from-password-file hides the latter.
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// A file that holds the password for --from
+    #[arg(long, value_name = "PATH", requires = "from")]
+    pub from_password_file: Option<PathBuf>,
+    /// A file of certificates in PEM, which alone are trusted for --from
+    #[arg(long, value_name = "PATH", requires = "from")]
+    pub from_ca_file: Option<PathBuf>,
+}
+
 /// Options of `simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateOptions {
@@ -205,6 +265,10 @@ fn number(text: &str) -> Result<f64, String> {
 
 fn positive(text: &str) -> Result<f64, String> {
     number(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("must be above 0".into()) })
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above 0".into())
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {

@@ -10,10 +10,14 @@ use clap::CommandFactory;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::{self, AppError, Content, Daemon, Origin, Outcome, Question, Regions, Serving},
-    cli::{CheckOptions, Cli, Command, GlobalOptions, HealthOptions, OnceOptions, SimulateOptions},
+    app::{self, AppError, Content, Daemon, Origin, Outcome, Question, Regions, Remote, Serving},
+    cli::{
+        CheckOptions, Cli, Command, DevicesOptions, GlobalOptions, HealthOptions, OnceOptions,
+        SimulateOptions,
+    },
     clock::Clock,
     config::{self, Config, ListenAddress},
+    drill::{Filter, Query},
     shutdown, simulator,
     telemetry::{self, LogLevel},
     web::{self, WebConfig},
@@ -58,6 +62,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         None => daemon(&cli.options).await,
         Some(Command::Check(options)) => check(&cli.options, &options).await,
         Some(Command::Once(options)) => once(&cli.options, &options).await,
+        Some(Command::Devices(wanted)) => devices(&cli.options, *wanted).await,
         Some(Command::Demo) => demo_command(&cli.options).await,
         Some(Command::Simulate(options)) => simulate(options).await,
         Some(Command::Health(options)) => health(options).await,
@@ -156,11 +161,56 @@ async fn once(options: &GlobalOptions, wanted: &OnceOptions) -> Result<u8, Failu
         Some(path) => app::write_atomically(path, &text, TEXTFILE_MODE)?,
         None => _ = print(&text)?,
     }
-    Ok(match outcome {
+    Ok(status(outcome))
+}
+
+fn status(outcome: Outcome) -> u8 {
+    match outcome {
         Outcome::AllRead => GOOD,
         Outcome::SomeRead => SOME_FAILED,
         Outcome::NoneRead => REFUSED,
-    })
+    }
+}
+
+async fn devices(options: &GlobalOptions, wanted: DevicesOptions) -> Result<u8, Failure> {
+    let print_as = wanted.format;
+    let from = wanted.from.as_deref().map(|address| {
+        let remote = Remote::new(
+            address,
+            wanted.from_password_file.as_deref(),
+            wanted.from_ca_file.as_deref(),
+        );
+        remote.map_err(|message| Failure { message, status: BAD_CONFIGURATION })
+    });
+    let from = from.transpose()?;
+    let query = query(wanted);
+    let list = match from {
+        Some(remote) => app::devices_from(&remote, &query, print_as).await?,
+        None => app::devices(&load(options).await?, Clock::System, &query, print_as).await?,
+    };
+    print(&list.text)?;
+    for note in &list.notes {
+        // Nobody may be reading; the status tells it all the same.
+        let _ = writeln!(io::stderr(), "{note}");
+    }
+    Ok(status(list.outcome))
+}
+
+fn query(wanted: DevicesOptions) -> Query {
+    let filter = Filter {
+        networks: wanted.networks,
+        users: wanted.users,
+        device_types: wanted.device_types,
+        statuses: wanted.statuses,
+        suspended: wanted.suspended.then_some(true),
+        reset: wanted.reset.then_some(true),
+        idle_over: wanted.idle_over,
+        idle_up_to: wanted.idle_up_to,
+        never_logged_in: wanted.never_logged_in.then_some(true),
+        sso_expired: wanted.sso_expired.then_some(true),
+        freshness: None,
+    };
+    Query { filter, limit: wanted.limit, page: 1, ..Query::default() }
 }
 
 async fn demo_command(options: &GlobalOptions) -> Result<u8, Failure> {

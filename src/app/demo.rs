@@ -141,13 +141,16 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
         None => format!("{scheme}://localhost"),
     };
     let metrics = format!("{base}{}", serving.telemetry_path.as_str());
+    let home = serving.telemetry_path.home();
     format!(
         "wickr-exporter demo: two networks on a simulated Wickr Admin API ({api}), no AWS involved.\n\n\
+         \x20 status     {base}{home}\n\
+         \x20 devices    {base}/devices\n\
          \x20 metrics    {metrics}\n\
-         \x20 home page  {base}/\n\
          \x20 readiness  {base}/-/ready\n\n\
          Try, in another terminal:\n\n\
-         \x20 curl -s {metrics} | grep -E '^wickr_network_devices|idle_seconds'\n\n\
+         \x20 curl -s {metrics} | grep -E '^wickr_network_devices|idle_seconds'\n\
+         \x20 wickr-exporter devices --from {base} --idle-over 30d\n\n\
          Devices log in, come, go, are suspended and reset all the time. The exporter polls every {every} s,\n\
          and this is what it then knows. Ctrl-C ends it.\n\n",
         api = simulator.endpoint(),

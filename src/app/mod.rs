@@ -3,14 +3,16 @@
 //! `complete` adds to the configuration what its file leaves to the environment. `spec` turns it into
 //! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
 //! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
-//! restart, and `notify` tells the service manager. The commands run it: `daemon`, `once`, `check`
-//! (with `trial` and `policy`) and `demo`. `health` asks a process that runs already.
+//! restart, and `notify` tells the service manager. The commands run it: `daemon`, `once`, `devices`
+//! (with `remote`), `check` (with `trial` and `policy`) and `demo`. `health` asks a process that runs
+//! already.
 
 mod accounts;
 mod check;
 mod complete;
 mod daemon;
 mod demo;
+mod devices;
 mod files;
 mod fleet;
 mod health;
@@ -19,6 +21,7 @@ mod once;
 mod policy;
 mod progress;
 mod reload;
+mod remote;
 mod spec;
 mod state;
 mod supervisor;
@@ -32,11 +35,13 @@ pub use check::check;
 pub use complete::{Regions, completed, load};
 pub use daemon::{Daemon, Origin, Serving};
 pub use demo::{demo, simulate};
+pub use devices::{Devices, Print, devices, devices_from};
 pub use files::write_atomically;
 pub use health::{Question, health};
 pub use once::{Outcome, once};
 pub use policy::{Identity, Policy, iam_policies};
 pub use reload::Content;
+pub use remote::Remote;
 pub use trial::check_online;
 
 use crate::{

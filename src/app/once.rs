@@ -15,10 +15,10 @@ use crate::{
     clock::Clock,
     config::Config,
     exposition::{Exposition, Format},
-    inventory::{self, PollResult, Reader},
+    inventory::{self, PollResult, Reader, Snapshot},
     poll::Observer,
     telemetry::Metrics,
-    wickr::Interner,
+    wickr::{Interner, NetworkId},
 };
 
 /// How one poll of everything went.
@@ -32,6 +32,13 @@ pub enum Outcome {
     NoneRead,
 }
 
+/// What one poll of everything found.
+pub(super) struct Polled {
+    pub(super) outcome: Outcome,
+    pub(super) snapshot: Snapshot,
+    metrics: Arc<Metrics>,
+}
+
 /// Polls every network of `config` once and gives the exposition in the text format. Each network
 /// that is written out names its region. Progress is shown on standard error where that is a
 /// terminal.
@@ -43,6 +50,29 @@ pub enum Outcome {
 ///
 /// When it cannot be set up.
 pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), AppError> {
+    let Polled { outcome, snapshot, metrics } = poll(config, &clock, |_| true).await?;
+    let exposition = Exposition {
+        snapshot: &snapshot,
+        now: clock.now(),
+        idle_buckets: &config.metrics.idle_buckets,
+        usernames: config.metrics.username,
+        own: &metrics.gather(),
+        groups: &groups(config.metrics.detail),
+    };
+    let text = exposition.text(Format::Text);
+    Ok((outcome, text.map_err(|error| AppError::Setup(error.to_string()))?))
+}
+
+/// Polls those networks of `config` once that are wanted.
+///
+/// # Errors
+///
+/// When it cannot be set up.
+pub(super) async fn poll(
+    config: &Config,
+    clock: &Clock,
+    wanted: impl Fn(&NetworkId) -> bool,
+) -> Result<Polled, AppError> {
     let metrics = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
     let metrics = Arc::new(metrics);
     metrics.reloaded(true, clock.now());
@@ -70,7 +100,8 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
             }
         }
     }
-    let specs = spec::specs(config, &found);
+    let mut specs = spec::specs(config, &found);
+    specs.retain(|id, _| wanted(id));
     let pollers: Result<Vec<_>, _> = specs.values().map(|spec| fleet.poller(spec, None)).collect();
     let mut pollers = pollers.map_err(AppError::Setup)?;
     let polls = join_all(pollers.iter_mut().map(|poller| poller.poll()));
@@ -87,16 +118,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
         () if anybody || results.iter().any(good) => Outcome::SomeRead,
         () => Outcome::NoneRead,
     };
-    let exposition = Exposition {
-        snapshot: &snapshot,
-        now: clock.now(),
-        idle_buckets: &config.metrics.idle_buckets,
-        usernames: config.metrics.username,
-        own: &metrics.gather(),
-        groups: &groups(config.metrics.detail),
-    };
-    let text = exposition.text(Format::Text);
-    Ok((outcome, text.map_err(|error| AppError::Setup(error.to_string()))?))
+    Ok(Polled { outcome, snapshot, metrics })
 }
 
 /// Shows how far the polls are, for as long as it is polled.

@@ -190,6 +190,12 @@ impl Publisher {
         result
     }
 
+    /// No poll is under way, and the next one is due at `at`.
+    pub fn due(&mut self, at: Millis) {
+        self.book.due(at);
+        self.publish();
+    }
+
     /// The poll under way outlasts the interval.
     pub fn overran(&mut self) {
         self.book.overran();

@@ -91,6 +91,8 @@ pub struct PollLog {
     pub last_success: Option<Millis>,
     /// Users done and users to do, while one is under way.
     pub under_way: Option<Progress>,
+    /// When the next one is due, between two polls.
+    pub next: Option<Millis>,
 }
 
 /// The poll that ended last.
@@ -256,6 +258,7 @@ impl Book {
     pub(super) fn rename(&mut self, identity: NetworkIdentity) {
         self.identity = Arc::new(identity);
         self.polls.under_way = None;
+        self.polls.next = None;
     }
 
     pub(super) fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
@@ -301,6 +304,7 @@ impl Book {
         let wanted: BTreeSet<&UserId> = users.iter().collect();
         self.users.retain(|id| wanted.contains(id));
         self.polls.under_way = Some(Progress { done: 0, total: wanted.len() });
+        self.polls.next = None;
     }
 
     /// A user was read.
@@ -348,10 +352,16 @@ impl Book {
         self.polls.ended[result as usize] += 1;
         self.polls.last = Some(LastPoll { at, took, result });
         self.polls.under_way = None;
+        self.polls.next = None;
         if result == PollResult::Success {
             self.polls.last_success = Some(at);
         }
         result
+    }
+
+    /// No poll is under way, and the next one is due at `at`.
+    pub(super) fn due(&mut self, at: Millis) {
+        self.polls.next = Some(at);
     }
 
     /// The poll under way outlasts the interval.

@@ -181,7 +181,11 @@ impl<S: Source + 'static> NetworkPoller<S> {
     /// found others than were known, or when it failed and is to be tried again.
     async fn rest_until(&mut self, due: Instant) -> Rested {
         let retry = self.roster.retry_at().filter(|retry| *retry < due);
-        let over = tokio::time::sleep_until(retry.unwrap_or(due));
+        let next = retry.unwrap_or(due);
+        let wait = next.saturating_duration_since(Instant::now()).as_millis();
+        let wait = i64::try_from(wait).unwrap_or(i64::MAX);
+        self.publisher.due(self.plan.clock.now().saturating_add(wait));
+        let over = tokio::time::sleep_until(next);
         tokio::pin!(over);
         loop {
             if self.roster.take_news() {

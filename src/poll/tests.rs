@@ -221,6 +221,24 @@ async fn what_was_read_is_visible_while_the_poll_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn when_the_next_poll_is_due_is_known_between_two_polls_only() {
+    // A poll takes 2.5 s, and the clock stands still: what is due in half a second is at 500.
+    let source = Script { latency: Duration::from_millis(2_500), ..Script::default() };
+    let (poller, reader) = poller(1, 1, source);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(poller.run(stop.clone()));
+    let next = || reader.snapshot().networks[0].polls.next;
+    tokio::time::sleep(Duration::from_millis(2_400)).await;
+    assert_eq!(next(), None);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(next(), Some(500));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(next(), None);
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn polls_keep_their_beat_and_never_overlap() {
     // One user at a time, so a poll takes 2.5 s.
     let source = Script { latency: Duration::from_millis(500), ..Script::default() };

@@ -3,7 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | the telemetry path (`/metrics`) | the exposition, see `scrape` |
-//! | `/` | a page that says how far the networks are and links to it, see `page` |
+//! | `/`, `/devices`, `/api/v1/…` | what people and tools read beside them, see `pages` |
 //! | `/-/healthy` | 200 while the process runs |
 //! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
 //! | `/-/reload` | POST loads the configuration anew, where that is allowed |
@@ -13,7 +13,7 @@
 
 mod connections;
 mod doors;
-mod page;
+mod pages;
 mod scrape;
 mod server;
 mod stream;
@@ -24,8 +24,8 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    http::StatusCode,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use tokio::sync::Semaphore;
@@ -85,7 +85,7 @@ impl std::str::FromStr for TelemetryPath {
         if !path.starts_with('/') || !path.bytes().all(plain) {
             return Err("must begin with / and hold letters, digits and /-._~ only");
         }
-        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) {
+        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) || pages::PATHS.contains(&path) {
             return Err("is taken");
         }
         Ok(TelemetryPath(path.to_owned()))
@@ -97,21 +97,24 @@ impl TelemetryPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Where the status page is: who wants the metrics at / finds it elsewhere.
+    pub fn home(&self) -> &'static str {
+        if self.0 == "/" { "/status" } else { "/" }
+    }
 }
 
 /// The routes.
 pub fn router(site: Site) -> Router {
-    let path = site.telemetry_path.clone();
-    let mut router = Router::new()
-        .route(path.as_str(), get(scrape::metrics))
+    let site = Arc::new(site);
+    let router = Router::new()
+        .route(site.telemetry_path.as_str(), get(scrape::metrics))
         .route("/-/healthy", get(|| async { "wickr-exporter is healthy.\n" }))
         .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload));
-    // Who wants the metrics at / does without a page there.
-    if path.as_str() != "/" {
-        router = router.route("/", get(index));
-    }
-    router.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(Arc::new(site))
+        .route("/-/reload", post(reload))
+        .with_state(site.clone())
+        .merge(pages::router(site));
+    pages::guarded(router.fallback(not_found).method_not_allowed_fallback(wrong_method))
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {
@@ -138,14 +141,6 @@ async fn reload(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn index(State(site): State<Arc<Site>>) -> Response {
-    let page = page::index(&site.reader.snapshot(), site.clock.now(), &site.telemetry_path);
-    let policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let headers =
-        [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (headers, Html(page)).into_response()
-}
-
 async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "There is nothing here. Start at /.\n").into_response()
 }
@@ -163,7 +158,18 @@ mod tests {
         for good in ["/metrics", "/", "/a/b-c_d.e~f"] {
             assert!(good.parse::<TelemetryPath>().is_ok(), "{good}");
         }
-        for bad in ["", "metrics", "/{x}", "/a b", "/*", "/<script>", "/-/ready", "/é"] {
+        for bad in [
+            "",
+            "metrics",
+            "/{x}",
+            "/a b",
+            "/*",
+            "/<script>",
+            "/-/ready",
+            "/é",
+            "/devices",
+            "/docs",
+        ] {
             assert!(bad.parse::<TelemetryPath>().is_err(), "{bad}");
         }
     }

@@ -12,6 +12,8 @@
 //! - `http`: routes, formats, compression, shutdown
 //! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
 //!   certificates for it
+//! - `pages`: the pages and the API; `browser` looks at them with a real one
+//! - `devices`: the command of that name
 //! - `cli`: commands, exit statuses, messages
 //! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
 //!   expositions
@@ -36,6 +38,7 @@
 
 mod alerting;
 mod aws;
+mod browser;
 mod cli;
 mod client;
 mod compose;
@@ -44,6 +47,7 @@ mod dashboard;
 mod deploy;
 mod docs;
 mod doors;
+mod devices;
 mod harness;
 mod health;
 mod helm;
@@ -53,6 +57,7 @@ mod keys;
 mod organisation;
 mod package;
 mod packed;
+mod pages;
 mod peers;
 mod prometheus;
 mod promql;

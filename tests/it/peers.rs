@@ -22,7 +22,7 @@ use crate::{
 const NETWORK: &str = "12345678";
 
 /// Runs a Python script with these arguments and this input, and gives what it prints.
-fn python(python: &Path, script: &str, arguments: &[&str], input: &str) -> String {
+pub fn python(python: &Path, script: &str, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(python)
         .arg("-c")
         .arg(script)

@@ -25,6 +25,20 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// The folder with the packages of `browser/package.json`.
+///
+/// # Panics
+///
+/// With `CI=true`, if there is none.
+pub(crate) fn node_modules() -> Option<PathBuf> {
+    let folder = cache("WICKR_TEST_NODE", ".cache/wickr-exporter-browser");
+    let found = folder.join("node_modules/playwright-core").is_dir();
+    if !found {
+        skip(&format!("{} has no playwright-core", folder.display()));
+    }
+    found.then_some(folder)
+}
+
 /// Tells loudly that a test cannot run here, and why.
 ///
 /// # Panics
@@ -57,11 +71,15 @@ pub(crate) fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
 
 /// Where `.ci/tools` puts the Python environment.
 fn environment() -> PathBuf {
+    cache("WICKR_TEST_VENV", ".cache/wickr-exporter-tests").join("bin")
+}
+
+/// A folder that a variable names, or the usual one in the home.
+fn cache(variable: &str, usual: &str) -> PathBuf {
     let home = || Path::new(&env::var_os("HOME").unwrap_or_default()).to_owned();
-    env::var_os("WICKR_TEST_VENV")
+    env::var_os(variable)
         .filter(|path| !path.is_empty())
-        .map_or_else(|| home().join(".cache/wickr-exporter-tests"), PathBuf::from)
-        .join("bin")
+        .map_or_else(|| home().join(usual), PathBuf::from)
 }
 
 fn directories() -> impl Iterator<Item = PathBuf> {

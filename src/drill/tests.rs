@@ -1,0 +1,450 @@
+//! Random inventories and random queries: what is found is what a plain look at every device finds.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    clock::Millis,
+    inventory::{
+        Directory, Facts, Freshness, Keeper, NetworkIdentity, NetworkView, Publisher, Reader, Sso,
+        Summary, open,
+    },
+    wickr::{Device, ErrorKind, Label, Stamp, UserId},
+};
+
+const NOW: Millis = 1_700_000_000_000;
+const DAY: i64 = 86_400_000;
+const TYPES: [&str; 5] = ["iOS", "Android", "Windows", "=cmd|' /C calc'!A0", "<b>\"x\"</b>"];
+const STATUSES: [&str; 4] = ["Active", "Reset", "reset", ""];
+
+pub(crate) fn identity(id: &str, name: &str) -> NetworkIdentity {
+    NetworkIdentity {
+        id: id.parse().unwrap(),
+        name: name.into(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(60),
+        stale_after: Duration::from_secs(180),
+    }
+}
+
+fn stamp(random: &mut fastrand::Rng) -> Stamp {
+    match random.u8(0..8) {
+        0 => Stamp::NEVER,
+        1 => Stamp::INVALID,
+        // Some are the same, and some lie ahead of the clock.
+        _ => Stamp::at_millis(NOW + DAY / 2 - random.i64(0..40) * DAY / 2),
+    }
+}
+
+fn device(random: &mut fastrand::Rng, n: usize) -> Device {
+    Device {
+        app_id: random.u8(0..6).checked_sub(1).map(|_| format!("app{n}").into()),
+        device_type: random.choice(TYPES).unwrap().into(),
+        status: random.choice(STATUSES).unwrap().into(),
+        suspended: random.choice([Some(true), Some(false), None]).unwrap(),
+        created: stamp(random),
+        last_login: stamp(random),
+    }
+}
+
+fn network(random: &mut fastrand::Rng, keeper: &Keeper, n: usize) -> Publisher {
+    let mut publisher =
+        keeper.add(identity(&format!("1000000{n}"), ["", "production", "=x"][n % 3]), None);
+    let users: Vec<UserId> =
+        (0..random.usize(0..12)).map(|u| (u * 7 + 1).to_string().parse().unwrap()).collect();
+    let facts = |random: &mut fastrand::Rng| Facts {
+        username: random.bool().then(|| format!("+{}@example.com", random.u8(..)).into()),
+        status: Some(2),
+        sso_max_idle: random.bool().then(|| Duration::from_secs(random.u64(0..20) * 86_400)),
+    };
+    let known: BTreeMap<_, _> = users
+        .iter()
+        .filter(|_| random.u8(..) > 40)
+        .map(|user| (user.clone(), Arc::new(facts(&mut fastrand::Rng::with_seed(1)))))
+        .collect();
+    let sso = random.bool().then(|| Arc::new(Sso::default()));
+    publisher.direct(Directory { facts: known, sso });
+    publisher.begin(&users);
+    let end = random.bool();
+    for user in &users {
+        let devices = (0..random.usize(0..9)).map(|n| device(random, n)).collect();
+        match random.u8(0..8) {
+            0 => publisher.failed(user, ErrorKind::Timeout),
+            // Too old to be served.
+            1 => publisher.read(user, devices, NOW - 10 * DAY),
+            2 => {
+                publisher.read(user, devices, NOW - 1000);
+                publisher.failed(user, ErrorKind::ServerError);
+            }
+            3 if !end => {}
+            _ => publisher.read(user, devices, NOW - random.i64(0..30_000)),
+        }
+    }
+    if end {
+        publisher.end(NOW, Duration::from_secs(1), true);
+    }
+    publisher.flush();
+    publisher
+}
+
+pub(crate) fn inventory(random: &mut fastrand::Rng) -> (Vec<Publisher>, Reader) {
+    let (keeper, reader) = open();
+    let publishers = (0..random.usize(0..4)).map(|n| network(random, &keeper, n)).collect();
+    (publishers, reader)
+}
+
+fn some<T: Clone>(random: &mut fastrand::Rng, of: &[T]) -> Vec<T> {
+    if random.u8(0..3) > 0 {
+        return vec![];
+    }
+    of.iter().filter(|_| random.bool()).cloned().collect()
+}
+
+fn maybe<T>(random: &mut fastrand::Rng, value: T) -> Option<T> {
+    (random.u8(0..4) == 0).then_some(value)
+}
+
+fn query(random: &mut fastrand::Rng) -> Query {
+    let days = |random: &mut fastrand::Rng| Duration::from_millis(random.u64(0..30) * 43_200_000);
+    let answer = random.bool();
+    let ids = ["10000000", "10000001", "10000002", "99999999"].map(|id| id.parse().unwrap());
+    let users = ["1", "8", "15", "22", "999"].map(|id| id.parse().unwrap());
+    let most = random.usize(1..9);
+    Query {
+        filter: Filter {
+            networks: some(random, &ids),
+            users: some(random, &users),
+            device_types: some(random, &TYPES.map(String::from)),
+            statuses: some(random, &STATUSES.map(String::from)[..3]),
+            suspended: maybe(random, answer),
+            reset: maybe(random, answer),
+            idle_over: Some(days(random)).filter(|_| random.bool()),
+            idle_up_to: Some(days(random)).filter(|_| random.u8(0..4) == 0),
+            never_logged_in: maybe(random, answer),
+            sso_expired: maybe(random, answer),
+            freshness: maybe(random, if answer { Freshness::Fresh } else { Freshness::Stale }),
+        },
+        sort: random.choice(Sort::ALL.iter().copied()).unwrap(),
+        order: random.choice([None, Some(Order::Ascending), Some(Order::Descending)]).unwrap(),
+        limit: Some(most).filter(|_| random.bool()),
+        page: 1,
+    }
+}
+
+/// Every record that is known, in order, made without the room's own ways.
+fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
+    let mut records = Vec::new();
+    for network in networks {
+        for (user, reading) in network.readings(NOW) {
+            for device in reading.devices.iter() {
+                let facts = user.facts.clone();
+                let idle = device.last_login.millis().map(|at| (NOW - at).max(0));
+                let limit = facts.as_ref().and_then(|facts| facts.sso_max_idle);
+                let expired = match (&network.sso, &facts, limit, idle) {
+                    (None, ..) | (_, None, ..) => None,
+                    (_, _, None, _) => Some(false),
+                    (_, _, Some(limit), Some(idle)) => Some(idle > limit.as_millis() as i64),
+                    _ if device.last_login == Stamp::NEVER => Some(false),
+                    _ => None,
+                };
+                let text = |text: &str| text.to_owned().into();
+                let iso = |stamp: Stamp| {
+                    stamp.millis().map(|at| {
+                        let at = jiff::Timestamp::from_millisecond(at).unwrap();
+                        at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+                    })
+                };
+                let fresh = user.failure.is_none();
+                records.push(Record {
+                    network_id: text(network.identity.id.as_str()),
+                    network_name: text(&network.identity.name),
+                    user_id: text(user.id.as_str()),
+                    username: Some(
+                        facts.and_then(|f| f.username.as_deref().map(|n| n.to_owned().into())),
+                    ),
+                    app_id: device.app_id.as_deref().map(text),
+                    device_type: text(&device.device_type),
+                    status: text(&device.status),
+                    suspended: device.suspended,
+                    created: iso(device.created),
+                    last_login: iso(device.last_login),
+                    never_logged_in: (device.last_login != Stamp::INVALID)
+                        .then_some(device.last_login == Stamp::NEVER),
+                    idle_seconds: idle.map(|idle| idle as f64 / 1000.0),
+                    sso_max_idle_seconds: limit.map(|limit| limit.as_secs()),
+                    sso_expired: expired,
+                    freshness: text(if fresh { "fresh" } else { "stale" }),
+                    read_at: iso(Stamp::at_millis(reading.at)).unwrap(),
+                });
+            }
+        }
+    }
+    records
+}
+
+fn wanted(filter: &Filter, record: &Record<'_>) -> bool {
+    fn has<T: ToString>(list: &[T], value: &str) -> bool {
+        list.is_empty() || list.iter().any(|item| item.to_string() == value)
+    }
+    let idle_millis = record.idle_seconds.map(|idle| (idle * 1000.0).round() as u128);
+    has(&filter.networks, &record.network_id)
+        && has(&filter.users, &record.user_id)
+        && has(&filter.device_types, &record.device_type)
+        && has(&filter.statuses, &record.status)
+        && (filter.suspended.is_none() || filter.suspended == record.suspended)
+        && filter.reset.is_none_or(|reset| reset == (record.status.to_lowercase() == "reset"))
+        && filter.idle_over.is_none_or(|d| idle_millis.is_some_and(|idle| idle > d.as_millis()))
+        && filter.idle_up_to.is_none_or(|d| idle_millis.is_some_and(|idle| idle <= d.as_millis()))
+        && (filter.never_logged_in.is_none() || filter.never_logged_in == record.never_logged_in)
+        && (filter.sso_expired.is_none() || filter.sso_expired == record.sso_expired)
+        && filter.freshness.is_none_or(|freshness| freshness.as_str() == record.freshness)
+}
+
+/// The value that a record is ordered by: as JSON says it, and none of it empty.
+fn value(record: &Record<'_>, sort: Sort) -> Option<serde_json::Value> {
+    let mut value = serde_json::to_value(record).unwrap();
+    let value = value[sort.as_str()].take();
+    if sort == Sort::UserId || sort == Sort::NetworkId {
+        return Some(value.as_str().unwrap().parse::<i64>().unwrap().into());
+    }
+    Some(value).filter(|value| !value.is_null() && value.as_str() != Some(""))
+}
+
+fn less(a: &serde_json::Value, b: &serde_json::Value) -> std::cmp::Ordering {
+    match (a, b) {
+        (serde_json::Value::Number(a), serde_json::Value::Number(b)) => {
+            a.as_f64().unwrap().total_cmp(&b.as_f64().unwrap())
+        }
+        (serde_json::Value::Bool(a), serde_json::Value::Bool(b)) => a.cmp(b),
+        (a, b) => a.as_str().unwrap().cmp(b.as_str().unwrap()),
+    }
+}
+
+fn in_order(records: &mut [Record<'_>], sort: Sort, order: Order) {
+    // Stable: what is equal stays where it was.
+    records.sort_by(|a, b| match (value(a, sort), value(b, sort)) {
+        (Some(a), Some(b)) if order == Order::Ascending => less(&a, &b),
+        (Some(a), Some(b)) => less(&b, &a),
+        (a, b) => a.is_none().cmp(&b.is_none()),
+    });
+}
+
+#[test]
+fn what_is_found_is_what_a_plain_look_at_every_device_finds() {
+    let columns = Columns { usernames: true };
+    let (mut nonempty, mut pages) = (0, 0);
+    for seed in 0..1500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (_publishers, reader) = inventory(&mut random);
+        let snapshot = reader.snapshot();
+        let mut query = query(&mut random);
+        let mut expected = naive(&snapshot.networks);
+        expected.retain(|record| wanted(&query.filter, record));
+        in_order(&mut expected, query.sort, query.order());
+        // Page after page, and one more, which is empty.
+        let size = query.limit.unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        loop {
+            let page = find(&snapshot, NOW, &query);
+            assert_eq!(page.matched, expected.len(), "seed {seed}: {query:?}");
+            assert!(page.rows.len() <= size);
+            if page.rows.is_empty() {
+                break;
+            }
+            found.extend(page.rows.iter().map(|row| Record::of(row, columns)));
+            if query.limit.is_none() {
+                break;
+            }
+            query.page += 1;
+            pages += 1;
+        }
+        assert_eq!(found, expected, "seed {seed}: {query:?}");
+        nonempty += usize::from(!found.is_empty());
+        // What is written is read back as the same query.
+        let params = Params::read(&query.to_params()).unwrap();
+        let back = Query { order: Some(params.query.order()), ..params.query };
+        assert_eq!(back, Query { order: Some(query.order()), ..query.clone() }, "seed {seed}");
+        assert!(!params.has_empty);
+    }
+    assert!(nonempty > 400 && pages > 400, "{nonempty} {pages}: too little was tried");
+}
+
+#[test]
+fn lists_count_as_the_metrics_do() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (_publishers, reader) = inventory(&mut random);
+        let snapshot = reader.snapshot();
+        let bound = 5 * DAY;
+        for network in &snapshot.networks {
+            let summary = Summary::of(network, NOW, &[bound]);
+            for of_type in &summary.types {
+                let count = |change: &dyn Fn(&mut Filter)| {
+                    let mut filter = Filter {
+                        networks: vec![network.identity.id.clone()],
+                        device_types: vec![of_type.device_type.to_string()],
+                        ..Filter::default()
+                    };
+                    change(&mut filter);
+                    find(&snapshot, NOW, &Query { filter, ..Query::default() }).matched as u64
+                };
+                let five_days = Some(Duration::from_millis(bound as u64));
+                assert_eq!(count(&|_| {}), of_type.devices);
+                assert_eq!(count(&|f| f.suspended = Some(true)), of_type.suspended);
+                assert_eq!(count(&|f| f.reset = Some(true)), of_type.reset);
+                assert_eq!(count(&|f| f.never_logged_in = Some(true)), of_type.never_logged_in);
+                assert_eq!(count(&|f| f.idle_up_to = five_days), of_type.idle_at_most[0]);
+                let over = of_type.with_idle - of_type.idle_at_most[0];
+                assert_eq!(count(&|f| f.idle_over = five_days), over);
+                if network.sso.is_some() {
+                    assert_eq!(count(&|f| f.sso_expired = Some(true)), of_type.sso_expired);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_says_whether_it_can_be_all() {
+    let scope = |reader: &Reader, text: &str| {
+        find(&reader.snapshot(), NOW, &Params::read(text).unwrap().query).scope
+    };
+    let (keeper, reader) = open();
+    assert!(!scope(&reader, "").is_complete(), "nothing is known, not even that there is nothing");
+    let mut publisher = keeper.add(identity("10000000", ""), None);
+    assert!(!scope(&reader, "").is_complete());
+    let users: Vec<UserId> = ["1", "2"].map(|id| id.parse().unwrap()).into();
+    publisher.begin(&users);
+    publisher.read(&users[0], vec![], NOW);
+    publisher.flush();
+    let counts = scope(&reader, "").users;
+    assert_eq!(counts, UserCounts { fresh: 1, pending: 1, ..UserCounts::default() });
+    publisher.failed(&users[1], ErrorKind::Timeout);
+    publisher.end(NOW, Duration::ZERO, true);
+    let counts = scope(&reader, "").users;
+    assert_eq!(counts, UserCounts { fresh: 1, missing: 1, ..UserCounts::default() });
+    assert!(!scope(&reader, "").is_complete());
+    // Of what is asked for, all is known.
+    assert!(scope(&reader, "user_id=1").is_complete());
+    assert!(!scope(&reader, "user_id=2").is_complete());
+    let unknown = scope(&reader, "user_id=1,3&network_id=10000000,10000001");
+    assert!(!unknown.is_complete());
+    assert_eq!(unknown.not_known.user_id, ["3"]);
+    assert_eq!(unknown.not_known.network_id, ["10000001"]);
+    // Nobody knows who the users are: no users is not all users.
+    publisher.retain(|_| false);
+    publisher.end(NOW, Duration::ZERO, false);
+    assert!(!scope(&reader, "").is_complete());
+    publisher.begin(&[]);
+    publisher.end(NOW, Duration::ZERO, true);
+    assert!(scope(&reader, "").is_complete());
+}
+
+#[test]
+fn a_bad_parameter_is_named_and_its_value_is_not_repeated() {
+    for (text, message) in [
+        ("network_id=1", "network_id: a network id is exactly 8 digits"),
+        ("user_id=1,x", "user_id: a user id is 1 to 10 digits"),
+        ("suspended=yes", "suspended: must be true or false"),
+        ("reset=1", "reset: must be true or false"),
+        ("sso_expired=<script>", "sso_expired: must be true or false"),
+        ("idle_over=30", "idle_over: must be a duration such as 30d, 12h or 1h 30m"),
+        ("idle_up_to=-1d", "idle_up_to: must be a duration such as 30d, 12h or 1h 30m"),
+        ("freshness=missing", "freshness: must be fresh or stale"),
+        ("order=up", "order: must be asc or desc"),
+        ("limit=0", "limit: must be a whole number above 0"),
+        ("limit=%2B5", "limit: must be a whole number above 0"),
+        ("page=2", "page: needs a limit, the number of devices on a page"),
+        ("format=xml", "format: must be json or csv"),
+        ("idle_over=1d&idle_over=2d", "idle_over: may be given only once"),
+        ("idle_ovr=1d", "idle_ovr: there is no such parameter; did you mean idle_over?"),
+        ("type=iOS", "type: there is no such parameter; did you mean device_type?"),
+        ("colour=red", "colour: there is no such parameter; there are network_id, user_id"),
+        ("sort=size", "sort: must be one of idle_seconds, network_id"),
+    ] {
+        let error = Params::read(text).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{text}: {error}");
+    }
+    let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    assert!(Params::read(&format!("user_id={many}")).is_err());
+}
+
+#[test]
+fn parameters_are_read_as_forms_send_them() {
+    let params = Params::read(
+        "network_id=&device_type=a%26b&device_type=iPad+OS&idle_over=1month&user_id=1%2C+2&status=",
+    )
+    .unwrap();
+    assert!(params.has_empty);
+    let filter = params.query.filter.clone();
+    assert_eq!(filter.device_types, ["a&b", "iPad OS"]);
+    assert_eq!(filter.users.len(), 2);
+    assert!(filter.statuses.is_empty() && filter.networks.is_empty());
+    assert_eq!(
+        params.query.to_params(),
+        "user_id=1%2C2&device_type=a%26b&device_type=iPad+OS&idle_over=30d10h33m36s"
+    );
+}
+
+#[test]
+fn csv_and_json_say_the_same() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let (_publishers, reader) = inventory(&mut random);
+    let snapshot = reader.snapshot();
+    for usernames in [false, true] {
+        let columns = Columns { usernames };
+        let found = find(&snapshot, NOW, &Query::default());
+        assert!(found.matched > 10);
+        let records = || found.rows.iter().map(|row| Record::of(row, columns));
+        let (mut json, mut table) = (Vec::new(), Vec::new());
+        write_json(&mut json, &Listing::of(&found, NOW), records()).unwrap();
+        write_csv(&mut table, columns, records()).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["matched"], found.matched);
+        let back: Vec<Record<'_>> = serde_json::from_value(json["devices"].clone()).unwrap();
+        assert_eq!(back, records().collect::<Vec<_>>());
+        let mut read = csv::Reader::from_reader(&table[..]);
+        let header = read.headers().unwrap().clone();
+        assert_eq!(header.iter().any(|name| name == "username"), usernames);
+        for (row, device) in read.records().zip(json["devices"].as_array().unwrap()) {
+            let row = row.unwrap();
+            assert_eq!(row.len(), device.as_object().unwrap().len());
+            for (name, cell) in header.iter().zip(&row) {
+                let cell = cell.strip_prefix('\'').unwrap_or(cell);
+                let same = match &device[name] {
+                    serde_json::Value::Null => String::new(),
+                    serde_json::Value::String(text) => text.clone(),
+                    serde_json::Value::Number(number) => {
+                        assert_eq!(cell.parse::<f64>().unwrap(), number.as_f64().unwrap());
+                        continue;
+                    }
+                    other => other.to_string(),
+                };
+                assert_eq!(cell, same, "{name}");
+            }
+        }
+        // Without a device, the header is there all the same.
+        let mut none = Vec::new();
+        write_csv(&mut none, columns, std::iter::empty()).unwrap();
+        assert!(none.starts_with(b"network_id,") && none.ends_with(b"read_at\r\n"));
+    }
+}
+
+#[test]
+fn the_statuses_to_choose_from_are_those_of_all_devices() {
+    let (keeper, reader) = open();
+    let mut publisher = keeper.add(identity("10000000", ""), None);
+    let user: UserId = "1".parse().unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    let devices = (0..300)
+        .map(|n| Device { status: Label::from(&*format!("s{n:03}")), ..device(&mut random, n) })
+        .collect();
+    publisher.begin(std::slice::from_ref(&user));
+    publisher.read(&user, devices, NOW);
+    publisher.flush();
+    let query = Params::read("status=s000").unwrap().query;
+    let snapshot = reader.snapshot();
+    let found = find(&snapshot, NOW, &query);
+    assert_eq!((found.matched, found.statuses.len()), (1, 100));
+}

@@ -1,0 +1,58 @@
+//! `/api/v1/devices`: lists of devices for tools, as long as they are.
+
+use std::{io, sync::Arc};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{RawQuery, State},
+    http::{HeaderMap, HeaderValue, Method, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+
+use super::{Face, bad_request, busy, devices, stream::body};
+use crate::drill::{Columns, Format, Listing, Query, Record, find, write_csv, write_json};
+
+pub(super) async fn devices(
+    State(face): State<Arc<Face>>,
+    RawQuery(query): RawQuery,
+    method: Method,
+) -> Response {
+    let usernames = face.site.shown.load().usernames;
+    let params = match devices::check(&query.unwrap_or_default(), usernames) {
+        Ok(params) => params,
+        Err(error) => return bad_request(&error),
+    };
+    let format = params.format.unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    if format == Format::Csv {
+        let name = HeaderValue::from_static("attachment; filename=\"wickr-devices.csv\"");
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    if method == Method::HEAD {
+        // A stream, as it would be with GET: its length is not known, and so not told.
+        let nothing = Body::from_stream(stream::empty::<io::Result<Bytes>>());
+        return (headers, nothing).into_response();
+    }
+    let Ok(permit) = face.lists.clone().try_acquire_owned() else { return busy() };
+    let columns = Columns { usernames };
+    let written = body(permit, move |out| write(&face, &params.query, format, columns, out));
+    (headers, written).into_response()
+}
+
+fn write(
+    face: &Face,
+    query: &Query,
+    format: Format,
+    columns: Columns,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let (snapshot, now) = (face.site.reader.snapshot(), face.site.clock.now());
+    let found = find(&snapshot, now, query);
+    let records = found.rows.iter().map(|row| Record::of(row, columns));
+    match format {
+        Format::Json => write_json(out, &Listing::of(&found, now), records),
+        Format::Csv => write_csv(out, columns, records),
+    }
+}

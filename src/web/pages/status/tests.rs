@@ -1,0 +1,128 @@
+//! From what was read to what is said of it.
+
+use super::{super::verdict::Level, *};
+use crate::{
+    inventory::{NetworkIdentity, Publisher, open, state::RestoredNetwork},
+    wickr::{Device, Stamp, UserId},
+};
+
+const NOW: Millis = 1_700_000_000_000;
+
+fn identity(id: &str) -> NetworkIdentity {
+    NetworkIdentity {
+        id: id.parse().unwrap(),
+        name: "production".into(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(60),
+        stale_after: Duration::from_secs(180),
+    }
+}
+
+fn users() -> Vec<UserId> {
+    ["1", "2"].map(|id| id.parse().unwrap()).into()
+}
+
+fn idle(days: i64) -> Device {
+    Device {
+        app_id: Some(days.to_string().into()),
+        device_type: "iOS".into(),
+        status: "Active".into(),
+        suspended: None,
+        created: Stamp::NEVER,
+        last_login: Stamp::at_millis(NOW - days * 86_400_000),
+    }
+}
+
+fn status(reader: &Reader, after: i64) -> Status {
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    Status::of(reader, &[days(1), days(30)], NOW - 90_000, NOW + after)
+}
+
+fn read(publisher: &mut Publisher, failed: usize) {
+    publisher.begin(&users());
+    for (place, user) in users().iter().enumerate() {
+        match place < failed {
+            true => publisher.failed(user, ErrorKind::Forbidden),
+            false => publisher.read(user, vec![idle(0), idle(20), idle(40), idle(50)], NOW),
+        }
+    }
+    publisher.end(NOW, Duration::from_secs(2), true);
+}
+
+#[test]
+fn the_verdict_follows_what_is_known() {
+    let (keeper, reader) = open();
+    let level = |after| status(&reader, after).verdict.level;
+    assert_eq!(level(0), Level::Waiting, "no network");
+    let mut publisher = keeper.add(identity("12345678"), None);
+    assert_eq!(level(0), Level::Waiting, "no poll");
+    publisher.begin(&users());
+    publisher.read(&users()[0], vec![], NOW);
+    publisher.flush();
+    let waiting = status(&reader, 0);
+    assert_eq!(waiting.verdict.level, Level::Waiting);
+    assert!(waiting.verdict.text.contains("1 of 2 users"), "{}", waiting.verdict.text);
+    assert!(waiting.networks[0].devices.is_none(), "nothing is said before the poll has ended");
+    read(&mut publisher, 0);
+    assert_eq!(level(0), Level::Good);
+    assert_eq!(status(&reader, 0).networks[0].up, Some(true));
+    read(&mut publisher, 1);
+    assert_eq!(level(0), Level::Care);
+    assert_eq!(level(180_001), Level::Bad, "stale data goes by the clock");
+    read(&mut publisher, 2);
+    let none = status(&reader, 180_001);
+    assert_eq!(none.verdict.level, Level::Bad);
+    assert!(none.networks[0].devices.is_none(), "no device of nobody is not no device");
+    let failure = &none.networks[0].failures[0];
+    assert_eq!((failure.reason, failure.users, failure.user_ids.len()), ("forbidden", 2, 2));
+    publisher.retain(|_| false);
+    publisher.end(NOW, Duration::ZERO, false);
+    assert_eq!(level(0), Level::Bad, "nobody knows who the users are");
+    // Of several, the worst counts.
+    let mut other = keeper.add(identity("87654321"), None);
+    read(&mut other, 0);
+    let both = status(&reader, 0).verdict;
+    assert_eq!(both.level, Level::Bad);
+    assert!(both.text.contains("1 of 2 networks"), "{}", both.text);
+}
+
+#[test]
+fn restored_data_is_no_fresh_data() {
+    let (keeper, reader) = open();
+    let mut publisher = keeper.add(identity("12345678"), None);
+    read(&mut publisher, 0);
+    let view = reader.snapshot().networks[0].clone();
+    let users = view.readings(NOW).map(|(user, reading)| crate::inventory::state::RestoredUser {
+        id: user.id.clone(),
+        reading: reading.clone(),
+    });
+    let restored = RestoredNetwork {
+        name: String::new(),
+        account: String::new(),
+        users: users.collect(),
+        types: view.types.clone(),
+        last_poll: view.polls.last,
+        last_success: view.polls.last_success,
+    };
+    drop(publisher);
+    let _publisher = keeper.add(identity("12345678"), Some(restored));
+    let status = status(&reader, 1000);
+    assert_eq!(status.verdict.level, Level::Care);
+    assert!(status.verdict.text.contains("before the restart"), "{}", status.verdict.text);
+    assert_eq!(status.networks[0].up, None, "whether it is up, nobody has asked yet");
+}
+
+#[test]
+fn buckets_hold_what_lies_between_their_bounds() {
+    let (keeper, reader) = open();
+    let mut publisher = keeper.add(identity("12345678"), None);
+    read(&mut publisher, 0);
+    let status = status(&reader, 0);
+    let devices = status.networks[0].devices.as_ref().unwrap();
+    let counts: Vec<_> = devices.idle.iter().map(|bucket| bucket.devices).collect();
+    assert_eq!((counts, devices.total), (vec![2, 2, 4], 8));
+    assert_eq!(devices.idle[1].over_seconds, devices.idle[0].up_to_seconds);
+    assert_eq!((devices.idle[0].over_seconds, devices.idle[2].up_to_seconds), (None, None));
+    assert_eq!((devices.sso_expired, status.uptime_seconds), (None, 90.0));
+}

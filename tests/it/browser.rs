@@ -1,0 +1,207 @@
+//! A real browser over every page, in every state that the exporter can be in: `browser/run.mjs`
+//! drives it. With `WICKR_TEST_PICTURES` set to a folder, it leaves pictures there to look at.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use wickr_exporter::simulator::{
+    Count, Fault, Fleet, Options, Simulator, days, device, hours, network, security_group, user,
+};
+
+use crate::{
+    harness::{Exporter, serving, simulator},
+    tools,
+};
+
+const NETWORK: &str = "12345678";
+
+fn config(simulator: &Simulator, poll: &str, more: &str) -> String {
+    format!(
+        "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
+         [poll]\nrequests_per_second = 10000\n{poll}\n\
+         [sso]\nmax_idle = \"security-groups\"\n{more}\n\
+         [[network]]\nid = \"all\"\nusers = \"all\"\n",
+        simulator.endpoint()
+    )
+}
+
+fn three() -> Fleet {
+    Fleet::new().network(
+        network(NETWORK)
+            .name("production")
+            .group(security_group("g").sso_max_idle_minutes(60))
+            .user(
+                user("1001")
+                    .in_group("g")
+                    .device(device("a").kind("iOS").last_login_ago(days(45)).suspended())
+                    .device(device("b").kind("Android").last_login_ago(hours(2))),
+            )
+            .user(user("1002").device(device("c").kind("Windows").never_logged_in().reset())),
+    )
+}
+
+/// What people may write anywhere that the exporter shows.
+fn hostile() -> Fleet {
+    let script = "<script>alert(1)</script>";
+    let long = "x".repeat(2000);
+    let mut users = user("1001").username("\"><img src=x onerror=alert(1)>");
+    for (id, kind) in [
+        (script, script),
+        ("\" onclick=\"alert(1)", "</table></main>"),
+        ("{{ 7 * 7 }}", "=HYPERLINK(\"http://127.0.0.1\")"),
+        ("\u{202e}\u{1b}[31m\u{0}\r\n", "javascript:alert(1)"),
+        (&long, &long),
+        ("漢字 🦀 é", "🏴‍☠️"),
+    ] {
+        users = users.device(device(id).kind(kind).status(kind).last_login_ago(days(3)));
+    }
+    users = users.device(device("x").without("appId").without("type").without("statusText"));
+    users = users.device(device("t").with("lastLogin", "yesterday").with("created", "<b>"));
+    Fleet::new().network(network(NETWORK).name(format!("{script}{}", "y".repeat(300))).user(users))
+}
+
+async fn all_said(exporter: &Exporter, path: &str, wanted: &str) {
+    let until = std::time::Instant::now() + crate::harness::PATIENCE;
+    loop {
+        let text = exporter.text(path).await;
+        if text.contains(wanted) {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{path} never says {wanted}: {text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn site(name: &str, exporter: &Exporter, paths: &[(&str, &[&str])]) -> Value {
+    let texts: serde_json::Map<_, _> =
+        paths.iter().map(|(path, texts)| ((*path).to_owned(), json!(texts))).collect();
+    let paths: Vec<_> = paths.iter().map(|(path, _)| path).collect();
+    json!({ "name": name, "base": exporter.base, "paths": paths, "texts": texts })
+}
+
+/// What hangs goes on hanging while somebody looks.
+const PATIENT: &str = "interval = \"1h\"\nrequest_timeout = \"5m\"";
+const POLL: &str = "interval = \"1h\"\nmax_attempts = 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_finds_nothing_wrong_with_any_page() {
+    let (Some(node), Some(chromium)) = (tools::find("node"), tools::find("chromium")) else {
+        return;
+    };
+    let Some(modules) = tools::node_modules() else { return };
+    let ready = "users\":{\"fresh\"";
+
+    let few = serving(three()).await;
+    let good = Exporter::start(&config(&few, POLL, "[metrics]\nusername = true"));
+    all_said(&good, "/api/v1/status", "\"level\":\"good\"").await;
+
+    let bad = serving(hostile()).await;
+    let strange = Exporter::start(&config(&bad, POLL, "[metrics]\nusername = true"));
+    all_said(&strange, "/api/v1/status", "\"level\":\"good\"").await;
+
+    // One network that cannot be read, one with users that cannot, one that is sound.
+    let troubled = simulator(Options {
+        networks: 3,
+        users: 30,
+        devices_per_user: Count { min: 1, max: 4 },
+        ..Options::default()
+    })
+    .await;
+    for fault in
+        ["forbidden,network=12345678,op=ListDevicesForUser", "500,user=1003", "429,user=1005"]
+    {
+        troubled.faults().add(fault.parse::<Fault>().unwrap());
+    }
+    let broken = Exporter::start(&config(&troubled, POLL, ""));
+    all_said(&broken, "/-/ready", "is ready").await;
+
+    let hanging = serving(three()).await;
+    hanging.faults().add("hang,user=1002".parse::<Fault>().unwrap());
+    let waiting =
+        Exporter::start(&config(&hanging, &format!("{POLL}\nrequest_timeout = \"5m\""), ""));
+    all_said(&waiting, "/", "1 of 2 users").await;
+
+    // What an earlier process left, and nothing that can be read.
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("[state]\npath = {:?}", folder.path().join("state"));
+    let before = serving(three()).await;
+    let first = Exporter::start(&config(&before, "interval = \"1h\"", &state));
+    all_said(&first, "/api/v1/status", "\"level\":\"good\"").await;
+    assert!(first.stop().0.success());
+    before.faults().add("hang".parse::<Fault>().unwrap());
+    let restored = Exporter::start(&config(&before, PATIENT, &state));
+    all_said(&restored, "/api/v1/status", ready).await;
+
+    let nobody = serving(Fleet::new().network(network(NETWORK))).await;
+    let empty = Exporter::start(&config(&nobody, POLL, ""));
+    all_said(&empty, "/-/ready", "is ready").await;
+
+    let mut keyboard = site(
+        "three",
+        &good,
+        &[
+            ("/", &["The numbers can be trusted.", "production", "us-east-1", "Android"]),
+            ("/devices", &["3 devices", "45 d", "never logged in", "expired"]),
+            ("/devices?idle_over=30d&suspended=true", &["1 device", "Show all"]),
+            ("/devices?device_type=none", &["No device passes this filter."]),
+            ("/devices?nonsense=1", &["nonsense"]),
+        ],
+    );
+    keyboard["keyboard"] = json!({
+        "address": "/devices?device_type=iOS&suspended=true&idle_over=30d", "count": "1 device",
+    });
+    let sites = json!([
+        keyboard,
+        site(
+            "hostile",
+            &strange,
+            &[
+                ("/", &["<script>alert(1)</script>", "</table></main>"]),
+                (
+                    "/devices",
+                    &["<script>alert(1)</script>", "\" onclick=\"alert(1)", "{{ 7 * 7 }}"]
+                ),
+            ]
+        ),
+        site(
+            "broken",
+            &broken,
+            &[
+                (
+                    "/",
+                    &["The numbers are not complete.", "forbidden", "check --iam-policy", "1003"]
+                ),
+                ("/devices?limit=25", &["Judge this list with care.", "Next"]),
+            ]
+        ),
+        site(
+            "waiting",
+            &waiting,
+            &[
+                ("/", &["1 of 2 users", "not known yet"]),
+                ("/devices", &["still to be read for the first time"]),
+            ]
+        ),
+        site(
+            "restored",
+            &restored,
+            &[("/", &["from before the restart"]), ("/devices", &["marked as stale"]),]
+        ),
+        site(
+            "empty",
+            &empty,
+            &[("/", &["There are no users to ask for."]), ("/devices", &["No device is known."]),]
+        ),
+    ]);
+    let plan = folder.path().join("plan.json");
+    std::fs::write(&plan, json!({ "chromium": chromium, "sites": sites }).to_string()).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/run.mjs");
+    let mut command = tokio::process::Command::new(node);
+    command.arg(script).arg(plan).env("WICKR_TEST_NODE", modules).kill_on_drop(true);
+    command.args(std::env::var_os("WICKR_TEST_PICTURES"));
+    // A hundred pages on a busy machine.
+    let output = tokio::time::timeout(Duration::from_secs(600), command.output());
+    let output = output.await.expect("the browser takes too long").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+}

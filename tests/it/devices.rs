@@ -1,0 +1,235 @@
+//! The command `devices`: what it lists, from one poll and from an exporter that runs, and that a
+//! password is safe with it.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::Output,
+};
+
+use serde_json::Value;
+use wickr_exporter::simulator::Fault;
+
+use crate::{
+    harness::{Exporter, program, serving},
+    pages::{NETWORK, SLOW, everything, fleet, ids, settled},
+    tools,
+};
+
+/// Runs `devices` to its end, with a configuration in a folder of its own.
+async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), text).unwrap();
+    let mut command = program();
+    command.current_dir(folder.path()).arg("devices").args(arguments);
+    let run = move || command.output().unwrap();
+    let Output { status, stdout, stderr } = tokio::task::spawn_blocking(run).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// The last cell of each line of a table, but for its head.
+fn last_cells(table: &str) -> Vec<&str> {
+    table.lines().skip(1).map(|line| line.split_whitespace().last().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
+    let simulator = serving(fleet()).await;
+    let text = everything(&simulator, SLOW, "[metrics]\ndetail = \"network\"\nusername = true");
+    let exporter = Exporter::start(&text);
+    settled(&exporter).await;
+    let from = ["--from", exporter.base.as_str()];
+    for source in [&[][..], &from] {
+        for (filter, expected) in [
+            (&[][..], &["a", "-", "b", "c"][..]),
+            (&["--idle-over", "30d"], &["a"]),
+            (&["--type", "Android", "--type", "Windows"], &["b", "c"]),
+            (&["--suspended", "--network", NETWORK], &["a"]),
+            (&["--sso-expired"], &["a", "b"]),
+            (&["--user", "1002", "--limit", "1"], &["-"]),
+            (&["--reset", "--never-logged-in"], &["c"]),
+        ] {
+            let (status, out, err) = devices(&text, &[source, filter].concat()).await;
+            assert_eq!(status, Some(0), "{source:?} {filter:?}: {err}");
+            assert_eq!(last_cells(&out), expected, "{source:?} {filter:?}: {out}");
+        }
+        let (_, out, _) = devices(&text, &[source, &["--format", "json"]].concat()).await;
+        let list: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(ids(&list), ["a", "none", "b", "c"]);
+        assert_eq!(list["devices"][0]["username"], "ann@example.com");
+        let (_, out, _) = devices(&text, &[source, &["--format", "csv"]].concat()).await;
+        assert_eq!(out.lines().count(), 5);
+        assert!(out.contains(",'=bob@example.com,"), "{out}");
+        let (status, out, err) = devices(&text, &[source, &["--user", "9"]].concat()).await;
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
+        assert!(err.contains("Nothing is known of user 9"), "{err}");
+    }
+    simulator.faults().add("500,user=1002".parse::<Fault>().unwrap());
+    let (status, out, err) = devices(&text, &[]).await;
+    assert_eq!((status, last_cells(&out)), (Some(3), vec!["a", "b"]), "{err}");
+    assert!(err.contains("there is no data of 1 user"), "{err}");
+    assert_eq!(devices(&text, &["--user", "1001"]).await.0, Some(0), "that one was read");
+    simulator.faults().add("500".parse::<Fault>().unwrap());
+    assert_eq!(devices(&text, &[]).await.0, Some(1));
+    for (text, arguments) in [
+        ("x", &[][..]),
+        (text.as_str(), &["--idle-over", "30"]),
+        (&text, &["--network", "1"]),
+        (&text, &["--limit", "0"]),
+        (&text, &["--from", "nonsense"]),
+        (&text, &["--from-ca-file", "x"]),
+    ] {
+        let (status, out, _) = devices(text, arguments).await;
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{arguments:?}");
+    }
+}
+
+/// Answers every request with what `answer` makes of it.
+fn fake(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            let text = String::from_utf8_lossy(&request[..length]).into_owned();
+            stream.write_all(answer(&text).as_bytes()).unwrap();
+        }
+    });
+    address.to_string()
+}
+
+fn http_answer(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_reaches_the_exporter_and_nobody_else() {
+    let list = r#"{"generated_at":"","complete":true,"networks":1,"unsettled_networks":0,
+        "users":{"fresh":1,"stale":0,"missing":0,"pending":0},
+        "not_known":{"network_id":[],"user_id":[]},"matched":0,"devices":[],"more":"to come"}"#;
+    // ann:se cret
+    let host =
+        fake(move |request| match request.contains("uthorization: Basic YW5uOnNlIGNyZXQ=\r\n") {
+            true => http_answer("200 OK", list),
+            false => http_answer("401 Unauthorized", "no"),
+        });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "se cret\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, status, says) in [
+        (vec!["--from".into(), format!("http://ann:se%20cret@{host}")], 0, "0 devices."),
+        (
+            vec![
+                "--from".into(),
+                format!("http://ann@{host}"),
+                "--from-password-file".into(),
+                file.into(),
+            ],
+            0,
+            "0 devices.",
+        ),
+        (vec!["--from".into(), format!("http://{host}")], 1, "asks for a name and a password"),
+        (vec!["--from".into(), format!("http://ann:se%20cre@{host}")], 1, "is wrong"),
+        (
+            vec![
+                "--from".into(),
+                format!("http://ann:se%20cret@{}", fake(|_| http_answer("302 Found", ""))),
+            ],
+            1,
+            "302",
+        ),
+        (
+            vec![
+                "--from".into(),
+                format!("http://ann:se%20cret@{}", fake(|_| http_answer("200 OK", "<html>"))),
+            ],
+            1,
+            "is no wickr-exporter",
+        ),
+        (vec!["--from".into(), "http://ann:se%20cret@127.0.0.1:1".into()], 1, "refused"),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let more = ["--log.level=trace"];
+        let (code, out, err) = devices("", &[&arguments[..], &more].concat()).await;
+        assert_eq!(code, Some(status), "{arguments:?}: {err}");
+        assert!(err.contains(says), "{arguments:?}: {err}");
+        let told = format!("{out}{err}");
+        assert!(!told.contains("cret") && !told.contains("YW5u"), "{told}");
+    }
+}
+
+const TLS: &str = r#"
+import http.server, ssl, sys
+certificate, body = sys.argv[1:]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_ones_own_can_be_trusted() {
+    let (Some(python), Some(openssl)) = (tools::find("python3"), tools::find("openssl")) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (key, cert, both) = (path("key"), path("cert"), path("both"));
+    tools::run(
+        &openssl,
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            &key,
+            "-out",
+            &cert,
+        ],
+    );
+    let pem = [std::fs::read(&key).unwrap(), std::fs::read(&cert).unwrap()].concat();
+    std::fs::write(&both, pem).unwrap();
+    let body = r#"{"generated_at":"","complete":true,"networks":1,"unsettled_networks":0,"users":{"fresh":1,"stale":0,"missing":0,"pending":0},"not_known":{"network_id":[],"user_id":[]},"matched":0,"devices":[]}"#;
+    let mut server = std::process::Command::new(python)
+        .args(["-c", TLS, &both, body])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let from = format!("https://127.0.0.1:{}", port.trim());
+    let trusted = devices("", &["--from", &from, "--from-ca-file", &cert]).await;
+    let strange = devices("", &["--from", &from]).await;
+    let no_file = devices("", &["--from", &from, "--from-ca-file", &key]).await;
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(trusted.0, Some(0), "{trusted:?}");
+    assert_eq!(strange.0, Some(1), "{strange:?}");
+    assert_eq!(no_file.0, Some(2), "{no_file:?}");
+    assert!(no_file.2.contains("holds no certificate"), "{no_file:?}");
+}
