@@ -142,7 +142,7 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
         &[
             ("/", &["The numbers can be trusted.", "production", "us-east-1", "Android"]),
             ("/devices", &["3 devices", "45 d", "never logged in", "expired"]),
-            ("/devices?idle_over=30d&suspended=true", &["1 device", "Show all"]),
+            ("/devices?idle_over=30d&suspended=true", &["Filter: suspended true, idle over 30d."]),
             ("/devices?device_type=none", &["No device passes this filter."]),
             ("/devices?nonsense=1", &["nonsense"]),
         ],

@@ -135,6 +135,8 @@ pub(super) struct DevicesPage {
     pub(super) idle_choices: Vec<String>,
     pub(super) limits: Vec<Choice>,
     pub(super) is_filtered: bool,
+    /// The filter in words, for who reads it on paper.
+    pub(super) filter: String,
     pub(super) count: String,
     pub(super) range: Option<String>,
     pub(super) order: String,
@@ -188,6 +190,7 @@ pub(super) fn page(
         idle_up_to: written(filter.idle_up_to),
         idle_choices: shown.idle_buckets.iter().map(|bound| drill::short(*bound)).collect(),
         limits: limits(size),
+        filter: in_words(filter),
         is_filtered: *filter != drill::Filter::default(),
         count: counted(found.matched, "device", "devices"),
         range: (!found.rows.is_empty())
@@ -206,6 +209,14 @@ pub(super) fn page(
         beyond: query.page > pages,
         query: query.clone(),
     }
+}
+
+fn in_words(filter: &drill::Filter) -> String {
+    let params = Query { filter: filter.clone(), ..Query::default() }.to_params();
+    let parts = form_urlencoded::parse(params.as_bytes());
+    let parts =
+        parts.map(|(name, value)| format!("{} {}", name.replace('_', " "), clipped(&value)));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn networks(snapshot: &Snapshot, wanted: &[NetworkId]) -> Vec<Choice> {
