@@ -119,7 +119,7 @@ pub(super) struct Line {
 }
 
 #[derive(Template)]
-#[template(path = "devices.html")]
+#[template(path = "devices.html", config = "src/web/pages/askama.toml")]
 pub(super) struct DevicesPage {
     pub(super) links: Links,
     pub(super) generated: Moment,

@@ -18,7 +18,7 @@ pub(super) struct Links {
 }
 
 #[derive(Template)]
-#[template(path = "error.html")]
+#[template(path = "error.html", config = "src/web/pages/askama.toml")]
 pub(super) struct ErrorPage {
     links: Links,
     name: String,
@@ -89,7 +89,7 @@ struct Network {
 }
 
 #[derive(Template)]
-#[template(path = "status.html")]
+#[template(path = "status.html", config = "src/web/pages/askama.toml")]
 pub(super) struct StatusPage {
     links: Links,
     level: &'static str,
