@@ -11,6 +11,7 @@
 //! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets, with
 //! `connections` and `stream`; whoever comes in goes through the `doors`.
 
+mod body;
 mod connections;
 mod doors;
 mod pages;

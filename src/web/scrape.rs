@@ -14,19 +14,15 @@ use axum::{
 };
 use futures_util::stream;
 use percent_encoding::percent_decode_str;
-use tokio::{
-    runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::{Instant, timeout_at},
-};
 
-use super::{Shown, Site};
-use crate::exposition::{Encoding, Exposition, Format, Group, Sink, encoding_for, format_for};
+use super::{
+    Shown, Site,
+    body::{Outlet, streamed},
+};
+use crate::exposition::{Encoding, Exposition, Format, Group, encoding_for, format_for};
 
 /// The longest that a scrape may take; Prometheus gives up after a minute at the most.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Chunks that wait for the client.
-const WAITING: usize = 2;
 
 pub(super) async fn metrics(
     State(site): State<Arc<Site>>,
@@ -56,7 +52,10 @@ pub(super) async fn metrics(
         let text = "Too many scrapes at the same time; see max_concurrent_scrapes.\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    (described, body(site, shown, wanted, (format, encoding), permit)).into_response()
+    let body = streamed("a scrape", LONGEST, permit, move |outlet| {
+        render(&site, &shown, &wanted, (format, encoding), outlet)
+    });
+    (described, body).into_response()
 }
 
 /// The parts that `collect[]` asks for, of those that there are; all without it.
@@ -83,57 +82,12 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> String {
     values.collect::<Vec<_>>().join(",")
 }
 
-/// What the rendering thread hands over.
-enum Piece {
-    Chunk(Bytes),
-    /// The end of a whole exposition. Without it, it was broken off.
-    End,
-}
-
-fn body(
-    site: Arc<Site>,
-    shown: Arc<Shown>,
-    groups: Vec<Group>,
-    form: (Format, Encoding),
-    permit: OwnedSemaphorePermit,
-) -> Body {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let sink = Reader { sender, runtime: Handle::current(), until: Instant::now() + LONGEST };
-    let rendering = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let started = Instant::now();
-        match render(&site, &shown, &groups, form, sink) {
-            Ok(()) => {
-                let seconds = started.elapsed().as_secs_f64();
-                let (format, encoding) = form;
-                tracing::trace!(?format, ?encoding, seconds, "scraped");
-            }
-            Err(error) => tracing::debug!(%error, "a scrape was broken off"),
-        }
-    });
-    let pieces = stream::unfold(Some((receiver, rendering)), |state| async move {
-        let (mut receiver, rendering) = state?;
-        match receiver.recv().await {
-            Some(Piece::Chunk(chunk)) => Some((Ok(chunk), Some((receiver, rendering)))),
-            Some(Piece::End) => None,
-            // An error, so that the client does not take what it has for the whole.
-            None => {
-                if let Err(error) = rendering.await {
-                    tracing::error!(%error, "rendering the metrics failed");
-                }
-                Some((Err(io::Error::other("the exposition was broken off")), None))
-            }
-        }
-    });
-    Body::from_stream(pieces)
-}
-
 fn render(
     site: &Site,
     shown: &Shown,
     groups: &[Group],
     (format, encoding): (Format, Encoding),
-    mut reader: Reader,
+    outlet: &mut Outlet,
 ) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
     let own = site.metrics.gather();
@@ -147,31 +101,7 @@ fn render(
         own: &own,
         groups,
     };
-    exposition.render(format, encoding, &site.kept, &mut reader)?;
-    reader.send(Piece::End)
-}
-
-/// Whoever reads the body.
-struct Reader {
-    sender: mpsc::Sender<Piece>,
-    runtime: Handle,
-    until: Instant,
-}
-
-impl Reader {
-    fn send(&self, piece: Piece) -> io::Result<()> {
-        match self.runtime.block_on(timeout_at(self.until, self.sender.send(piece))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client went away")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")),
-        }
-    }
-}
-
-impl Sink for Reader {
-    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.send(Piece::Chunk(chunk))
-    }
+    exposition.render(format, encoding, &site.kept, outlet)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `/api/v1/devices`: lists of devices for tools, as long as they are.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -10,8 +10,14 @@ use axum::{
 };
 use futures_util::stream;
 
-use super::{Face, bad_request, busy, devices, stream::body};
-use crate::drill::{Columns, Format, Listing, Query, Record, find, write_csv, write_json};
+use super::{Face, bad_request, busy, devices};
+use crate::{
+    drill::{Columns, Format, Listing, Query, Record, find, write_csv, write_json},
+    web::body::streamed,
+};
+
+/// The longest that a list may take: a hundred thousand devices are forty megabytes.
+const LONGEST: Duration = Duration::from_secs(300);
 
 pub(super) async fn devices(
     State(face): State<Arc<Face>>,
@@ -37,7 +43,9 @@ pub(super) async fn devices(
     }
     let Ok(permit) = face.lists.clone().try_acquire_owned() else { return busy() };
     let columns = Columns { usernames };
-    let written = body(permit, move |out| write(&face, &params.query, format, columns, out));
+    let written = streamed("a list", LONGEST, permit, move |out| {
+        write(&face, &params.query, format, columns, out)
+    });
     (headers, written).into_response()
 }
 

@@ -17,7 +17,6 @@
 mod api;
 mod devices;
 mod status;
-mod stream;
 mod verdict;
 mod view;
 mod words;

@@ -1,5 +1,5 @@
-//! A body that is written as it is read, by a thread of its own, so that it is never whole in
-//! memory.
+//! A body that is sent as it is written, by a thread of its own, so that it is never whole in
+//! memory: a client that reads slowly holds a few chunks and a permit, and not for ever.
 
 use std::{
     io::{self, Write},
@@ -14,10 +14,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// The longest that it may take: a hundred thousand devices are forty megabytes.
-const LONGEST: Duration = Duration::from_secs(300);
-/// Chunks that wait for the client, and how large one is.
+use crate::exposition::Sink;
+
+/// Chunks that wait for the client.
 const WAITING: usize = 2;
+/// The size of a chunk that is gathered from smaller writes.
 const CHUNK: usize = 64 * 1024;
 
 /// What the writing thread hands over.
@@ -27,27 +28,34 @@ enum Piece {
     End,
 }
 
-/// A body that `write` writes. The permit is given back when it has.
-pub(super) fn body(
+/// A body that `write` writes within `longest`. The permit is given back when it has. `what` it is,
+/// the log tells if it goes wrong.
+pub(super) fn streamed(
+    what: &'static str,
+    longest: Duration,
     permit: OwnedSemaphorePermit,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    write: impl FnOnce(&mut Outlet) -> io::Result<()> + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let mut sink = Sink {
+    let mut outlet = Outlet {
         sender,
         runtime: Handle::current(),
-        until: Instant::now() + LONGEST,
-        chunk: Vec::with_capacity(CHUNK),
+        until: Instant::now() + longest,
+        chunk: Vec::new(),
     };
     let writing = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let written = write(&mut sink).and_then(|()| sink.flush());
-        match written.and_then(|()| sink.send(Piece::End)) {
-            Ok(()) => {}
-            Err(error) => tracing::debug!(%error, "a list was broken off"),
+        let started = Instant::now();
+        let written = write(&mut outlet).and_then(|()| outlet.flush());
+        match written.and_then(|()| outlet.send(Piece::End)) {
+            Ok(()) => {
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::trace!(what, seconds, "sent");
+            }
+            Err(error) => tracing::debug!(what, %error, "broken off"),
         }
     });
-    let pieces = stream::unfold(Some((receiver, writing)), |state| async move {
+    let pieces = stream::unfold(Some((receiver, writing)), move |state| async move {
         let (mut receiver, writing) = state?;
         match receiver.recv().await {
             Some(Piece::Chunk(chunk)) => Some((Ok(chunk), Some((receiver, writing)))),
@@ -55,24 +63,25 @@ pub(super) fn body(
             // An error, so that the client does not take what it has for the whole.
             None => {
                 if let Err(error) = writing.await {
-                    tracing::error!(%error, "writing a list failed");
+                    tracing::error!(what, %error, "writing it failed");
                 }
-                Some((Err(io::Error::other("the list was broken off")), None))
+                Some((Err(io::Error::other("broken off")), None))
             }
         }
     });
     Body::from_stream(pieces)
 }
 
-/// Sends what is written to whoever reads the body, a chunk at a time.
-struct Sink {
+/// Takes what is written to whoever reads the body: chunks as they are, and smaller writes together.
+pub(super) struct Outlet {
     sender: mpsc::Sender<Piece>,
     runtime: Handle,
     until: Instant,
+    /// Small writes that were not sent yet.
     chunk: Vec<u8>,
 }
 
-impl Sink {
+impl Outlet {
     fn send(&self, piece: Piece) -> io::Result<()> {
         match self.runtime.block_on(timeout_at(self.until, self.sender.send(piece))) {
             Ok(Ok(())) => Ok(()),
@@ -82,7 +91,14 @@ impl Sink {
     }
 }
 
-impl Write for Sink {
+impl Sink for Outlet {
+    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.flush()?;
+        self.send(Piece::Chunk(chunk))
+    }
+}
+
+impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.chunk.extend_from_slice(bytes);
         if self.chunk.len() >= CHUNK {
