@@ -68,17 +68,9 @@ impl RawDevice<'_> {
             flaw(("device", "not an object".into()));
             return None;
         }
-        let mut text = |member, value: &Scalar<'_>| match value {
-            Scalar::Text(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
-            Scalar::Null => None,
-            other => {
-                flaw((member, other.form()));
-                None
-            }
-        };
-        let app_id = text("appId", &self.app_id).map(String::into_boxed_str);
-        let device_type = text("type", &self.device_type);
-        let status = text("statusText", &self.status);
+        let app_id = self.app_id.text("appId", flaw).map(Box::from);
+        let device_type = self.device_type.text("type", flaw);
+        let status = self.status.text("statusText", flaw);
         let suspended = match &self.suspended {
             Scalar::Bool(suspended) => Some(*suspended),
             Scalar::Null => None,
@@ -101,8 +93,8 @@ impl RawDevice<'_> {
         };
         Some(Device {
             app_id,
-            device_type: labels.get(device_type.as_deref().unwrap_or("unknown")),
-            status: labels.get(status.as_deref().unwrap_or("")),
+            device_type: labels.get(device_type.unwrap_or("unknown")),
+            status: labels.get(status.unwrap_or("")),
             suspended,
             created: stamp("created", &self.created),
             last_login: stamp("lastLogin", &self.last_login),
@@ -112,11 +104,24 @@ impl RawDevice<'_> {
 
 impl<'de> Deserialize<'de> for RawDevice<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DeviceVisitor)
+        deserializer.deserialize_any(DeviceVisitor { careful: true })
     }
 }
 
-struct DeviceVisitor;
+/// A device that is read at once. What only looks like a value, such as a number beyond all bounds,
+/// spoils the page, which has to be read as one of [`RawDevice`] then.
+pub(super) struct Quick<'a>(pub(super) RawDevice<'a>);
+
+impl<'de> Deserialize<'de> for Quick<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DeviceVisitor { careful: false }).map(Quick)
+    }
+}
+
+struct DeviceVisitor {
+    /// Whether each value is cut out first and read by itself.
+    careful: bool,
+}
 
 impl<'de> Visitor<'de> for DeviceVisitor {
     type Value = RawDevice<'de>;
@@ -140,9 +145,13 @@ impl<'de> Visitor<'de> for DeviceVisitor {
                     continue;
                 }
             };
-            // By itself, so that a number or text that is none spoils nothing else.
-            let value = map.next_value::<&RawValue>()?;
-            *place = serde_json::from_str(value.get()).unwrap_or(Scalar::Other);
+            *place = if self.careful {
+                // By itself, so that a number or text that is none spoils nothing else.
+                let value = map.next_value::<&RawValue>()?;
+                serde_json::from_str(value.get()).unwrap_or(Scalar::Other)
+            } else {
+                map.next_value()?
+            };
         }
         Ok(device)
     }
@@ -207,6 +216,18 @@ enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
+    /// The text, if there is one; what is no text is a flaw.
+    fn text(&self, member: &'static str, flaw: &mut dyn FnMut(Flaw)) -> Option<&str> {
+        match self {
+            Scalar::Text(text) => Some(&**text).filter(|text| !text.is_empty()),
+            Scalar::Null => None,
+            other => {
+                flaw((member, other.form()));
+                None
+            }
+        }
+    }
+
     /// What a log line may tell of it.
     fn form(&self) -> String {
         match self {
@@ -276,17 +297,61 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wickr::wire::page;
+    use crate::wickr::wire::{devices_page, page};
 
     fn devices(json: &str) -> (Vec<Device>, Vec<String>) {
-        let (page, _) = page::<RawDevice<'_>>(json.as_bytes(), "devices", false).unwrap();
         let (labels, mut flaws) = (Interner::default(), Vec::new());
-        let read = |raw: &RawDevice<'_>| {
-            raw.read(&labels, &TimeZone::UTC, &mut |(member, form)| {
-                flaws.push(format!("{member}: {form}"));
-            })
-        };
-        (page.iter().filter_map(read).collect(), flaws)
+        let mut note = |(member, form)| flaws.push(format!("{member}: {form}"));
+        let (devices, _) =
+            devices_page(json.as_bytes(), &labels, &TimeZone::UTC, &mut note).unwrap();
+        (devices, flaws)
+    }
+
+    #[test]
+    fn what_is_read_quickly_is_what_is_read_carefully() {
+        let values = [
+            "null",
+            "true",
+            "7",
+            "-1.5",
+            "1e999",
+            "\"\"",
+            "\"iOS\"",
+            "\"a\\u00e9\"",
+            "\"\\ud800\"",
+            "[1, {\"x\": []}]",
+            "{\"appId\": 1}",
+            "\"January 5th 2026, 3:04:05 pm\"",
+        ];
+        let names = ["appId", "type", "statusText", "suspend", "created", "lastLogin", "other"];
+        let mut random = fastrand::Rng::with_seed(8);
+        let (mut quick, mut careful) = (0, 0);
+        for _ in 0..2_000 {
+            let member = |random: &mut fastrand::Rng| {
+                let (name, value) = (random.choice(names).unwrap(), random.choice(values).unwrap());
+                format!("\"{name}\": {value}")
+            };
+            let members: Vec<_> = (0..random.usize(..6)).map(|_| member(&mut random)).collect();
+            let json = format!(
+                "{{\"devices\": [{{{}}}, {}]}}",
+                members.join(", "),
+                random.choice(values).unwrap()
+            );
+            let read = |raw: Vec<RawDevice<'_>>| -> Vec<String> {
+                raw.iter().map(|raw| format!("{raw:?}")).collect()
+            };
+            let slowly = page::<RawDevice<'_>>(json.as_bytes(), "devices", false);
+            let slowly = slowly.map(|(raw, _)| read(raw)).map_err(|error| error.to_string());
+            match page::<Quick<'_>>(json.as_bytes(), "devices", false) {
+                Ok((raw, _)) => {
+                    quick += 1;
+                    let raw = raw.into_iter().map(|Quick(raw)| raw).collect();
+                    assert_eq!(Ok(read(raw)), slowly, "{json}");
+                }
+                Err(_) => careful += 1,
+            }
+        }
+        assert!(quick > 500 && careful > 100, "{quick} {careful}");
     }
 
     #[test]
@@ -319,6 +384,7 @@ mod tests {
                 {}, null, 1, "x", [[]], true, -1.5
             ]}"#,
         );
+        assert!(size_of::<Device>() <= 56, "there are millions of them");
         assert_eq!(devices.len(), 3, "what is no object is no device");
         assert_eq!(devices[0].app_id, None);
         assert_eq!(&*devices[0].device_type, "unknown");

@@ -8,7 +8,7 @@
 use jiff::tz::TimeZone;
 
 use super::Interner;
-use device::RawDevice;
+use device::{Quick, RawDevice};
 
 mod device;
 mod directory;
@@ -31,6 +31,10 @@ pub fn devices_page(
     zone: &TimeZone,
     flaw: &mut dyn FnMut(Flaw),
 ) -> serde_json::Result<(Vec<Device>, Option<String>)> {
+    if let Ok((raw, token)) = page::<Quick<'_>>(body, "devices", false) {
+        let devices = raw.iter().filter_map(|Quick(raw)| raw.read(labels, zone, flaw)).collect();
+        return Ok((devices, token));
+    }
     let (raw, token) = page::<RawDevice<'_>>(body, "devices", false)?;
     Ok((raw.iter().filter_map(|raw| raw.read(labels, zone, flaw)).collect(), token))
 }
