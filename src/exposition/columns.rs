@@ -32,8 +32,10 @@ pub(super) struct Column {
 /// What lines follow from, so that it is known how long they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follows {
-    /// From what is known, whenever it was read.
+    /// From what is known, but for when it was read and when somebody last logged in.
     Content,
+    /// From the latter, too.
+    Logins,
     /// From when it was read, too.
     Reading,
     /// From the moment, too.
@@ -72,7 +74,7 @@ pub(super) const OF_USERS: &[Column] = &[
     ),
     column(
         &family::USER_LAST_LOGIN,
-        Follows::Content,
+        Follows::Logins,
         Lines::Reading(|reading, _| {
             let logins = reading.devices.iter().filter_map(|device| device.last_login.millis());
             logins.max().map(Value::Millis)
@@ -109,7 +111,7 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
     column(
         &family::DEVICE_LAST_LOGIN,
-        Follows::Content,
+        Follows::Logins,
         Lines::Device {
             status: false,
             value: |device, _| device.last_login.millis().map(Value::Millis),
@@ -134,9 +136,15 @@ impl Column {
     /// and while all of its data is served.
     pub(super) fn version(&self, version: Version) -> u64 {
         match self.follows {
-            Follows::Content | Follows::Moment => version.content,
+            Follows::Content => version.content,
+            Follows::Logins | Follows::Moment => version.logins,
             Follows::Reading => version.whole,
         }
+    }
+
+    /// Whether usernames stand in the lines, where they are switched on.
+    pub(super) fn tells_usernames(&self) -> bool {
+        *self.family == family::USER_INFO
     }
 
     /// Whether the lines are other ones at another moment.

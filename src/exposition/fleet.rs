@@ -17,6 +17,8 @@ use crate::{
 
 /// Users in a block whose lines, packed, are kept.
 const KEPT_FROM: usize = 64;
+/// Devices in one: the lines of a family are whole in memory while they are packed, half a megabyte.
+const KEPT_UP_TO: usize = 4096;
 
 /// What the fleet's families are worked out from.
 #[derive(Debug)]
@@ -76,7 +78,10 @@ impl<'a> Fleet<'a> {
                     let at = At { now, usernames, ages: network.view.ages() };
                     let write = |user, text: &mut Vec<u8>| column.write(&mut stem, user, at, text);
                     // Few users are packed better together with others than by themselves.
-                    if users.len() < KEPT_FROM || !network.view.is_whole(block, now) {
+                    if users.len() < KEPT_FROM
+                        || block.figures().devices() > KEPT_UP_TO
+                        || !network.view.is_whole(block, now)
+                    {
                         family.lines(users, write)?;
                         continue;
                     }
@@ -84,7 +89,7 @@ impl<'a> Fleet<'a> {
                         version: column.version(block.version()),
                         family: column.family.name,
                         encoding,
-                        usernames,
+                        usernames: usernames && column.tells_usernames(),
                         at: column.moves().then_some(now),
                     };
                     family.kept_lines(key, users, write)?;
@@ -102,7 +107,7 @@ impl<'a> Fleet<'a> {
     fn network_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
         let mut up = out.family(&family::UP);
         for network in self.known().filter(|network| network.view.was_polled()) {
-            up.sample(&network.labels, network.view.is_up(self.now).into())?;
+            up.sample(&network.labels, network.view.is_up_with(network.summary.users).into())?;
         }
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {
@@ -112,8 +117,7 @@ impl<'a> Fleet<'a> {
         }
         let mut users = out.family(&family::NETWORK_USERS);
         for network in self.known() {
-            let counts = network.view.users_by_freshness(self.now);
-            for (freshness, count) in Freshness::ALL.into_iter().zip(counts) {
+            for (freshness, count) in Freshness::ALL.into_iter().zip(network.summary.users) {
                 let labels = network.labels.with(&[("freshness", freshness.as_str())]);
                 users.sample(&labels, count.into())?;
             }

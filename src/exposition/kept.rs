@@ -5,12 +5,16 @@
 //! block changes; what moves with the clock is kept for scrapes of the same moment, and a moment
 //! lasts a second. Two scrapes that want the same piece at the same time make it once.
 //!
-//! What is kept is bounded: a piece for each block, family and encoding that is served.
+//! What is kept is bounded: a piece for each block, family and encoding that somebody has asked for in
+//! the last minutes.
 
 use std::{
     collections::{HashMap, HashSet},
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use super::packing::{Encoding, Packed};
@@ -18,6 +22,8 @@ use crate::{clock::Millis, inventory::Snapshot};
 
 /// How long scrapes are of the same moment.
 const MOMENT: Millis = 1000;
+/// How long a piece is kept that nobody asks for: longer than anybody waits between two scrapes.
+const UNUSED: Millis = 600_000;
 
 /// What a piece is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,12 +38,17 @@ pub(super) struct Key {
 }
 
 /// Where a piece is, or will be.
-type Slot = Arc<Mutex<Option<Arc<Packed>>>>;
+#[derive(Default)]
+struct Slot {
+    piece: Mutex<Option<Arc<Packed>>>,
+    /// When it was last asked for.
+    used: AtomicI64,
+}
 
 /// The pieces, for all scrapes.
 #[derive(Default)]
 pub struct Kept {
-    pieces: Mutex<HashMap<Key, Slot>>,
+    pieces: Mutex<HashMap<Key, Arc<Slot>>>,
     moment: Mutex<Option<Millis>>,
 }
 
@@ -52,29 +63,37 @@ impl Kept {
     pub fn moment(&self, now: Millis) -> Millis {
         let mut moment = locked(&self.moment);
         match *moment {
-            Some(began) if (0..MOMENT).contains(&now.saturating_sub(began)) => began,
+            Some(began) if of_moment(began, now) => began,
             _ => *moment.insert(now),
         }
     }
 
-    /// Lets go of the pieces of blocks that are no more, and of moments other than `now`.
+    /// Lets go of the pieces of blocks that are no more, of moments that are over at `now`, and of
+    /// what nobody asks for any more.
     pub(super) fn sweep(&self, snapshot: &Snapshot, now: Millis) {
         let blocks = snapshot.networks.iter().flat_map(|network| network.users.blocks());
-        let live: HashSet<u64> =
-            blocks.flat_map(|block| [block.version().whole, block.version().content]).collect();
-        locked(&self.pieces)
-            .retain(|key, _| live.contains(&key.version) && key.at.is_none_or(|at| at == now));
+        let live: HashSet<u64> = blocks
+            .map(|block| block.version())
+            .flat_map(|version| [version.whole, version.logins, version.content])
+            .collect();
+        locked(&self.pieces).retain(|key, slot| {
+            live.contains(&key.version)
+                && key.at.is_none_or(|at| of_moment(at, now))
+                && now.abs_diff(slot.used.load(Ordering::Relaxed)) < UNUSED.unsigned_abs()
+        });
     }
 
     /// The piece, made if it is not there.
     pub(super) fn get(
         &self,
         key: Key,
+        now: Millis,
         make: impl FnOnce() -> io::Result<Packed>,
     ) -> io::Result<Arc<Packed>> {
         let slot = locked(&self.pieces).entry(key).or_default().clone();
+        slot.used.store(now, Ordering::Relaxed);
         // Whoever wants the same piece waits for it here, and nobody else.
-        let mut piece = locked(&slot);
+        let mut piece = locked(&slot.piece);
         match &*piece {
             Some(piece) => Ok(piece.clone()),
             None => Ok(piece.insert(Arc::new(make()?)).clone()),
@@ -86,9 +105,14 @@ impl Kept {
 impl Kept {
     /// All pieces that there are.
     pub(super) fn pieces(&self) -> Vec<Arc<Packed>> {
-        let slots: Vec<Slot> = locked(&self.pieces).values().cloned().collect();
-        slots.iter().filter_map(|slot| locked(slot).clone()).collect()
+        let slots: Vec<Arc<Slot>> = locked(&self.pieces).values().cloned().collect();
+        slots.iter().filter_map(|slot| locked(&slot.piece).clone()).collect()
     }
+}
+
+/// Whether a scrape at `now` is of the moment that began at `began`.
+fn of_moment(began: Millis, now: Millis) -> bool {
+    (0..MOMENT).contains(&now.saturating_sub(began))
 }
 
 /// A lock whose content is whole whatever a thread that held it died of.

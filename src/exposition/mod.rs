@@ -1,7 +1,7 @@
 //! From the inventory to text.
 //!
 //! [`Exposition::render`] works out every family from one snapshot at one moment and streams it
-//! into a sink; nothing is held but a chunk. What has vanished from the inventory has vanished from
+//! into a sink; nothing is held but a chunk, or what a block of users comes to in one family. What has vanished from the inventory has vanished from
 //! the text. `fleet` writes what is known, with `columns` for what there is of each user and device,
 //! and `registry` what the exporter counts of itself, all through `writer`, which alone knows the two
 //! formats. `packing` compresses, and `kept` has what need not be compressed again. `family` has the
@@ -62,7 +62,7 @@ impl Exposition<'_> {
         sink: &mut impl Sink,
     ) -> io::Result<()> {
         kept.sweep(self.snapshot, self.now);
-        let mut writer = Writer::new(format, encoding, kept, sink)?;
+        let mut writer = Writer::new(format, encoding, kept, self.now, sink)?;
         let fleet = Fleet::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
         for group in self.groups {
             fleet.write(*group, &mut writer)?;

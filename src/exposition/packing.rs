@@ -113,11 +113,12 @@ impl Packer {
             Packer::Gzip { once, kept, .. } => {
                 let mut crc = Crc::new();
                 crc.update(text);
-                (deflate(if lasting { kept } else { once }, text)?, Some(crc))
+                (deflate(if lasting { kept } else { once }, text)?.into(), Some(crc))
             }
-            Packer::Zstd(frames) => (frames.compress(text)?, None),
+            // The library's buffer has room for what cannot be packed.
+            Packer::Zstd(frames) => (Bytes::copy_from_slice(&frames.compress(text)?), None),
         };
-        Ok(Packed { bytes: bytes.into(), len: text.len(), crc })
+        Ok(Packed { bytes, len: text.len(), crc })
     }
 
     /// What is sent of a piece that comes next.

@@ -236,28 +236,44 @@ fn the_stream_is_what_the_reference_writes_whatever_happens() {
     }
 }
 
-#[test]
-fn scrapes_of_the_same_moment_are_the_same_and_cost_nothing_twice() {
-    let mut world = World { random: fastrand::Rng::with_seed(9), now: START };
-    let (keeper, reader) = inventory::open();
-    let identity = NetworkIdentity {
-        id: "12345678".parse().unwrap(),
-        name: String::new(),
-        region: "us-east-1".into(),
-        account: String::new(),
-        interval: Duration::from_secs(300),
-        stale_after: Duration::from_secs(900),
-    };
-    let mut publisher = keeper.add(identity, None);
-    for user in 0..600 {
-        publisher.read(&user.to_string().parse().unwrap(), world.devices(), START);
+/// A network of 600 users, and scrapes of it.
+struct Scraped {
+    publisher: Publisher,
+    reader: inventory::Reader,
+    kept: Kept,
+    devices: Vec<Vec<Device>>,
+    _keeper: inventory::Keeper,
+}
+
+impl Scraped {
+    fn new() -> Scraped {
+        let mut world = World { random: fastrand::Rng::with_seed(9), now: START };
+        let (keeper, reader) = inventory::open();
+        let identity = NetworkIdentity {
+            id: "12345678".parse().unwrap(),
+            name: String::new(),
+            region: "us-east-1".into(),
+            account: String::new(),
+            interval: Duration::from_secs(300),
+            stale_after: Duration::from_secs(90_000),
+        };
+        let mut publisher = keeper.add(identity, None);
+        let devices: Vec<_> = (0..600).map(|_| world.devices()).collect();
+        for (user, devices) in devices.iter().enumerate() {
+            publisher.read(&Self::user(user), devices.clone(), START);
+        }
+        publisher.flush();
+        Scraped { publisher, reader, kept: Kept::default(), devices, _keeper: keeper }
     }
-    publisher.flush();
-    let snapshot = reader.snapshot();
-    let kept = Kept::default();
-    let scrape = |now| {
+
+    fn user(number: usize) -> UserId {
+        number.to_string().parse().unwrap()
+    }
+
+    /// What a scrape is sent, and the pieces that are kept then.
+    fn at(&self, now: Millis, encoding: Encoding) -> (Vec<u8>, Vec<Arc<packing::Packed>>) {
         let exposition = Exposition {
-            snapshot: &snapshot,
+            snapshot: &self.reader.snapshot(),
             now,
             idle_buckets: &[],
             usernames: false,
@@ -265,20 +281,88 @@ fn scrapes_of_the_same_moment_are_the_same_and_cost_nothing_twice() {
             groups: &[Group::User, Group::Device],
         };
         let mut bytes = Vec::new();
-        exposition.render(Format::Text, Encoding::Gzip, &kept, &mut bytes).unwrap();
-        (bytes, kept.pieces())
-    };
-    let known =
-        |piece: &Arc<_>, before: &[Arc<_>]| before.iter().any(|old| Arc::ptr_eq(old, piece));
-    let (first, made) = scrape(START);
-    let blocks = snapshot.networks[0].users.blocks().len();
-    assert_eq!(made.len(), blocks * (columns::OF_USERS.len() + columns::OF_DEVICES.len()));
-    let (second, then) = scrape(START);
+        exposition.render(Format::Text, encoding, &self.kept, &mut bytes).unwrap();
+        (bytes, self.kept.pieces())
+    }
+}
+
+/// How many of these pieces were not there before.
+fn new_of(pieces: &[Arc<packing::Packed>], before: &[Arc<packing::Packed>]) -> usize {
+    pieces.iter().filter(|piece| !before.iter().any(|old| Arc::ptr_eq(old, piece))).count()
+}
+
+const COLUMNS: usize = columns::OF_USERS.len() + columns::OF_DEVICES.len();
+
+#[test]
+fn scrapes_of_the_same_moment_are_the_same_and_cost_nothing_twice() {
+    let scraped = Scraped::new();
+    let (first, made) = scraped.at(START, Encoding::Gzip);
+    let blocks = scraped.reader.snapshot().networks[0].users.blocks().len();
+    assert_eq!(made.len(), blocks * COLUMNS);
+    // Nor does one in between that packs nothing cost anything.
+    scraped.at(START + 900, Encoding::Identity);
+    let (second, then) = scraped.at(START, Encoding::Gzip);
     assert_eq!(first, second);
-    assert!(then.len() == made.len() && then.iter().all(|piece| known(piece, &made)));
+    assert_eq!((then.len(), new_of(&then, &made)), (made.len(), 0));
     // A second later only idle times are new, of users and of devices.
-    let (third, later) = scrape(START + 1_000);
+    let (third, later) = scraped.at(START + 1_000, Encoding::Gzip);
     assert_ne!(first, third);
+    assert_eq!((later.len(), new_of(&later, &made)), (made.len(), 2 * blocks));
+}
+
+#[test]
+fn what_has_not_changed_is_not_packed_again() {
+    let mut scraped = Scraped::new();
+    let (_, made) = scraped.at(START, Encoding::Gzip);
+    // Read again, and nothing new.
+    scraped.publisher.read(&Scraped::user(7), scraped.devices[7].clone(), START);
+    scraped.publisher.flush();
+    let (_, read) = scraped.at(START, Encoding::Gzip);
+    assert_eq!((read.len(), new_of(&read, &made)), (made.len(), 1), "when it was read");
+    // Somebody has logged in: that, how long ago, and when it was read, of a user and a device.
+    let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
+    let mut devices = scraped.devices[user].clone();
+    devices[0].last_login = Stamp::at_millis(START - 5);
+    scraped.publisher.read(&Scraped::user(user), devices.clone(), START);
+    scraped.publisher.flush();
+    let (_, login) = scraped.at(START, Encoding::Gzip);
+    assert_eq!((login.len(), new_of(&login, &read)), (made.len(), 5));
+    devices[0].suspended = Some(devices[0].suspended != Some(true));
+    scraped.publisher.read(&Scraped::user(user), devices, START);
+    scraped.publisher.flush();
+    let (_, all) = scraped.at(START, Encoding::Gzip);
+    assert_eq!((all.len(), new_of(&all, &login)), (made.len(), COLUMNS));
+}
+
+#[test]
+fn what_nobody_asks_for_goes() {
+    let scraped = Scraped::new();
+    let (_, made) = scraped.at(START, Encoding::Gzip);
+    let (_, both) = scraped.at(START, Encoding::Zstd);
+    assert_eq!(both.len(), 2 * made.len());
+    let (_, later) = scraped.at(START + 599_000, Encoding::Gzip);
+    assert_eq!(later.len(), both.len() - 2 * (made.len() / COLUMNS), "idle times of the other");
+    let (_, later) = scraped.at(START + 601_000, Encoding::Gzip);
     assert_eq!(later.len(), made.len());
-    assert_eq!(later.iter().filter(|piece| !known(piece, &made)).count(), 2 * blocks);
+}
+
+#[test]
+fn a_block_that_would_be_large_in_memory_is_not_kept_but_sent() {
+    let mut scraped = Scraped::new();
+    let (_, made) = scraped.at(START, Encoding::Gzip);
+    let device = |number: u32| Device {
+        app_id: Some(format!("{number:032}").into()),
+        device_type: "iOS".into(),
+        status: "Active".into(),
+        suspended: None,
+        created: Stamp::NEVER,
+        last_login: Stamp::NEVER,
+    };
+    scraped.publisher.read(&Scraped::user(7), (0..5_000).map(device).collect(), START);
+    scraped.publisher.flush();
+    let (bytes, kept) = scraped.at(START, Encoding::Gzip);
+    assert_eq!(kept.len(), made.len() - COLUMNS);
+    let text = unpacked(Encoding::Gzip, &bytes);
+    let plain = String::from_utf8(scraped.at(START, Encoding::Identity).0).unwrap();
+    compare(&text, &plain, "a large block");
 }

@@ -14,6 +14,7 @@ use super::{
     packing::{Encoding, Packed, Packer},
     value::{Value, put_escaped, put_float},
 };
+use crate::clock::Millis;
 
 /// The formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +63,14 @@ pub(super) struct Writer<'a, S> {
     encoding: Encoding,
     packer: Option<Packer>,
     kept: &'a Kept,
+    now: Millis,
     /// Text that was not sent yet.
     text: Vec<u8>,
     sink: &'a mut S,
 }
 
 impl<'a, S: Sink> Writer<'a, S> {
-    /// A writer that has begun.
+    /// A writer that has begun, of an exposition at `now`.
     ///
     /// # Errors
     ///
@@ -77,11 +79,12 @@ impl<'a, S: Sink> Writer<'a, S> {
         format: Format,
         encoding: Encoding,
         kept: &'a Kept,
+        now: Millis,
         sink: &'a mut S,
     ) -> io::Result<Writer<'a, S>> {
         let packer = Packer::new(encoding)?;
         let text = Vec::with_capacity(ROOM);
-        let mut writer = Writer { format, encoding, packer, kept, text, sink };
+        let mut writer = Writer { format, encoding, packer, kept, now, text, sink };
         let start = writer.packer.as_ref().map(Packer::start);
         writer.send(start.unwrap_or_default())?;
         Ok(writer)
@@ -212,15 +215,16 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
     ) -> io::Result<()> {
         for item in items {
             let before = self.writer.text.len();
-            self.begin();
-            let begun = self.writer.text.len();
             write(item, &mut self.writer.text);
-            if self.writer.text.len() > begun {
-                self.begun = true;
-                self.writer.pause()?;
-            } else {
-                self.writer.text.truncate(before);
+            if self.writer.text.len() == before {
+                continue;
             }
+            if !self.begun {
+                let lines = self.writer.text.split_off(before);
+                self.begin();
+                self.writer.text.extend_from_slice(&lines);
+            }
+            self.writer.pause()?;
         }
         Ok(())
     }
@@ -237,11 +241,11 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
         items: impl IntoIterator<Item = T>,
         mut write: impl FnMut(T, &mut Vec<u8>),
     ) -> io::Result<()> {
-        let Writer { packer: Some(packer), kept, .. } = &mut *self.writer else {
+        let Writer { packer: Some(packer), kept, now, .. } = &mut *self.writer else {
             return self.lines(items, write);
         };
-        let piece = kept.get(key, || {
-            let mut text = Vec::with_capacity(4 * CHUNK);
+        let piece = kept.get(key, *now, || {
+            let mut text = Vec::new();
             items.into_iter().for_each(|item| write(item, &mut text));
             packer.pack(&text, key.at.is_none())
         })?;
@@ -249,7 +253,6 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
             return Ok(());
         }
         self.begin();
-        self.begun = true;
         self.writer.flush()?;
         self.send(&piece)
     }
@@ -267,7 +270,6 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
         value: Value,
     ) -> io::Result<()> {
         self.begin();
-        self.begun = true;
         let writer = &mut *self.writer;
         writer.put(self.name);
         writer.put(suffix);
@@ -290,7 +292,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
 
     /// The header, unless it is there.
     fn begin(&mut self) {
-        if self.begun {
+        if std::mem::replace(&mut self.begun, true) {
             return;
         }
         let open = self.writer.format == Format::OpenMetrics;
@@ -383,7 +385,8 @@ mod tests {
             }
         }
         let (kept, mut sink) = (Kept::default(), Gone);
-        let mut writer = Writer::new(Format::Text, Encoding::Identity, &kept, &mut sink).unwrap();
+        let mut writer =
+            Writer::new(Format::Text, Encoding::Identity, &kept, 0, &mut sink).unwrap();
         let mut family = writer.named("x", "X.", Kind::Gauge);
         let labels = Labels::of(&[("long", &"x".repeat(1000))]);
         let written =

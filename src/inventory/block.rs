@@ -10,7 +10,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{figures::Figures, user::UserRecord};
+use super::{
+    figures::Figures,
+    user::{News, UserRecord},
+};
 use crate::wickr::UserId;
 
 /// Users in a block; a block that would have more is split.
@@ -38,13 +41,15 @@ pub struct Version {
     /// Another one for every change.
     pub whole: u64,
     /// The same as long as nothing has changed but when the users were read.
+    pub logins: u64,
+    /// The same as long as nothing has changed but that and when somebody last logged in.
     pub content: u64,
 }
 
 impl Version {
     fn new() -> Version {
-        let whole = Version::next();
-        Version { whole, content: whole }
+        // Three numbers, so that none stands for what another is the version of.
+        Version { whole: Version::next(), logins: Version::next(), content: Version::next() }
     }
 
     fn next() -> u64 {
@@ -85,14 +90,14 @@ impl Block {
         self.users.last().map(|user| &user.id)
     }
 
-    fn changed(&mut self) {
-        self.version = Version::new();
-        self.figures.take();
-    }
-
-    /// Only when somebody was read has changed.
-    fn read_again(&mut self) {
-        self.version.whole = Version::next();
+    fn changed(&mut self, news: News) {
+        let Version { logins, content, .. } = self.version;
+        let new = Version::new();
+        self.version = match news {
+            News::Reading => Version { logins, content, ..new },
+            News::Logins => Version { content, ..new },
+            News::Content => new,
+        };
         self.figures.take();
     }
 }
@@ -162,13 +167,13 @@ impl Users {
         let block = Arc::make_mut(&mut self.blocks[place]);
         match block.users.binary_search_by(|user| user.id.cmp(&record.id)) {
             Ok(at) => {
-                let again = block.users[at].differs_in_time_only(&record);
+                let news = block.users[at].news(&record);
                 block.users[at] = record;
-                if again { block.read_again() } else { block.changed() }
+                block.changed(news);
             }
             Err(at) => {
                 block.users.insert(at, record);
-                block.changed();
+                block.changed(News::Content);
                 self.len += 1;
                 if block.users.len() > MOST {
                     let rest = block.users.split_off(MOST / 2);
@@ -185,7 +190,7 @@ impl Users {
             if !block.users.iter().all(|user| keep(&user.id)) {
                 let block = Arc::make_mut(&mut block);
                 block.users.retain(|user| keep(&user.id));
-                block.changed();
+                block.changed(News::Content);
             }
             // So that blocks stay large whoever goes.
             match blocks.last_mut() {
@@ -193,7 +198,7 @@ impl Users {
                 Some(last) if last.users.len() + block.users.len() <= MOST / 2 => {
                     let last = Arc::make_mut(last);
                     last.users.extend(block.users.iter().cloned());
-                    last.changed();
+                    last.changed(News::Content);
                 }
                 _ => blocks.push(block),
             }
@@ -218,7 +223,7 @@ impl Users {
             for (at, user) in changes {
                 block.users[at] = user;
             }
-            block.changed();
+            block.changed(News::Content);
         }
     }
 }
@@ -291,7 +296,7 @@ mod tests {
         assert_eq!(same.count(), view.blocks.len() - 1);
         let (before, read) = (view.blocks[0].version(), users.blocks[0].version());
         assert_ne!(before.whole, read.whole);
-        assert_eq!(before.content, read.content, "only read again");
+        assert_eq!((before.logins, before.content), (read.logins, read.content), "only read again");
         users.put(UserRecord { failure: Some(ErrorKind::NotFound), ..record(1, 5) });
         assert_ne!(read.content, users.blocks[0].version().content);
         let before = users.blocks[0].version();

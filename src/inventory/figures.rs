@@ -26,8 +26,9 @@ pub struct Figures {
     pub(super) invalid_created: u64,
     /// Devices whose last login cannot be read.
     pub(super) invalid_last_login: u64,
-    /// When the oldest data was read of users whose last attempt read them, and of the others.
-    oldest: [Option<Millis>; 2],
+    /// When the oldest and the newest data were read of users whose last attempt read them, and of
+    /// the others.
+    read: [Option<(Millis, Millis)>; 2],
 }
 
 /// The devices of one type.
@@ -73,8 +74,9 @@ impl Figures {
         };
         let amiss = usize::from(!user.is_up());
         self.users[amiss] += 1;
-        let oldest = &mut self.oldest[amiss];
-        *oldest = Some(oldest.map_or(reading.at, |oldest| oldest.min(reading.at)));
+        let read = &mut self.read[amiss];
+        let (oldest, newest) = read.unwrap_or((reading.at, reading.at));
+        *read = Some((oldest.min(reading.at), newest.max(reading.at)));
         let limit = user.sso_max_idle().map(millis);
         for device in reading.devices.iter() {
             self.invalid_created += u64::from(device.created == Stamp::INVALID);
@@ -102,12 +104,19 @@ impl Figures {
         &mut self.types[at]
     }
 
+    /// How many devices there are.
+    pub fn devices(&self) -> usize {
+        self.types.iter().map(|of_type| of_type.devices as usize).sum()
+    }
+
     /// Whether all data is young enough to be served at `now`.
     pub fn hold_at(&self, now: Millis, ages: Ages) -> bool {
-        let young = |oldest: Option<Millis>, most: Duration| {
-            oldest.is_none_or(|oldest| now.saturating_sub(oldest) <= millis(most))
+        let young = |read: Option<(Millis, Millis)>, most: Duration| {
+            read.is_none_or(|(oldest, newest)| {
+                u128::from(now.abs_diff(oldest).max(now.abs_diff(newest))) <= most.as_millis()
+            })
         };
-        young(self.oldest[0], ages.unread_after) && young(self.oldest[1], ages.stale_after)
+        young(self.read[0], ages.unread_after) && young(self.read[1], ages.stale_after)
     }
 }
 

@@ -144,7 +144,11 @@ impl NetworkView {
     /// Whether the last poll read every user, and nothing has been amiss since: what the poll
     /// under way finds out counts at once, for an outage may make it last for hours.
     pub fn is_up(&self, now: Millis) -> bool {
-        let [fresh, ..] = self.users_by_freshness(now);
+        self.is_up_with(self.users_by_freshness(now))
+    }
+
+    /// The same, where it is known how many users are fresh, stale and missing.
+    pub fn is_up_with(&self, [fresh, ..]: [usize; 3]) -> bool {
         self.polls.last.is_some_and(|last| last.result == PollResult::Success)
             && fresh == self.users.len()
     }
@@ -177,9 +181,7 @@ impl NetworkView {
     /// A poll that is known to take longer than `stale_after` must not lose what it has not come
     /// to yet; but what is older than the last poll and an interval was forgotten, not read.
     pub fn ages(&self) -> Ages {
-        let stale_after = self.identity.stale_after;
-        let took = self.polls.last.map_or(Duration::ZERO, |last| last.took);
-        Ages { stale_after, unread_after: stale_after.max(took + self.identity.interval) }
+        ages(&self.identity, &self.polls)
     }
 
     /// How far the data of one of its users can be trusted at `now`.
@@ -206,7 +208,13 @@ impl NetworkView {
     }
 }
 
-fn add<const N: usize>(sums: &mut [usize; N], counts: &[usize; N]) {
+fn ages(identity: &NetworkIdentity, polls: &PollLog) -> Ages {
+    let NetworkIdentity { stale_after, interval, .. } = *identity;
+    let took = polls.last.map_or(Duration::ZERO, |last| last.took);
+    Ages { stale_after, unread_after: stale_after.max(took + interval) }
+}
+
+pub(super) fn add<const N: usize>(sums: &mut [usize; N], counts: &[usize; N]) {
     for (sum, count) in sums.iter_mut().zip(counts) {
         *sum += count;
     }
@@ -353,6 +361,12 @@ impl Book {
         self.polls.last = Some(LastPoll { at, took, result });
         self.polls.under_way = None;
         self.polls.next = None;
+        // What is too old to be served is not kept, so that its block is whole again.
+        let ages = ages(&self.identity, &self.polls);
+        self.users.update(|user| {
+            let expired = user.last.is_some() && user.reading(at, ages).is_none();
+            expired.then(|| UserRecord { last: None, ..user.clone() })
+        });
         if result == PollResult::Success {
             self.polls.last_success = Some(at);
         }
@@ -437,6 +451,27 @@ mod tests {
         assert_eq!(book.view().readings(60_001).count(), 0);
         // A type once seen stays.
         assert_eq!(book.view().types, [Label::from("iOS")]);
+        // The next poll that ends lets go of it, whatever `stale_after` will be then.
+        book.end(61_000, Duration::ZERO, true);
+        let mut later = (*book.identity).clone();
+        later.stale_after = Duration::from_secs(3600);
+        book.rename(later);
+        assert_eq!(book.view().users_by_freshness(61_000), [0, 0, 1]);
+    }
+
+    #[test]
+    fn what_was_read_while_the_clock_was_ahead_is_not_served_for_so_much_longer() {
+        let day = 86_400_000;
+        let mut book = book();
+        book.begin(&[id("1")]);
+        book.read(&id("1"), vec![device("a", "iOS")], day);
+        book.end(day, Duration::ZERO, true);
+        book.begin(&[id("1")]);
+        book.failed(&id("1"), ErrorKind::Timeout);
+        assert_eq!(book.view().users_by_freshness(day), [0, 1, 0]);
+        // Set right.
+        assert_eq!(book.view().users_by_freshness(0), [0, 0, 1]);
+        assert_eq!(book.view().readings(0).count(), 0);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A network's devices in figures, by type, at one moment.
 
-use super::{figures::TypeFigures, network::NetworkView};
+use super::{
+    figures::TypeFigures,
+    network::{NetworkView, add},
+};
 use crate::{
     clock::Millis,
     wickr::{Device, Label},
@@ -38,6 +41,9 @@ pub struct TypeSummary {
 /// All devices of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
+    /// How many users are fresh, stale and missing, in the order of
+    /// [`Freshness::ALL`](super::Freshness::ALL).
+    pub users: [usize; 3],
     /// By type, those included that are no more.
     pub types: Vec<TypeSummary>,
     /// Devices whose creation time cannot be read.
@@ -50,11 +56,13 @@ impl Summary {
     /// Works out the figures at `now`; `bounds` are idle times in milliseconds, ascending.
     pub fn of(view: &NetworkView, now: Millis, bounds: &[i64]) -> Summary {
         let mut summary = Summary {
+            users: [0; 3],
             types: view.types.iter().map(|label| TypeSummary::none(label, bounds.len())).collect(),
             invalid_created: 0,
             invalid_last_login: 0,
         };
         for figures in view.figures(now) {
+            add(&mut summary.users, &figures.users);
             summary.invalid_created += figures.invalid_created;
             summary.invalid_last_login += figures.invalid_last_login;
             for of_type in &figures.types {

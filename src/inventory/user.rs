@@ -43,8 +43,9 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What was read while the clock was ahead is as old as it lies ahead now: nobody knows better.
     fn age(&self, now: Millis) -> Duration {
-        Duration::from_millis(u64::try_from(now.saturating_sub(self.at)).unwrap_or(0))
+        Duration::from_millis(now.abs_diff(self.at))
     }
 }
 
@@ -84,6 +85,17 @@ pub struct Facts {
     pub sso_max_idle: Option<Duration>,
 }
 
+/// What has changed of a user from one attempt to the next; of several things the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// When it was read.
+    Reading,
+    /// When somebody last logged in on its devices.
+    Logins,
+    /// Anything else.
+    Content,
+}
+
 impl UserRecord {
     /// The data to serve at `now`, if it is young enough.
     pub fn reading(&self, now: Millis, ages: Ages) -> Option<&Reading> {
@@ -106,16 +118,27 @@ impl UserRecord {
         self.failure.is_none() && !self.restored
     }
 
-    /// Whether all that tells it from what is known now is when it was read.
-    pub(super) fn differs_in_time_only(&self, now: &UserRecord) -> bool {
-        let devices = |record: &UserRecord| record.last.as_ref().map(|last| last.devices.clone());
-        let same_devices = match (devices(self), devices(now)) {
-            (Some(before), Some(now)) => Arc::ptr_eq(&before, &now) || before == now,
-            (before, now) => before.is_none() && now.is_none(),
+    fn known_devices(&self) -> &[Device] {
+        self.last.as_ref().map_or(&[], |last| &last.devices)
+    }
+
+    /// What tells it from what is known now.
+    pub(super) fn news(&self, now: &UserRecord) -> News {
+        let rest = |user: &UserRecord| (user.failure, user.restored, user.last.is_some());
+        if rest(self) != rest(now) || self.facts != now.facts {
+            return News::Content;
+        }
+        let (before, now) = (self.known_devices(), now.known_devices());
+        if std::ptr::eq(before, now) || before == now {
+            return News::Reading;
+        }
+        let but_for_login = |(before, now): (&Device, &Device)| {
+            Device { last_login: now.last_login, ..before.clone() } == *now
         };
-        same_devices
-            && (&self.id, self.failure, self.restored, &self.facts)
-                == (&now.id, now.failure, now.restored, &now.facts)
+        if before.len() == now.len() && before.iter().zip(now).all(but_for_login) {
+            return News::Logins;
+        }
+        News::Content
     }
 
     /// After how long its idle SSO sessions end.

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::exposition::{Encoding, Exposition, Format, Group, encoding_for, format_for};
 
-/// The longest that a scrape may take; Prometheus gives up after a minute at the most.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest that a scrape may take: more than anybody sets for a `scrape_timeout`.
+const LONGEST: Duration = Duration::from_secs(120);
 
 pub(super) async fn metrics(
     State(site): State<Arc<Site>>,

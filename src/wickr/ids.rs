@@ -1,6 +1,6 @@
 //! The ids of networks and users: checked once, at the door, and ordered as people count.
 
-use std::{borrow::Borrow, cmp::Ordering, fmt, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $len:pat, $shape:literal) => {
@@ -36,12 +36,6 @@ macro_rules! id {
         impl PartialOrd for $name {
             fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
                 Some(self.cmp(other))
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
             }
         }
 

@@ -18,7 +18,10 @@ use aws_sigv4::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::{Timestamp, tz::TimeZone};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
+
+use super::operation::encode;
 
 /// The name that the service's signatures are bound to.
 const SERVICE: &str = "wickr";
@@ -89,7 +92,8 @@ impl Signer {
         let mut request = String::with_capacity(512);
         request.extend(["GET\n", path, "\n"]);
         let mut parameters: Vec<&str> = query.split('&').collect();
-        parameters.sort_unstable();
+        // By name first: `=` is no character of it.
+        parameters.sort_unstable_by_key(|parameter| parameter.split_once('='));
         for (place, parameter) in parameters.into_iter().enumerate() {
             request.extend([if place == 0 { "" } else { "&" }, parameter]);
         }
@@ -150,10 +154,13 @@ fn plain<'a>(url: &'a str, host: &str) -> Option<(&'a str, &'a str)> {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
     let segments = path.strip_prefix('/')?.split('/');
     let plain_path = segments.into_iter().all(|s| !s.is_empty() && s.bytes().all(unreserved));
-    let encoded = |byte: u8| unreserved(byte) || byte == b'.' || byte == b'%';
     let plain_query = query.split('&').all(|parameter| {
         let Some((name, value)) = parameter.split_once('=') else { return false };
-        !name.is_empty() && name.bytes().all(unreserved) && value.bytes().all(encoded)
+        // Encoded as it would be anew.
+        let canonical = percent_decode_str(value)
+            .decode_utf8()
+            .is_ok_and(|text| encode(&text).flat_map(str::bytes).eq(value.bytes()));
+        !name.is_empty() && name.bytes().all(unreserved) && canonical
     });
     (plain_path && plain_query).then_some((path, query))
 }
@@ -259,12 +266,12 @@ mod tests {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
             let token: String =
                 (0..random.usize(..9)).map(|_| random.char('\0'..'\u{200}')).collect();
-            let token: String = super::super::operation::encode(&token).collect();
+            let token: String = encode(&token).collect();
             let host = ["admin.wickr.eu-west-2.amazonaws.com", "127.0.0.1:81", "[::1]:8080"];
             let host = host[random.usize(..3)];
             let base = ["", "/base", "/a//b", "/a/../b", "/%20x", "/x.y"][random.usize(..6)];
             let url = format!(
-                "http://{host}{base}/networks/12345678/users?maxResults=100&status=2&groupId=g&nextToken={token}"
+                "http://{host}{base}/networks/12345678/users?maxResults=100&status2=1&status=2&groupId=g&nextToken={token}"
             );
             let credentials = &people[random.usize(..3)];
             let ours = signer.headers(&url, host, credentials, time).unwrap();
@@ -290,6 +297,9 @@ mod tests {
             "http://h/a?x=+",
             "h/a?x=1",
             "http://h/..?x=1",
+            "http://h/a?x=%2a",
+            "http://h/a?x=%41",
+            "http://h/a?x=%4",
             "http://other/a?x=1",
             "http://h/a?x=1#y",
             "http://h/a?=1",
