@@ -242,7 +242,6 @@ struct Scraped {
     reader: inventory::Reader,
     kept: Kept,
     devices: Vec<Vec<Device>>,
-    _keeper: inventory::Keeper,
 }
 
 impl Scraped {
@@ -263,7 +262,7 @@ impl Scraped {
             publisher.read(&Self::user(user), devices.clone(), START);
         }
         publisher.flush();
-        Scraped { publisher, reader, kept: Kept::default(), devices, _keeper: keeper }
+        Scraped { publisher, reader, kept: Kept::default(), devices }
     }
 
     fn user(number: usize) -> UserId {

@@ -1,5 +1,6 @@
 //! A second exposition, as plain and slow as can be, to hold the first one against: it goes through
-//! everything anew for each line, and shares with the first one nothing but names and help texts.
+//! every user and device anew for each line. With the first one it shares names and help texts, and
+//! what the inventory says of one user or device: whether its data is served, how long it is idle.
 
 use std::{collections::BTreeSet, fmt::Write};
 
