@@ -98,8 +98,10 @@ pub enum Command {
     Once(OnceOptions),
     /// Poll everything once and list the devices, most idle first
     ///
-    /// Or list them as an exporter that runs knows them, with --from. Exit status as of once: 0 all
-    /// users were read, 3 some were not, 1 none was, 2 bad configuration or arguments.
+    /// Or list them as an exporter that runs knows them, with --from. In the table, the column SSO
+    /// says expired, - for within the limit or no limit, and ? where the limit is not known. Exit
+    /// status as of once: 0 all users were read, 3 some were not, 1 none was, 2 bad configuration or
+    /// arguments.
     Devices(Box<DevicesOptions>),
     /// Run the daemon on a simulated Wickr: no AWS account, no configuration
     Demo,

@@ -71,11 +71,20 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     for (account, cost) in costs(config) {
         describe_cost(account, &cost, config.poll.requests_per_second, out)?;
     }
-    let series = series(config);
+    describe_series(config, out)
+}
+
+fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
+    let (known, each) = series(config);
+    let detail = config.metrics.detail;
+    write!(out, "Series at metrics.detail = \"{detail}\": about {known}")?;
+    let found = |network: &Network| matches!(network.users, UserChoice::All(_));
+    if each > 0 && config.networks.iter().any(found) {
+        write!(out, ", and {each} more for each user that is found")?;
+    }
     writeln!(
         out,
-        "Series at metrics.detail = \"{}\": about {series}, if a user has {DEVICES_A_USER} devices of {TYPES} types",
-        config.metrics.detail
+        ", if each user has {DEVICES_A_USER} devices and the devices of a network are of {TYPES} types"
     )
 }
 
@@ -107,7 +116,7 @@ fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) 
     let whole = Duration::from_secs_f64(cost.users as f64 / ceiling);
     writeln!(
         out,
-        "    one poll of all of them takes at least {}; the shortest sensible interval is {}",
+        "    one poll of all of them takes at least {}; the shortest interval for that is {}",
         human(whole),
         human(shortest_interval(whole)),
     )?;
@@ -239,7 +248,8 @@ fn human(duration: Duration) -> String {
 }
 
 /// How many series a configuration comes to, roughly.
-fn series(config: &Config) -> usize {
+/// Series of what is listed, and of each user beyond that.
+fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
     // Up, info, users by freshness, polls, failures and the like, for each network.
     let network = 5 + TYPES * (4 + histogram) + 20;
@@ -252,7 +262,7 @@ fn series(config: &Config) -> usize {
         Detail::Device => user + device,
     };
     let users: usize = config.networks.iter().map(|network| listed(network, config.shard)).sum();
-    config.networks.len() * network + users * each_user
+    (config.networks.len() * network + users * each_user, each_user)
 }
 
 #[cfg(test)]
@@ -275,12 +285,16 @@ mod tests {
             "network 12345678 (prod)",
             "https://admin.wickr.us-east-1.amazonaws.com",
             "us-east-1: 3600 users, 43200 requests an hour, 120.0 % of the 10 a second",
-            "takes at least 6m; the shortest sensible interval is 10m",
+            "takes at least 6m; the shortest interval for that is 10m",
             "WARNING",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(!text.contains("sernames"), "{text}");
+        assert!(!text.contains("sernames") && !text.contains("that is found"), "{text}");
+        let text = check(&parsed(
+            "[aws]\nregion = \"us-east-1\"\n[[network]]\nid = \"12345678\"\nusers = \"all\"",
+        ));
+        assert!(text.contains(", and 25 more for each user that is found, if each"), "{text}");
     }
 
     #[test]
