@@ -124,6 +124,29 @@ fn values_that_cannot_be_meant_are_refused_with_the_reason() {
             json!({"serviceAccount": {"create": false, "roleArn": "arn:aws:iam::111122223333:role/a"}}),
             "needs serviceAccount.create",
         ),
+        (json!({"networkPolicy": {"enabled": true, "from": null}}), "say who may"),
+        (
+            json!({"monitor": {"interval": "1m", "scrapeTimeout": "1m1ms"}}),
+            "monitor.scrapeTimeout: is above monitor.interval",
+        ),
+        (
+            json!({"aws": {"region": "us-east-1"},
+                   "extraEnv": [{"name": "AWS_REGION", "value": "us-west-2"}]}),
+            "aws.region: is in extraEnv, too",
+        ),
+        (
+            json!({"commonLabels": {"app.kubernetes.io/name": "mine"}}),
+            "invalid propertyName 'app.kubernetes.io/name'",
+        ),
+        (
+            json!({"podLabels": {"app.kubernetes.io/instance": "mine"}}),
+            "invalid propertyName 'app.kubernetes.io/instance'",
+        ),
+        (json!({"prometheusRule": {"runbookUrl": "docs"}}), "at '/prometheusRule/runbookUrl'"),
+        (
+            json!({"prometheusRule": {"enabled": true, "disabled": ["WickrDeviceidle"]}}),
+            "prometheusRule.disabled: there is no alert WickrDeviceidle",
+        ),
     ] {
         let refused = chart.template(&values, &[]).expect_err(&values.to_string());
         assert!(refused.contains(reason), "{values}: {refused}");
