@@ -364,6 +364,19 @@ fn kustomize_takes_it_as_a_base() {
     }
 }
 
+#[test]
+fn the_operator_takes_the_way_to_slack() {
+    let Some(chart) = Chart::find() else { return };
+    let readme = read(&shipped("README.md"));
+    let example = readme.split("   # alertmanagerconfig.yaml\n").nth(1).unwrap();
+    let example = example.split("   ```").next().unwrap();
+    let lines = example.lines().map(|line| line.strip_prefix("   ").unwrap_or(line));
+    let example = lines.collect::<Vec<_>>().join("\n");
+    chart.judge(&BTreeMap::from([("slack", example.clone())])).unwrap();
+    let spoilt = example.replace("slackConfigs", "slackConfig");
+    assert!(chart.judge(&BTreeMap::from([("slack", spoilt)])).is_err());
+}
+
 /// The exporter's configuration among the objects.
 fn configuration(objects: &Objects) -> String {
     let mut maps = of_kind(objects, "ConfigMap").into_iter();
