@@ -74,7 +74,7 @@ name=wickr-exporter-$version-$target
 $snapshot && name=wickr-exporter-$version-$revision-$target
 folder=dist/$name
 mkdir "$folder"
-cp -r "$program" README.md CHANGELOG.md LICENSE config.example.toml deploy "$folder"
+cp -r "$program" README.md CHANGELOG.md LICENSE config.example.toml deploy docs "$folder"
 mkdir "$folder/completions"
 cp dist/assets/{wickr-exporter.bash,_wickr-exporter,wickr-exporter.fish} "$folder/completions"
 gunzip <dist/assets/wickr-exporter.1.gz >"$folder/wickr-exporter.1"

@@ -74,15 +74,17 @@ impl Webhook {
         format!("http://{address}/")
     }
 
-    /// Waits to be told of an alert of that name and network, and that it fires or is resolved.
-    async fn told(&self, name: &str, network: &str, status: &str) -> Value {
+    /// Waits to be told of an alert of that name and network, if it has one, and that it fires or is
+    /// resolved.
+    async fn told(&self, name: &str, network: impl Into<Value>, status: &str) -> Value {
+        let network = network.into();
         let until = Instant::now() + PATIENCE;
         loop {
             let told = self.0.lock().unwrap().clone();
             let meant = |alert: &&Value| {
                 let labels = &alert["labels"];
                 let this = (&labels["alertname"], &labels["network_id"], &alert["status"]);
-                this == (&json!(name), &json!(network), &json!(status))
+                this == (&json!(name), &network, &json!(status))
             };
             if let Some(alert) = told.iter().find(meant) {
                 return alert.clone();
@@ -240,7 +242,7 @@ async fn a_session_that_goes_stale_is_told_and_so_is_the_next_login() {
         })
     );
     let said = text(&expired, "description");
-    assert!(said.contains("for 8d 0h") && said.contains("end after 7d 0h 0m 0s"), "{said}");
+    assert!(said.contains("for 8d 0h") && said.contains("longer than SSO sessions"), "{said}");
     let url = format!("{}/devices?network_id={DEVICES}&user_id=1002&sso_expired=true", each.base);
     assert_eq!(text(&expired, "devices_url"), url);
 
@@ -299,4 +301,46 @@ async fn refused_credentials_are_told_with_what_to_do() {
 
     simulator.credentials().allow_network(DEVICES);
     webhook.told("WickrCredentialsRefused", DEVICES, "resolved").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_lookups_are_told_though_no_network_is_known() {
+    let Some(prometheus_program) = tools::find("prometheus") else { return };
+    let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
+    let simulator = serving(Fleet::new().network(fleet_of(DEVICES))).await;
+    for fault in ["forbidden,op=ListNetworks", "forbidden,op=ListUsers"] {
+        simulator.faults().add(fault.parse::<wickr_exporter::simulator::Fault>().unwrap());
+    }
+    let exporters = ["all", DEVICES].map(|id| {
+        Exporter::start(&format!(
+            "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
+             [poll]\ninterval = \"1s\"\n[discovery]\ninterval = \"1s\"\n\
+             [[network]]\nid = \"{id}\"\nusers = \"all\"\n",
+            simulator.endpoint()
+        ))
+    });
+    let webhook = Webhook::default();
+    let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
+    let addresses =
+        exporters.each_ref().map(|exporter| exporter.base.trim_start_matches("http://"));
+    let prometheus = prometheus(&prometheus_program, &addresses, &alertmanager.address);
+
+    // Of all networks nothing has a series, and of the users of one neither.
+    for (exporter, operation) in addresses.iter().zip(["ListNetworks", "ListUsers"]) {
+        let refused = format!(
+            "ALERTS{{alertname=\"WickrDiscoveryRefused\", alertstate=\"firing\", instance=\"{exporter}\", operation=\"{operation}\"}}"
+        );
+        prometheus.wait_for(&refused).await;
+    }
+    let told = webhook.told("WickrDiscoveryRefused", Value::Null, "firing").await;
+    assert_eq!(told["labels"]["severity"], "critical");
+    assert!(text(&told, "description").contains("check --iam-policy"));
+    let without = "ALERTS{alertname=\"WickrNoNetwork\", alertstate=\"firing\"}";
+    let without = prometheus.wait_for(without).await;
+    assert_eq!(without.len(), 1, "{without:?}");
+    assert_eq!(without[0]["metric"]["instance"], addresses[0]);
+
+    simulator.faults().clear();
+    prometheus.wait_for("count(network:wickr_up:min == 1)").await;
+    prometheus.wait_for("absent(ALERTS{alertname=\"WickrNoNetwork\"})").await;
 }

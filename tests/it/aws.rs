@@ -187,7 +187,7 @@ fn each_trust_policy_trusts_one_kind_of_principal_and_asks_for_what_tells_it_fro
             "Service",
             "pods.eks.amazonaws.com",
             &["sts:AssumeRole", "sts:TagSession"],
-            &["eks-cluster-name", "kubernetes-namespace", "kubernetes-service-account"],
+            &["eks-cluster-arn", "kubernetes-namespace", "kubernetes-service-account"],
         ),
         trust(
             "ecs",

@@ -124,6 +124,29 @@ fn values_that_cannot_be_meant_are_refused_with_the_reason() {
             json!({"serviceAccount": {"create": false, "roleArn": "arn:aws:iam::111122223333:role/a"}}),
             "needs serviceAccount.create",
         ),
+        (json!({"networkPolicy": {"enabled": true, "from": null}}), "say who may"),
+        (
+            json!({"monitor": {"interval": "1m", "scrapeTimeout": "1m1ms"}}),
+            "monitor.scrapeTimeout: is above monitor.interval",
+        ),
+        (
+            json!({"aws": {"region": "us-east-1"},
+                   "extraEnv": [{"name": "AWS_REGION", "value": "us-west-2"}]}),
+            "aws.region: is in extraEnv, too",
+        ),
+        (
+            json!({"commonLabels": {"app.kubernetes.io/name": "mine"}}),
+            "invalid propertyName 'app.kubernetes.io/name'",
+        ),
+        (
+            json!({"podLabels": {"app.kubernetes.io/instance": "mine"}}),
+            "invalid propertyName 'app.kubernetes.io/instance'",
+        ),
+        (json!({"prometheusRule": {"runbookUrl": "docs"}}), "at '/prometheusRule/runbookUrl'"),
+        (
+            json!({"prometheusRule": {"enabled": true, "disabled": ["WickrDeviceidle"]}}),
+            "prometheusRule.disabled: there is no alert WickrDeviceidle",
+        ),
     ] {
         let refused = chart.template(&values, &[]).expect_err(&values.to_string());
         assert!(refused.contains(reason), "{values}: {refused}");
@@ -339,6 +362,19 @@ fn kustomize_takes_it_as_a_base() {
     for object in objects {
         assert_eq!(object["metadata"]["namespace"], "monitoring", "{object}");
     }
+}
+
+#[test]
+fn the_operator_takes_the_way_to_slack() {
+    let Some(chart) = Chart::find() else { return };
+    let readme = read(&shipped("README.md"));
+    let example = readme.split("   # alertmanagerconfig.yaml\n").nth(1).unwrap();
+    let example = example.split("   ```").next().unwrap();
+    let lines = example.lines().map(|line| line.strip_prefix("   ").unwrap_or(line));
+    let example = lines.collect::<Vec<_>>().join("\n");
+    chart.judge(&BTreeMap::from([("slack", example.clone())])).unwrap();
+    let spoilt = example.replace("slackConfigs", "slackConfig");
+    assert!(chart.judge(&BTreeMap::from([("slack", spoilt)])).is_err());
 }
 
 /// The exporter's configuration among the objects.

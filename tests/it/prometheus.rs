@@ -25,23 +25,28 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes these exporters every second.
+    /// One that scrapes these exporters every second, and itself, which is no exporter.
     pub async fn scraping(program: &Path, targets: &[&str]) -> Prometheus {
+        let port = free_port();
         let config = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n\
-             - job_name: wickr-exporter\n  static_configs: [{{targets: {targets:?}}}]\n"
+             - job_name: wickr-exporter\n  static_configs: [{{targets: {targets:?}}}]\n\
+             - job_name: other\n  static_configs: [{{targets: [\"127.0.0.1:{port}\"]}}]\n"
         );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
-        let prometheus = Prometheus::start_in(program, folder);
-        let up = format!("count(up == 1) == {}", targets.len());
+        let prometheus = Prometheus::start_at(program, folder, port);
+        let up = format!("count(up == 1) == {}", targets.len() + 1);
         prometheus.wait_for(&up).await;
         prometheus
     }
 
     /// One with the `prometheus.yml` of a folder.
     pub fn start_in(program: &Path, folder: tempfile::TempDir) -> Prometheus {
-        let port = free_port();
+        Prometheus::start_at(program, folder, free_port())
+    }
+
+    fn start_at(program: &Path, folder: tempfile::TempDir, port: u16) -> Prometheus {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let child = Command::new(program)
             .arg(format!("--config.file={}", path("prometheus.yml")))

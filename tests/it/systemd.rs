@@ -59,7 +59,15 @@ fn systemd_takes_the_units_with_and_without_their_drop_ins() {
     verify(&[]);
     for name in &names {
         verify(&[name]);
+        // They go together: none takes back the command of another.
+        let drop_in = read(&shipped(&format!("systemd/wickr-exporter.service.d/{name}")));
+        assert!(!drop_in.contains("ExecStart"), "{name}");
+        let (variable, _) = drop_in.split_once("_ARGS=").unwrap();
+        let variable = variable.rsplit('=').next().unwrap();
+        let words = set("ExecStart").remove(0);
+        assert!(words.contains(&format!("${variable}_ARGS")), "{name}: {words:?}");
     }
+    verify(&[&names[0], &names[1]]);
     // That drop-ins are looked at at all.
     let folder = verify(&[]);
     let bad = folder.path().join("wickr-exporter.service.d");

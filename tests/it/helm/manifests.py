@@ -4,6 +4,7 @@ With "judge" as its argument it holds every object to Kubernetes' own schemas, a
 newest version that the chart is for, and to those of the Prometheus operator. Unknown fields count.
 """
 
+import importlib
 import json
 import sys
 
@@ -13,7 +14,7 @@ VERSIONS = ["1.27", "1.37"]
 
 
 def judge(thing):
-    if thing["apiVersion"] == "monitoring.coreos.com/v1":
+    if thing["apiVersion"].startswith("monitoring.coreos.com/"):
         yield from judge_operators(thing)
         return
     import kubernetes_validate
@@ -27,10 +28,10 @@ def judge(thing):
 
 
 def judge_operators(thing):
-    from cloudcoil.models.prometheus_operator import v1
-
+    version = thing["apiVersion"].split("/")[1]
+    models = importlib.import_module(f"cloudcoil.models.prometheus_operator.{version}")
     try:
-        model = getattr(v1, thing["kind"]).model_validate(thing)
+        model = getattr(models, thing["kind"]).model_validate(thing)
     except ValueError as error:
         yield str(error)
         return

@@ -28,11 +28,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "wickr-exporter.labels" -}}
-{{ include "wickr-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
-{{- with .Values.commonLabels }}
+{{ include "wickr-exporter.labelsAnd" (list . dict) }}
+{{- end -}}
+
+{{/* With further ones, which beat those for every object: a key must not stand there twice. */}}
+{{- define "wickr-exporter.labelsAnd" -}}
+{{- $root := index . 0 -}}
+{{ include "wickr-exporter.selectorLabels" $root }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 }}
+{{- with merge dict (index . 1) $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -93,6 +99,16 @@ total = "auto"
 {{- end }}
 {{- end -}}
 
+{{/* How many milliseconds a time such as 1m30s is. */}}
+{{- define "wickr-exporter.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+(ms|s|m|h)" . -1 -}}
+{{- $sum = add $sum (mul (regexFind "[0-9]+" . | atoi) (get $units (regexFind "[a-z]+" .))) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end -}}
+
 {{/* What values.schema.json cannot say: values that do not go together. */}}
 {{- define "wickr-exporter.validate" -}}
 {{- if and (gt (int .Values.shards) 1) .Values.state.existingClaim -}}
@@ -109,5 +125,17 @@ total = "auto"
 {{- end -}}
 {{- if and .Values.serviceAccount.roleArn (not .Values.serviceAccount.create) -}}
 {{- fail "serviceAccount.roleArn: needs serviceAccount.create; annotate the service account that is there already" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.from) -}}
+{{- fail "networkPolicy.from: there is none, so nobody could scrape it; say who may, or leave it at the namespace monitoring" -}}
+{{- end -}}
+{{- $interval := include "wickr-exporter.milliseconds" .Values.monitor.interval | int64 -}}
+{{- if gt (include "wickr-exporter.milliseconds" .Values.monitor.scrapeTimeout | int64) $interval -}}
+{{- fail "monitor.scrapeTimeout: is above monitor.interval, which Prometheus refuses" -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if and $.Values.aws.region (eq .name "AWS_REGION") -}}
+{{- fail "aws.region: is in extraEnv, too, as AWS_REGION; set one of them" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

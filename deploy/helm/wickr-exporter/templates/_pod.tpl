@@ -3,10 +3,7 @@
 {{- $sharded := gt (int .Values.shards) 1 -}}
 metadata:
   labels:
-    {{- include "wickr-exporter.labels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "wickr-exporter.labelsAnd" (list . .Values.podLabels) | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: wickr-exporter
     {{- with .Values.podAnnotations }}
