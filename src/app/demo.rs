@@ -149,10 +149,12 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
          \x20 metrics    {metrics}\n\
          \x20 readiness  {base}/-/ready\n\n\
          Try, in another terminal:\n\n\
-         \x20 curl -s {metrics} | grep -E '^wickr_network_devices|idle_seconds'\n\
-         \x20 wickr-exporter devices --from {base} --idle-over 30d\n\n\
+         \x20 curl -s {metrics} | grep '^wickr_network_devices{{'\n\
+         \x20 {program} devices --from {base} --idle-over 30d\n\n\
          Devices log in, come, go, are suspended and reset all the time. The exporter polls every {every} s,\n\
          and this is what it then knows. Ctrl-C ends it.\n\n",
+        // As it was called: it may not be installed.
+        program = std::env::args().next().unwrap_or_else(|| "wickr-exporter".into()),
         api = simulator.endpoint(),
         every = INTERVAL.as_secs(),
     )
