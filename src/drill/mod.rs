@@ -19,6 +19,7 @@ mod select;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::fmt;
 
@@ -28,9 +29,10 @@ pub use output::{Format, write_csv, write_json};
 pub(crate) use params::short;
 pub use params::{BadParameter, Params};
 pub use record::{Columns, Listing, Record, iso};
-pub use scope::{NotKnown, Scope, UserCounts};
+pub use scope::{Discovery, NotKnown, Scope, UserCounts};
 pub use select::{Found, Row, find};
 pub use table::write_table;
+pub(crate) use words::{counted, grouped};
 
 #[cfg(doc)]
 use crate::inventory::Snapshot;

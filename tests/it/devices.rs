@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs `devices` to its end, with a configuration in a folder of its own.
-async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.toml"), text).unwrap();
     let mut command = program();
