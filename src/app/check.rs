@@ -102,7 +102,8 @@ fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) 
         }
     }
     let users = counted(cost.users, "user", "users");
-    let (hourly, share) = (grouped((cost.per_second * 3600.0).round() as usize), cost.per_second / ceiling * 100.0);
+    let (hourly, share) =
+        (grouped((cost.per_second * 3600.0).round() as usize), cost.per_second / ceiling * 100.0);
     writeln!(
         out,
         "  {place}: {users}, {hourly} requests an hour, {share:.1} % of the {ceiling} a second that are allowed"

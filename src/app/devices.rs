@@ -7,7 +7,9 @@ use super::{AppError, Outcome, once, remote::Remote};
 use crate::{
     clock::Clock,
     config::Config,
-    drill::{Columns, Listing, Query, Record, Scope, find, write_csv, write_json, write_table},
+    drill::{
+        Columns, Listing, Query, Record, Scope, find, visible, write_csv, write_json, write_table,
+    },
 };
 
 /// How a list is printed.
@@ -106,5 +108,6 @@ fn written<'a>(
         Print::Json => write_json(&mut text, listing, records),
     };
     done.map_err(|error| AppError::Setup(error.to_string()))?;
+    let notes = notes.iter().map(|note| visible(note)).collect();
     Ok(Devices { outcome, text, notes })
 }

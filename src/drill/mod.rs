@@ -19,12 +19,12 @@ mod select;
 mod table;
 #[cfg(test)]
 mod tests;
+mod visible;
 mod words;
 
 use std::fmt;
 
 pub use filter::Filter;
-pub(crate) use output::visible;
 pub use output::{Format, write_csv, write_json};
 pub(crate) use params::short;
 pub use params::{BadParameter, Params};
@@ -32,6 +32,7 @@ pub use record::{Columns, Listing, Record, iso};
 pub use scope::{Discovery, NotKnown, Scope, UserCounts};
 pub use select::{Found, Row, find};
 pub use table::write_table;
+pub(crate) use visible::visible;
 pub(crate) use words::{counted, grouped};
 
 #[cfg(doc)]

@@ -92,6 +92,11 @@ pub(super) fn span(millis: i64) -> String {
     text
 }
 
+/// Likewise, for what must be seen, as a link must be.
+pub(super) fn named(text: &str) -> String {
+    if text.is_empty() { "(blank)".into() } else { clipped(text) }
+}
+
 /// A text from outside, as far as there is room for it on a page.
 pub(super) fn clipped(text: &str) -> String {
     const MOST: usize = 120;
