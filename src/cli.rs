@@ -146,7 +146,7 @@ pub struct OnceOptions {
 /// Options of `health`.
 #[derive(Debug, Args)]
 pub struct HealthOptions {
-    /// What to ask: /-/healthy, or /-/ready
+    /// What to ask: /-/healthy, which an address without a path stands for, or /-/ready
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:10471/-/healthy")]
     pub url: Url,
     /// Certificates in PEM that the exporter's has to be signed by, instead of a public authority
@@ -211,6 +211,12 @@ pub struct DevicesOptions {
     /// A file of certificates in PEM, which alone are trusted for --from
     #[arg(long, value_name = "PATH", requires = "from")]
     pub from_ca_file: Option<PathBuf>,
+    /// A file that holds a client certificate in PEM to show to --from
+    #[arg(long, value_name = "PATH", requires_all = ["from", "from_key_file"])]
+    pub from_cert_file: Option<PathBuf>,
+    /// A file that holds the key of --from-cert-file, in PEM
+    #[arg(long, value_name = "PATH", requires_all = ["from", "from_cert_file"])]
+    pub from_key_file: Option<PathBuf>,
 }
 
 /// Options of `simulate`.

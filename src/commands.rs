@@ -179,6 +179,7 @@ async fn devices(options: &GlobalOptions, wanted: DevicesOptions) -> Result<u8, 
             address,
             wanted.from_password_file.as_deref(),
             wanted.from_ca_file.as_deref(),
+            wanted.from_cert_file.as_deref().zip(wanted.from_key_file.as_deref()),
         );
         remote.map_err(|message| Failure { message, status: BAD_CONFIGURATION })
     });

@@ -12,7 +12,10 @@ use super::{
     accounts::{self, Account},
     files,
 };
-use crate::config::{Config, Detail, Network, Shard, SsoMaxIdle, UserChoice, UserFilter};
+use crate::{
+    config::{Config, Detail, Network, Shard, SsoMaxIdle, UserChoice, UserFilter},
+    drill::{counted, grouped},
+};
 
 /// How many devices a user is taken to have where nobody has counted them.
 const DEVICES_A_USER: usize = 3;
@@ -107,11 +110,12 @@ fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) 
             return Ok(());
         }
     }
-    let users = counted(cost.users, "user");
-    let (hourly, share) = (cost.per_second * 3600.0, cost.per_second / ceiling * 100.0);
+    let users = counted(cost.users, "user", "users");
+    let (hourly, share) =
+        (grouped((cost.per_second * 3600.0).round() as usize), cost.per_second / ceiling * 100.0);
     writeln!(
         out,
-        "  {place}: {users}, {hourly:.0} requests an hour, {share:.1} % of the {ceiling} a second that are allowed"
+        "  {place}: {users}, {hourly} requests an hour, {share:.1} % of the {ceiling} a second that are allowed"
     )?;
     let whole = Duration::from_secs_f64(cost.users as f64 / ceiling);
     writeln!(
@@ -132,11 +136,6 @@ fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) 
         )?;
     }
     Ok(())
-}
-
-/// `1 user`, `2 users`.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
@@ -284,7 +283,7 @@ mod tests {
         for part in [
             "network 12345678 (prod)",
             "https://admin.wickr.us-east-1.amazonaws.com",
-            "us-east-1: 3600 users, 43200 requests an hour, 120.0 % of the 10 a second",
+            "us-east-1: 3,600 users, 43,200 requests an hour, 120.0 % of the 10 a second",
             "takes at least 6m; the shortest interval for that is 10m",
             "WARNING",
         ] {

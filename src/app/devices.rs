@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     config::Config,
     drill::{
-        Columns, Listing, NotKnown, Query, Record, Scope, find, write_csv, write_json, write_table,
+        Columns, Listing, Query, Record, Scope, find, visible, write_csv, write_json, write_table,
     },
 };
 
@@ -51,9 +51,11 @@ pub async fn devices(
     let now = clock.now();
     let found = find(&polled.snapshot, now, query);
     let listing = Listing::of(&found, now);
-    // The poll's result is about all users; whoever asks for some wants to know of those.
-    let some = !query.filter.users.is_empty() || listing.scope.not_known != NotKnown::default();
-    let outcome = if some { outcome(&listing.scope) } else { polled.outcome };
+    // The poll's result is about all users; whoever asks for some wants to know of those. What
+    // cannot be looked up, of whom or which there may be more, the scope has too.
+    let some = !query.filter.users.is_empty() || !query.filter.networks.is_empty();
+    let of_scope = outcome(&listing.scope);
+    let outcome = if some { of_scope } else { of_scope.max(polled.outcome) };
     let columns = Columns { usernames: config.metrics.username };
     let records = found.rows.iter().map(|row| Record::of(row, columns));
     written(outcome, &listing, columns, records, print)
@@ -79,7 +81,7 @@ pub async fn devices_from(
 /// How it went with those that were asked for.
 fn outcome(scope: &Scope) -> Outcome {
     match scope.users.fresh {
-        _ if scope.is_complete() && scope.users.stale == 0 => Outcome::AllRead,
+        _ if scope.is_read() && scope.users.stale == 0 => Outcome::AllRead,
         0 => Outcome::NoneRead,
         _ => Outcome::SomeRead,
     }
@@ -106,5 +108,6 @@ fn written<'a>(
         Print::Json => write_json(&mut text, listing, records),
     };
     done.map_err(|error| AppError::Setup(error.to_string()))?;
+    let notes = notes.iter().map(|note| visible(note)).collect();
     Ok(Devices { outcome, text, notes })
 }

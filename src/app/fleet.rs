@@ -9,7 +9,7 @@ use super::{accounts::Accounts, spec::Spec};
 use crate::{
     clock::Clock,
     config::{self, Config},
-    inventory::{Keeper, Publisher, state::RestoredNetwork},
+    inventory::{Account, Keeper, Part, Publisher, state::RestoredNetwork},
     poll::{self, NetworkPoller},
     telemetry::Metrics,
     wickr::{Client, CredentialSource, Interner, Lane, Lanes, NetworkId},
@@ -50,6 +50,10 @@ impl Fleet {
     /// Sets the limits that `config` sets for all networks.
     pub(super) fn adjust(&mut self, config: &Config) {
         self.lanes.set_most(config.poll.concurrency);
+        self.keeper.share(match config.shard {
+            config::Shard::Of { index, total } if total > 1 => Some(Part { index, total }),
+            _ => None,
+        });
         self.metrics.show_rates(self.accounts.adjust(config));
     }
 
@@ -89,6 +93,11 @@ impl Fleet {
         network: &config::Network,
     ) -> Result<(Arc<Client>, Lane), String> {
         Ok((self.accounts.client(network)?, self.lanes.open()))
+    }
+
+    /// Tells where networks are looked up, and how that goes.
+    pub(super) fn looked_up(&self, accounts: Vec<Account>) {
+        self.keeper.looked_up(accounts);
     }
 
     /// All networks are there that there are for now. What an earlier process knew of others is of no

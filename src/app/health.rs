@@ -2,10 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use reqwest::{Certificate, Url, redirect};
+use reqwest::{Url, redirect};
 
-use super::AppError;
-use crate::wickr::chain;
+use super::{AppError, pem};
+use crate::{drill::visible, wickr::chain};
 
 /// The most of an answer that is repeated.
 const LONGEST_ANSWER: usize = 1024;
@@ -30,6 +30,10 @@ pub struct Question<'a> {
 /// When it says that it is not well, or says nothing.
 pub async fn health(question: Question<'_>) -> Result<String, AppError> {
     let mut url = question.url.clone();
+    if url.path() == "/" {
+        url.set_path("/-/healthy");
+    }
+    let question = Question { url: url.clone(), ..question };
     // Whoever wrote a password into it does not want to read it in a log. It stays if the URL can
     // have none, which then is no URL that can be asked.
     let _ = url.set_password(None).and_then(|()| url.set_username(""));
@@ -45,7 +49,7 @@ async fn ask(question: Question<'_>) -> Result<String, String> {
         .timeout(question.timeout)
         .tls_danger_accept_invalid_certs(question.insecure);
     if let Some(file) = question.authorities {
-        builder = builder.tls_certs_only(authorities(file)?);
+        builder = builder.tls_certs_only(pem::authorities(file)?);
     } else if question.url.scheme() != "https" {
         // None is needed, and a small image has none: without this, that would be an error.
         builder = builder.tls_certs_only([]);
@@ -60,17 +64,7 @@ async fn ask(question: Question<'_>) -> Result<String, String> {
     {
         text.extend_from_slice(&part[..part.len().min(LONGEST_ANSWER - text.len())]);
     }
-    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let text = visible(String::from_utf8_lossy(&text).trim());
     let status = answer.status();
     if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}")) }
-}
-
-fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {
-    let read = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let found = Certificate::from_pem_bundle(&read);
-    let found = found.map_err(|error| format!("{}: {}", file.display(), chain(&error)))?;
-    if found.is_empty() {
-        return Err(format!("{}: holds no certificate in PEM", file.display()));
-    }
-    Ok(found)
 }

@@ -4,7 +4,7 @@
 //! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
 //! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
 //! restart, and `notify` tells the service manager. The commands run it: `daemon`, `once`, `devices`
-//! (with `remote`), `check` (with `trial` and `policy`) and `demo`. `health` asks a process that runs
+//! (with `remote` and `sound`), `check` (with `trial` and `policy`) and `demo`. `health` asks a process that runs
 //! already.
 
 mod accounts;
@@ -18,10 +18,12 @@ mod fleet;
 mod health;
 mod notify;
 mod once;
+mod pem;
 mod policy;
 mod progress;
 mod reload;
 mod remote;
+mod sound;
 mod spec;
 mod state;
 mod supervisor;

@@ -15,14 +15,14 @@ use crate::{
     clock::Clock,
     config::Config,
     exposition::{Exposition, Format},
-    inventory::{self, PollResult, Reader, Snapshot},
+    inventory::{self, Account, Attempt, Lookup, PollResult, Reader, Snapshot},
     poll::Observer,
     telemetry::Metrics,
-    wickr::{Interner, NetworkId},
+    wickr::{Error, ErrorKind, Interner, Network, NetworkId, Operation},
 };
 
 /// How one poll of everything went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// All users were read.
     AllRead,
@@ -82,10 +82,16 @@ pub(super) async fn poll(
         Fleet::new(None, labels, keeper, metrics.clone(), clock.clone(), HashMap::new());
     fleet.adjust(config);
     let mut found = Found::new();
+    let mut lookups = Vec::new();
     let mut all_found = true;
     for (place, network) in spec::wholes(config) {
         let (client, lane) = fleet.finder(network).map_err(AppError::Setup)?;
-        match client.networks(&lane).await {
+        let networks = client.networks(&lane).await;
+        let mut lookup = Lookup::default();
+        lookup.ended(attempt(&networks), clock.now());
+        let region = network.aws.region.clone().unwrap_or_default();
+        lookups.push(Account { region, known: networks.is_ok(), lookup });
+        match networks {
             Ok((networks, unusable)) => {
                 if unusable > 0 {
                     all_found = false;
@@ -100,6 +106,7 @@ pub(super) async fn poll(
             }
         }
     }
+    fleet.looked_up(lookups);
     let mut specs = spec::specs(config, &found);
     specs.retain(|id, _| wanted(id));
     let pollers: Result<Vec<_>, _> = specs.values().map(|spec| fleet.poller(spec, None)).collect();
@@ -119,6 +126,16 @@ pub(super) async fn poll(
         () => Outcome::NoneRead,
     };
     Ok(Polled { outcome, snapshot, metrics })
+}
+
+/// How a lookup of networks ended: one that tells of networks without their ids did not find them
+/// all.
+pub(super) fn attempt(networks: &Result<(Vec<Network>, usize), Error>) -> Attempt {
+    match networks {
+        Ok((_, 0)) => Ok(()),
+        Ok(_) => Err((Operation::ListNetworks, ErrorKind::InvalidResponse)),
+        Err(error) => Err((Operation::ListNetworks, error.kind)),
+    }
 }
 
 /// Shows how far the polls are, for as long as it is polled.

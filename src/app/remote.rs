@@ -5,10 +5,11 @@
 
 use std::{path::Path, time::Duration};
 
-use reqwest::{Certificate, StatusCode, Url, header, redirect};
+use reqwest::{StatusCode, Url, header, redirect};
 use serde::Deserialize;
 
-use crate::drill::{Listing, Query, Record};
+use super::{pem, sound::is_sound};
+use crate::drill::{Listing, Query, Record, visible};
 
 /// The most that is read of a list: a million devices and more.
 const LARGEST: usize = 512 * 1024 * 1024;
@@ -48,7 +49,8 @@ pub(super) struct List {
 
 impl Remote {
     /// The exporter at `address`, which may hold a name and a password; the latter may come from a
-    /// file instead. With a file of certificates, those alone are trusted.
+    /// file instead. With a file of certificates, those alone are trusted; with a certificate and a
+    /// key, it is shown that one.
     ///
     /// # Errors
     ///
@@ -57,6 +59,7 @@ impl Remote {
         address: &str,
         password_file: Option<&Path>,
         ca_file: Option<&Path>,
+        identity: Option<(&Path, &Path)>,
     ) -> Result<Remote, String> {
         let mut url = Url::parse(address)
             .ok()
@@ -79,14 +82,13 @@ impl Remote {
             builder = builder.no_proxy();
         }
         if let Some(file) = ca_file {
-            let name = file.display();
-            let pem =
-                std::fs::read(file).map_err(|error| format!("--from-ca-file {name}: {error}"))?;
-            let bundle = Certificate::from_pem_bundle(&pem)
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| format!("--from-ca-file {name}: holds no certificate in PEM"))?;
-            builder = builder.tls_certs_only(bundle);
+            let trusted = pem::authorities(file).map_err(|why| format!("--from-ca-file {why}"))?;
+            builder = builder.tls_certs_only(trusted);
+        }
+        if let Some((certificate, key)) = identity {
+            let own = pem::identity(certificate, key)
+                .map_err(|why| format!("--from-cert-file, --from-key-file {why}"))?;
+            builder = builder.identity(own);
         }
         let http = builder.build().map_err(|error| crate::wickr::chain(&error))?;
         Ok(Remote { url, http, password })
@@ -114,6 +116,7 @@ impl Remote {
                 if status == StatusCode::OK {
                     return Err(format!("{}: the list is too long; set a filter", self.url));
                 }
+                body.extend_from_slice(&chunk[..most - body.len()]);
                 break;
             }
             body.extend_from_slice(&chunk);
@@ -121,17 +124,16 @@ impl Remote {
         if status != StatusCode::OK {
             return Err(self.refused(status, &String::from_utf8_lossy(&body)));
         }
-        serde_json::from_slice(&body)
-            .map_err(|_| format!("{}: what answers is no wickr-exporter of this version", self.url))
+        let list: Option<List> = serde_json::from_slice(&body).ok();
+        list.filter(is_sound).ok_or_else(|| {
+            format!("{}: what answers is no wickr-exporter of this version", self.url)
+        })
     }
 
     fn refused(&self, status: StatusCode, body: &str) -> String {
-        let said: String = body
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(LONGEST_REASON)
-            .collect();
-        let said = said.trim();
+        let said = body.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = visible(&said);
+        let said = said.as_str();
         let why = match status {
             StatusCode::UNAUTHORIZED if self.password.is_some() => {
                 "the name or the password is wrong"
@@ -140,6 +142,10 @@ impl Remote {
                 "asks for a name and a password: http://NAME@HOST with --from-password-file"
             }
             StatusCode::NOT_FOUND => "what answers is no wickr-exporter of this version",
+            status if status.is_redirection() => "redirects; give the final address",
+            StatusCode::FORBIDDEN if said.contains("client certificate") => {
+                "asks for a client certificate: --from-cert-file and --from-key-file"
+            }
             _ if said.is_empty() => "cannot answer that",
             _ => said,
         };
@@ -191,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_password_is_taken_out_of_the_address() {
-        let remote = Remote::new("http://me:s%20cret@127.0.0.1:1/prefix/", None, None).unwrap();
+        let remote =
+            Remote::new("http://me:s%20cret@127.0.0.1:1/prefix/", None, None, None).unwrap();
         assert_eq!(remote.url.as_str(), "http://127.0.0.1:1/prefix/api/v1/devices");
         let password = remote.password.as_ref().unwrap();
         assert_eq!((&*password.username, &*password.password), ("me", "s cret"));
@@ -199,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
         std::fs::write(&file, "from a file\r\n").unwrap();
-        let remote = Remote::new("https://me@example.com", Some(&file), None).unwrap();
+        let remote = Remote::new("https://me@example.com", Some(&file), None, None).unwrap();
         assert_eq!(remote.password.unwrap().password, "from a file");
         for (bad, file, why) in [
             ("localhost:10471", None, "must be an address"),
@@ -208,7 +215,7 @@ mod tests {
             ("http://:cret@x", None, "needs a name"),
             ("http://me:cret@x", Some(&file), "has a password already"),
         ] {
-            let error = Remote::new(bad, file.map(|file| file.as_path()), None).unwrap_err();
+            let error = Remote::new(bad, file.map(|file| file.as_path()), None, None).unwrap_err();
             assert!(error.contains(why) && !error.contains("cret"), "{error}");
         }
     }

@@ -19,12 +19,12 @@ use super::{
     AppError, accounts, complete,
     fleet::Fleet,
     notify::{Beats, Manager},
-    shown,
+    once, shown,
     spec::{self, Found, Spec},
 };
 use crate::{
     config::{Config, ListenAddress},
-    inventory::Publisher,
+    inventory::{Account, Lookup, Publisher},
     lifecycle::{Reloaded, Requests},
     poll::Observer,
     web::{Doors, Prepared, Shown},
@@ -68,6 +68,8 @@ pub(super) struct Supervisor {
     pollers: JoinSet<(NetworkId, Publisher)>,
     /// Networks found for each `id = "all"`.
     found: Found,
+    /// How each of those lookups went, by its place.
+    lookups: BTreeMap<usize, Lookup>,
     /// Places of `id = "all"` of whose networks nothing is known yet, not even that they cannot be
     /// looked up.
     unknown: BTreeSet<usize>,
@@ -94,6 +96,7 @@ impl Supervisor {
             running: BTreeMap::new(),
             pollers: JoinSet::new(),
             found: Found::new(),
+            lookups: BTreeMap::new(),
             unknown: BTreeSet::new(),
             finders: JoinSet::new(),
             finds: mpsc::channel(16),
@@ -182,6 +185,7 @@ impl Supervisor {
         self.finders.shutdown().await;
         let wholes: Vec<_> =
             spec::wholes(&self.config).map(|(place, network)| (place, network.clone())).collect();
+        self.lookups.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
         self.found.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
         self.unknown = wholes
             .iter()
@@ -205,6 +209,8 @@ impl Supervisor {
         if find.generation != self.generation {
             return Ok(());
         }
+        let lookup = self.lookups.entry(find.place).or_default();
+        lookup.ended(once::attempt(&find.networks), self.fleet.clock().now());
         match find.networks {
             Ok((mut networks, unusable)) => {
                 tracing::info!(networks = networks.len(), "looked up networks");
@@ -255,10 +261,21 @@ impl Supervisor {
         for spec in wanted.into_values() {
             self.poll(spec, None)?;
         }
+        self.fleet.looked_up(self.accounts());
         if self.unknown.is_empty() {
             self.fleet.settle();
         }
         Ok(())
+    }
+
+    /// Where networks are looked up, and how that goes.
+    fn accounts(&self) -> Vec<Account> {
+        let accounts = spec::wholes(&self.config).map(|(place, network)| Account {
+            region: network.aws.region.clone().unwrap_or_default(),
+            known: self.found.contains_key(&place),
+            lookup: self.lookups.get(&place).copied().unwrap_or_default(),
+        });
+        accounts.collect()
     }
 
     fn poll(&mut self, spec: Spec, publisher: Option<Publisher>) -> Result<(), AppError> {
@@ -330,16 +347,20 @@ impl Supervisor {
 
     /// What was found for an `id = "all"` stays found if it stands in another place now.
     fn carry_over(&mut self, former: &Config) {
-        let mut found = Found::new();
+        let (mut found, mut lookups) = (Found::new(), BTreeMap::new());
         for (place, network) in spec::wholes(&self.config) {
             let account = accounts::key(&network.aws);
             let before =
                 spec::wholes(former).find(|(_, before)| accounts::key(&before.aws) == account);
-            if let Some(networks) = before.and_then(|(before, _)| self.found.get(&before)) {
+            let Some((before, _)) = before else { continue };
+            if let Some(networks) = self.found.get(&before) {
                 found.insert(place, networks.clone());
             }
+            if let Some(lookup) = self.lookups.get(&before) {
+                lookups.insert(place, *lookup);
+            }
         }
-        self.found = found;
+        (self.found, self.lookups) = (found, lookups);
     }
 }
 

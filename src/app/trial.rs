@@ -2,9 +2,10 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::{AppError, accounts::Accounts, check::counted, progress::Bar};
+use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
     config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice, UserStatus},
+    drill::counted,
     telemetry::Metrics,
     wickr::{self, Client, Error, ErrorKind, Interner, Lane, Lanes, NetworkId, UserId},
 };
@@ -74,7 +75,7 @@ async fn try_network(
     let mut more = String::new();
     if by_groups {
         let groups = client.security_groups(id, lane).await?;
-        more = format!("; {}", counted(groups.len(), "security group"));
+        more = format!("; {}", counted(groups.len(), "security group", "security groups"));
     }
     let users: Vec<UserId> = match &network.users {
         UserChoice::Listed(users) => {
@@ -102,7 +103,7 @@ async fn try_network(
     for user in users {
         match client.try_devices(id, &user, lane).await {
             Ok(devices) => {
-                let devices = counted(devices, "device");
+                let devices = counted(devices, "device", "devices");
                 return Ok(format!("good, the first page of user {user} has {devices}{more}"));
             }
             Err(error) if error.kind == ErrorKind::NotFound => last = Some(error),

@@ -19,18 +19,21 @@ mod select;
 mod table;
 #[cfg(test)]
 mod tests;
+mod visible;
+mod words;
 
 use std::fmt;
 
 pub use filter::Filter;
-pub(crate) use output::visible;
 pub use output::{Format, write_csv, write_json};
 pub(crate) use params::short;
 pub use params::{BadParameter, Params};
 pub use record::{Columns, Listing, Record, iso};
-pub use scope::{NotKnown, Scope, UserCounts};
+pub use scope::{Discovery, NotKnown, Scope, UserCounts};
 pub use select::{Found, Row, find};
 pub use table::write_table;
+pub(crate) use visible::visible;
+pub(crate) use words::{counted, grouped};
 
 #[cfg(doc)]
 use crate::inventory::Snapshot;

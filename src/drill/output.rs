@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{Columns, Listing, Record};
+use super::{Columns, Listing, Record, visible::is_unseen};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,7 +83,11 @@ pub fn write_csv<'a>(
     columns: Columns,
     records: impl Iterator<Item = Record<'a>>,
 ) -> io::Result<()> {
-    let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    let mut out = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        // A text may hold what a spreadsheet of another country takes for the end of a cell.
+        .quote_style(csv::QuoteStyle::NonNumeric)
+        .from_writer(out);
     let username = columns.usernames.then_some("username");
     let ids = ["network_id", "network_name", "user_id"];
     let rest = [
@@ -102,9 +106,9 @@ pub fn write_csv<'a>(
     ];
     out.write_record(ids.into_iter().chain(username).chain(rest))?;
     for record in records {
-        out.write_field(&*record.network_id)?;
+        out.write_field(&*harmless(&record.network_id))?;
         out.write_field(&*harmless(&record.network_name))?;
-        out.write_field(&*record.user_id)?;
+        out.write_field(&*harmless(&record.user_id))?;
         if columns.usernames {
             let username = record.username.flatten().unwrap_or_default();
             out.write_field(&*harmless(&username))?;
@@ -113,14 +117,14 @@ pub fn write_csv<'a>(
         out.write_field(&*harmless(&record.device_type))?;
         out.write_field(&*harmless(&record.status))?;
         out.write_field(answer(record.suspended))?;
-        out.write_field(record.created.unwrap_or_default())?;
-        out.write_field(record.last_login.unwrap_or_default())?;
+        out.write_field(&*harmless(&record.created.unwrap_or_default()))?;
+        out.write_field(&*harmless(&record.last_login.unwrap_or_default()))?;
         out.write_field(answer(record.never_logged_in))?;
         out.write_field(record.idle_seconds.map(|s| s.to_string()).unwrap_or_default())?;
         out.write_field(record.sso_max_idle_seconds.map(|s| s.to_string()).unwrap_or_default())?;
         out.write_field(answer(record.sso_expired))?;
-        out.write_field(&*record.freshness)?;
-        out.write_field(record.read_at)?;
+        out.write_field(&*harmless(&record.freshness))?;
+        out.write_field(&*harmless(&record.read_at))?;
         out.write_record(None::<&[u8]>)?;
     }
     out.flush()
@@ -137,27 +141,11 @@ fn answer(yes: Option<bool>) -> &'static str {
 /// A text that no spreadsheet takes for a formula.
 fn harmless(text: &str) -> Cow<'_, str> {
     // In front of a formula, spreadsheets skip what cannot be seen; some take the full-width forms.
-    let unseen = |c: char| c.is_whitespace() || c.is_control();
+    let unseen = |c: char| c.is_whitespace() || is_unseen(c);
     let formula = |c: char| "=+-@＝＋－＠".contains(c);
     let risky = text.starts_with(|c: char| c.is_control() || c == '\'')
         || text.trim_start_matches(unseen).starts_with(formula);
     if risky { format!("'{text}").into() } else { text.into() }
-}
-
-/// A text from outside, for people's eyes: what would steer a terminal, turn the reading direction
-/// about or not be seen at all is shown instead of done.
-pub(crate) fn visible(text: &str) -> String {
-    let unseen = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let mut seen = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Some signs are made of several that this one joins.
-        if c != '\u{200d}' && (c.is_control() || unseen(c)) {
-            seen.extend(c.escape_unicode());
-        } else {
-            seen.push(c);
-        }
-    }
-    seen
 }
 
 #[cfg(test)]
@@ -169,8 +157,22 @@ mod tests {
         for plain in ["", "iOS", "a=b", "1-2", "é", "a'b"] {
             assert_eq!(harmless(plain), plain);
         }
-        for risky in ["=1+1", "+1", "-1", "@x", "\t=1", "\rx", " =1", "\u{a0}=1", "＝1", "'=1", "'"]
-        {
+        for risky in [
+            "=1+1",
+            "+1",
+            "-1",
+            "@x",
+            "\t=1",
+            "\rx",
+            " =1",
+            "\u{a0}=1",
+            "＝1",
+            "'=1",
+            "'",
+            "\u{3164}=1",
+            "\u{e0041}@x",
+            "\u{ad}-1",
+        ] {
             assert_eq!(harmless(risky), format!("'{risky}"), "{risky:?}");
             assert_eq!(harmless(risky).strip_prefix('\''), Some(risky));
         }

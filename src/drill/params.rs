@@ -4,13 +4,16 @@
 //! exist, a value that is none, or one thing said twice is an error that names the parameter.
 //! A parameter without a value is as good as absent, as forms send what nobody filled in.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, num::IntErrorKind, str::FromStr, time::Duration};
 
 use super::{Filter, Format, Order, Query, Sort};
 use crate::inventory::Freshness;
 
 /// How many values a filter may list: each of them is held against each device.
 const MOST_VALUES: usize = 200;
+
+/// The greatest limit and page: more devices than that nobody has, and their product is a number.
+const MOST_COUNT: usize = 1_000_000_000;
 
 /// What a query can be made of.
 const NAMES: [&str; 16] = [
@@ -132,7 +135,11 @@ fn ids<T: FromStr<Err: Display> + PartialEq>(
     name: &str,
     value: &str,
 ) -> Result<(), BadParameter> {
-    for id in value.split([',', ' ']).filter(|id| !id.is_empty()) {
+    let mut written = value.split([',', ' ']).filter(|id| !id.is_empty()).peekable();
+    if written.peek().is_none() {
+        return Err(BadParameter::new(name, "has no id in it"));
+    }
+    for id in written {
         let id = id.parse().map_err(|why| BadParameter::new(name, why))?;
         put(known, name, id)?;
     }
@@ -167,8 +174,10 @@ fn yes_or_no(value: &str) -> Result<bool, &'static str> {
 
 fn count(value: &str) -> Result<usize, &'static str> {
     let digits = value.bytes().all(|b| b.is_ascii_digit());
-    match value.parse() {
+    match value.parse::<usize>() {
+        Ok(count) if digits && count > MOST_COUNT => Err("is too large"),
         Ok(count) if digits && count > 0 => Ok(count),
+        Err(error) if digits && *error.kind() == IntErrorKind::PosOverflow => Err("is too large"),
         _ => Err("must be a whole number above 0"),
     }
 }

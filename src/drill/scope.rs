@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Filter;
+use super::{Filter, counted};
 use crate::{
     clock::Millis,
-    inventory::{NetworkView, PollResult, Snapshot},
+    inventory::{Account, NetworkView, Part, PollResult, Snapshot},
     wickr::NetworkId,
 };
 
@@ -22,6 +22,24 @@ pub struct Scope {
     pub users: UserCounts,
     /// What the filter names, but nothing is known of.
     pub not_known: NotKnown,
+    /// What cannot be looked up now. An older exporter says nothing of it.
+    #[serde(default)]
+    pub discovery: Discovery,
+    /// The part of all users that is this process's, where others have the rest of those that the
+    /// filter lets pass.
+    #[serde(default)]
+    pub shard: Option<Part>,
+}
+
+/// What cannot be looked up now, so that there may be more than is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    /// Accounts and regions whose networks cannot be.
+    pub failing_accounts: usize,
+    /// Networks whose users cannot be.
+    pub failing_users: usize,
+    /// Networks whose SSO limits cannot be.
+    pub failing_sso_limits: usize,
 }
 
 /// Users by what is known of them.
@@ -73,6 +91,9 @@ impl Scope {
         for network in snapshot.networks.iter().filter(|network| filter.network(network)) {
             scope.networks += 1;
             scope.unsettled += usize::from(is_unsettled(network));
+            let (discovery, lookups) = (&mut scope.discovery, &network.lookups);
+            discovery.failing_users += usize::from(lookups.users.failure.is_some());
+            discovery.failing_sso_limits += usize::from(lookups.limits_failure().is_some());
             // Who is still to be asked for may be anybody.
             scope.users.pending += pending(network);
             for user in network.users.iter().filter(|user| filter.user(user)) {
@@ -82,6 +103,14 @@ impl Scope {
                 unknown.retain(|id| *id != user.id);
             }
         }
+        // Whoever names networks does not ask for others.
+        if filter.networks.is_empty() {
+            let failing = |account: &&Account| account.lookup.failure.is_some();
+            scope.discovery.failing_accounts = snapshot.accounts.iter().filter(failing).count();
+        }
+        // The same id may be somebody else in another network, and fall to another part.
+        let named = !filter.users.is_empty() && filter.networks.len() == 1;
+        scope.shard = snapshot.part.filter(|_| !named);
         let is_there =
             |id: &NetworkId| snapshot.networks.iter().any(|network| network.identity.id == *id);
         scope.not_known = NotKnown {
@@ -92,13 +121,21 @@ impl Scope {
     }
 
     /// Whether there is data, fresh or stale, of every user that the filter lets pass, so that the
-    /// list is all that there is.
+    /// list is all that there is: of no list is that said where another process has a part of it,
+    /// or where it cannot be found out who else there is.
     pub fn is_complete(&self) -> bool {
+        self.shard.is_none() && self.is_read()
+    }
+
+    /// Likewise, but of this process's part of the users.
+    pub fn is_read(&self) -> bool {
         let UserCounts { missing, pending, .. } = self.users;
         self.networks > 0
             && self.unsettled == 0
             && missing == 0
             && pending == 0
+            && self.discovery.failing_accounts == 0
+            && self.discovery.failing_users == 0
             && self.not_known == NotKnown::default()
     }
 
@@ -106,6 +143,10 @@ impl Scope {
     pub fn notes(&self) -> Vec<String> {
         let UserCounts { stale, missing, pending, .. } = self.users;
         let mut notes = Vec::new();
+        if let Some(part) = self.shard {
+            notes.push(format!("{} The rest is to be asked of the others.", part.in_words()));
+        }
+        notes.extend(self.discovery.notes());
         let NotKnown { network_id, user_id } = &self.not_known;
         for (ids, what) in [(network_id, "network"), (user_id, "user")] {
             if !ids.is_empty() {
@@ -116,7 +157,7 @@ impl Scope {
             }
         }
         if self.networks == 0 && network_id.is_empty() {
-            notes.push("No network is known yet.".into());
+            notes.push("No network is known.".into());
         }
         if self.unsettled > 0 {
             let networks = counted(self.unsettled, "network has", "networks have");
@@ -143,9 +184,32 @@ impl Scope {
     }
 }
 
-/// So many of something.
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+impl Discovery {
+    fn notes(self) -> Vec<String> {
+        let Discovery { failing_accounts, failing_users, failing_sso_limits } = self;
+        let why = "the log and the status page say why";
+        let mut notes = Vec::new();
+        if failing_accounts > 0 {
+            let places = counted(failing_accounts, "account and region", "accounts and regions");
+            notes.push(format!(
+                "Networks may be missing: those of {places} cannot be looked up; {why}."
+            ));
+        }
+        if failing_users > 0 {
+            let networks = counted(failing_users, "network", "networks");
+            notes.push(format!(
+                "Users may be missing: those of {networks} cannot be looked up; {why}."
+            ));
+        }
+        if failing_sso_limits > 0 {
+            let networks = counted(failing_sso_limits, "network", "networks");
+            notes.push(format!(
+                "SSO limits may be missing or out of date: those of {networks} cannot be looked \
+                 up; {why}."
+            ));
+        }
+        notes
+    }
 }
 
 fn text(id: impl ToString) -> String {

@@ -27,7 +27,7 @@ pub fn write_table<'a>(
         rows += 1;
         let mut row = vec![
             Cell::new(idle(&record)).set_alignment(CellAlignment::Right),
-            Cell::new(record.last_login.as_deref().map_or("-", to_the_minute)),
+            Cell::new(shown(record.last_login.as_deref().map_or("", to_the_minute))),
             Cell::new(shown(&record.network_id)),
             Cell::new(shown(&record.user_id)),
         ];

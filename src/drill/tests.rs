@@ -353,6 +353,10 @@ fn a_bad_parameter_is_named_and_its_value_is_not_repeated() {
         ("idle_up_to=-1d", "idle_up_to: must be a duration such as 30d, 12h or 1h 30m"),
         ("freshness=missing", "freshness: must be fresh or stale"),
         ("order=up", "order: must be asc or desc"),
+        ("user_id=%2C", "user_id: has no id in it"),
+        ("network_id=+", "network_id: has no id in it"),
+        ("limit=1&page=18446744073709551615", "page: is too large"),
+        ("limit=99999999999999999999", "limit: is too large"),
         ("limit=0", "limit: must be a whole number above 0"),
         ("limit=%2B5", "limit: must be a whole number above 0"),
         ("page=2", "page: needs a limit, the number of devices on a page"),
@@ -427,7 +431,7 @@ fn csv_and_json_say_the_same() {
         // Without a device, the header is there all the same.
         let mut none = Vec::new();
         write_csv(&mut none, columns, std::iter::empty()).unwrap();
-        assert!(none.starts_with(b"network_id,") && none.ends_with(b"read_at\r\n"));
+        assert!(none.starts_with(b"\"network_id\",") && none.ends_with(b"\"read_at\"\r\n"));
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod block;
 mod figures;
+mod lookups;
 mod network;
 pub mod state;
 mod summary;
@@ -27,6 +28,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 pub use block::{Block, Users, Version};
+pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, Part, Subject};
 pub use network::{
     Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso,
 };
@@ -50,6 +52,9 @@ type Cell = Arc<ArcSwap<NetworkView>>;
 #[derive(Debug, Default)]
 struct Shelf {
     cells: ArcSwap<Vec<Cell>>,
+    /// The lookups of all networks.
+    accounts: ArcSwap<Vec<Account>>,
+    part: ArcSwap<Option<Part>>,
     settled: AtomicBool,
     /// Once ready, always ready: a network that comes later is no reason to hide the others.
     ready: AtomicBool,
@@ -57,7 +62,7 @@ struct Shelf {
 
 impl Shelf {
     fn is_ready(&self) -> bool {
-        let Shelf { cells, settled, ready } = self;
+        let Shelf { cells, settled, ready, .. } = self;
         let now = || {
             settled.load(Ordering::Relaxed)
                 && cells.load().iter().all(|cell| cell.load().is_known())
@@ -105,6 +110,16 @@ impl Keeper {
         self.shelf.change(|cells| cells.push(cell.clone()));
         let shelf = self.shelf.clone();
         Publisher { book, cell, shelf, published: Instant::now(), news: false }
+    }
+
+    /// Where networks are looked up, and how that goes.
+    pub fn looked_up(&self, accounts: Vec<Account>) {
+        self.shelf.accounts.store(Arc::new(accounts));
+    }
+
+    /// Only this part of the users is polled; all of them without one.
+    pub fn share(&self, part: Option<Part>) {
+        self.shelf.part.store(Arc::new(part));
     }
 
     /// All networks are here that there are for now: whether everything is ready can be judged.
@@ -162,6 +177,12 @@ impl Publisher {
     /// What discovery tells from now on.
     pub fn direct(&mut self, directory: Directory) {
         self.book.direct(directory);
+        self.publish();
+    }
+
+    /// A lookup for this network ended, at `at`.
+    pub fn looked_up(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
+        self.book.looked_up(subject, attempt, at);
         self.publish();
     }
 
@@ -235,7 +256,8 @@ impl Reader {
         let mut networks: Vec<_> =
             self.shelf.cells.load().iter().map(|cell| cell.load_full()).collect();
         networks.sort_by(|a, b| a.identity.id.cmp(&b.identity.id));
-        Snapshot { networks }
+        let (accounts, part) = (self.shelf.accounts.load_full(), **self.shelf.part.load());
+        Snapshot { networks, accounts, part }
     }
 
     /// Whether it has ever been so that all networks are there, and every one's first poll has
@@ -250,4 +272,8 @@ impl Reader {
 pub struct Snapshot {
     /// By id.
     pub networks: Vec<Arc<NetworkView>>,
+    /// Where networks are looked up, and how that goes.
+    pub accounts: Arc<Vec<Account>>,
+    /// The part of all users that is polled, where it is not the whole.
+    pub part: Option<Part>,
 }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     block::{Block, Users},
     figures::Figures,
+    lookups::{Attempt, Lookups, Subject},
     user::{Ages, Facts, Freshness, Reading, UserRecord},
 };
 use crate::{
@@ -128,6 +129,8 @@ pub struct NetworkView {
     pub sso: Option<Arc<Sso>>,
     /// Its polls.
     pub polls: PollLog,
+    /// How it goes to find out whom to poll, where that is not written out.
+    pub lookups: Lookups,
 }
 
 impl NetworkView {
@@ -228,6 +231,7 @@ pub(super) struct Book {
     types: BTreeSet<Label>,
     directory: Directory,
     polls: PollLog,
+    lookups: Lookups,
 }
 
 impl Book {
@@ -238,6 +242,7 @@ impl Book {
             types: BTreeSet::new(),
             directory: Directory::default(),
             polls: PollLog::default(),
+            lookups: Lookups::default(),
         }
     }
 
@@ -267,6 +272,13 @@ impl Book {
         self.identity = Arc::new(identity);
         self.polls.under_way = None;
         self.polls.next = None;
+        // Others may be to be looked up now, and that is done at once.
+        self.lookups = Lookups::default();
+    }
+
+    /// A lookup ended, at `at`.
+    pub(super) fn looked_up(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
+        self.lookups.ended(subject, attempt, at);
     }
 
     pub(super) fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
@@ -304,6 +316,7 @@ impl Book {
             types: self.types.iter().cloned().collect(),
             sso: self.directory.sso.clone(),
             polls: self.polls.clone(),
+            lookups: self.lookups,
         }
     }
 

@@ -18,8 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
-    inventory::{NetworkIdentity, PollResult, Publisher},
+    clock::{Clock, Millis},
+    inventory::{Directory, NetworkIdentity, PollResult, Publisher},
     wickr::{Client, Device, Error, Lane, NetworkId, SecurityGroup, User, UserFilter, UserId},
 };
 use roster::Roster;
@@ -202,9 +202,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
 
     async fn take_up_what_is_found(&mut self) {
         let Plan { identity, observer, .. } = &self.plan;
-        if let Some(directory) = self.roster.found(&identity.id, &**observer).await {
-            self.publisher.direct(directory);
-        }
+        let found = self.roster.found(&identity.id, &**observer).await;
+        take_up(&mut self.roster, &mut self.publisher, found, self.plan.clock.now());
     }
 
     /// One poll, and a word when the next one is due before it has ended: at once, for in an
@@ -214,9 +213,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let Plan { identity, source, lane, observer, .. } = &self.plan;
         let soon = identity.interval / 2;
         let found = self.roster.advance(source, &identity.id, lane, &**observer, soon).await;
-        if let Some(directory) = found {
-            self.publisher.direct(directory);
-        }
+        take_up(&mut self.roster, &mut self.publisher, found, self.plan.clock.now());
         let Some(users) = self.roster.users() else {
             // Nothing to poll, but something to tell: this has failed.
             let result = self.publisher.end(self.plan.clock.now(), started.elapsed(), false);
@@ -263,9 +260,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                     done += 1;
                 }
                 found = self.roster.found(network_id, &**observer), if self.roster.is_looking() => {
-                    if let Some(directory) = found {
-                        self.publisher.direct(directory);
-                    }
+                    take_up(&mut self.roster, &mut self.publisher, found, clock.now());
                 }
                 _ = flush.tick() => self.publisher.flush(),
                 _ = report.tick() => {
@@ -306,6 +301,16 @@ impl<S: Source + 'static> NetworkPoller<S> {
             seconds,
             "{message}"
         );
+    }
+}
+
+/// Publishes what a lookup found, and how it ended.
+fn take_up(roster: &mut Roster, publisher: &mut Publisher, found: Option<Directory>, now: Millis) {
+    for (subject, attempt) in roster.take_ended() {
+        publisher.looked_up(subject, attempt, now);
+    }
+    if let Some(directory) = found {
+        publisher.direct(directory);
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{Source, shard::Shard};
 use crate::{
-    inventory::{Directory, Facts, Sso},
+    inventory::{Attempt, Directory, Facts, Sso, Subject},
     wickr::{
         Error, ErrorKind, Interner, Label, Lane, NetworkId, Operation, SecurityGroup, User,
         UserFilter, UserId,
@@ -102,6 +102,8 @@ pub(super) struct Roster {
     /// The lookup under way: it goes on beside the polls, which never wait for it if there is
     /// anybody to poll.
     under_way: JoinSet<LookedUp>,
+    /// How lookups ended that nobody was told of yet.
+    ended: Vec<(Subject, Attempt)>,
 }
 
 /// What the service's list tells of a user.
@@ -147,6 +149,7 @@ impl Roster {
             groups_due: now,
             news: false,
             under_way: JoinSet::new(),
+            ended: Vec::new(),
             plan: Arc::new(plan),
         }
     }
@@ -196,6 +199,11 @@ impl Roster {
         std::mem::take(&mut self.news)
     }
 
+    /// How lookups ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<(Subject, Attempt)> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Whether anything is being looked up.
     pub(super) fn is_looking(&self) -> bool {
         !self.under_way.is_empty()
@@ -222,6 +230,18 @@ impl Roster {
         matches!(self.plan.users, Choice::All(_)) || self.plan.sso == SsoLimits::Groups
     }
 
+    /// What is not known where the list of users is not.
+    fn list_is_for(&self) -> Subject {
+        match self.plan.users {
+            Choice::All(_) => Subject::Users,
+            Choice::Listed(_) => Subject::Members,
+        }
+    }
+
+    fn ended(&mut self, subject: Subject, attempt: Result<(), Error>) {
+        self.ended.push((subject, attempt.map_err(|error| (error.operation, error.kind))));
+    }
+
     fn take(
         &mut self,
         found: LookedUp,
@@ -240,6 +260,18 @@ impl Roster {
         };
         let again = found.started + self.plan.refresh;
         let retry = Instant::now() + RETRY_AFTER.min(self.plan.refresh);
+        if let Some(list) = &found.list {
+            let attempt = match list {
+                Ok((_, 0)) => Ok(()),
+                // Some of them are not known: so it is not known who there is.
+                Ok((_, nameless)) => Err(unusable(*nameless)),
+                Err(error) => Err(error.clone()),
+            };
+            self.ended(self.list_is_for(), attempt);
+        }
+        if let Some(groups) = &found.groups {
+            self.ended(Subject::Groups, groups.as_ref().map(drop).map_err(Clone::clone));
+        }
         match found.list {
             None => {}
             // All of them unusable is not the news that there is nobody.

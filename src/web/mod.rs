@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -127,7 +127,22 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn reload(State(site): State<Arc<Site>>) -> Response {
+/// Whether a browser asks on behalf of a page that is not ours. Tools say nothing of it.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let site = text("sec-fetch-site").is_some_and(|site| !["same-origin", "none"].contains(&site));
+    let origin = text("origin").is_some_and(|origin| {
+        let host = origin.split_once("://").map(|(_, host)| host);
+        host.is_none() || host != text("host")
+    });
+    site || origin
+}
+
+async fn reload(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    if is_foreign(&headers) {
+        let text = "Another site's page may not ask for a reload.\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
     let Some(reloads) = &site.reloads else {
         let text = "Reloading by HTTP is not enabled; see --web.enable-lifecycle.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
@@ -153,6 +168,23 @@ async fn wrong_method() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_pages_of_ones_own_may_ask_for_a_reload() {
+        let foreign = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| {
+                (name.parse().unwrap(), axum::http::HeaderValue::from_static(value))
+            });
+            is_foreign(
+                &headers.chain([("host".parse().unwrap(), "x:1".parse().unwrap())]).collect(),
+            )
+        };
+        assert!(!foreign(&[]) && !foreign(&[("origin", "http://x:1")]));
+        assert!(!foreign(&[("sec-fetch-site", "same-origin")]));
+        assert!(foreign(&[("origin", "http://y")]) && foreign(&[("origin", "null")]));
+        assert!(foreign(&[("sec-fetch-site", "cross-site")]));
+        assert!(foreign(&[("sec-fetch-site", "same-site")]));
+    }
 
     #[test]
     fn a_telemetry_path_is_a_plain_path() {

@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connections::{Answering, Connections, Line, Place, Relief},
     doors::{self, Doors, Peer, Secured, Visitor},
+    pages,
     stream::{HEAD, Patient},
 };
 use crate::telemetry::Refusal;
@@ -258,6 +259,8 @@ impl Server {
             Ok(()) => self.route(parts, body, visitor.peer).await,
             Err(refusal) => refusal,
         };
+        // What came to no route was given none of them.
+        pages::guard(response.headers_mut());
         self.doors.dress(response.headers_mut());
         response
     }
@@ -328,17 +331,14 @@ async fn shake_hands(
     TlsAcceptor::from(config).accept(Patient::new(stream, place.line().clone())).await
 }
 
-/// Why a request is none that HTTP/1.1 allows, where hyper lets it pass. What two readers could
-/// understand in two ways is refused, for one of them may stand before us.
+/// Why a request is none that HTTP/1.1 allows, where hyper lets it pass: what two readers could
+/// understand in two ways is refused, for one of them may stand before us. Bodies are hyper's to see
+/// to: of several lengths it lets none pass that differ, and drops one that stands beside chunks.
 fn malformed(request: &Parts) -> Option<&'static str> {
     let headers = &request.headers;
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
         return Some("There must be one Host header.\n");
-    }
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 || (lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)) {
-        return Some("The length of the body must be told once.\n");
     }
     None
 }

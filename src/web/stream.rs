@@ -2,6 +2,7 @@
 //!
 //! - A request's head must be there some seconds after its first byte, and the first byte as long
 //!   after the connection was made. How long a client may be idle between requests is hyper's to see to.
+//!   What comes with the request before it is hyper's already, and is held to that too.
 //! - Who does not take an answer uses up credit that only taking it renews: a pause is forgiven, a
 //!   trickle is not.
 //!

@@ -128,7 +128,7 @@ async fn check_tells_what_it_would_do_and_online_tries_it() {
         "config.toml is good",
         "12345678 (test)",
         &simulator.endpoint(),
-        "2 users, 7200 requests an hour",
+        "2 users, 7,200 requests an hour",
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }

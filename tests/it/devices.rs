@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs `devices` to its end, with a configuration in a folder of its own.
-async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.toml"), text).unwrap();
     let mut command = program();
@@ -59,7 +59,7 @@ async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
         assert_eq!(list["devices"][0]["username"], "ann@example.com");
         let (_, out, _) = devices(&text, &[source, &["--format", "csv"]].concat()).await;
         assert_eq!(out.lines().count(), 5);
-        assert!(out.contains(",'=bob@example.com,"), "{out}");
+        assert!(out.contains(",\"'=bob@example.com\","), "{out}");
         let (status, out, err) = devices(&text, &[source, &["--user", "9"]].concat()).await;
         assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
         assert!(err.contains("Nothing is known of user 9"), "{err}");
@@ -103,6 +103,33 @@ fn fake(answer: impl Fn(&str) -> String + Send + 'static) -> String {
 fn http_answer(status: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+/// Whoever answers at an address may be anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_says_steers_no_terminal() {
+    let escape = "\\u001b]0;x\\u0007\\u202e";
+    let list = |more: &str, device: &str| {
+        format!(
+            r#"{{"generated_at":"","complete":true,"networks":1,"unsettled_networks":0,"users":{{"fresh":1,"stale":0,"missing":0,"pending":0}},"not_known":{{"network_id":[],"user_id":[{more}]}},"matched":1,"devices":[{{"network_id":"12345678","network_name":"","user_id":"1","app_id":null,"device_type":"{escape}","status":"","suspended":null,"created":null,"last_login":{device},"never_logged_in":null,"idle_seconds":null,"sso_max_idle_seconds":null,"sso_expired":null,"freshness":"fresh","read_at":""}}]}}"#
+        )
+    };
+    let quoted = format!("\"{escape}\"");
+    let no_exporter = "no wickr-exporter of this version";
+    for (answer, status, says) in [
+        (http_answer("200 OK", &list("", "null")), 0, "\\u{1b}"),
+        (http_answer("200 OK", &list(&quoted, "null")), 1, no_exporter),
+        (http_answer("200 OK", &list("", &quoted)), 1, no_exporter),
+        (http_answer("500 No", &format!("\u{1b}[2J\u{202e}{}", "x".repeat(70_000))), 1, "xxx"),
+        (http_answer("302 Found", ""), 1, "redirects"),
+        (http_answer("403 Forbidden", "A client certificate that is valid"), 1, "--from-cert-file"),
+    ] {
+        let host = fake(move |_| answer.clone());
+        let (found, out, err) = devices("", &["--from", &format!("http://{host}")]).await;
+        assert_eq!(found, Some(status), "{says}: {err}");
+        assert!(format!("{out}{err}").contains(says), "{says}: {out}{err}");
+        assert!(!format!("{out}{err}").contains(['\u{1b}', '\u{7}', '\u{202e}']), "{out}{err}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +194,8 @@ import http.server, ssl, sys
 certificate, body = sys.argv[1:]
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200)
+        strange = self.path.startswith("/client/") and not self.connection.getpeercert()
+        self.send_response(403 if strange else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -175,6 +203,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(certificate)
+context.load_verify_locations(certificate)
+context.verify_mode = ssl.CERT_OPTIONAL
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()
@@ -226,9 +256,21 @@ async fn a_certificate_of_ones_own_can_be_trusted() {
     let trusted = devices("", &["--from", &from, "--from-ca-file", &cert]).await;
     let strange = devices("", &["--from", &from]).await;
     let no_file = devices("", &["--from", &from, "--from-ca-file", &key]).await;
+    let asks = format!("{from}/client");
+    let to_it = ["--from", &asks, "--from-ca-file", &cert];
+    let unknown = devices("", &to_it).await;
+    let own = ["--from-cert-file", &cert, "--from-key-file", &key];
+    let known = devices("", &[&to_it[..], &own].concat()).await;
+    let swapped = ["--from-cert-file", &key, "--from-key-file", &cert];
+    let no_key = ["--from-cert-file", &cert, "--from-key-file", &cert];
+    let no_identity = devices("", &[&to_it[..], &no_key].concat()).await;
+    let half = devices("", &[&to_it[..], &swapped[..2]].concat()).await;
     server.kill().unwrap();
     server.wait().unwrap();
     assert_eq!(trusted.0, Some(0), "{trusted:?}");
+    assert_eq!((unknown.0, known.0), (Some(1), Some(0)), "{unknown:?} {known:?}");
+    assert_eq!((no_identity.0, half.0), (Some(2), Some(2)), "{no_identity:?} {half:?}");
+    assert!(no_identity.2.contains("hold no certificate and key"), "{no_identity:?}");
     assert_eq!(strange.0, Some(1), "{strange:?}");
     assert_eq!(no_file.0, Some(2), "{no_file:?}");
     assert!(no_file.2.contains("holds no certificate"), "{no_file:?}");

@@ -5,6 +5,7 @@ use wickr_exporter::simulator::{
     user,
 };
 
+use crate::devices::devices;
 use crate::harness::{Exporter, FAST, Samples, serving, simulator};
 
 const NETWORK: &str = "12345678";
@@ -26,6 +27,10 @@ fn one(simulator: &Simulator, more: &str, users: &str) -> String {
 
 /// Looked up as often as can be configured.
 const DISCOVER: &str = "[discovery]\ninterval = \"1s\"";
+
+async fn json(exporter: &Exporter, path: &str) -> serde_json::Value {
+    serde_json::from_str(&exporter.text(path).await).unwrap()
+}
 
 fn ids(samples: &Samples) -> Vec<String> {
     let id = |series: &str| {
@@ -76,6 +81,7 @@ async fn a_failed_discovery_keeps_what_was_found_and_says_so() {
     let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
     let exporter = Exporter::start(&everything(&simulator, DISCOVER));
     exporter.wait_for("all of them", |s| s.sum("wickr_up") == 2.0).await;
+    assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "good");
     for trouble in ["forbidden,op=ListUsers", "nonsense,op=ListNetworks"] {
         simulator.faults().add(trouble.parse::<Fault>().unwrap());
     }
@@ -93,6 +99,73 @@ async fn a_failed_discovery_keeps_what_was_found_and_says_so() {
         .await;
     assert_eq!((samples.sum("wickr_up"), samples.sum("wickr_network_users")), (2.0, 10.0));
     assert!(exporter.log().contains("discovery failed"), "{}", exporter.log());
+    // Whoever reads pages and lists is told: no user failed, and still there may be more.
+    let status = json(&exporter, "/api/v1/status").await;
+    assert_eq!(status["verdict"]["level"], "care");
+    assert_eq!(status["discovery"][0]["networks"]["reason"], "invalid_response");
+    assert!(status["discovery"][0]["networks"]["last_success_at"].is_string());
+    let network = &status["networks"][0];
+    assert_eq!(network["verdict"]["level"], "care");
+    assert_eq!(network["discovery"]["users"]["reason"], "forbidden");
+    let text = network["verdict"]["text"].as_str().unwrap();
+    assert!(text.contains("ListUsers: forbidden") && text.contains("--iam-policy"), "{text}");
+    let list = json(&exporter, "/api/v1/devices").await;
+    assert_eq!(
+        (&list["complete"], &list["discovery"]["failing_users"]),
+        (&false.into(), &2.into())
+    );
+    let list = json(&exporter, "/api/v1/devices?network_id=12345678").await;
+    assert_eq!(list["discovery"]["failing_accounts"], 0, "nobody asks for others");
+    let page = exporter.text("/devices").await;
+    assert!(page.contains("Users may be missing") && page.contains("Networks may be missing"));
+    // And no more when it is well again.
+    simulator.faults().clear();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while json(&exporter, "/api/v1/status").await["verdict"]["level"] != "good" {
+        assert!(std::time::Instant::now() < deadline, "it does not become good again");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(json(&exporter, "/api/v1/devices").await["complete"], true);
+}
+
+/// Networks that are written out say nothing of those that are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_that_were_never_looked_up_are_missing() {
+    let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
+    simulator.faults().add("forbidden,op=ListNetworks".parse::<Fault>().unwrap());
+    let written = format!("\n[[network]]\nid = \"{NETWORK}\"\nusers = \"all\"\n");
+    let text = everything(&simulator, "") + &written;
+    let exporter = Exporter::start(&text);
+    exporter
+        .wait_for("a poll and a failure", |s| {
+            s.sum("wickr_up") == 1.0 && s.has("wickr_exporter_discovery_failures_total")
+        })
+        .await;
+    let status = json(&exporter, "/api/v1/status").await;
+    assert_eq!(status["networks"][0]["verdict"]["level"], "good");
+    assert_eq!(status["verdict"]["level"], "bad");
+    let said = status["verdict"]["text"].as_str().unwrap();
+    assert!(said.contains("networks of us-east-1 cannot be looked up"), "{said}");
+    assert!(exporter.text("/").await.contains("The numbers are not complete."));
+    let list = json(&exporter, "/api/v1/devices").await;
+    assert_eq!(
+        (&list["complete"], &list["discovery"]["failing_accounts"]),
+        (&false.into(), &1.into())
+    );
+    let one = json(&exporter, &format!("/api/v1/devices?network_id={NETWORK}")).await;
+    assert_eq!(one["complete"], true, "of this one, all is known");
+    // The command says the same, from the exporter and from a poll of its own.
+    for source in [&["--from", exporter.base.as_str()][..], &[]] {
+        for (filter, expected) in
+            [(&[][..], 3), (&["--user", "1001"], 3), (&["--network", NETWORK], 0)]
+        {
+            let (status, out, err) =
+                devices(&text, &[source, filter, &["--format", "json"]].concat()).await;
+            assert_eq!(status, Some(expected), "{source:?} {filter:?}: {err}");
+            let list: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(list["complete"], expected == 0, "{source:?} {filter:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,6 +344,11 @@ async fn a_role_that_may_not_see_groups_loses_the_sso_families_and_nothing_else(
     }
     let failed = [("operation", "ListSecurityGroups"), ("reason", "forbidden")];
     assert!(samples.get("wickr_exporter_discovery_failures_total", &failed) >= Some(1.0));
+    let status = json(&exporter, "/api/v1/status").await;
+    assert_eq!(status["verdict"]["level"], "care");
+    let said = status["verdict"]["text"].as_str().unwrap();
+    assert!(said.contains("SSO limits cannot be looked up"), "{said}");
+    assert!(exporter.text("/devices").await.contains("SSO limits may be missing"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,6 +423,14 @@ async fn three_shards_share_the_users_and_their_sums_are_the_whole() {
             Exporter::start_with(&config, &[], &told)
         };
         let samples = exporter.polled(1.0).await;
+        let status = json(&exporter, "/api/v1/status").await;
+        assert_eq!(status["shard"], serde_json::json!({"index": index, "total": 3}));
+        let part = format!("This process has part {} of 3 of the users.", index + 1);
+        for page in ["/", "/devices"] {
+            assert!(exporter.text(page).await.contains(&part), "{page}");
+        }
+        let list = json(&exporter, "/api/v1/devices?limit=1").await;
+        assert_eq!((&list["complete"], &list["shard"]), (&false.into(), &status["shard"]));
         let own = samples.sum("wickr_network_users");
         assert!((70.0..130.0).contains(&own), "{own}");
         users += own;

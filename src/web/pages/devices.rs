@@ -11,7 +11,7 @@ use askama::Template;
 use super::{
     super::Shown,
     view::Links,
-    words::{Moment, clipped, counted, grouped, span},
+    words::{Moment, clipped, counted, grouped, named, span},
 };
 
 /// Devices on a page, where nobody says how many.
@@ -27,7 +27,12 @@ const MOST_CHOICES: usize = 100;
 ///
 /// The parameter that cannot be understood.
 pub(super) fn check(text: &str, usernames: bool) -> Result<Params, BadParameter> {
-    let params = Params::read(text)?;
+    let params = Params::read(text).map_err(|mut error| {
+        if error.name == "sort" && !usernames {
+            error.why = error.why.replace("username, ", "");
+        }
+        error
+    })?;
     if params.query.sort == Sort::Username && !usernames {
         return Err(BadParameter::new(
             "sort",
@@ -173,7 +178,7 @@ pub(super) fn page(
     };
     let filter = &query.filter;
     let written = |time: Option<std::time::Duration>| time.map(drill::short).unwrap_or_default();
-    let first = query.skip() + 1;
+    let first = query.skip().saturating_add(1);
     DevicesPage {
         links,
         generated: Moment::new(now, now),
@@ -192,9 +197,18 @@ pub(super) fn page(
         limits: limits(size),
         filter: in_words(filter),
         is_filtered: *filter != drill::Filter::default(),
-        count: counted(found.matched, "device", "devices"),
-        range: (!found.rows.is_empty())
-            .then(|| format!("{} to {}", grouped(first), grouped(query.skip() + found.rows.len()))),
+        // None that is known is not none, where not all is known.
+        count: match found.matched {
+            0 if !found.scope.is_complete() => "0 known devices".into(),
+            matched => counted(matched, "device", "devices"),
+        },
+        range: (!found.rows.is_empty()).then(|| {
+            format!(
+                "{} to {}",
+                grouped(first),
+                grouped(query.skip().saturating_add(found.rows.len()))
+            )
+        }),
         order: order(query),
         heads: heads(query, sso),
         lines: found.rows.iter().map(|row| line(row, query, now, shown.usernames)).collect(),
@@ -203,8 +217,8 @@ pub(super) fn page(
         csv: api("csv"),
         first: (query.page > 2).then(|| at(1)),
         previous: (query.page > 1).then(|| at((query.page - 1).min(pages))),
-        next: (query.page < pages).then(|| at(query.page + 1)),
-        last: (query.page + 1 < pages).then(|| at(pages)),
+        next: (query.page < pages).then(|| at(query.page.saturating_add(1))),
+        last: (query.page.saturating_add(1) < pages).then(|| at(pages)),
         page: format!("Page {} of {}", grouped(query.page), grouped(pages)),
         beyond: query.page > pages,
         query: query.clone(),
@@ -246,6 +260,9 @@ fn choices<'a>(there: impl Iterator<Item = &'a str>, wanted: &'a [String]) -> Ve
     let mut texts: Vec<&str> = there.filter(|text| !text.is_empty()).collect();
     texts.sort_unstable();
     texts.dedup();
+    // A form cannot give these back as they are: browsers rewrite them.
+    let rewritten = |text: &&str| text.contains(['\r', '\n', '\0']);
+    texts.retain(|text| !rewritten(text));
     texts.truncate(MOST_CHOICES);
     texts.extend(wanted.iter().map(String::as_str));
     texts.sort_unstable();
@@ -354,7 +371,7 @@ fn line(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> Line {
         user_link: link("/devices", &of_user),
         username: username().filter(|_| usernames).map(clipped),
         app_id: row.device.app_id.as_deref().map(clipped),
-        device_type: clipped(&row.device.device_type),
+        device_type: named(&row.device.device_type),
         status: clipped(&row.device.status),
         // Some services say so twice.
         suspended: row.device.suspended == Some(true)

@@ -27,7 +27,7 @@ use askama::Template;
 use axum::{
     Router,
     extract::{RawQuery, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -100,6 +100,15 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 /// Headers for every answer: nothing is kept, framed, guessed at or told to others, and a page may
 /// use our own stylesheet and icon and send its form back to us, and nothing else.
 pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(from_fn(|request: Request, next: Next| async {
+        let mut response = next.run(request).await;
+        guard(response.headers_mut());
+        response
+    }))
+}
+
+/// Puts those headers on an answer that has none of its own.
+pub(super) fn guard(headers: &mut HeaderMap) {
     const HEADERS: [(header::HeaderName, &str); 4] = [
         (
             header::CONTENT_SECURITY_POLICY,
@@ -110,13 +119,9 @@ pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    router.layer(from_fn(|request: Request, next: Next| async {
-        let mut response = next.run(request).await;
-        for (name, value) in HEADERS {
-            response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-        }
-        response
-    }))
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }
 
 impl Face {

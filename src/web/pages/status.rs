@@ -10,7 +10,9 @@ use super::verdict::{Verdict, overall, verdict};
 use crate::{
     clock::Millis,
     drill::{UserCounts, iso},
-    inventory::{LastPoll, NetworkView, PollResult, Reader, Summary, TypeSummary},
+    inventory::{
+        Account, LastPoll, Lookup, NetworkView, Part, PollResult, Reader, Summary, TypeSummary,
+    },
     wickr::ErrorKind,
 };
 
@@ -26,6 +28,10 @@ pub(super) struct Status {
     pub(super) uptime_seconds: f64,
     pub(super) ready: bool,
     pub(super) verdict: Verdict,
+    /// Where networks are looked up, and how that goes.
+    pub(super) discovery: Vec<AccountStatus>,
+    /// The part of all users that is this process's; none where it has them all.
+    pub(super) shard: Option<Part>,
     pub(super) networks: Vec<NetworkStatus>,
     /// For the page, which counts from it.
     #[serde(skip)]
@@ -43,6 +49,7 @@ pub(super) struct NetworkStatus {
     /// As `wickr_up`: none where that is absent.
     pub(super) up: Option<bool>,
     pub(super) users: UserCounts,
+    pub(super) discovery: DiscoveryStatus,
     /// When the oldest data that is served was read.
     pub(super) oldest_read_at: Option<String>,
     pub(super) last_poll: Option<PollStatus>,
@@ -59,6 +66,52 @@ pub(super) struct NetworkStatus {
     pub(super) devices: Option<DeviceStatus>,
     #[serde(skip)]
     pub(super) polls_at: Times,
+}
+
+/// The lookup of all networks of an account and region.
+#[derive(Debug, Serialize)]
+pub(super) struct AccountStatus {
+    region: String,
+    networks: Option<LookupStatus>,
+}
+
+impl AccountStatus {
+    fn of(account: &Account) -> AccountStatus {
+        let networks = LookupStatus::of(&account.lookup);
+        AccountStatus { region: account.region.clone(), networks }
+    }
+}
+
+/// What is looked up for a network; none of what is not, or was not yet.
+#[derive(Debug, Serialize)]
+pub(super) struct DiscoveryStatus {
+    users: Option<LookupStatus>,
+    members: Option<LookupStatus>,
+    security_groups: Option<LookupStatus>,
+}
+
+/// How a lookup goes.
+#[derive(Debug, Serialize)]
+pub(super) struct LookupStatus {
+    last_success_at: Option<String>,
+    /// None while it does not fail.
+    failing_since: Option<String>,
+    operation: Option<&'static str>,
+    reason: Option<&'static str>,
+    remedy: Option<&'static str>,
+}
+
+impl LookupStatus {
+    fn of(lookup: &Lookup) -> Option<LookupStatus> {
+        let Lookup { last_success, failure } = lookup;
+        (last_success.is_some() || failure.is_some()).then(|| LookupStatus {
+            last_success_at: last_success.map(iso),
+            failing_since: failure.map(|failure| iso(failure.since)),
+            operation: failure.map(|failure| failure.operation.as_str()),
+            reason: failure.map(|failure| failure.kind.as_str()),
+            remedy: failure.map(|failure| failure.kind.remedy()),
+        })
+    }
 }
 
 /// Times that the page shows in words.
@@ -149,8 +202,8 @@ impl Status {
         started: Millis,
         now: Millis,
     ) -> Status {
-        let networks: Vec<_> = reader
-            .snapshot()
+        let snapshot = reader.snapshot();
+        let networks: Vec<_> = snapshot
             .networks
             .iter()
             .map(|view| NetworkStatus::of(view, idle_buckets, now))
@@ -162,7 +215,9 @@ impl Status {
             started_at: iso(started),
             uptime_seconds: now.saturating_sub(started).max(0) as f64 / 1e3,
             ready: reader.is_ready(),
-            verdict: overall(&networks),
+            verdict: overall(&networks, &snapshot.accounts, snapshot.part, now),
+            discovery: snapshot.accounts.iter().map(AccountStatus::of).collect(),
+            shard: snapshot.part,
             networks,
             now,
             started,
@@ -182,6 +237,11 @@ impl NetworkStatus {
             verdict: verdict(view, users, oldest, now),
             up: view.was_polled().then(|| view.is_up(now)),
             users,
+            discovery: DiscoveryStatus {
+                users: LookupStatus::of(&view.lookups.users),
+                members: LookupStatus::of(&view.lookups.members),
+                security_groups: LookupStatus::of(&view.lookups.groups),
+            },
             oldest_read_at: oldest.map(iso),
             last_poll: polls.last.map(|last| PollStatus {
                 ended_at: iso(last.at),

@@ -6,7 +6,7 @@ use super::{
     devices::link,
     status::{DeviceStatus, FailureStatus, IdleStatus, NetworkStatus, Status},
     verdict::Level,
-    words::{Moment, clipped, counted, grouped, span},
+    words::{Moment, clipped, counted, grouped, named, span},
 };
 use crate::drill::{BadParameter, Filter, Query, short};
 
@@ -267,7 +267,7 @@ fn types(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
             let more = |count_of: u64, change| {
                 (count_of > 0).then(|| (grouped(count(count_of)), of(change)))
             };
-            let name = clipped(&of_type.device_type);
+            let name = named(&of_type.device_type);
             let mut bar = bar(name, of(|_| {}), of_type.devices, most, devices.total);
             bar.more = vec![
                 more(of_type.suspended, |filter| filter.suspended = Some(true)),

@@ -5,6 +5,7 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
+pub(super) use crate::drill::{counted, grouped};
 use crate::{
     clock::Millis,
     drill::{iso, visible},
@@ -91,17 +92,9 @@ pub(super) fn span(millis: i64) -> String {
     text
 }
 
-/// A count with its thousands set apart.
-pub(super) fn grouped(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+/// Likewise, for what must be seen, as a link must be.
+pub(super) fn named(text: &str) -> String {
+    if text.is_empty() { "(blank)".into() } else { clipped(text) }
 }
 
 /// A text from outside, as far as there is room for it on a page.
@@ -111,11 +104,6 @@ pub(super) fn clipped(text: &str) -> String {
         Some((end, _)) => format!("{}…", visible(&text[..end])),
         None => visible(text),
     }
-}
-
-/// So many of something: "1 user", "2 users".
-pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

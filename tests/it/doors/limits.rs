@@ -109,6 +109,9 @@ async fn a_second_request_is_not_smuggled_in() {
     let text = format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n{inner}");
     let (status, answer) = raw(&house, text.as_bytes());
     assert_eq!((status, answer.matches("HTTP/1.1 401").count()), (200, 1), "{answer}");
+    for guard in ["nosniff", "no-store", "frame-ancestors 'none'"] {
+        assert_eq!(answer.matches(guard).count(), 2, "a refusal is guarded too: {answer}");
+    }
     house.simulator.stop().await.unwrap();
 }
 
