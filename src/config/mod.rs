@@ -14,6 +14,7 @@
 //! endpoint addresses, and the values of keys that are unknown.
 
 mod conflicts;
+pub(crate) mod file;
 mod filter;
 mod listen;
 mod problem;
@@ -28,11 +29,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::path::Path;
 
 pub use filter::{BadPattern, BadStatus, UserFilter, UserStatus, UsernamePattern};
 pub use listen::{BadListenAddress, ListenAddress};
@@ -53,7 +50,8 @@ const MAX_BYTES: u64 = 16 << 20;
 /// When it cannot be read, is no UTF-8 or larger than 16 MiB, and as [`parse`] does.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let bytes = read(path).map_err(|error| ConfigError::of_file(&name, unreadable(&error)))?;
+    let bytes = file::read(path, MAX_BYTES)
+        .map_err(|error| ConfigError::of_file(&name, file::unreadable(&error)))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ConfigError::of_file(&name, "is larger than 16 MiB"));
     }
@@ -64,22 +62,6 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
             let (line, column) = problem::Places::of(&good).of_offset(good.len());
             Err(ConfigError::at(&name, line, column, "not valid TOML: not encoded in UTF-8"))
         }
-    }
-}
-
-/// At most one byte more than is allowed, for the size of a pipe is not known before.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn unreadable(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "does not exist".into(),
-        io::ErrorKind::IsADirectory => "is a directory, not a file".into(),
-        io::ErrorKind::PermissionDenied => "may not be read: permission denied".into(),
-        _ => format!("cannot be read: {error}"),
     }
 }
 

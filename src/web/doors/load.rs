@@ -3,8 +3,7 @@
 //! All here waits for the disk, so it runs on threads that may.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +17,7 @@ use super::{
     written::{self, Pem},
     yaml,
 };
+use crate::config::file;
 
 /// What is larger is neither a web configuration nor a certificate.
 const MAX_BYTES: u64 = 1 << 20;
@@ -63,7 +63,7 @@ impl Files {
         self.digest.update([u8::from(read.is_ok())]);
         self.digest.update(Sha256::digest(content));
         self.read.push(path.to_owned());
-        read.map_err(|error| unreadable(&error))
+        read.map_err(|error| file::unreadable(&error))
     }
 
     /// Something in PEM, wherever it is.
@@ -86,21 +86,11 @@ impl Files {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let bytes = file::read(path, MAX_BYTES)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)
-}
-
-fn unreadable(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "does not exist".into(),
-        io::ErrorKind::IsADirectory => "is a directory, not a file".into(),
-        io::ErrorKind::PermissionDenied => "may not be read: permission denied".into(),
-        _ => format!("cannot be read: {error}"),
-    }
 }
 
 /// Reads the web configuration at `path` and makes settings of it.
