@@ -31,7 +31,6 @@ version=$(cargo metadata --no-deps --format-version 1 --locked |
 # may be of a folder that git knows nothing of.
 revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
-export SOURCE_DATE_EPOCH
 debian=$version-1
 if $snapshot; then
     debian=$version~$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d).$revision-1
@@ -43,6 +42,8 @@ else
 fi
 
 cargo build --release --locked
+# Not before: the C compiler's part of the build would be made anew for it.
+export SOURCE_DATE_EPOCH
 program=${CARGO_TARGET_DIR:-target}/release/wickr-exporter
 target=$(rustc -vV | sed -n 's/^host: //p')
 [[ $("$program" --version) == "wickr-exporter $version" ]] || fail "$program is another version"
