@@ -9,6 +9,7 @@
 //! data goes in time even if no poll ever ends.
 
 mod block;
+mod book;
 mod figures;
 mod lookups;
 mod network;
@@ -39,7 +40,7 @@ use crate::{
     clock::Millis,
     wickr::{Device, ErrorKind, UserId},
 };
-use network::Book;
+use book::Book;
 use state::RestoredNetwork;
 
 /// While a poll is under way, its results are published in lots: a view is not made anew for each.

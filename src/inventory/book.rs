@@ -1,0 +1,338 @@
+//! The working copy of what is known of one network: one poll after another is written into it, and
+//! views are taken of it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use super::{
+    block::Users,
+    lookups::{Attempt, Lookups, Subject},
+    network::{
+        Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, ages,
+    },
+    user::{Reading, UserRecord},
+};
+use crate::{
+    clock::Millis,
+    inventory::state::{RestoredNetwork, RestoredUser},
+    wickr::{Device, ErrorKind, Label, UserId},
+};
+
+/// The working copy of a network's view: one poll after another is written into it.
+#[derive(Debug)]
+pub(super) struct Book {
+    identity: Arc<NetworkIdentity>,
+    users: Users,
+    types: BTreeSet<Label>,
+    directory: Directory,
+    polls: PollLog,
+    lookups: Lookups,
+}
+
+impl Book {
+    pub(super) fn new(identity: NetworkIdentity) -> Book {
+        Book {
+            identity: Arc::new(identity),
+            users: Users::default(),
+            types: BTreeSet::new(),
+            directory: Directory::default(),
+            polls: PollLog::default(),
+            lookups: Lookups::default(),
+        }
+    }
+
+    /// A book as an earlier process left it.
+    pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> Book {
+        let record = |user: RestoredUser| UserRecord {
+            id: user.id,
+            failure: None,
+            restored: true,
+            facts: None,
+            last: Some(user.reading),
+        };
+        Book {
+            users: restored.users.into_iter().map(record).collect(),
+            types: restored.types.into_iter().collect(),
+            polls: PollLog {
+                last: restored.last_poll,
+                last_success: restored.last_success,
+                ..PollLog::default()
+            },
+            ..Book::new(identity)
+        }
+    }
+
+    /// The network goes by another name, interval or the like from now on.
+    pub(super) fn rename(&mut self, identity: NetworkIdentity) {
+        self.identity = Arc::new(identity);
+        self.polls.under_way = None;
+        self.polls.next = None;
+        // Others may be to be looked up now, and that is done at once.
+        self.lookups = Lookups::default();
+    }
+
+    /// A lookup ended, at `at`.
+    pub(super) fn looked_up(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
+        self.lookups.ended(subject, attempt, at);
+    }
+
+    pub(super) fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
+        self.users.retain(wanted);
+    }
+
+    pub(super) fn forget_limits(&mut self) {
+        let mut directory = self.directory.clone();
+        directory.sso = None;
+        for facts in directory.facts.values_mut() {
+            Arc::make_mut(facts).sso_max_idle = None;
+        }
+        self.direct(directory);
+    }
+
+    pub(super) fn users(&self) -> Vec<UserId> {
+        self.users.iter().map(|user| user.id.clone()).collect()
+    }
+
+    /// What discovery tells from now on, of users known and to come.
+    pub(super) fn direct(&mut self, directory: Directory) {
+        self.directory = directory;
+        let told = &self.directory.facts;
+        self.users.update(|user| {
+            let facts = told.get(&user.id);
+            let news = user.facts.as_ref() != facts;
+            news.then(|| UserRecord { facts: facts.cloned(), ..user.clone() })
+        });
+    }
+
+    pub(super) fn view(&self) -> NetworkView {
+        NetworkView {
+            identity: self.identity.clone(),
+            users: self.users.clone(),
+            types: self.types.iter().cloned().collect(),
+            sso: self.directory.sso.clone(),
+            polls: self.polls.clone(),
+            lookups: self.lookups,
+        }
+    }
+
+    /// A poll of `users` begins. What is known of anybody else goes.
+    pub(super) fn begin(&mut self, users: &[UserId]) {
+        let wanted: BTreeSet<&UserId> = users.iter().collect();
+        self.users.retain(|id| wanted.contains(id));
+        self.polls.under_way = Some(Progress { done: 0, total: wanted.len() });
+        self.polls.next = None;
+    }
+
+    /// A user was read.
+    pub(super) fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
+        for device in &devices {
+            if !self.types.contains(&device.device_type) {
+                self.types.insert(device.device_type.clone());
+            }
+        }
+        // Mostly nothing has changed since the last poll, and nothing new is kept then.
+        let known = self.users.get(user).and_then(|record| record.last.as_ref());
+        let devices = match known {
+            Some(known) if *known.devices == devices[..] => known.devices.clone(),
+            _ => devices.into(),
+        };
+        self.put(user, None, Some(Reading { at, devices }));
+    }
+
+    /// A user could not be read. What is known of it stays, unless the service does not know it.
+    pub(super) fn failed(&mut self, user: &UserId, kind: ErrorKind) {
+        let known = self.users.get(user).and_then(|record| record.last.clone());
+        let last = known.filter(|_| kind != ErrorKind::NotFound);
+        self.put(user, Some(kind), last);
+    }
+
+    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<Reading>) {
+        let facts = self.directory.facts.get(user).cloned();
+        let record = UserRecord { id: user.clone(), failure, restored: false, facts, last };
+        self.users.put(record);
+        if let Some(progress) = &mut self.polls.under_way {
+            progress.done += 1;
+        }
+    }
+
+    /// The poll under way ends. The result is what the users' records say, or a failure if nobody
+    /// knows who the users are.
+    pub(super) fn end(&mut self, at: Millis, took: Duration, users_known: bool) -> PollResult {
+        let failed = self.users.iter().filter(|user| user.failure.is_some()).count();
+        let result = match failed {
+            _ if !users_known => PollResult::Failure,
+            0 => PollResult::Success,
+            failed if failed == self.users.len() => PollResult::Failure,
+            _ => PollResult::Partial,
+        };
+        self.polls.ended[result as usize] += 1;
+        self.polls.last = Some(LastPoll { at, took, result });
+        self.polls.under_way = None;
+        self.polls.next = None;
+        // What is too old to be served is not kept, so that its block is whole again.
+        let ages = ages(&self.identity, &self.polls);
+        self.users.update(|user| {
+            let expired = user.last.is_some() && user.reading(at, ages).is_none();
+            expired.then(|| UserRecord { last: None, ..user.clone() })
+        });
+        if result == PollResult::Success {
+            self.polls.last_success = Some(at);
+        }
+        result
+    }
+
+    /// No poll is under way, and the next one is due at `at`.
+    pub(super) fn due(&mut self, at: Millis) {
+        self.polls.next = Some(at);
+    }
+
+    /// The poll under way outlasts the interval.
+    pub(super) fn overran(&mut self) {
+        self.polls.overruns += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wickr::Stamp;
+
+    const STALE_AFTER: Duration = Duration::from_secs(60);
+
+    fn id(text: &str) -> UserId {
+        text.parse().unwrap()
+    }
+
+    fn device(app_id: &str, device_type: &str) -> Device {
+        Device {
+            app_id: Some(app_id.into()),
+            device_type: device_type.into(),
+            status: "Active".into(),
+            suspended: Some(false),
+            created: Stamp::NEVER,
+            last_login: Stamp::NEVER,
+        }
+    }
+
+    fn book() -> Book {
+        Book::new(NetworkIdentity {
+            id: "12345678".parse().unwrap(),
+            name: "test".into(),
+            region: "us-east-1".into(),
+            account: String::new(),
+            interval: Duration::from_secs(20),
+            stale_after: STALE_AFTER,
+        })
+    }
+
+    #[test]
+    fn users_appear_as_they_are_read_and_the_network_when_the_poll_ends() {
+        let mut book = book();
+        book.begin(&[id("1"), id("2")]);
+        assert!(book.view().users.is_empty());
+        book.read(&id("1"), vec![device("a", "iOS")], 1_000);
+        let view = book.view();
+        assert!(!view.is_known());
+        assert_eq!(view.readings(1_000).count(), 1);
+        assert_eq!(view.polls.under_way, Some(Progress { done: 1, total: 2 }));
+        book.failed(&id("2"), ErrorKind::Timeout);
+        assert_eq!(book.end(2_000, Duration::from_secs(1), true), PollResult::Partial);
+        let view = book.view();
+        assert!(view.is_known() && !view.is_up(2_000));
+        assert_eq!(view.users_by_freshness(2_000), [1, 0, 1]);
+        assert_eq!(view.users_by_failure()[ErrorKind::Timeout as usize], 1);
+    }
+
+    #[test]
+    fn a_user_that_cannot_be_read_keeps_its_devices_for_a_while() {
+        let mut book = book();
+        book.begin(&[id("1")]);
+        book.read(&id("1"), vec![device("a", "iOS")], 0);
+        assert_eq!(book.end(0, Duration::ZERO, true), PollResult::Success);
+        book.begin(&[id("1")]);
+        book.failed(&id("1"), ErrorKind::ServerError);
+        assert_eq!(book.end(30_000, Duration::ZERO, true), PollResult::Failure);
+        assert_eq!(book.view().users_by_freshness(60_000), [0, 1, 0]);
+        assert_eq!(book.view().readings(60_000).count(), 1);
+        // It goes by the clock, not by the next poll.
+        assert_eq!(book.view().users_by_freshness(60_001), [0, 0, 1]);
+        assert_eq!(book.view().readings(60_001).count(), 0);
+        // A type once seen stays.
+        assert_eq!(book.view().types, [Label::from("iOS")]);
+        // The next poll that ends lets go of it, whatever `stale_after` will be then.
+        book.end(61_000, Duration::ZERO, true);
+        let mut later = (*book.identity).clone();
+        later.stale_after = Duration::from_secs(3600);
+        book.rename(later);
+        assert_eq!(book.view().users_by_freshness(61_000), [0, 0, 1]);
+    }
+
+    #[test]
+    fn what_was_read_while_the_clock_was_ahead_is_not_served_for_so_much_longer() {
+        let day = 86_400_000;
+        let mut book = book();
+        book.begin(&[id("1")]);
+        book.read(&id("1"), vec![device("a", "iOS")], day);
+        book.end(day, Duration::ZERO, true);
+        book.begin(&[id("1")]);
+        book.failed(&id("1"), ErrorKind::Timeout);
+        assert_eq!(book.view().users_by_freshness(day), [0, 1, 0]);
+        // Set right.
+        assert_eq!(book.view().users_by_freshness(0), [0, 0, 1]);
+        assert_eq!(book.view().readings(0).count(), 0);
+    }
+
+    #[test]
+    fn what_a_poll_does_not_come_to_is_not_fresh_for_ever() {
+        let mut book = book();
+        let users = [id("1"), id("2")];
+        let poll = |book: &mut Book, took| {
+            book.begin(&users);
+            book.read(&users[0], vec![], 0);
+            book.read(&users[1], vec![], 0);
+            book.end(0, took, true);
+            // The next one hangs.
+            book.begin(&users);
+        };
+        poll(&mut book, Duration::from_secs(5));
+        let view = book.view();
+        assert!(view.is_up(60_000));
+        assert_eq!(view.users_by_freshness(60_001), [0, 0, 2]);
+        assert!(!view.is_up(60_001));
+        // One that is known to take ten minutes is given them, and the interval.
+        poll(&mut book, Duration::from_secs(600));
+        assert_eq!(book.view().users_by_freshness(620_000), [2, 0, 0]);
+        assert_eq!(book.view().users_by_freshness(620_001), [0, 0, 2]);
+        // The first failure of a poll under way is known at once.
+        assert!(book.view().is_up(1_000));
+        book.failed(&users[0], ErrorKind::Timeout);
+        assert!(!book.view().is_up(1_000));
+    }
+
+    #[test]
+    fn a_user_that_the_service_does_not_know_loses_its_devices_at_once() {
+        let mut book = book();
+        book.begin(&[id("1"), id("2")]);
+        book.read(&id("1"), vec![device("a", "iOS")], 0);
+        book.read(&id("2"), vec![], 0);
+        book.end(0, Duration::ZERO, true);
+        book.begin(&[id("1"), id("2")]);
+        book.failed(&id("1"), ErrorKind::NotFound);
+        assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
+        assert_eq!(book.view().users.iter().next().unwrap().failure, Some(ErrorKind::NotFound));
+        // And does not get them back by failing otherwise.
+        book.failed(&id("1"), ErrorKind::Timeout);
+        assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_user_that_is_no_longer_wanted_goes_with_the_next_poll() {
+        let mut book = book();
+        book.begin(&[id("1"), id("2")]);
+        book.read(&id("1"), vec![], 0);
+        book.read(&id("2"), vec![], 0);
+        book.end(0, Duration::ZERO, true);
+        book.begin(&[id("2")]);
+        let ids: Vec<_> = book.view().users.iter().map(|user| user.id.to_string()).collect();
+        assert_eq!(ids, ["2"]);
+    }
+}
