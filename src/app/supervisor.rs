@@ -345,14 +345,21 @@ impl Supervisor {
         Ok(Ok(()))
     }
 
-    /// What was found for an `id = "all"` stays found if it stands in another place now.
+    /// What was found for an `id = "all"` stays found if it stands in another place now; and what
+    /// was written out until now is taken for found, so that nothing is lost before the lookup.
     fn carry_over(&mut self, former: &Config) {
         let (mut found, mut lookups) = (Found::new(), BTreeMap::new());
         for (place, network) in spec::wholes(&self.config) {
             let account = accounts::key(&network.aws);
             let before =
                 spec::wholes(former).find(|(_, before)| accounts::key(&before.aws) == account);
-            let Some((before, _)) = before else { continue };
+            let Some((before, _)) = before else {
+                let networks = self.polled_as(&account);
+                if !networks.is_empty() {
+                    found.insert(place, networks);
+                }
+                continue;
+            };
             if let Some(networks) = self.found.get(&before) {
                 found.insert(place, networks.clone());
             }
@@ -361,6 +368,19 @@ impl Supervisor {
             }
         }
         (self.found, self.lookups) = (found, lookups);
+    }
+
+    /// The networks that are polled for an account.
+    fn polled_as(&self, account: &str) -> Vec<Network> {
+        let specs = self.running.values().map(|running| &running.spec);
+        specs
+            .filter(|spec| accounts::key(&spec.network.aws) == account)
+            .map(|spec| Network {
+                id: spec.id.clone(),
+                name: spec.network.name.clone(),
+                account: None,
+            })
+            .collect()
     }
 }
 

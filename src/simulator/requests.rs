@@ -56,6 +56,11 @@ impl Requests {
         self.log().recent.iter().cloned().collect()
     }
 
+    /// The same, which it forgets; the counts stay.
+    pub fn take_recent(&self) -> Vec<Record> {
+        self.log().recent.drain(..).collect()
+    }
+
     /// How many came in all, those under way not counted.
     pub fn total(&self) -> u64 {
         self.log().total
@@ -167,6 +172,8 @@ mod tests {
         assert_eq!(paths, ["/2", "/3"]);
         assert_eq!((requests.total(), requests.count(Operation::ListUsers)), (3, 3));
         assert_eq!((requests.count_status(200), requests.count_status(None)), (1, 2));
+        assert_eq!((requests.take_recent().len(), requests.recent().len()), (2, 0));
+        assert_eq!(requests.total(), 3);
         requests.clear();
         assert_eq!((requests.total(), requests.max_in_flight()), (0, 0));
     }

@@ -3,6 +3,7 @@
 //!
 //! - `harness`: starts the program, scrapes it, waits for what should come true
 //! - `truth`: what is exposed while things go wrong
+//! - `campaign`: everything that can go wrong, at random, and a judge of every number
 //! - `client`: requests, pages, retries and clocks, as the service sees them
 //! - `credentials`: where they come from, and when they are replaced
 //! - `organisation`: discovery, SSO limits, accounts, shards
@@ -39,6 +40,7 @@
 mod alerting;
 mod aws;
 mod browser;
+mod campaign;
 mod cli;
 mod client;
 mod compose;

@@ -1,0 +1,450 @@
+//! Holds a scrape against the truth: every number is true, or is marked as not fresh, or is not
+//! there; and nothing is missing that should be there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    scrape::{Scrape, ToldDevice, ToldUser, millis},
+    truth::{Devices, Ms, Time, Timeline, TrueDevice, Truth, Who},
+};
+
+/// By how much the readings of one clock may differ that were taken, and rounded, one after another.
+const BLINK: Ms = 25;
+
+/// What else the judge must know.
+pub struct Circumstances<'a> {
+    pub truth: &'a Truth,
+    pub asked: &'a Asked,
+    /// Whether the service's pages lead back to the first: what it tells twice without an id is
+    /// two devices for everybody.
+    pub pages_go_round: &'a Timeline<bool>,
+    /// When the process was started.
+    pub started: Ms,
+    pub stale_after: Ms,
+    pub interval: Ms,
+    pub sso: Sso,
+}
+
+/// Where SSO limits come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sso {
+    No,
+    Groups,
+    /// In seconds, for all.
+    Fixed(i64),
+}
+
+/// What the simulator has seen.
+#[derive(Default)]
+pub struct Asked {
+    /// When each user's first page was asked for.
+    pub first_pages: BTreeMap<Who, BTreeSet<Ms>>,
+    /// When a user was last said not to be there.
+    pub not_found: BTreeMap<Who, Ms>,
+}
+
+/// What is to be compared with the next scrape.
+#[derive(Default, Clone)]
+pub struct Remembered {
+    /// When the data of each user was read.
+    pub read_at: BTreeMap<Who, Ms>,
+    /// When the state file was last written.
+    pub saved: Ms,
+}
+
+impl Remembered {
+    pub fn of(scrape: &Scrape) -> Remembered {
+        let users = scrape.users().into_iter();
+        Remembered {
+            read_at: users.filter_map(|(who, user)| Some((who, user.read_at?))).collect(),
+            saved: millis(scrape.total("wickr_exporter_state_last_save_timestamp_seconds")),
+        }
+    }
+}
+
+/// Figures that must lie between two, by what they are of and the type of device.
+#[derive(Default)]
+struct Tally(BTreeMap<(&'static str, String, String), (f64, f64)>);
+
+impl Tally {
+    fn add(&mut self, of: &'static str, device_type: &str, more: String, low: f64, high: f64) {
+        let sum = self.0.entry((of, device_type.to_owned(), more)).or_default();
+        *sum = (sum.0 + low, sum.1 + high);
+    }
+
+    fn add_all(&mut self, other: Tally) {
+        for ((of, device_type, more), (low, high)) in other.0 {
+            self.add(of, &device_type, more, low, high);
+        }
+    }
+
+    /// The least and the most of several, of which one is true.
+    fn any_of(several: impl IntoIterator<Item = Tally>) -> Tally {
+        let several: Vec<_> = several.into_iter().collect();
+        let keys: BTreeSet<_> = several.iter().flat_map(|tally| tally.0.keys().cloned()).collect();
+        let span = |key: &(&'static str, String, String)| {
+            let of = several.iter().map(|tally| tally.0.get(key).copied().unwrap_or_default());
+            of.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default()
+        };
+        Tally(keys.into_iter().map(|key| (key.clone(), span(&key))).collect())
+    }
+
+    fn get(&self, of: &'static str, device_type: &str, more: &str) -> (f64, f64) {
+        let key = (of, device_type.to_owned(), more.to_owned());
+        self.0.get(&key).copied().unwrap_or_default()
+    }
+}
+
+pub struct Judge<'a> {
+    scrape: &'a Scrape,
+    about: &'a Circumstances<'a>,
+    users: BTreeMap<Who, ToldUser>,
+    complaints: Vec<String>,
+}
+
+/// Everything that is wrong with this scrape.
+pub fn judge(scrape: &Scrape, about: &Circumstances<'_>) -> Vec<String> {
+    let users = scrape.users();
+    let mut judge = Judge { scrape, about, users, complaints: Vec::new() };
+    let networks: BTreeSet<String> =
+        judge.users.keys().map(|(network, _)| network.clone()).collect();
+    let named = scrape.samples("wickr_exporter_poll_progress_ratio");
+    let networks: BTreeSet<String> =
+        named.map(|(labels, _)| labels["network_id"].clone()).chain(networks).collect();
+    for network in &networks {
+        judge.network(network);
+    }
+    judge.complaints
+}
+
+impl Judge<'_> {
+    fn hold(&mut self, holds: bool, complaint: impl FnOnce() -> String) {
+        if !holds {
+            self.complaints.push(complaint());
+        }
+    }
+
+    fn network(&mut self, id: &str) {
+        let (scrape, about) = (self.scrape, self.about);
+        let ended = scrape.network("wickr_exporter_last_poll_timestamp_seconds", id).map(millis);
+        let took = scrape.network("wickr_exporter_poll_duration_seconds", id).map_or(0, millis);
+        let began = ended.map(|ended| ended - took);
+        // A poll of this process has ended.
+        let polled = ended.is_some_and(|ended| ended >= about.started);
+        let is_named = about.truth.named_networks.contains(id);
+        self.hold(is_named, || format!("{id}: no such network"));
+        self.hold(ended.is_none_or(|ended| ended <= scrape.to + BLINK), || {
+            format!("{id}: the last poll ended in the future")
+        });
+        let mut tally = Tally::default();
+        let (mut fresh, mut stale, mut missing) = (0.0, 0.0, 0.0);
+        let users: BTreeMap<_, _> = std::mem::take(&mut self.users);
+        let (here, elsewhere) = users.into_iter().partition(|((network, _), _)| network == id);
+        self.users = elsewhere;
+        for (who, user) in &here {
+            let is_up = user.up == Some(1.0);
+            match (is_up, user.read_at) {
+                (true, _) => fresh += 1.0,
+                (false, Some(_)) => stale += 1.0,
+                (false, None) => missing += 1.0,
+            }
+            self.freshness(who, user, began, took);
+            if let Some(told) = self.data(who, user) {
+                tally.add_all(told);
+            }
+        }
+        if let Some(up) = scrape.network("wickr_up", id) {
+            self.hold(polled, || format!("{id}: wickr_up before a poll has ended"));
+            self.hold(up == 0.0 || stale + missing == 0.0, || {
+                format!("{id}: wickr_up, with {stale} stale and {missing} missing")
+            });
+        } else {
+            self.hold(!polled, || format!("{id}: no wickr_up after a poll"));
+        }
+        let failures: f64 =
+            scrape.of_network("wickr_exporter_user_failures", id).map(|(_, count)| count).sum();
+        self.hold(failures <= stale + missing, || {
+            format!("{id}: {failures} failures, but {stale} stale and {missing} missing")
+        });
+        self.hold(!polled || stale <= failures, || {
+            format!("{id}: {failures} failures, and {stale} stale")
+        });
+        let told = scrape.by("wickr_network_users", id, "freshness");
+        if ended.is_none() {
+            // Nothing is said of it before its first poll has ended.
+            let said = scrape.families().filter(|family| family.starts_with("wickr_network_"));
+            let said: Vec<_> = said.filter(|family| scrape.network(family, id).is_some()).collect();
+            self.hold(said.is_empty(), || format!("{id}: never polled, and yet {said:?}"));
+            return;
+        }
+        // A restored network of which no user is young enough has none of them any more.
+        let counted = [("fresh", fresh), ("stale", stale), ("missing", missing)];
+        let counted = counted.map(|(freshness, count)| (freshness.to_owned(), count));
+        self.hold(told == BTreeMap::from(counted.clone()), || {
+            format!("{id}: users are {told:?}, but each by itself {counted:?}")
+        });
+        self.figures(id, &tally);
+    }
+
+    /// Whether what is said of a user's freshness is so.
+    fn freshness(&mut self, who: &Who, user: &ToldUser, began: Option<Ms>, took: Ms) {
+        let (scrape, about) = (self.scrape, self.about);
+        self.hold(about.truth.named.contains(who), || format!("{who:?} never was"));
+        self.hold(user.up.is_some() || user.read_at.is_some(), || {
+            format!("{who:?} is spoken of, and neither up nor down")
+        });
+        self.hold(user.up != Some(1.0) || user.read_at.is_some(), || {
+            format!("{who:?} is up without having been read")
+        });
+        let Some(read_at) = user.read_at else {
+            let empty = user.devices.is_empty() && user.each.is_empty() && user.idle.is_none();
+            return self.hold(empty, || format!("{who:?} was not read, and has data"));
+        };
+        let age = scrape.from - read_at;
+        self.hold(read_at <= scrape.to + BLINK, || format!("{who:?} was read in the future"));
+        if user.up == Some(1.0) {
+            let least = began.unwrap_or(about.started).max(about.started);
+            self.hold(read_at + BLINK >= least, || {
+                format!("{who:?} counts as fresh, read {} ms before the last poll", least - read_at)
+            });
+            let most = about.stale_after.max(took + about.interval);
+            self.hold(age <= most + BLINK, || format!("{who:?} is fresh at the age of {age} ms"));
+        } else {
+            self.hold(age <= about.stale_after + BLINK, || {
+                format!("{who:?} is served at the age of {age} ms")
+            });
+        }
+    }
+
+    /// Whether a user's devices are those that it had when they were read; and what they add up to.
+    fn data(&mut self, who: &Who, user: &ToldUser) -> Option<Tally> {
+        let (scrape, about) = (self.scrape, self.about);
+        let read_at = user.read_at?;
+        let pages = about.asked.first_pages.get(who);
+        let asked = pages.and_then(|pages| pages.range(..=read_at).next_back());
+        let from = asked.copied().unwrap_or(read_at - 60_000);
+        let line = about.truth.devices.get(who)?;
+        let possible: Vec<&Devices> = line.between(from - BLINK, read_at + BLINK).collect();
+        let was_there: Vec<_> = possible.iter().copied().flatten().collect();
+        self.hold(!was_there.is_empty(), || {
+            format!("{who:?} was read at {read_at}, when there was no such user")
+        });
+        let always = |name: &str| {
+            was_there.iter().all(|devices| devices.iter().any(|device| device.name == name))
+        };
+        let mut tally = Tally::default();
+        let moment = (scrape.from - BLINK, scrape.to + BLINK);
+        for (app_id, told) in &user.each {
+            let matching: Vec<&TrueDevice> = was_there
+                .iter()
+                .flat_map(|devices| devices.iter())
+                .filter(|device| device.app_id.as_deref() == Some(app_id) && is(told, device))
+                .map(|device| &**device)
+                .collect();
+            self.hold(!matching.is_empty(), || {
+                let known: Vec<_> = was_there
+                    .iter()
+                    .flat_map(|devices| devices.iter().filter(|d| d.name == *app_id))
+                    .collect();
+                format!("{who:?}: {app_id} is told as {told:?}, and was one of {known:?}")
+            });
+            let idle = told.last_login.map(|at| idle(at, moment));
+            self.hold(told.idle.zip(idle).is_none_or(|(told, idle)| within(told, idle)), || {
+                format!("{who:?}: {app_id} is told to be idle for {:?} ms: {idle:?}", told.idle)
+            });
+            self.hold(told.idle.is_some() == told.last_login.is_some(), || {
+                format!("{who:?}: {app_id} has one of last login and idle time: {told:?}")
+            });
+            tally.add_all(Tally::any_of(matching.iter().map(|d| of(d, moment, user.limit))));
+        }
+        let mut left_out = Vec::new();
+        for device in was_there.iter().flat_map(|devices| devices.iter()) {
+            let Some(app_id) = &device.app_id else { continue };
+            if always(&device.name) && !user.each.contains_key(app_id) {
+                left_out.push(app_id);
+            }
+        }
+        self.hold(left_out.is_empty(), || format!("{who:?}: not told of {left_out:?}"));
+        // Those without an id are told of in totals only.
+        let nameless = was_there.iter().map(|devices| {
+            let mut tally = Tally::default();
+            for device in devices.iter().filter(|device| device.app_id.is_none()) {
+                tally.add_all(of(device, moment, user.limit));
+            }
+            tally
+        });
+        let mut nameless = Tally::any_of(nameless);
+        if about.pages_go_round.between(from - BLINK, read_at + BLINK).any(|round| *round) {
+            nameless.0.values_mut().for_each(|span| span.1 *= 1e3);
+        }
+        tally.add_all(nameless);
+        self.user(who, user, &tally, &was_there);
+        Some(tally)
+    }
+
+    fn user(
+        &mut self,
+        who: &Who,
+        user: &ToldUser,
+        tally: &Tally,
+        possible: &[&Vec<Arc<TrueDevice>>],
+    ) {
+        for (name, told, of) in
+            [("devices", &user.devices, "devices"), ("suspended", &user.suspended, "suspended")]
+        {
+            for (device_type, count) in told {
+                let span = tally.get(of, device_type, "");
+                self.hold((span.0..=span.1).contains(count), || {
+                    format!("{who:?}: {count} {name} of {device_type}: {span:?}")
+                });
+            }
+        }
+        let silent: Vec<_> = tally
+            .0
+            .iter()
+            .filter(|((of, _, _), span)| *of == "devices" && span.0 > 0.0)
+            .map(|((_, device_type, _), _)| device_type)
+            .filter(|device_type| !user.devices.contains_key(*device_type))
+            .collect();
+        self.hold(silent.is_empty(), || format!("{who:?}: no devices of {silent:?} told"));
+        let newest = |devices: &Vec<Arc<TrueDevice>>| {
+            devices.iter().filter_map(|device| device.last_login.at()).max()
+        };
+        let possible: BTreeSet<Option<Ms>> = possible.iter().map(|d| newest(d)).collect();
+        // Pages of two moments can be mixed where there are several.
+        self.hold(possible.len() > 1 || possible.contains(&user.last_login), || {
+            format!("{who:?}: last login at {:?}, and not {possible:?}", user.last_login)
+        });
+        let moment = (self.scrape.from - BLINK, self.scrape.to + BLINK);
+        let idle = user.last_login.map(|at| idle(at, moment));
+        self.hold(
+            user.idle.is_some() == idle.is_some()
+                && user.idle.zip(idle).is_none_or(|(told, idle)| within(told, idle)),
+            || format!("{who:?} is told to be idle for {:?} ms: {idle:?}", user.idle),
+        );
+        if let Some(limit) = user.limit {
+            let known = match self.about.sso {
+                Sso::No => false,
+                Sso::Fixed(seconds) => limit == seconds * 1000,
+                Sso::Groups => {
+                    self.about.truth.limits.get(who).is_some_and(|l| l.contains(&(limit / 1000)))
+                }
+            };
+            self.hold(known, || format!("{who:?} never had a limit of {limit} ms"));
+        }
+        self.hold(user.status.as_deref().is_none_or(|status| status == "active"), || {
+            format!("{who:?} is told to be {:?}", user.status)
+        });
+    }
+
+    /// Whether a network's figures are what its users' add up to.
+    fn figures(&mut self, id: &str, tally: &Tally) {
+        let scrape = self.scrape;
+        let mut families = vec![
+            ("wickr_network_devices", "devices"),
+            ("wickr_network_devices_suspended", "suspended"),
+            ("wickr_network_devices_reset", "reset"),
+            ("wickr_network_devices_never_logged_in", "never"),
+            ("wickr_network_device_idle_seconds_count", "with idle"),
+            ("wickr_network_device_idle_seconds_sum", "idle sum"),
+        ];
+        let expired = "wickr_network_devices_sso_expired";
+        if scrape.network(expired, id).is_some() {
+            families.push((expired, "expired"));
+        }
+        let types = scrape.by("wickr_network_devices", id, "device_type");
+        for ((_, device_type, _), span) in &tally.0 {
+            let is_told = device_type.is_empty() || types.contains_key(device_type);
+            self.hold(span.1 == 0.0 || is_told, || {
+                format!("{id}: there is {device_type}, and nothing is told of it")
+            });
+        }
+        for (family, of) in families {
+            let told = scrape.by(family, id, "device_type");
+            self.hold(told.keys().eq(types.keys()), || {
+                format!("{id}: {family} is of {:?}, not {:?}", told.keys(), types.keys())
+            });
+            for (device_type, value) in told {
+                let (low, high) = tally.get(of, &device_type, "");
+                // Sums are of floats.
+                self.hold(low - 0.001 <= value && value <= high + 0.001, || {
+                    format!("{id}: {family} of {device_type} is {value}: {low} to {high}")
+                });
+            }
+        }
+        for (labels, value) in scrape.of_network("wickr_network_device_idle_seconds_bucket", id) {
+            let (device_type, bound) = (&labels["device_type"], &labels["le"]);
+            let (low, high) = match &**bound {
+                "+Inf" => tally.get("with idle", device_type, ""),
+                bound => tally.get("bucket", device_type, bound),
+            };
+            self.hold((low..=high).contains(&value), || {
+                format!("{id}: {value} {device_type} are idle up to {bound}: {low} to {high}")
+            });
+        }
+        for (field, of) in [("created", "bad created"), ("lastLogin", "bad last login")] {
+            let told = scrape.by("wickr_exporter_invalid_timestamps", id, "field");
+            let (low, high) = tally.get(of, "", "");
+            let told = told.get(field).copied().unwrap_or(-1.0);
+            self.hold((low..=high).contains(&told), || {
+                format!("{id}: {told} devices with a bad {field}: {low} to {high}")
+            });
+        }
+    }
+}
+
+fn within(value: Ms, (low, high): (Ms, Ms)) -> bool {
+    (low..=high).contains(&value)
+}
+
+/// What a device's idle time may be at some moment between two.
+fn idle(last_login: Ms, (from, to): (Ms, Ms)) -> (Ms, Ms) {
+    ((from - last_login).max(0), (to - last_login).max(0))
+}
+
+/// Whether what is told of a device is so.
+fn is(told: &ToldDevice, device: &TrueDevice) -> bool {
+    told.device_type == device.device_type
+        && told.status.as_ref() == Some(&device.status)
+        && told.suspended == device.suspended.map(f64::from)
+        && told.created == device.created.at()
+        && told.last_login == device.last_login.at()
+}
+
+/// What one device adds to the figures.
+fn of(device: &TrueDevice, moment: (Ms, Ms), limit: Option<Ms>) -> Tally {
+    let mut tally = Tally::default();
+    let mut count = |what, holds: bool| {
+        let one = f64::from(holds);
+        tally.add(what, &device.device_type, String::new(), one, one);
+    };
+    count("devices", true);
+    count("suspended", device.suspended == Some(true));
+    count("reset", device.status == "Reset");
+    count("never", device.last_login == Time::Never);
+    count("with idle", device.last_login.at().is_some());
+    for (what, time) in [("bad created", device.created), ("bad last login", device.last_login)] {
+        let one = f64::from(time == Time::Unreadable);
+        tally.add(what, "", String::new(), one, one);
+    }
+    if let Some(at) = device.last_login.at() {
+        let (least, most) = idle(at, moment);
+        let seconds = |millis: Ms| millis as f64 / 1e3;
+        tally.add("idle sum", &device.device_type, String::new(), seconds(least), seconds(most));
+        for bound in BUCKETS {
+            let up_to = |idle: Ms| f64::from(seconds(idle) <= bound);
+            tally.add("bucket", &device.device_type, bound.to_string(), up_to(most), up_to(least));
+        }
+        if let Some(limit) = limit {
+            let over = |idle: Ms| f64::from(idle > limit);
+            tally.add("expired", &device.device_type, String::new(), over(least), over(most));
+        }
+    }
+    tally
+}
+
+/// As configured, in seconds.
+pub const BUCKETS: [f64; 4] = [3_600.0, 86_400.0, 2_592_000.0, 7_776_000.0];
