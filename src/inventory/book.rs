@@ -7,7 +7,7 @@ use super::{
     block::Users,
     lookups::{Attempt, Lookups, Subject},
     network::{
-        Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, ages,
+        Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso, ages,
     },
     user::{Reading, UserRecord},
 };
@@ -79,7 +79,11 @@ impl Book {
         self.users.retain(wanted);
     }
 
-    pub(super) fn forget_limits(&mut self) {
+    pub(super) fn forget_limits(&mut self, still_of_groups: bool) {
+        let of_groups = |sso: &Arc<Sso>| !sso.groups.is_empty();
+        if still_of_groups && self.directory.sso.as_ref().is_some_and(of_groups) {
+            return;
+        }
         let mut directory = self.directory.clone();
         directory.sso = None;
         for facts in directory.facts.values_mut() {
@@ -194,7 +198,10 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wickr::Stamp;
+    use crate::{
+        inventory::Facts,
+        wickr::{SecurityGroup, Stamp},
+    };
 
     const STALE_AFTER: Duration = Duration::from_secs(60);
 
@@ -322,6 +329,28 @@ mod tests {
         // And does not get them back by failing otherwise.
         book.failed(&id("1"), ErrorKind::Timeout);
         assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
+    }
+
+    #[test]
+    fn limits_are_kept_only_while_they_come_from_where_they_came_from() {
+        let limit = Some(Duration::from_secs(60));
+        let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: limit };
+        let kept = |groups: Vec<SecurityGroup>, still_of_groups| {
+            let facts = Facts { sso_max_idle: limit, ..Facts::default() };
+            let facts = [(id("1"), Arc::new(facts))].into();
+            let mut book = book();
+            book.direct(Directory { facts, sso: Some(Arc::new(Sso { groups })) });
+            book.begin(&[id("1")]);
+            book.read(&id("1"), vec![], 0);
+            book.forget_limits(still_of_groups);
+            let view = book.view();
+            let limit = view.users.iter().next().unwrap().sso_max_idle();
+            assert_eq!(view.sso.is_some(), limit.is_some());
+            limit.is_some()
+        };
+        assert!(kept(vec![group.clone()], true));
+        assert!(!kept(vec![group], false), "one for all now, or none");
+        assert!(!kept(vec![], true), "those were one for all");
     }
 
     #[test]

@@ -159,9 +159,10 @@ impl Publisher {
         self.publish();
     }
 
-    /// What was known of SSO limits is forgotten.
-    pub fn forget_limits(&mut self) {
-        self.book.forget_limits();
+    /// What was known of SSO limits is forgotten; unless they are those of security groups, and
+    /// still to be had from there.
+    pub fn forget_limits(&mut self, still_of_groups: bool) {
+        self.book.forget_limits(still_of_groups);
         self.publish();
     }
 

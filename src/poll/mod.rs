@@ -140,8 +140,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         }
         match roster.at_first() {
             Some(directory) => publisher.direct(directory),
-            None if plan.roster.sso != SsoLimits::Groups => publisher.forget_limits(),
-            None => {}
+            None => publisher.forget_limits(plan.roster.sso == SsoLimits::Groups),
         }
         NetworkPoller { plan, roster, skip: 0, publisher }
     }

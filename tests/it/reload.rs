@@ -146,6 +146,26 @@ async fn another_time_zone_or_a_new_network_costs_nobody_his_data_or_readiness()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn networks_that_were_written_out_keep_their_data_when_all_are_to_be_looked_up() {
+    let simulator = serving(two_networks()).await;
+    let listed = config(&simulator, &[("11111111", "1h")], "stale_after = \"10h\"");
+    let exporter = Exporter::start_with(&listed, &["--web.enable-lifecycle"], &[]);
+    exporter.polled(1.0).await;
+    for operation in ["ListNetworks", "ListDevicesForUser"] {
+        simulator.faults().add(format!("hang,op={operation}").parse::<Fault>().unwrap());
+    }
+    let all = listed.replace("\"11111111\"", "\"all\"");
+    std::fs::write(exporter.config_path(), all).unwrap();
+    assert_eq!(post(&exporter).await.0, 200);
+    let samples = exporter.metrics().await;
+    assert_eq!(samples.sum("wickr_network_devices"), 2.0);
+    // And it is found at last, with the other.
+    simulator.faults().clear();
+    assert_eq!(post(&exporter).await.0, 200);
+    exporter.wait_for("both", |s| s.sum("wickr_network_devices") == 4.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_content_is_noticed_through_a_swapped_link() {
     let simulator = serving(two_networks()).await;
     let folder = tempfile::tempdir().unwrap();

@@ -117,13 +117,62 @@ pub fn judge(scrape: &Scrape, about: &Circumstances<'_>) -> Vec<String> {
     for network in &networks {
         judge.network(network);
     }
+    judge.bounds();
     judge.complaints
+}
+
+/// Counters that have fallen or gone since an earlier scrape of the same process. `same` says
+/// whether a network was polled all the time, and in the same way.
+pub fn fallen(before: &Scrape, now: &Scrape, same: impl Fn(&str) -> bool) -> Vec<String> {
+    let counts = |name: &&String| {
+        let of_requests = name.starts_with("wickr_exporter_api_request_duration_seconds");
+        name.ends_with("_total") || of_requests
+    };
+    let mut complaints = Vec::new();
+    for name in before.families().filter(counts) {
+        for (labels, value) in before.samples(name) {
+            if labels.get("network_id").is_some_and(|network| !same(network)) {
+                continue;
+            }
+            let told = now.get(name, labels);
+            if told.is_none_or(|told| told < value) {
+                complaints.push(format!("{name}{labels:?} was {value}, and is {told:?}"));
+            }
+        }
+    }
+    complaints
 }
 
 impl Judge<'_> {
     fn hold(&mut self, holds: bool, complaint: impl FnOnce() -> String) {
         if !holds {
             self.complaints.push(complaint());
+        }
+    }
+
+    /// What can be said of every number, whatever happens.
+    fn bounds(&mut self) {
+        let scrape = self.scrape;
+        for name in scrape.families() {
+            for (labels, value) in scrape.samples(name) {
+                let fits = match name.as_str() {
+                    "wickr_exporter_poll_progress_ratio" => (0.0..=1.0).contains(&value),
+                    "wickr_exporter_api_rate_limit" => value > 0.0 && value <= 1000.0,
+                    name if name.ends_with("_info") => value == 1.0,
+                    name if name.ends_with("_up") || name.ends_with("_successful") => {
+                        value == 0.0 || value == 1.0
+                    }
+                    // Of the exporter's own doings, none of which is to come.
+                    name if name.starts_with("wickr_exporter_")
+                        && name.ends_with("_timestamp_seconds")
+                        && !name.contains("not_after") =>
+                    {
+                        millis(value) <= scrape.to + BLINK
+                    }
+                    _ => value.is_finite() && value >= 0.0,
+                };
+                self.hold(fits, || format!("{name}{labels:?} is {value}"));
+            }
         }
     }
 
@@ -172,6 +221,8 @@ impl Judge<'_> {
         self.hold(!polled || stale <= failures, || {
             format!("{id}: {failures} failures, and {stale} stale")
         });
+        let reasons = scrape.of_network("wickr_exporter_user_failures", id).count();
+        self.hold(reasons == 9, || format!("{id}: {reasons} reasons for failures"));
         let told = scrape.by("wickr_network_users", id, "freshness");
         if ended.is_none() {
             // Nothing is said of it before its first poll has ended.
@@ -302,6 +353,9 @@ impl Judge<'_> {
                 });
             }
         }
+        self.hold(user.devices.keys().eq(user.suspended.keys()), || {
+            format!("{who:?}: {:?}, of which suspended {:?}", user.devices, user.suspended)
+        });
         let silent: Vec<_> = tally
             .0
             .iter()
@@ -375,7 +429,10 @@ impl Judge<'_> {
                 });
             }
         }
-        for (labels, value) in scrape.of_network("wickr_network_device_idle_seconds_bucket", id) {
+        let buckets = "wickr_network_device_idle_seconds_bucket";
+        let count = scrape.of_network(buckets, id).count();
+        self.hold(count == types.len() * (BUCKETS.len() + 1), || format!("{id}: {count} buckets"));
+        for (labels, value) in scrape.of_network(buckets, id) {
             let (device_type, bound) = (&labels["device_type"], &labels["le"]);
             let (low, high) = match &**bound {
                 "+Inf" => tally.get("with idle", device_type, ""),

@@ -2,12 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
+
 use super::truth::{Ms, Who};
 
-type Labels = BTreeMap<String, String>;
+/// What is held against the truth, number by number. The rest is what the exporter tells of its own
+/// doings, of which others can only know bounds.
+const JUDGED: [&str; 7] = [
+    "wickr_up",
+    "wickr_network_",
+    "wickr_security_group_",
+    "wickr_user_",
+    "wickr_device_",
+    "wickr_exporter_user_failures",
+    "wickr_exporter_invalid_timestamps",
+];
+
+pub type Labels = BTreeMap<String, String>;
 
 /// The samples of a scrape in the text format.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Scrape {
     families: BTreeMap<String, Vec<(Labels, f64)>>,
     /// Between these times it was made.
@@ -64,6 +78,27 @@ impl Scrape {
         Ok(scrape)
     }
 
+    /// The same but for one sample, which is too large or is not there; and which that is.
+    pub fn forged(&self, rng: &mut Rng) -> (Scrape, String) {
+        let mut forged = self.clone();
+        let is_judged = |name: &str| JUDGED.iter().any(|judged| name.starts_with(judged));
+        let told = forged
+            .families
+            .iter_mut()
+            .filter(|(name, samples)| is_judged(name) && !samples.is_empty());
+        let mut told: Vec<_> = told.collect();
+        let place = rng.usize(..told.len());
+        let (name, samples) = &mut told[place];
+        let place = rng.usize(..samples.len());
+        let what = format!("{name}{:?} {}", samples[place].0, samples[place].1);
+        if rng.bool() {
+            samples.remove(place);
+            return (forged, format!("that {what} is not there"));
+        }
+        samples[place].1 += 1000.0;
+        (forged, format!("that {what} is a thousand more"))
+    }
+
     pub fn samples(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
         self.families.get(name).into_iter().flatten().map(|(labels, value)| (labels, *value))
     }
@@ -90,6 +125,10 @@ impl Scrape {
 
     pub fn families(&self) -> impl Iterator<Item = &String> {
         self.families.keys()
+    }
+
+    pub fn get(&self, name: &str, labels: &Labels) -> Option<f64> {
+        self.samples(name).find(|(found, _)| *found == labels).map(|(_, value)| value)
     }
 
     /// Whatever bears the id of a user, by user.

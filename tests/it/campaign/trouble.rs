@@ -19,7 +19,7 @@ pub fn fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> St
             "error:status=400,type={}",
             pick(rng, &["ThrottlingException", "ExpiredTokenException"])
         ),
-        8 => format!("{}", pick(rng, &["400", "404", "422", "401", "409", "418", "599"])),
+        8 => pick(rng, &["400", "404", "422", "401", "409", "418", "599"]).to_owned(),
         9 => (pick(rng, &["unauthorized", "forbidden", "expired-token"])).to_owned(),
         10 | 11 => "hang".to_owned(),
         12 => "reset".to_owned(),

@@ -1,7 +1,7 @@
 //! One service, one exporter, and everything that befalls them. All chance comes from one seed.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +17,7 @@ use wickr_exporter::simulator::{
 
 use super::{
     disk::Disk,
-    judge::{Asked, BUCKETS, Circumstances, Remembered, Sso, judge},
+    judge::{Asked, BUCKETS, Circumstances, Remembered, Sso, fallen, judge},
     scrape::Scrape,
     trouble,
     truth::{Chance, Devices, Ms, Timeline, TrueDevice, Truth, Who, now, pick},
@@ -26,6 +26,12 @@ use crate::{harness::Exporter, harness::PATIENCE, keys::Keys};
 
 const NETWORKS: [&str; 4] = ["11111111", "22222222", "33333333", "44444444"];
 const GROUPS: [&str; 3] = ["none", "month", "hour"];
+const OPERATIONS: [Operation; 4] = [
+    Operation::ListDevicesForUser,
+    Operation::ListUsers,
+    Operation::ListNetworks,
+    Operation::ListSecurityGroups,
+];
 const SECRET: &str = "a secret that nobody must see";
 /// After trouble has ended, all is well within this: the rate may have to recover, and credentials
 /// are fetched every ten seconds at most.
@@ -91,8 +97,12 @@ pub struct World {
     asked: Asked,
     pages_go_round: Timeline<bool>,
     started: Ms,
-    /// Of the last scrape of this process.
-    last: Option<Remembered>,
+    /// The last scrape of this process.
+    last: Option<Scrape>,
+    /// Whether it was told of another configuration since then.
+    reloaded: bool,
+    /// By operation, what was asked by former processes.
+    asked_before: [u64; 4],
     /// What a process that was just started must have found in its state file.
     left_behind: Option<Remembered>,
     keys_made: u32,
@@ -141,6 +151,8 @@ impl World {
             pages_go_round: Timeline::default(),
             started: 0,
             last: None,
+            reloaded: false,
+            asked_before: [0; 4],
             left_behind: None,
             keys_made: 0,
             devices_made: 0,
@@ -248,6 +260,7 @@ impl World {
         self.memory.clear();
         self.polls_before = 0.0;
         self.last = None;
+        self.asked_before = self.asked_so_far();
         self.look().await?;
         self.left_behind = None;
         Ok(())
@@ -286,17 +299,7 @@ impl World {
         }
         let scrape = Scrape::parse(&text, from, to).map_err(|error| self.report(&error))?;
         self.hear_what_was_asked();
-        let about = Circumstances {
-            truth: &self.truth,
-            asked: &self.asked,
-            pages_go_round: &self.pages_go_round,
-            started: self.started,
-            stale_after: self.setup.stale_after,
-            interval: self.setup.interval,
-            sso: self.setup.sso,
-        };
-        let mut complaints = judge(&scrape, &about);
-        complaints.extend(self.dropped(&scrape));
+        let mut complaints = self.complaints(&scrape);
         let polls = scrape.total("wickr_exporter_polls_total");
         for (path, wanted) in [("/-/healthy", 200), ("/", 200), ("/api/v1/devices?limit=3", 200)] {
             let (status, _) = self.get(path).await?;
@@ -313,8 +316,52 @@ impl World {
         self.tally.scrapes += 1;
         self.tally.polls += (polls - self.polls_before).max(0.0) as u64;
         self.polls_before = polls;
-        self.last = Some(Remembered::of(&scrape));
+        self.last = Some(scrape.clone());
+        self.reloaded = false;
         Ok(scrape)
+    }
+
+    fn complaints(&self, scrape: &Scrape) -> Vec<String> {
+        let about = Circumstances {
+            truth: &self.truth,
+            asked: &self.asked,
+            pages_go_round: &self.pages_go_round,
+            started: self.started,
+            stale_after: self.setup.stale_after,
+            interval: self.setup.interval,
+            sso: self.setup.sso,
+        };
+        let mut complaints = judge(scrape, &about);
+        complaints.extend(self.dropped(scrape));
+        if let Some(before) = &self.last {
+            let same = |id: &str| {
+                let line = self.truth.networks.get(id);
+                let was_there =
+                    line.is_some_and(|line| line.between(before.from, scrape.to).all(|t| *t));
+                was_there && !self.reloaded
+            };
+            complaints.extend(fallen(before, scrape, same));
+        }
+        let asked = OPERATIONS.iter().zip(self.asked_before).zip(self.asked_so_far());
+        for ((operation, before), now) in asked {
+            let answered =
+                scrape.samples("wickr_exporter_api_requests_total").filter(|(labels, _)| {
+                    labels["operation"] == format!("{operation:?}")
+                        && labels["code"].parse::<u16>().is_ok()
+                });
+            let answered: f64 = answered.map(|(_, count)| count).sum();
+            // The last ones may not have been taken down yet.
+            let most = (now - before + u64::from(self.setup.concurrency.max(4))) as f64;
+            if answered > most {
+                complaints
+                    .push(format!("{answered} {operation:?} were answered, of {most} at most"));
+            }
+        }
+        complaints
+    }
+
+    fn asked_so_far(&self) -> [u64; 4] {
+        OPERATIONS.map(|operation| self.simulator.requests().count(operation))
     }
 
     fn hear_what_was_asked(&mut self) {
@@ -341,7 +388,7 @@ impl World {
     fn dropped(&self, scrape: &Scrape) -> Vec<String> {
         let told = Remembered::of(scrape);
         let mut complaints = Vec::new();
-        let before = [self.last.as_ref(), self.left_behind.as_ref()];
+        let before = [self.last.as_ref().map(Remembered::of), self.left_behind.clone()];
         for (before, since_start) in before.into_iter().zip([false, true]) {
             let Some(before) = before else { continue };
             for (who, read_at) in &before.read_at {
@@ -423,6 +470,7 @@ impl World {
         let setup = self.another_setup();
         self.note(&format!("reload: {setup:?}"));
         self.setup = setup;
+        self.reloaded = true;
         self.name_the_listed();
         fs::write(&path, self.config()).unwrap();
         self.write_web_config();
@@ -735,6 +783,7 @@ impl World {
             tokio::time::sleep(Duration::from_millis(150)).await;
         };
         self.tally.calms += 1;
+        self.try_the_judge(&last, since)?;
         let (status, _) = self.get("/-/ready").await?;
         if status != 200 {
             return Err(self.report(&format!("/-/ready is answered with {status}")));
@@ -742,12 +791,23 @@ impl World {
         self.remember_memory(last.total("process_resident_memory_bytes"))
     }
 
+    /// A judge who lets everything pass is none: a scrape that is true but for one number, or has
+    /// one line too few, must be found out.
+    fn try_the_judge(&mut self, scrape: &Scrape, since: Ms) -> Result<(), Report> {
+        for _ in 0..50 {
+            let (forged, what) = scrape.forged(&mut self.rng);
+            if self.complaints(&forged).is_empty() && self.amiss(&forged, since).is_empty() {
+                return Err(self.report(&format!("the judge has overlooked {what}")));
+            }
+        }
+        Ok(())
+    }
+
     /// What is not yet told as it is now.
     fn amiss(&self, scrape: &Scrape, since: Ms) -> Vec<String> {
         let mut amiss = Vec::new();
         let users = scrape.users();
         let wanted = self.setup.wanted(&self.truth);
-        let networks: BTreeSet<_> = wanted.iter().map(|(network, _)| network.clone()).collect();
         for network in self.setup.networks(&self.truth) {
             let expected: Vec<_> = wanted.iter().filter(|(n, _)| *n == network).collect();
             let all_there =
@@ -759,10 +819,12 @@ impl World {
         }
         let told: BTreeSet<_> =
             scrape.samples("wickr_network_info").map(|(l, _)| l["network_id"].clone()).collect();
-        if told.iter().any(|id| !self.setup.networks(&self.truth).contains(id))
-            || !networks.is_subset(&told)
-        {
+        let networks = self.setup.networks(&self.truth);
+        if told != networks {
             amiss.push(format!("networks {told:?}, not {networks:?}"));
+        }
+        for network in networks.iter().filter(|id| self.truth.is_there(id)) {
+            amiss.extend(self.amiss_with_limits(scrape, network));
         }
         // Of a network that is not there nobody can be looked up, and the former list stays in use.
         let told = users.keys().filter(|who| {
@@ -788,9 +850,43 @@ impl World {
                 Sso::Groups => self.truth.limit(who),
                 Sso::Fixed(seconds) => Some(seconds),
             };
+            let told_of = self.setup.sso == Sso::Groups || self.setup.finds(&who.0);
+            if exists && user.status.is_some() != told_of {
+                amiss.push(format!("{who:?}: status {:?}", user.status));
+            }
             if exists && user.limit != limit.map(|seconds| seconds * 1000) {
                 amiss.push(format!("{who:?}: limit {:?}, not {limit:?}", user.limit));
             }
+        }
+        amiss
+    }
+
+    /// What is not yet told of a network's limits, and how its polls fail.
+    fn amiss_with_limits(&self, scrape: &Scrape, network: &str) -> Vec<String> {
+        let mut amiss = Vec::new();
+        let groups = self.truth.groups.iter().filter(|((of, _), _)| of == network);
+        let groups = groups.filter(|_| self.setup.sso == Sso::Groups);
+        let mut names = BTreeMap::new();
+        let mut limits = BTreeMap::new();
+        for ((_, group), minutes) in groups {
+            names.insert(group.clone(), 1.0);
+            if *minutes > 0 {
+                limits.insert(group.clone(), (minutes * 60) as f64);
+            }
+        }
+        for (family, expected) in [
+            ("wickr_security_group_info", names),
+            ("wickr_security_group_sso_max_idle_seconds", limits),
+        ] {
+            let told = scrape.by(family, network, "group_id");
+            if told != expected {
+                amiss.push(format!("{network}: {family} {told:?}, not {expected:?}"));
+            }
+        }
+        let expired = scrape.by("wickr_network_devices_sso_expired", network, "device_type");
+        let types = scrape.by("wickr_network_devices", network, "device_type");
+        if expired.is_empty() != (self.setup.sso == Sso::No || types.is_empty()) {
+            amiss.push(format!("{network}: expired are {expired:?}"));
         }
         amiss
     }
@@ -904,6 +1000,11 @@ impl Setup {
         let Some(listed) = &self.listed else { return true };
         let network = listed.iter().find(|(id, _)| *id == who.0);
         network.is_some_and(|(_, users)| users.as_ref().is_none_or(|users| users.contains(&who.1)))
+    }
+
+    /// Whether users are looked up, wherever their network is written.
+    fn finds(&self, network: &str) -> bool {
+        self.listed.is_none() || self.looks_up(network)
     }
 
     /// Whether the users of a network that is written out are not.
