@@ -6,9 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
+use serde_json::Value;
+
 use super::{
     scrape::{Scrape, ToldDevice, ToldUser, millis},
-    truth::{Devices, Ms, Time, Timeline, TrueDevice, Truth, Who},
+    truth::{Ms, Time, Timeline, TrueDevice, Truth, Who},
 };
 
 /// By how much the readings of one clock may differ that were taken, and rounded, one after another.
@@ -26,6 +29,22 @@ pub struct Circumstances<'a> {
     pub stale_after: Ms,
     pub interval: Ms,
     pub sso: Sso,
+}
+
+impl Circumstances<'_> {
+    /// When the reading of a user began that ended at `read_at`.
+    fn asked_from(&self, who: &Who, read_at: Ms) -> Ms {
+        let pages = self.asked.first_pages.get(who);
+        let asked = pages.and_then(|pages| pages.range(..=read_at).next_back());
+        asked.copied().unwrap_or(read_at - 60_000)
+    }
+
+    /// The devices that a user may have had while it was read.
+    fn was_there(&self, who: &Who, read_at: Ms) -> Vec<&Vec<Arc<TrueDevice>>> {
+        let (from, to) = (self.asked_from(who, read_at) - BLINK, read_at + BLINK);
+        let line = self.truth.devices.get(who).into_iter();
+        line.flat_map(|line| line.between(from, to)).flatten().collect()
+    }
 }
 
 /// Where SSO limits come from.
@@ -121,6 +140,45 @@ pub fn judge(scrape: &Scrape, about: &Circumstances<'_>) -> Vec<String> {
     judge.complaints
 }
 
+/// Everything that is wrong with the list of devices for tools.
+pub fn judge_list(list: &Value, about: &Circumstances<'_>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let devices = list["devices"].as_array().map_or(&[][..], |devices| devices);
+    if list["matched"].as_u64() != Some(devices.len() as u64) {
+        complaints.push(format!("{} devices, and {} matched", devices.len(), list["matched"]));
+    }
+    let text = |of: &Value, field: &str| of[field].as_str().unwrap_or_default().to_owned();
+    let time = |of: &Value, field: &str| -> Option<Ms> {
+        Some(of[field].as_str()?.parse::<Timestamp>().ok()?.as_millisecond())
+    };
+    let generated_at = time(list, "generated_at").unwrap_or_default();
+    for device in devices {
+        let who = (text(device, "network_id"), text(device, "user_id"));
+        let read_at = time(device, "read_at").unwrap_or_default();
+        let told = ToldDevice {
+            device_type: text(device, "device_type"),
+            status: Some(text(device, "status")),
+            suspended: device["suspended"].as_bool().map(f64::from),
+            created: time(device, "created"),
+            last_login: time(device, "last_login"),
+            idle: device["idle_seconds"].as_f64().map(millis),
+        };
+        let is_it = |true_device: &Arc<TrueDevice>| {
+            true_device.app_id.as_deref() == device["app_id"].as_str()
+                && is(&told, true_device)
+                && told.idle == told.last_login.map(|at| (generated_at - at).max(0))
+        };
+        let is_true = about.was_there(&who, read_at).iter().any(|all| all.iter().any(is_it));
+        let is_young = device["freshness"] == "fresh"
+            || generated_at - read_at <= about.stale_after + BLINK
+                && device["freshness"] == "stale";
+        if !is_true || !is_young || read_at > generated_at + BLINK {
+            complaints.push(format!("listed at {generated_at}: {device}"));
+        }
+    }
+    complaints
+}
+
 /// Counters that have fallen or gone since an earlier scrape of the same process. `same` says
 /// whether a network was polled all the time, and in the same way.
 pub fn fallen(before: &Scrape, now: &Scrape, same: impl Fn(&str) -> bool) -> Vec<String> {
@@ -201,6 +259,7 @@ impl Judge<'_> {
                 (false, None) => missing += 1.0,
             }
             self.freshness(who, user, began, took);
+            self.discovered(who, user);
             if let Some(told) = self.data(who, user) {
                 tally.add_all(told);
             }
@@ -240,6 +299,23 @@ impl Judge<'_> {
         self.figures(id, &tally);
     }
 
+    /// Whether what discovery told of a user was ever so.
+    fn discovered(&mut self, who: &Who, user: &ToldUser) {
+        if let Some(limit) = user.limit {
+            let known = match self.about.sso {
+                Sso::No => false,
+                Sso::Fixed(seconds) => limit == seconds * 1000,
+                Sso::Groups => {
+                    self.about.truth.limits.get(who).is_some_and(|l| l.contains(&(limit / 1000)))
+                }
+            };
+            self.hold(known, || format!("{who:?} never had a limit of {limit} ms"));
+        }
+        self.hold(user.status.as_deref().is_none_or(|status| status == "active"), || {
+            format!("{who:?} is told to be {:?}", user.status)
+        });
+    }
+
     /// Whether what is said of a user's freshness is so.
     fn freshness(&mut self, who: &Who, user: &ToldUser, began: Option<Ms>, took: Ms) {
         let (scrape, about) = (self.scrape, self.about);
@@ -274,12 +350,8 @@ impl Judge<'_> {
     fn data(&mut self, who: &Who, user: &ToldUser) -> Option<Tally> {
         let (scrape, about) = (self.scrape, self.about);
         let read_at = user.read_at?;
-        let pages = about.asked.first_pages.get(who);
-        let asked = pages.and_then(|pages| pages.range(..=read_at).next_back());
-        let from = asked.copied().unwrap_or(read_at - 60_000);
-        let line = about.truth.devices.get(who)?;
-        let possible: Vec<&Devices> = line.between(from - BLINK, read_at + BLINK).collect();
-        let was_there: Vec<_> = possible.iter().copied().flatten().collect();
+        let from = about.asked_from(who, read_at);
+        let was_there = about.was_there(who, read_at);
         self.hold(!was_there.is_empty(), || {
             format!("{who:?} was read at {read_at}, when there was no such user")
         });
@@ -379,19 +451,6 @@ impl Judge<'_> {
                 && user.idle.zip(idle).is_none_or(|(told, idle)| within(told, idle)),
             || format!("{who:?} is told to be idle for {:?} ms: {idle:?}", user.idle),
         );
-        if let Some(limit) = user.limit {
-            let known = match self.about.sso {
-                Sso::No => false,
-                Sso::Fixed(seconds) => limit == seconds * 1000,
-                Sso::Groups => {
-                    self.about.truth.limits.get(who).is_some_and(|l| l.contains(&(limit / 1000)))
-                }
-            };
-            self.hold(known, || format!("{who:?} never had a limit of {limit} ms"));
-        }
-        self.hold(user.status.as_deref().is_none_or(|status| status == "active"), || {
-            format!("{who:?} is told to be {:?}", user.status)
-        });
     }
 
     /// Whether a network's figures are what its users' add up to.

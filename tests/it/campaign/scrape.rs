@@ -79,24 +79,29 @@ impl Scrape {
     }
 
     /// The same but for one sample, which is too large or is not there; and which that is.
-    pub fn forged(&self, rng: &mut Rng) -> (Scrape, String) {
+    /// Only networks are chosen of which `all_is_known`.
+    pub fn forged(
+        &self,
+        rng: &mut Rng,
+        all_is_known: impl Fn(&str) -> bool,
+    ) -> Option<(Scrape, String)> {
         let mut forged = self.clone();
         let is_judged = |name: &str| JUDGED.iter().any(|judged| name.starts_with(judged));
-        let told = forged
-            .families
-            .iter_mut()
-            .filter(|(name, samples)| is_judged(name) && !samples.is_empty());
-        let mut told: Vec<_> = told.collect();
-        let place = rng.usize(..told.len());
-        let (name, samples) = &mut told[place];
-        let place = rng.usize(..samples.len());
+        let mut told = Vec::new();
+        for (name, samples) in self.families.iter().filter(|(name, _)| is_judged(name)) {
+            let known =
+                |(_, (labels, _)): &(usize, &(Labels, f64))| all_is_known(&labels["network_id"]);
+            told.extend(samples.iter().enumerate().filter(known).map(|(place, _)| (name, place)));
+        }
+        let (name, place) = rng.choice(told)?;
+        let samples = forged.families.entry(name.clone()).or_default();
         let what = format!("{name}{:?} {}", samples[place].0, samples[place].1);
         if rng.bool() {
             samples.remove(place);
-            return (forged, format!("that {what} is not there"));
+            return Some((forged, format!("that {what} is not there")));
         }
         samples[place].1 += 1000.0;
-        (forged, format!("that {what} is a thousand more"))
+        Some((forged, format!("that {what} is a thousand more")))
     }
 
     pub fn samples(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {

@@ -17,7 +17,7 @@ use wickr_exporter::simulator::{
 
 use super::{
     disk::Disk,
-    judge::{Asked, BUCKETS, Circumstances, Remembered, Sso, fallen, judge},
+    judge::{Asked, BUCKETS, Circumstances, Remembered, Sso, fallen, judge, judge_list},
     scrape::Scrape,
     trouble,
     truth::{Chance, Devices, Ms, Timeline, TrueDevice, Truth, Who, now, pick},
@@ -300,6 +300,9 @@ impl World {
         let scrape = Scrape::parse(&text, from, to).map_err(|error| self.report(&error))?;
         self.hear_what_was_asked();
         let mut complaints = self.complaints(&scrape);
+        if self.rng.chance(1, 4) {
+            complaints.extend(self.listed().await?);
+        }
         let polls = scrape.total("wickr_exporter_polls_total");
         for (path, wanted) in [("/-/healthy", 200), ("/", 200), ("/api/v1/devices?limit=3", 200)] {
             let (status, _) = self.get(path).await?;
@@ -321,8 +324,8 @@ impl World {
         Ok(scrape)
     }
 
-    fn complaints(&self, scrape: &Scrape) -> Vec<String> {
-        let about = Circumstances {
+    fn about(&self) -> Circumstances<'_> {
+        Circumstances {
             truth: &self.truth,
             asked: &self.asked,
             pages_go_round: &self.pages_go_round,
@@ -330,8 +333,11 @@ impl World {
             stale_after: self.setup.stale_after,
             interval: self.setup.interval,
             sso: self.setup.sso,
-        };
-        let mut complaints = judge(scrape, &about);
+        }
+    }
+
+    fn complaints(&self, scrape: &Scrape) -> Vec<String> {
+        let mut complaints = judge(scrape, &self.about());
         complaints.extend(self.dropped(scrape));
         if let Some(before) = &self.last {
             let same = |id: &str| {
@@ -358,6 +364,15 @@ impl World {
             }
         }
         complaints
+    }
+
+    /// What is wrong with the list of devices for tools.
+    async fn listed(&mut self) -> Result<Vec<String>, Report> {
+        let (status, text) = self.get("/api/v1/devices").await?;
+        self.hear_what_was_asked();
+        let list = serde_json::from_str(&text);
+        let list = list.map_err(|error| self.report(&format!("{status} {error}: {text}")))?;
+        Ok(judge_list(&list, &self.about()))
     }
 
     fn asked_so_far(&self) -> [u64; 4] {
@@ -795,7 +810,8 @@ impl World {
     /// one line too few, must be found out.
     fn try_the_judge(&mut self, scrape: &Scrape, since: Ms) -> Result<(), Report> {
         for _ in 0..50 {
-            let (forged, what) = scrape.forged(&mut self.rng);
+            let known = |network: &str| self.truth.is_there(network);
+            let Some((forged, what)) = scrape.forged(&mut self.rng, known) else { continue };
             if self.complaints(&forged).is_empty() && self.amiss(&forged, since).is_empty() {
                 return Err(self.report(&format!("the judge has overlooked {what}")));
             }
@@ -851,10 +867,11 @@ impl World {
                 Sso::Fixed(seconds) => Some(seconds),
             };
             let told_of = self.setup.sso == Sso::Groups || self.setup.finds(&who.0);
-            if exists && user.status.is_some() != told_of {
+            if user.status.is_some() != (exists && told_of) && self.truth.is_there(&who.0) {
                 amiss.push(format!("{who:?}: status {:?}", user.status));
             }
-            if exists && user.limit != limit.map(|seconds| seconds * 1000) {
+            let is_known = exists || matches!(self.setup.sso, Sso::Fixed(_));
+            if is_known && user.limit != limit.map(|seconds| seconds * 1000) {
                 amiss.push(format!("{who:?}: limit {:?}, not {limit:?}", user.limit));
             }
         }
