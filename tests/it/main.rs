@@ -20,7 +20,7 @@
 //!   expositions
 //! - `packed`: what is compressed in pieces is read whole by everybody
 //! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
-//!   queries apart for it
+//!   queries apart for it; `systemd`, `aws` and `package` have what is for those
 //! - `alerting`: from a device in the simulator to a notification, by a real Prometheus and a real
 //!   Alertmanager
 //! - `docs`: what is written is true of the code
@@ -29,8 +29,6 @@
 //! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
 //! - `compose`: the compose files, and what they mount
 //! - `image`: the image is built and run, on stand-ins for the images that it is made from
-//!   queries apart for it; `systemd`, `aws` and `package` have
-//!   what is for those
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
