@@ -33,7 +33,7 @@ pub struct Circumstances<'a> {
 
 impl Circumstances<'_> {
     /// When the reading of a user began that ended at `read_at`.
-    fn asked_from(&self, who: &Who, read_at: Ms) -> Ms {
+    pub fn asked_from(&self, who: &Who, read_at: Ms) -> Ms {
         let pages = self.asked.first_pages.get(who);
         let asked = pages.and_then(|pages| pages.range(..=read_at).next_back());
         asked.copied().unwrap_or(read_at - 60_000)

@@ -858,7 +858,8 @@ impl World {
             if up != exists || user.read_at.is_some() != exists {
                 amiss.push(format!("{who:?}: up {:?}, read {:?}", user.up, user.read_at));
             }
-            if exists && user.read_at.is_none_or(|at| at < since) {
+            let asked_at = user.read_at.map(|read_at| self.about().asked_from(who, read_at));
+            if exists && asked_at.is_none_or(|at| at < since) {
                 amiss.push(format!("{who:?}: read at {:?}", user.read_at));
             }
             let limit = match self.setup.sso {
