@@ -79,17 +79,23 @@ impl Book {
         self.users.retain(wanted);
     }
 
-    pub(super) fn forget_limits(&mut self, still_of_groups: bool) {
-        let of_groups = |sso: &Arc<Sso>| !sso.groups.is_empty();
-        if still_of_groups && self.directory.sso.as_ref().is_some_and(of_groups) {
-            return;
-        }
+    pub(super) fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
         let mut directory = self.directory.clone();
-        directory.sso = None;
+        directory.sso = limit.map(|_| Arc::default());
+        for user in users {
+            directory.facts.entry(user.clone()).or_default();
+        }
         for facts in directory.facts.values_mut() {
-            Arc::make_mut(facts).sso_max_idle = None;
+            Arc::make_mut(facts).sso_max_idle = limit;
         }
         self.direct(directory);
+    }
+
+    pub(super) fn keep_limits_of_groups(&mut self) {
+        let of_groups = |sso: &Arc<Sso>| !sso.groups.is_empty();
+        if !self.directory.sso.as_ref().is_some_and(of_groups) {
+            self.limit_all(&[], None);
+        }
     }
 
     pub(super) fn users(&self) -> Vec<UserId> {
@@ -332,25 +338,33 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_kept_only_while_they_come_from_where_they_came_from() {
-        let limit = Some(Duration::from_secs(60));
-        let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: limit };
-        let kept = |groups: Vec<SecurityGroup>, still_of_groups| {
-            let facts = Facts { sso_max_idle: limit, ..Facts::default() };
+    fn limits_that_come_from_elsewhere_now_are_not_kept() {
+        let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+        let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: Some(hour) };
+        let limit_after = |groups: Vec<SecurityGroup>, then: &dyn Fn(&mut Book)| {
+            let facts = Facts { status: Some(2), sso_max_idle: Some(hour), ..Facts::default() };
             let facts = [(id("1"), Arc::new(facts))].into();
             let mut book = book();
             book.direct(Directory { facts, sso: Some(Arc::new(Sso { groups })) });
-            book.begin(&[id("1")]);
+            book.begin(&[id("1"), id("2")]);
             book.read(&id("1"), vec![], 0);
-            book.forget_limits(still_of_groups);
+            then(&mut book);
+            book.read(&id("2"), vec![], 0);
             let view = book.view();
-            let limit = view.users.iter().next().unwrap().sso_max_idle();
-            assert_eq!(view.sso.is_some(), limit.is_some());
-            limit.is_some()
+            assert_eq!(view.users.get(&id("1")).unwrap().facts.as_ref().unwrap().status, Some(2));
+            let limits = view.users.iter().map(|user| user.sso_max_idle());
+            (view.sso.is_some(), limits.collect::<Vec<_>>())
         };
-        assert!(kept(vec![group.clone()], true));
-        assert!(!kept(vec![group], false), "one for all now, or none");
-        assert!(!kept(vec![], true), "those were one for all");
+        let of_groups = || vec![group.clone()];
+        let kept = limit_after(of_groups(), &|book| book.keep_limits_of_groups());
+        assert_eq!(kept, (true, vec![Some(hour), None]));
+        let were_for_all = limit_after(vec![], &|book| book.keep_limits_of_groups());
+        assert_eq!(were_for_all, (false, vec![None, None]));
+        let none = limit_after(of_groups(), &|book| book.limit_all(&[], None));
+        assert_eq!(none, (false, vec![None, None]));
+        let now_for_all =
+            limit_after(of_groups(), &|book| book.limit_all(&[id("2")], Some(minute)));
+        assert_eq!(now_for_all, (true, vec![Some(minute), Some(minute)]));
     }
 
     #[test]

@@ -159,10 +159,15 @@ impl Publisher {
         self.publish();
     }
 
-    /// What was known of SSO limits is forgotten; unless they are those of security groups, and
-    /// still to be had from there.
-    pub fn forget_limits(&mut self, still_of_groups: bool) {
-        self.book.forget_limits(still_of_groups);
+    /// These users, and those of whom discovery told anything, have this SSO limit, or none.
+    pub fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
+        self.book.limit_all(users, limit);
+        self.publish();
+    }
+
+    /// SSO limits are forgotten unless they are those of security groups.
+    pub fn keep_limits_of_groups(&mut self) {
+        self.book.keep_limits_of_groups();
         self.publish();
     }
 

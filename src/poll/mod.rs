@@ -140,7 +140,15 @@ impl<S: Source + 'static> NetworkPoller<S> {
         }
         match roster.at_first() {
             Some(directory) => publisher.direct(directory),
-            None => publisher.forget_limits(plan.roster.sso == SsoLimits::Groups),
+            // What discovery told before stays until it tells more, but for limits that come from
+            // elsewhere now.
+            None => match plan.roster.sso {
+                SsoLimits::Off => publisher.limit_all(&[], None),
+                SsoLimits::Fixed(limit) => {
+                    publisher.limit_all(roster.users().unwrap_or_default(), Some(limit));
+                }
+                SsoLimits::Groups => publisher.keep_limits_of_groups(),
+            },
         }
         NetworkPoller { plan, roster, skip: 0, publisher }
     }
