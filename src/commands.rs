@@ -58,6 +58,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let demo = matches!(cli.command, Some(Command::Demo));
     let level = cli.options.log_level.unwrap_or(if demo { LogLevel::Warn } else { LogLevel::Info });
     telemetry::start_logs(level, cli.options.log_format);
+    telemetry::watch_panics();
     let done = match cli.command {
         None => daemon(&cli.options).await,
         Some(Command::Check(options)) => check(&cli.options, &options).await,

@@ -10,10 +10,11 @@ use std::{
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Counter, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
-    proto::MetricFamily,
+    Counter, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
+    Registry, proto::MetricFamily,
 };
 
+use super::panics::panics_seen;
 use crate::{
     clock::Millis,
     poll,
@@ -90,6 +91,7 @@ pub struct Metrics {
     reload_time: Gauge,
     state_saved: Gauge,
     refusals: IntCounterVec,
+    panics: IntCounter,
     web_config: WebConfigMetrics,
 }
 
@@ -202,8 +204,13 @@ impl Metrics {
         for refusal in Refusal::ALL {
             refusals.with_label_values(&[refusal.as_str()]);
         }
+        let panics = IntCounter::new(
+            "wickr_exporter_panics_total",
+            "Panics in the exporter. Each is a bug, of which the log tells more.",
+        )?;
         let metrics = Metrics {
             refusals: refusals.clone(),
+            panics: panics.clone(),
             web_config: WebConfigMetrics::new()?,
             requests: requests.clone(),
             durations: durations.clone(),
@@ -237,6 +244,7 @@ impl Metrics {
         registry.register(Box::new(reload_successful))?;
         registry.register(Box::new(reload_time))?;
         registry.register(Box::new(refusals))?;
+        registry.register(Box::new(panics))?;
         metrics.web_config.register(registry)?;
         Ok(metrics)
     }
@@ -323,6 +331,8 @@ impl Metrics {
         for allowance in &*allowances {
             allowance.shown.add(allowance.limiter.rate());
         }
+        // Under the lock, so that none is added twice.
+        self.panics.inc_by(panics_seen().saturating_sub(self.panics.get()));
         drop(allowances);
         self.registry.gather()
     }

@@ -1,7 +1,10 @@
-//! What the exporter tells of itself: log lines (`logs`) and its own metrics (`metrics`).
+//! What the exporter tells of itself: log lines (`logs`), its own metrics (`metrics`), and panics,
+//! which go into both (`panics`).
 
 mod logs;
 mod metrics;
+mod panics;
 
 pub use logs::{LogFormat, LogLevel, start as start_logs};
 pub use metrics::{Metrics, Refusal};
+pub use panics::watch_panics;

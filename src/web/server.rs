@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,6 +21,7 @@ use axum::{
     http::{Method, Request, StatusCode, Version, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt as _;
 use hyper::{
     body::{Body as _, Frame, Incoming, SizeHint},
     server::conn::http1,
@@ -232,7 +234,9 @@ impl Server {
             let (server, visitor, line) = (self.clone(), visitor.clone(), line.clone());
             async move {
                 let answering = line.request();
-                let response = server.respond(request, &visitor, &line).await;
+                let response = AssertUnwindSafe(server.respond(request, &visitor, &line));
+                // It was counted and logged as it happened. What the connection is in for is whole.
+                let response = response.catch_unwind().await.unwrap_or_else(|_| failed());
                 Ok::<_, Infallible>(response.map(|body| Guarded { body, _answering: answering }))
             }
         });
@@ -308,6 +312,14 @@ impl Server {
     }
 }
 
+/// What a request gets whose answering panicked.
+fn failed() -> Response {
+    let text = "This is a bug of wickr-exporter; its log tells more.\n";
+    let mut response = (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
+    pages::guard(response.headers_mut());
+    response
+}
+
 /// Takes a client through the TLS handshake. One that speaks plain HTTP is told so.
 async fn shake_hands(
     mut stream: TcpStream,
@@ -375,5 +387,48 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "answering a request failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+    use crate::telemetry::{Metrics, watch_panics};
+
+    #[tokio::test]
+    async fn a_panic_while_a_request_is_answered_is_that_requests_alone() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let panics = || {
+            let families = metrics.gather();
+            let panics = families.iter().find(|f| f.name() == "wickr_exporter_panics_total");
+            panics.unwrap().get_metric()[0].get_counter().get_value()
+        };
+        let router = Router::new()
+            .route("/bad", get(|| async { std::hint::black_box(None::<Response>).unwrap() }))
+            .route("/good", get(|| async { "good" }));
+        let doors = Arc::new(Doors::new(None, metrics.clone()).unwrap());
+        let listener = bind(Some("127.0.0.1"), 0).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(Server::new(router, doors).serve(listener, stop.clone()));
+        watch_panics();
+        let before = panics();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        // On one connection, which goes on.
+        for (path, status) in [("/bad", "500"), ("/good", "200"), ("/bad", "500")] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = [0; 1024];
+            let length = client.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
+        }
+        // Other tests of this process may panic as well.
+        assert!(panics() >= before + 2.0);
+        stop.cancel();
+        serving.await.unwrap();
     }
 }

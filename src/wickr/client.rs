@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     fmt,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
@@ -234,9 +236,25 @@ impl Client {
         self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
     }
 
-    /// A whole list, or the reason why there is none. A token that the service refuses on a later
-    /// page may just have grown old: then the list is read anew, once.
+    /// A whole list, or the reason why there is none. A panic is one: an answer that nobody has
+    /// thought of must not cost the others. It was counted and logged as it happened.
     async fn collect<T>(
+        &self,
+        list: &List,
+        lane: &Lane,
+        bounds: Bounds,
+        read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
+    ) -> Result<Vec<T>, Error> {
+        let collecting = AssertUnwindSafe(self.collect_pages(list, lane, bounds, read));
+        collecting.catch_unwind().await.unwrap_or_else(|_| {
+            let why = "reading the answer failed by a bug of this program, see its log";
+            Err(Error::new(list.operation, ErrorKind::InvalidResponse, why))
+        })
+    }
+
+    /// Page by page. A token that the service refuses on a later page may just have grown old: then
+    /// the list is read anew, once.
+    async fn collect_pages<T>(
         &self,
         list: &List,
         lane: &Lane,

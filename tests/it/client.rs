@@ -237,6 +237,22 @@ fn bare_client(simulator: &Simulator) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_an_answer_is_read_is_a_failure_of_that_answer_alone() {
+    let simulator = serving(Fleet::new().network(network(NETWORK).user(user("1")))).await;
+    let (client, lanes) = (bare_client(&simulator), Lanes::new(2));
+    let (lane, network) = (lanes.open(), NETWORK.parse().unwrap());
+    let everybody = UserFilter::default();
+    let bad = |_: wickr::User| -> Option<()> { panic!("nobody has thought of that") };
+    let failed = client.users(&network, &everybody, &lane, bad).await;
+    assert_eq!(failed.unwrap_err().kind, ErrorKind::InvalidResponse);
+    // The place in flight was given back, and the client is good for more.
+    for _ in 0..3 {
+        let users = client.users(&network, &everybody, &lane, |user| Some(user.id)).await.unwrap();
+        assert_eq!(users.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn throttling_lowers_the_rate_and_it_recovers() {
     let fleet =
         Fleet::new().network(network(NETWORK).with_users((1..=40).map(|id| user(id.to_string()))));

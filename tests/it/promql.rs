@@ -22,6 +22,7 @@ const OWN: &[&str] = &[
     "wickr_exporter_web_certificate_not_after_timestamp_seconds",
     "wickr_exporter_web_config_last_reload_success_timestamp_seconds",
     "wickr_exporter_web_config_last_reload_successful",
+    "wickr_exporter_panics_total",
     "wickr_exporter_web_refusals_total",
 ];
 

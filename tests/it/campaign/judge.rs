@@ -471,7 +471,7 @@ impl Judge<'_> {
         let types = scrape.by("wickr_network_devices", id, "device_type");
         for ((_, device_type, _), span) in &tally.0 {
             let is_told = device_type.is_empty() || types.contains_key(device_type);
-            self.hold(span.1 == 0.0 || is_told, || {
+            self.hold(span.0 == 0.0 || is_told, || {
                 format!("{id}: there is {device_type}, and nothing is told of it")
             });
         }

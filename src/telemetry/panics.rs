@@ -1,0 +1,26 @@
+//! Panics. Each is a bug of the program, so each is counted and told in a line of the log, whoever
+//! catches it and whatever becomes of the task.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Since the process was started.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+/// The longest text of a panic that is logged.
+const LONGEST: usize = 300;
+
+/// Counts and logs every panic of the process from now on.
+pub fn watch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        SEEN.fetch_add(1, Ordering::Relaxed);
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let why: String =
+            panic.payload_as_str().unwrap_or_default().chars().take(LONGEST).collect();
+        tracing::error!(place, why, "this is a bug of wickr-exporter, please report it");
+    }));
+}
+
+/// How many there were.
+pub(super) fn panics_seen() -> u64 {
+    SEEN.load(Ordering::Relaxed)
+}
