@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Write},
     path::Path,
 };
@@ -10,8 +10,8 @@ use std::{
 use super::AppError;
 
 /// Writes a file so that whoever reads it sees the old content or the new, never a part. A link is
-/// followed; what is no regular file, such as `/dev/stdout`, is written to as it is. `mode` says who
-/// may read it, as chmod has it.
+/// followed, unless somebody else has made it; what is no regular file, such as `/dev/stdout`, is
+/// written to as it is. `mode` says who may read it, as chmod has it.
 ///
 /// # Errors
 ///
@@ -25,6 +25,7 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         return OpenOptions::new().write(true).open(path)?.write_all(content);
     }
+    let named = path;
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
@@ -35,6 +36,10 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         .prefix(&temporary_prefix(&path))
         .suffix(SUFFIX)
         .tempfile_in(folder)?;
+    // In a folder that is everybody's, a link may lead to any file of ours.
+    if named.is_symlink() && belongs_to_another(&named.symlink_metadata()?, file.as_file())? {
+        return Err(io::Error::other("it is a link that somebody else has made"));
+    }
     file.write_all(content)?;
     set_mode(file.as_file(), mode)?;
     file.as_file().sync_all()?;
@@ -83,6 +88,32 @@ pub(super) fn remove_leftovers(path: &Path) {
         if is_leftover && let Err(error) = std::fs::remove_file(entry.path()) {
             tracing::warn!(path = %entry.path().display(), %error, "cannot remove a leftover");
         }
+    }
+}
+
+/// Whether a file that is there, or a link in its place, is neither ours nor root's. In a folder where
+/// that cannot be told, nothing can be written either.
+pub(super) fn is_anothers(path: &Path) -> bool {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(ours) = tempfile::tempfile_in(folder.unwrap_or(Path::new("."))) else { return false };
+    let is = |there: io::Result<Metadata>| {
+        there.and_then(|there| belongs_to_another(&there, &ours)).unwrap_or(false)
+    };
+    is(path.symlink_metadata()) || is(path.metadata())
+}
+
+/// Whose a new file is tells who we are.
+fn belongs_to_another(there: &Metadata, ours: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Ok(there.uid() != 0 && there.uid() != ours.metadata()?.uid())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (there, ours);
+        Ok(false)
     }
 }
 

@@ -3,8 +3,11 @@
 use std::{
     collections::HashMap,
     io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,6 +30,14 @@ const REST: Duration = Duration::from_secs(1);
 /// Nobody but the exporter reads it: it tells who has which devices.
 const MODE: u32 = 0o600;
 
+/// Why a file is not touched that is none in truth.
+const ODD: &str = "it is no regular file";
+
+/// A pipe would be waited for for ever, and whoever holds its other end is told what is known.
+fn is_odd(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| !there.is_file())
+}
+
 /// The state file.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
@@ -35,21 +46,31 @@ pub(super) struct StateFile {
     clock: Clock,
     /// Held while it is written: of two writes the one that began later is the one that stays.
     writing: Arc<Mutex<()>>,
+    /// There is a file that cannot be read, perhaps of a newer version to which one will go back: it
+    /// makes way for what is known, not for nothing.
+    spared: Arc<AtomicBool>,
 }
 
 impl StateFile {
     pub(super) fn new(path: PathBuf, metrics: Arc<Metrics>, clock: Clock) -> StateFile {
-        StateFile { path: Arc::new(path), metrics, clock, writing: Arc::default() }
+        StateFile {
+            path: Arc::new(path),
+            metrics,
+            clock,
+            writing: Arc::default(),
+            spared: Arc::default(),
+        }
     }
 
     /// What an earlier process left; nothing, with a warning, if that is of no use.
     pub(super) fn load(&self, labels: &Interner) -> HashMap<NetworkId, RestoredNetwork> {
-        files::remove_leftovers(&self.path);
-        // A pipe would be waited for for ever.
-        let is_odd = self.path.metadata().is_ok_and(|there| !there.is_file());
-        let read = match is_odd {
-            true => Err(io::Error::other("it is no regular file")),
-            false => std::fs::read(&*self.path),
+        let read = if is_odd(&self.path) {
+            Err(io::Error::other(ODD))
+        } else if files::is_anothers(&self.path) {
+            Err(io::Error::other("it belongs to somebody else"))
+        } else {
+            files::remove_leftovers(&self.path);
+            std::fs::read(&*self.path)
         };
         let why = match read {
             Ok(bytes) => match state::decode(&bytes, labels) {
@@ -69,16 +90,31 @@ impl StateFile {
             Err(error) => error.to_string(),
         };
         let path = self.path.display();
-        tracing::warn!(%path, why, "the state file is of no use, starting without it");
+        tracing::warn!(
+            %path,
+            why,
+            "the state file is of no use, starting without it; it stays until something is known"
+        );
+        self.spared.store(true, Ordering::Relaxed);
         HashMap::new()
     }
 
     /// Saves what is known. A failure is logged, and the former file stays.
     pub(super) async fn save(&self, snapshot: Snapshot) {
+        if self.spared.load(Ordering::Relaxed) {
+            let mut users = snapshot.networks.iter().flat_map(|network| network.users.iter());
+            if !users.any(|user| user.was_read()) {
+                return;
+            }
+            self.spared.store(false, Ordering::Relaxed);
+        }
         let (path, writing) = (self.path.clone(), self.writing.clone());
         let saving = tokio::task::spawn_blocking(move || {
             // Nothing is guarded by it but the order.
             let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_odd(&path) {
+                return Err(ODD.to_owned());
+            }
             let bytes = state::encode(&snapshot)?;
             files::write_atomically(&path, &bytes, MODE).map_err(|error| error.to_string())
         });

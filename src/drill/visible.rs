@@ -35,7 +35,7 @@ fn is_part_of_a_sign(before: Option<char>, c: char, after: Option<char>) -> bool
 /// Whether nothing, or nothing but a gap, is seen of a character: those of control and of format
 /// (Unicode's `Cc` and `Cf` but for signs that are seen), those that may be ignored
 /// (`Default_Ignorable_Code_Point`), separators of lines, and blanks that are letters.
-pub(super) fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -5,10 +5,13 @@
 //! types and statuses, stand once and are referred to. Usernames, SSO limits and anything secret are
 //! not in it; discovery will tell the former anew.
 
-use std::{collections::HashMap, io::BufReader, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, io::BufReader, sync::Arc, time::Duration};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use sha2::{Digest, Sha256};
 
 use super::{LastPoll, NetworkView, PollResult, Reading, Snapshot};
@@ -19,6 +22,7 @@ use crate::{
 
 /// The first line. Another version has another number.
 const MAGIC: &[u8] = b"wickr-exporter state 1\n";
+const NAME: &[u8] = b"wickr-exporter state ";
 const CHECKSUM: usize = 32;
 
 /// What an earlier process knew of a network.
@@ -50,9 +54,12 @@ pub struct RestoredUser {
 /// Why a state file is of no use.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadState {
-    /// It is none, or one of another version.
-    #[error("it is no state file of this version")]
+    /// It is none.
+    #[error("it is no state file")]
     Foreign,
+    /// It is one of another version: somebody went back to this one, or skipped the one between.
+    #[error("it is of version {0} of state files, and this program reads version 1")]
+    OtherVersion(u32),
     /// It is damaged: cut short, or changed.
     #[error("it is damaged")]
     Damaged,
@@ -99,12 +106,46 @@ struct UserPart {
 #[derive(Serialize, Deserialize)]
 struct DevicePart(Option<String>, u32, u32, Option<bool>, StampPart, StampPart);
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum StampPart {
     At(Millis),
     Invalid(bool),
     Never(()),
+}
+
+/// By hand: the derived form would take in whatever stands there first, lists of lists of lists with it.
+impl<'de> Deserialize<'de> for StampPart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = StampPart;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time, false or nothing")
+            }
+
+            fn visit_i64<E>(self, millis: i64) -> Result<StampPart, E> {
+                Ok(StampPart::At(millis))
+            }
+
+            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<StampPart, E> {
+                let beyond = |_| E::custom("a time is beyond all times");
+                Millis::try_from(millis).map(StampPart::At).map_err(beyond)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<StampPart, E> {
+                Ok(StampPart::Invalid(value))
+            }
+
+            fn visit_unit<E>(self) -> Result<StampPart, E> {
+                Ok(StampPart::Never(()))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
 }
 
 impl From<Stamp> for StampPart {
@@ -210,7 +251,7 @@ pub fn decode(
     bytes: &[u8],
     labels: &Interner,
 ) -> Result<HashMap<NetworkId, RestoredNetwork>, BadState> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(BadState::Foreign)?;
+    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| foreign(bytes))?;
     let (checksum, payload) = rest.split_at_checked(CHECKSUM).ok_or(BadState::Damaged)?;
     if checksum != &Sha256::digest(payload)[..] {
         return Err(BadState::Damaged);
@@ -220,6 +261,15 @@ pub fn decode(
         .map_err(|error| BadState::Nonsense(error.to_string()))?;
     let texts: Vec<Label> = file.texts.iter().map(|text| labels.get(text)).collect();
     file.networks.into_iter().map(|part| restored(part, &texts)).collect()
+}
+
+/// What a file is whose first line is another.
+fn foreign(bytes: &[u8]) -> BadState {
+    let version = bytes.strip_prefix(NAME).and_then(|rest| {
+        let digits = rest.split(|&b| b == b'\n').next()?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    });
+    version.map_or(BadState::Foreign, BadState::OtherVersion)
 }
 
 fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNetwork), BadState> {
@@ -343,7 +393,8 @@ mod tests {
             assert!(decode(&changed, &labels).is_err(), "{place}");
         }
         assert_eq!(decode(b"", &labels), Err(BadState::Foreign));
-        assert_eq!(decode(b"wickr-exporter state 2\nx", &labels), Err(BadState::Foreign));
+        assert_eq!(decode(b"wickr-exporter state 2\nx", &labels), Err(BadState::OtherVersion(2)));
+        assert_eq!(decode(b"wickr-exporter state x\nx", &labels), Err(BadState::Foreign));
         // A right checksum over nonsense.
         for payload in [&b""[..], b"\xc1", b"\x92\x90\x91\x90", b"\xff\xff"] {
             let mut file = [MAGIC, &Sha256::digest(payload)].concat();

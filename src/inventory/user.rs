@@ -113,6 +113,11 @@ impl UserRecord {
         }
     }
 
+    /// Whether anything was ever read of it, however old it is.
+    pub fn was_read(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Whether the last attempt of this process read it.
     pub fn is_up(&self) -> bool {
         self.failure.is_none() && !self.restored

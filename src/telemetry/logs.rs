@@ -21,6 +21,8 @@ use tracing_subscriber::{
     Layer, filter::Targets, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
+use crate::drill::is_unseen;
+
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogLevel {
@@ -99,7 +101,7 @@ impl Fields {
         match format {
             LogFormat::Json => {
                 let object: Map<_, _> = all.map(|(name, value)| (name.to_owned(), value)).collect();
-                format!("{}\n", Value::Object(object))
+                format!("{}\n", harmless(Value::Object(object).to_string()))
             }
             LogFormat::Logfmt => {
                 let mut line = String::new();
@@ -154,13 +156,58 @@ impl Visit for Fields {
 /// readers of logfmt know.
 fn logfmt(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
-    let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\u{7f}' && c != '\\';
-    if !text.is_empty() && text.chars().all(bare) { text.clone() } else { value.to_string() }
+    let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\\' && !is_unseen(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        text.clone()
+    } else {
+        harmless(value.to_string())
+    }
+}
+
+/// JSON in which whatever would steer a terminal or turn the reading direction about is escaped. JSON
+/// itself asks that only of the first 32 characters; where others stand, they stand in texts.
+fn harmless(json: String) -> String {
+    if !json.contains(is_unseen) {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unseen(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped_and_can_be_had_back() {
+        for bad in ["\u{1b}[2J", "\u{9b}2J", "\u{7f}", "a\nb", "\u{202e}x", "\u{2028}", "\u{e0041}"]
+        {
+            for format in [LogFormat::Logfmt, LogFormat::Json] {
+                let others = vec![("why", Value::from(bad))];
+                let fields = Fields { message: bad.into(), others };
+                let line = fields.line(format, Timestamp::UNIX_EPOCH, Level::WARN);
+                let text = line.strip_suffix('\n').unwrap();
+                assert!(!text.contains(is_unseen), "{text:?}");
+                let quoted = match format {
+                    LogFormat::Json => serde_json::from_str::<Value>(text).unwrap()["why"].clone(),
+                    LogFormat::Logfmt => {
+                        serde_json::from_str(text.split_once(" why=").unwrap().1).unwrap()
+                    }
+                };
+                assert_eq!(quoted, bad, "{text:?}");
+            }
+        }
+    }
 
     fn line(format: LogFormat) -> String {
         let fields = Fields {

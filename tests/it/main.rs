@@ -8,7 +8,7 @@
 //! - `credentials`: where they come from, and when they are replaced
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`: another configuration while it runs
-//! - `restart`: what outlives the process
+//! - `restart`: what outlives the process; `upgrades`: what earlier versions left
 //! - `service`: what a service manager is told
 //! - `http`: routes, formats, compression, shutdown
 //! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
@@ -68,3 +68,4 @@ mod stage;
 mod systemd;
 mod tools;
 mod truth;
+mod upgrades;

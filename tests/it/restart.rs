@@ -210,6 +210,133 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
     assert!(log.contains("the state cannot be saved"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_another_version_stays_until_something_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let newer = b"wickr-exporter state 2\nof which nobody knows yet";
+    std::fs::write(&file, newer).unwrap();
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"100ms\"\nmax_attempts = 1");
+    // Nothing can be read, and it is stopped: whoever went back by mistake has lost nothing.
+    let fault = simulator.faults();
+    fault.add("500".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&text);
+    exporter.wait_for("it asks", |s| s.sum("wickr_exporter_api_retries_total") >= 0.0).await;
+    let (status, _, log) = exporter.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("it is of version 2 of state files"), "{log}");
+    assert_eq!(std::fs::read(&file).unwrap(), newer);
+    fault.clear();
+    let exporter = Exporter::start(&text);
+    let saved = "wickr_exporter_state_last_save_timestamp_seconds";
+    exporter.wait_for("a save", |s| s.sum(saved) > 0.0).await;
+    exporter.stop();
+    assert!(state::decode(&std::fs::read(&file).unwrap(), &Interner::default()).is_ok());
+}
+
+/// A folder that everybody may write to, as /tmp is.
+fn everybodys() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_place_of_the_state_file_is_told_nothing_and_holds_up_nobody() {
+    let folder = everybodys();
+    let pipe = folder.path().join("state");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let simulator = serving(fleet()).await;
+    let exporter = Exporter::start(&config(&simulator, &pipe, "interval = \"100ms\""));
+    exporter.polled(5.0).await;
+    // Whoever opens it for reading finds nobody at the other end.
+    let reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
+    exporter.polled_anew().await;
+    let (status, took, log) = exporter.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(log.contains("it is no regular file"), "{log}");
+    let mut told = Vec::new();
+    let mut reader = std::fs::File::from(reader.into_blocking_fd().unwrap());
+    std::io::Read::read_to_end(&mut reader, &mut told).unwrap();
+    assert!(told.is_empty(), "{} bytes were written to it", told.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_has_planted_is_neither_believed_nor_followed() {
+    const NOBODY: u32 = 65_534;
+    let folder = everybodys();
+    let file = folder.path().join("state");
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"1h\"");
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    exporter.stop();
+    if std::os::unix::fs::chown(&file, Some(NOBODY), None).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs as root");
+        eprintln!("SKIPPED: only root can give files away");
+        return;
+    }
+    // A state that is good but for who wrote it.
+    simulator.faults().add("hang".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&text);
+    assert!(!exporter.metrics().await.has("wickr_network_devices"));
+    let (_, _, log) = exporter.stop();
+    assert!(log.contains("it belongs to somebody else"), "{log}");
+    // A link to what only we may write to.
+    let ours = folder.path().join("ours");
+    std::fs::write(&ours, "precious").unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&ours, &file).unwrap();
+    std::os::unix::fs::lchown(&file, Some(NOBODY), None).unwrap();
+    simulator.faults().clear();
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    let (_, _, log) = exporter.stop();
+    assert!(log.contains("it is a link that somebody else has made"), "{log}");
+    assert_eq!(std::fs::read(&ours).unwrap(), b"precious");
+    let mut names: Vec<_> =
+        folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["ours", "state"]);
+}
+
+/// A file with a right checksum over content that was made to hurt.
+fn sealed(content: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(content).unwrap();
+    let packed = packed.finish().unwrap();
+    let mut file = b"wickr-exporter state 1\n".to_vec();
+    file.extend_from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&packed));
+    file.extend_from_slice(&packed);
+    file
+}
+
+#[test]
+fn a_state_file_that_is_deep_or_promises_much_is_refused_and_costs_nothing() {
+    let labels = Interner::default();
+    let deep = |open: &[u8]| open.repeat(1_000_000);
+    // A network with one user with one device, whose time of creation is a list of lists.
+    let device = b"\x92\x90\x91\x97\xa812345678\xa0\xa0\x90\xc0\xc0\x91\x93\xa11\x00\x91\x96\xc0\x00\x00\xc0";
+    for content in [
+        deep(b"\x91"),
+        deep(b"\x81\xc0"),
+        [&device[..], &deep(b"\x91")].concat(),
+        // Lists and texts of four thousand millions, of which nothing follows.
+        b"\x92\xdd\xff\xff\xff\xff".to_vec(),
+        b"\x92\x91\xdb\xff\xff\xff\xff".to_vec(),
+        b"\x92\x90\xdd\xff\xff\xff\xff".to_vec(),
+        [&device[..], b"\xdd\xff\xff\xff\xff"].concat(),
+    ] {
+        let started = Instant::now();
+        let refused = state::decode(&sealed(&content), &labels);
+        assert!(matches!(refused, Err(state::BadState::Nonsense(_))), "{refused:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+}
+
 /// How often the process is killed; a long run is for `WICKR_TEST_KILLS=200`.
 fn kills() -> u32 {
     std::env::var("WICKR_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(15)
