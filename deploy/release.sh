@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes a release in dist/: builds it, tests it, and packs a Debian package, an archive for other
-# systems, and their checksums.
+# systems, what the program was made of (an SBOM), and the checksums of all of them.
 #
 #   deploy/release.sh              a release: of a clean checkout whose CHANGELOG.md names the version
 #   deploy/release.sh --snapshot   what is there now, with neither demand and without the tests; its
@@ -37,6 +37,8 @@ if $snapshot; then
 else
     status=$(git status --porcelain) && [[ -z $status ]] || fail "the checkout is not clean"
     grep -q "^## \[\?$version\b" CHANGELOG.md || fail "CHANGELOG.md does not name $version"
+    [[ -d tests/releases/$version ]] ||
+        fail "tests/releases has no $version, by which the next will know what this one wrote; see CONTRIBUTING.md"
     [[ -n ${DEBEMAIL-} ]] || fail "DEBEMAIL is not set: somebody must answer for the package"
     cargo test --locked
 fi
@@ -75,7 +77,7 @@ name=wickr-exporter-$version-$target
 $snapshot && name=wickr-exporter-$version-$revision-$target
 folder=dist/$name
 mkdir "$folder"
-cp -r "$program" README.md CHANGELOG.md LICENSE config.example.toml deploy docs "$folder"
+cp -r "$program" README.md SECURITY.md CHANGELOG.md LICENSE config.example.toml deploy docs "$folder"
 mkdir "$folder/completions"
 cp dist/assets/{wickr-exporter.bash,_wickr-exporter,wickr-exporter.fish} "$folder/completions"
 gunzip <dist/assets/wickr-exporter.1.gz >"$folder/wickr-exporter.1"
@@ -83,4 +85,6 @@ tar --create --directory dist --sort=name --owner=0 --group=0 --numeric-owner --
     --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip -9n >"dist/$name.tar.gz"
 rm -r "$folder"
 
-(cd dist && sha256sum -- *.deb *.tar.gz >SHA256SUMS && cat SHA256SUMS)
+deploy/sbom "$target" "$program" >"dist/$name.cdx.json"
+
+(cd dist && sha256sum -- *.deb *.tar.gz *.cdx.json >SHA256SUMS && cat SHA256SUMS)

@@ -2,6 +2,7 @@
 //! from it.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -134,9 +135,56 @@ fn the_metrics_reference_is_current() {
 fn pages() -> Vec<PathBuf> {
     let files = fs::read_dir(path("")).unwrap().map(|file| file.unwrap().path());
     let mut pages: Vec<PathBuf> = files.filter(|file| file.extension().is_some()).collect();
-    pages.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    pages.extend(["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
     pages.sort();
     pages
+}
+
+/// The tests of a binary that are run; not those that are ignored.
+fn listed() -> BTreeSet<String> {
+    let list = |more: &[&str]| -> BTreeSet<String> {
+        let this = std::env::current_exe().unwrap();
+        let done = std::process::Command::new(this).arg("--list").args(more).output().unwrap();
+        let text = String::from_utf8(done.stdout).unwrap();
+        text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+    };
+    &list(&[]) - &list(&["--ignored"])
+}
+
+/// Whether a unit test is there, by its source: its binary is another.
+fn is_unit_test(path: &str) -> bool {
+    let Some((module, name)) = path.rsplit_once("::") else { return false };
+    let module = module.strip_suffix("::tests").unwrap_or(module).replace("::", "/");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = [format!("{module}.rs"), format!("{module}/mod.rs"), format!("{module}/tests.rs")];
+    files.iter().filter_map(|file| fs::read_to_string(source.join(file)).ok()).any(|text| {
+        let Some(at) = text.find(&format!("fn {name}()")) else { return false };
+        let before: Vec<_> = text[..at].trim_end().rsplit('\n').take(4).collect();
+        let attributes: Vec<_> = before
+            .iter()
+            .map(|line| line.trim())
+            .take_while(|line| line.starts_with("#["))
+            .collect();
+        attributes.iter().any(|line| line.ends_with("test]"))
+            && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+    })
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there_and_runs() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
+    let listed = listed();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let named: BTreeSet<&str> = quoted.filter(|word| word.contains("::")).collect();
+    for name in &named {
+        assert!(listed.contains(*name) || is_unit_test(name), "there is no test {name}");
+    }
+    assert!(named.len() > 40, "{}", named.len());
+    // What is looked for in the sources would not be found if it were not there.
+    assert!(is_unit_test("wickr::endpoint::tests::plain_http_is_for_loopback_only"));
+    assert!(!is_unit_test("wickr::endpoint::tests::plain_http_is_for_everybody"));
 }
 
 /// The anchor that a heading gets.
@@ -171,7 +219,7 @@ fn links_lead_somewhere() {
 #[test]
 fn the_index_has_every_page() {
     let index = read("README.md");
-    for page in pages() {
+    for page in pages().iter().filter(|page| page.parent() == Some(&path(""))) {
         let name = page.file_name().unwrap().to_str().unwrap();
         assert!(name == "README.md" || index.contains(&format!("]({name})")), "{name}");
     }

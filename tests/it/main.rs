@@ -29,6 +29,8 @@
 //! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
 //! - `compose`: the compose files, and what they mount
 //! - `image`: the image is built and run, on stand-ins for the images that it is made from
+//! - `threats`: what SECURITY.md claims and no other module shows
+//! - `supply`: what the program is made of
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -65,7 +67,9 @@ mod reload;
 mod restart;
 mod service;
 mod stage;
+mod supply;
 mod systemd;
+mod threats;
 mod tools;
 mod truth;
 mod upgrades;
