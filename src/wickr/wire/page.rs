@@ -16,7 +16,7 @@ const MOST_ITEMS: usize = 1_000;
 /// have it; but an answer that has neither list nor token, and something else instead, is no page.
 /// Where `lists_always`, there must be a list if no page follows: that an organisation is gone is not
 /// to be concluded from an empty object.
-pub(in crate::wickr) fn page<'de, T: Deserialize<'de>>(
+pub(super) fn page<'de, T: Deserialize<'de>>(
     body: &'de [u8],
     member: &'static str,
     lists_always: bool,
