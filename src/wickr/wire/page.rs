@@ -21,6 +21,10 @@ pub(super) fn page<'de, T: Deserialize<'de>>(
     member: &'static str,
     lists_always: bool,
 ) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    if std::str::from_utf8(body).is_err() {
+        // What is skipped below is not looked at. This looks at everything, and says where it is no JSON.
+        serde_json::from_slice::<serde_json::Value>(body)?;
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let (items, token) = json.deserialize_map(PageVisitor { member, items: PhantomData })?;
     json.end()?;
@@ -131,6 +135,12 @@ mod tests {
         }
         let more = r#"{"nextToken": "x"}"#;
         assert!(page::<User>(more.as_bytes(), "users", true).is_ok(), "an empty page of several");
+        for skipped in
+            [&b"{\"devices\": [{\"type\": [\"\xff\"]}]}"[..], b"{\"devices\": [], \"x\": \"\xc3\"}"]
+        {
+            let bad = page::<RawDevice<'_>>(skipped, "devices", false).unwrap_err();
+            assert!(bad.is_syntax() && bad.column() > 0, "JSON is UTF-8 all through: {bad}");
+        }
         let many = format!(r#"{{"devices": [{}{{}}]}}"#, "{},".repeat(MOST_ITEMS));
         assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices", false).is_err());
     }
