@@ -42,3 +42,6 @@ pub use wire::{
     Device, Flaw, Network, SecurityGroup, User, devices_page, devices_page_carefully,
     networks_page, security_groups_page, users_page,
 };
+
+#[cfg(test)]
+mod properties;
