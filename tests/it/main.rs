@@ -29,6 +29,8 @@
 //! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
 //! - `compose`: the compose files, and what they mount
 //! - `image`: the image is built and run, on stand-ins for the images that it is made from
+//! - `targets`: what is held true of any bytes that come from outside; `corpora` replays what the
+//!   fuzzer has kept of them
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -42,6 +44,7 @@ mod campaign;
 mod cli;
 mod client;
 mod compose;
+mod corpora;
 mod credentials;
 mod dashboard;
 mod deploy;
@@ -66,5 +69,6 @@ mod restart;
 mod service;
 mod stage;
 mod systemd;
+mod targets;
 mod tools;
 mod truth;
