@@ -322,4 +322,6 @@ fn take_up(roster: &mut Roster, publisher: &mut Publisher, found: Option<Directo
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -31,7 +31,8 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-pub use doors::{Doors, Prepared, WebConfig};
+pub use doors::{Doors, Prepared, WebConfig, credentials, names_of, problems_of};
+pub use scrape::groups;
 pub use server::{Server, bind, passed};
 
 use crate::{

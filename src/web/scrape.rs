@@ -59,7 +59,11 @@ pub(super) async fn metrics(
 }
 
 /// The parts that `collect[]` asks for, of those that there are; all without it.
-fn groups(query: &str, offered: &[Group]) -> Result<Vec<Group>, String> {
+///
+/// # Errors
+///
+/// A sentence, when it asks for a part that does not exist.
+pub fn groups(query: &str, offered: &[Group]) -> Result<Vec<Group>, String> {
     let mut asked = Vec::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

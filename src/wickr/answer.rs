@@ -14,15 +14,16 @@ const CLOCK_TOLERANCE: i64 = 60;
 
 /// What time it was when a request was sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub struct Times {
     /// By this machine's clock.
-    pub(super) here: SystemTime,
+    pub here: SystemTime,
     /// By the clock that the request was signed with.
-    pub(super) signed: SystemTime,
+    pub signed: SystemTime,
 }
 
-/// Reads an answer whose status is no success.
-pub(super) fn error(
+/// Reads an answer whose status is no success. Nothing of the credentials or of the page token that
+/// the request went out with is repeated.
+pub fn error(
     operation: Operation,
     answer: &Answer,
     credentials: &Credentials,

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use jiff::tz::TimeZone;
 use reqwest::Url;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
@@ -31,7 +30,7 @@ use super::{
     retry::{Attempts, Verdict},
     signing::Signer,
     transport::{Answer, Failure, Transport},
-    wire::{self, Flaw, Usable},
+    wire::{self, Flaw},
 };
 
 /// Who wants to know what the client does, for metrics.
@@ -176,7 +175,7 @@ impl Client {
     ) -> Result<Vec<User>, Error> {
         let list = List::users(network, filter, self.options.page_size);
         let body = self.call(&list, None, lane).await?;
-        let (users, _) = read(&list, &body).map_err(|error| not_json(&list, &error))?;
+        let (users, _) = wire::users_page(&body).map_err(|error| not_json(&list, &error))?;
         Ok(users)
     }
 
@@ -195,7 +194,7 @@ impl Client {
     ) -> Result<Vec<T>, Error> {
         let list = List::users(network, filter, self.options.page_size);
         let read = |body: &[u8]| {
-            let (users, token) = read::<User>(&list, body)?;
+            let (users, token) = wire::users_page(body)?;
             Ok((users.into_iter().filter_map(&keep).collect(), token))
         };
         self.collect(&list, lane, paging::DIRECTORY, read).await
@@ -210,10 +209,9 @@ impl Client {
     /// networks being usable is one, too.
     pub async fn networks(&self, lane: &Lane) -> Result<(Vec<Network>, usize), Error> {
         let list = List::networks(self.options.page_size);
-        let all: Vec<Usable<Network>> =
-            self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await?;
+        let all = self.collect(&list, lane, paging::DIRECTORY, wire::networks_page).await?;
         let count = all.len();
-        let networks: Vec<_> = all.into_iter().filter_map(|Usable(network)| network).collect();
+        let networks: Vec<_> = all.into_iter().flatten().collect();
         let unusable = count - networks.len();
         if unusable > 0 && networks.is_empty() {
             let why = format!("none of {count} networks comes with a usable networkId");
@@ -233,7 +231,7 @@ impl Client {
         lane: &Lane,
     ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, |body| read(&list, body)).await
+        self.collect(&list, lane, paging::DIRECTORY, wire::security_groups_page).await
     }
 
     /// A whole list, or the reason why there is none. A panic is one: an answer that nobody has
@@ -384,13 +382,6 @@ impl Client {
         let (labels, zone) = (&self.options.labels, &self.options.timezone);
         wire::devices_page(body, labels, zone, &mut |flaw| self.flaws.note(flaw))
     }
-}
-
-fn read<T: DeserializeOwned>(
-    list: &List,
-    body: &[u8],
-) -> serde_json::Result<(Vec<T>, Option<String>)> {
-    wire::page(body, list.operation.member(), true)
 }
 
 /// One attempt at one page.

@@ -115,10 +115,10 @@ pub struct Error {
     /// In words: the service's message, or what broke. Bounded, on one line, free of secrets.
     pub message: String,
     /// How long the service asks to wait.
-    pub(super) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// Set when the service refused the request for its time: the seconds by which its clock is
     /// ahead of ours.
-    pub(super) clock_ahead: Option<i64>,
+    pub clock_ahead: Option<i64>,
 }
 
 impl Error {

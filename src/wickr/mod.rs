@@ -24,6 +24,7 @@ mod timestamp;
 mod transport;
 mod wire;
 
+pub use answer::{Times, error as refusal};
 pub use client::{Client, ClientOptions, Observer, Outcome};
 pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
@@ -36,4 +37,11 @@ pub use operation::{Operation, UserFilter};
 pub use rate::RateLimiter;
 pub use signing::Signer;
 pub use timestamp::Stamp;
-pub use wire::{Device, Flaw, Network, SecurityGroup, User, devices_page};
+pub use transport::Answer;
+pub use wire::{
+    Device, Flaw, Network, SecurityGroup, User, devices_page, devices_page_carefully,
+    networks_page, security_groups_page, users_page,
+};
+
+#[cfg(test)]
+mod properties;

@@ -41,7 +41,8 @@ impl Stamp {
         let millis = if number < 1e11 { number * 1e3 } else { number };
         // The end of the year 9999. NaN is no time either.
         if millis > 0.0 && millis < 253_402_300_800_000.0 {
-            Stamp(millis as i64)
+            // Less than a millisecond is zero here as in a text.
+            Some(millis as i64).filter(|millis| *millis > 0).map_or(Stamp::NEVER, Stamp)
         } else {
             Stamp::INVALID
         }
@@ -299,6 +300,11 @@ mod tests {
             assert_eq!(utc(never), Stamp::NEVER, "{never:?}");
         }
         assert_eq!(Stamp::from_number(0.0), Stamp::NEVER);
+        // Too little to be told from zero, however it is written.
+        for never in [".0001", "1970-01-01T00:00:00.0001Z", "1970-01-01 00:00:00.0009"] {
+            assert_eq!(utc(never), Stamp::NEVER, "{never}");
+        }
+        assert_eq!(utc("0.001"), Stamp::at_millis(1));
         assert_eq!(Stamp::NEVER.millis(), None);
     }
 

@@ -18,10 +18,13 @@ const USER_AGENT: &str = concat!("wickr-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// All of its body.
+    pub body: Bytes,
 }
 
 /// Why nothing whole came back.

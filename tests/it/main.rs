@@ -31,6 +31,8 @@
 //! - `image`: the image is built and run, on stand-ins for the images that it is made from
 //! - `threats`: what SECURITY.md claims and no other module shows
 //! - `supply`: what the program is made of
+//! - `targets`: what is held true of any bytes that come from outside; `corpora` replays what the
+//!   fuzzer has kept of them
 //! - `tools`: finds other people's programs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -44,6 +46,7 @@ mod campaign;
 mod cli;
 mod client;
 mod compose;
+mod corpora;
 mod credentials;
 mod dashboard;
 mod deploy;
@@ -69,6 +72,7 @@ mod service;
 mod stage;
 mod supply;
 mod systemd;
+mod targets;
 mod threats;
 mod tools;
 mod truth;

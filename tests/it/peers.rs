@@ -2,6 +2,7 @@
 //! the expositions, a real Prometheus both.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::Path,
     process::{Command, Stdio},
@@ -259,6 +260,94 @@ async fn promtool_and_pythons_parsers_find_nothing_at_any_stage() {
         })
         .await;
     judge(&exporter, "a user is missing", &promtool, &python3).await;
+    simulator.stop().await.unwrap();
+}
+
+const LABELS: &str = r#"
+import json, sys
+from prometheus_client import openmetrics, parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+parse = openmetrics_parser if sys.argv[1] == "openmetrics" else parser
+text = sys.stdin.buffer.read().decode()
+print(json.dumps([sample.labels for family in parse.text_string_to_metric_families(text)
+    for sample in family.samples if sample.name == "wickr_device_info"]))
+"#;
+
+/// A text of what escapes, ends, hides or breaks something somewhere.
+fn nasty(random: &mut fastrand::Rng) -> String {
+    let pieces = [
+        "\"",
+        "\\",
+        "\n",
+        "\r",
+        "\t",
+        "{",
+        "}",
+        ",",
+        "=",
+        " ",
+        "#",
+        "n",
+        "\0",
+        "\u{1}",
+        "\u{1b}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{202e}",
+        "\u{feff}",
+        "\u{ffff}",
+        "\u{10ffff}",
+        "é",
+        "e\u{301}",
+        "日本",
+        "# EOF\n",
+        "\"} 1\n",
+        "\\\"",
+        "+Inf",
+        "a",
+    ];
+    (0..random.usize(1..12)).map(|_| random.choice(pieces).unwrap()).collect()
+}
+
+/// What is told of devices, by their ids: the type and the status.
+fn told(labels: &Value) -> BTreeMap<String, [String; 2]> {
+    let text = |labels: &Value, name: &str| labels[name].as_str().unwrap_or_default().to_owned();
+    let devices = labels.as_array().unwrap().iter();
+    devices.map(|l| (text(l, "app_id"), [text(l, "device_type"), text(l, "status")])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_text_comes_back_whole_from_pythons_parsers_and_from_a_real_prometheus() {
+    let Some(program) = tools::find("prometheus") else { return };
+    let Some(python3) = python_with_libraries() else { return };
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut owner, mut sent) = (user("1001"), BTreeMap::new());
+    for number in 0..300 {
+        let (id, kind, status) =
+            (format!("{}{number}", nasty(&mut random)), nasty(&mut random), nasty(&mut random));
+        owner = owner.device(device(&id).kind(&kind).status(&status));
+        sent.insert(id, [kind, status]);
+    }
+    let simulator = serving(Fleet::new().network(network(NETWORK).user(owner))).await;
+    let exporter = Exporter::start(&config_for(&simulator, FAST));
+    exporter.polled(1.0).await;
+
+    for (format, accept) in
+        [("text", "text/plain"), ("openmetrics", "application/openmetrics-text")]
+    {
+        let request =
+            http().get(format!("{}/metrics", exporter.base)).header(header::ACCEPT, accept);
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let labels = python(&python3, LABELS, &[format], &text);
+        assert_eq!(told(&serde_json::from_str(&labels).unwrap()), sent, "{format}");
+    }
+    let target = exporter.base.trim_start_matches("http://");
+    let prometheus = Prometheus::scraping(&program, &[target]).await;
+    let series = prometheus.wait_for("wickr_device_info").await;
+    let labels: Value = series.into_iter().map(|series| series["metric"].clone()).collect();
+    assert_eq!(told(&labels), sent, "a real Prometheus");
     simulator.stop().await.unwrap();
 }
 

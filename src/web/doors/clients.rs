@@ -130,7 +130,7 @@ impl ClientCertVerifier for Clients {
 
 /// The subject alternative names that the toolkit compares: DNS names, e-mail addresses, addresses
 /// and URIs. None if it is no certificate.
-fn names_of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
+pub fn names_of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let names = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()?;
     let names = names.map(|(_, names)| names.0).unwrap_or_default();

@@ -14,7 +14,7 @@ use super::{
     problems::Problems,
     reader::Spot,
     tls,
-    written::{self, Pem},
+    written::{self, Pem, Written},
     yaml,
 };
 use crate::config::file;
@@ -112,7 +112,24 @@ fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<S
             return None;
         }
     };
-    let Ok(text) = std::str::from_utf8(&bytes) else {
+    let written = written_in(&bytes, path, problems)?;
+    let tls = match &written.tls {
+        Some(tls) => Some(tls::build(tls, files, problems)?),
+        None => None,
+    };
+    Some(Settings::new(tls, written))
+}
+
+/// What is wrong with a text as a web configuration, a line each, files that it names aside; empty
+/// if nothing is.
+pub fn problems_of(bytes: &[u8], path: &Path) -> String {
+    let mut problems = Problems::of(path);
+    written_in(bytes, path, &mut problems);
+    problems.told()
+}
+
+fn written_in(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<Written> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
         problems.add_for_all("not valid YAML: not encoded in UTF-8");
         return None;
     };
@@ -124,10 +141,5 @@ fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<S
         }
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let written = written::read(root.as_deref(), folder, problems);
-    let tls = match &written.tls {
-        Some(tls) => Some(tls::build(tls, files, problems)?),
-        None => None,
-    };
-    Some(Settings::new(tls, written))
+    Some(written::read(root.as_deref(), folder, problems))
 }

@@ -32,6 +32,7 @@ use std::{
     time::Instant,
 };
 
+pub use self::{clients::names_of, load::problems_of};
 use arc_swap::ArcSwap;
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts},
@@ -288,7 +289,7 @@ impl From<SocketAddr> for Peer {
 }
 
 /// The name and the password of a request that has just one of each.
-fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return None };
     let (scheme, encoded) = value.as_bytes().split_at_checked("Basic ".len())?;

@@ -460,3 +460,13 @@ fn a_peer_is_an_address_or_a_network_of_ipv6() {
     assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
     assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
 }
+
+#[test]
+fn names_of_users_are_not_repeated_whatever_stands_beside_them() {
+    for value in ["[1]", "{a: b}", "", "\"\"", "null", "x"] {
+        // Name and hash the wrong way round.
+        let text = format!("basic_auth_users:\n  ? \"{HASH}\"\n  : {value}\n");
+        let told = problems_of(text.as_bytes(), Path::new("web.yml"));
+        assert!(told.contains("basic_auth_users: a ") && !told.contains("$2y$"), "{told}");
+    }
+}

@@ -18,7 +18,7 @@ use super::{
     problems::{Problems, one_of, unknown},
     rate::{self, RateWritten},
     reader::{Spot, Table},
-    yaml::Node,
+    yaml::{Node, Value},
 };
 
 /// The costs of bcrypt that are taken. Beyond the most, one attempt takes a minute.
@@ -311,15 +311,15 @@ fn users(spot: &Spot<&Node>, problems: &mut Problems) -> BTreeMap<String, String
         if name.contains(':') {
             problems.add(place, &spot.key, "a name with a colon can never log in");
         }
-        match table.text(name, problems) {
-            Some(hash) => {
-                let cost = hash.value.parse().map(|parts: bcrypt::HashParts| parts.get_cost());
+        match &node.value {
+            Value::Scalar(hash, _) if !hash.is_empty() && !node.is_null() => {
+                let cost = hash.parse().map(|parts: bcrypt::HashParts| parts.get_cost());
                 if let Some(why) = wrong_hash(cost.ok()) {
-                    problems.add(hash.place, &spot.key, why);
+                    problems.add(node.place, &spot.key, why);
                 }
-                users.insert(name.to_owned(), hash.value);
+                users.insert(name.to_owned(), hash.clone());
             }
-            None => problems.add(node.place, &spot.key, "a user has no password hash"),
+            _ => problems.add(node.place, &spot.key, "a user has no password hash"),
         }
     }
     users

@@ -66,17 +66,25 @@ struct Open {
 
 /// The tree of the one document in `text`; none if there is nothing in it.
 pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, Broken> {
-    let mut tree = Tree::default();
+    let (mut tree, end) = (Tree::default(), end_of(text));
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| broken(&error))?;
-        tree.take(event, Place::of(&span.start))?;
+        let (event, span) = event.map_err(|error| broken(&error, end))?;
+        tree.take(event, Place::of(&span.start).min(end))?;
     }
     Ok(tree.root)
 }
 
-fn broken(error: &ScanError) -> Broken {
+fn broken(error: &ScanError, end: Place) -> Broken {
     let message = format!("not valid YAML: {}", error.info());
-    Broken { place: Place::of(error.marker()), message }
+    Broken { place: Place::of(error.marker()).min(end), message }
+}
+
+/// Right behind the last character. The parser goes on to another line if the last one does not end.
+fn end_of(text: &str) -> Place {
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.split(['\n', '\r']);
+    let last = lines.next_back().unwrap_or_default().chars().count();
+    Place { line: lines.count() + 1, column: last + 1 }
 }
 
 #[derive(Default)]
@@ -192,6 +200,8 @@ mod tests {
             shown(&tree),
             "{a@2:1=1@2:4 b@3:1=[x@4:5 {ü@5:5=[y@5:11 z@5:14]}] c@6:1=line\n@7:3}"
         );
+        // What nothing stands for is where the text ends, be it without a newline.
+        assert_eq!(shown(&parse("b:\n? ").unwrap().unwrap()), "{b@1:1=@1:2 @2:3=@2:3}");
         assert!(parse("").unwrap().is_none());
         assert!(parse("# nothing\n").unwrap().is_none());
     }
@@ -219,6 +229,7 @@ mod tests {
             ("a: !secret x\n", (1, 4), "tags"),
             ("a: *nobody\n", (1, 4), "not valid YAML"),
             ("a: &x [*x]\n", (1, 8), "alias"),
+            ("a: 1\r\nüb", (2, 3), "not valid YAML"),
             (&nested(20), (1, 17), "too deeply"),
         ] {
             let broken = parse(text).unwrap_err();

@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for User {
 
 /// An item, if it can be used: a malformed one spoils only itself.
 #[derive(Debug)]
-pub(in crate::wickr) struct Usable<T>(pub(in crate::wickr) Option<T>);
+pub(super) struct Usable<T>(pub(super) Option<T>);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Usable<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -16,11 +16,15 @@ const MOST_ITEMS: usize = 1_000;
 /// have it; but an answer that has neither list nor token, and something else instead, is no page.
 /// Where `lists_always`, there must be a list if no page follows: that an organisation is gone is not
 /// to be concluded from an empty object.
-pub(in crate::wickr) fn page<'de, T: Deserialize<'de>>(
+pub(super) fn page<'de, T: Deserialize<'de>>(
     body: &'de [u8],
     member: &'static str,
     lists_always: bool,
 ) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    if std::str::from_utf8(body).is_err() {
+        // What is skipped below is not looked at. This looks at everything, and says where it is no JSON.
+        serde_json::from_slice::<serde_json::Value>(body)?;
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let (items, token) = json.deserialize_map(PageVisitor { member, items: PhantomData })?;
     json.end()?;
@@ -131,6 +135,12 @@ mod tests {
         }
         let more = r#"{"nextToken": "x"}"#;
         assert!(page::<User>(more.as_bytes(), "users", true).is_ok(), "an empty page of several");
+        for skipped in
+            [&b"{\"devices\": [{\"type\": [\"\xff\"]}]}"[..], b"{\"devices\": [], \"x\": \"\xc3\"}"]
+        {
+            let bad = page::<RawDevice<'_>>(skipped, "devices", false).unwrap_err();
+            assert!(bad.is_syntax() && bad.column() > 0, "JSON is UTF-8 all through: {bad}");
+        }
         let many = format!(r#"{{"devices": [{}{{}}]}}"#, "{},".repeat(MOST_ITEMS));
         assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices", false).is_err());
     }

@@ -1,0 +1,219 @@
+//! Random networks on a clock that stands still until it is moved: whatever users cost and whoever
+//! fails, polls keep to their beat, ask for everybody, and stop when they are told to.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use super::*;
+use crate::{
+    inventory::{self, Reader},
+    wickr::{ErrorKind, Lanes, Operation},
+};
+
+/// Asks take times of their own, and each is remembered.
+#[derive(Debug)]
+struct World {
+    start: Instant,
+    /// Tells which poll asks.
+    reader: Reader,
+    /// Milliseconds that an answer may take.
+    latencies: std::ops::Range<u64>,
+    random: Mutex<fastrand::Rng>,
+    failures: BTreeMap<UserId, ErrorKind>,
+    asks: Mutex<Vec<Ask>>,
+}
+
+#[derive(Debug, Clone)]
+struct Ask {
+    /// The number of polls that had ended before.
+    poll: u64,
+    user: UserId,
+    /// Milliseconds since the start. What was not answered has no end.
+    from: u64,
+    to: Option<u64>,
+}
+
+impl World {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap()
+    }
+}
+
+impl Source for World {
+    async fn users<T: Send>(
+        &self,
+        _: &NetworkId,
+        _: &UserFilter,
+        _: &Lane,
+        _: impl Fn(User) -> Option<T> + Send + Sync,
+    ) -> Result<Vec<T>, Error> {
+        Ok(vec![])
+    }
+
+    async fn security_groups(&self, _: &NetworkId, _: &Lane) -> Result<Vec<SecurityGroup>, Error> {
+        Ok(vec![])
+    }
+
+    async fn devices(&self, _: &NetworkId, user: &UserId, _: &Lane) -> Result<Vec<Device>, Error> {
+        let poll = self.reader.snapshot().networks[0].polls.ended.iter().sum();
+        let ask = Ask { poll, user: user.clone(), from: self.now(), to: None };
+        let number = {
+            let mut asks = self.asks.lock().unwrap();
+            asks.push(ask);
+            asks.len() - 1
+        };
+        let latency = self.random.lock().unwrap().u64(self.latencies.clone());
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+        self.asks.lock().unwrap()[number].to = Some(self.now());
+        match self.failures.get(user) {
+            Some(kind) => Err(Error::new(Operation::ListDevicesForUser, *kind, "scripted")),
+            None => Ok(vec![]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Observer for Nobody {
+    fn discovery_failed(&self, _: Operation, _: ErrorKind) {}
+}
+
+struct Network {
+    poller: NetworkPoller<World>,
+    world: Arc<World>,
+    reader: Reader,
+    users: Vec<UserId>,
+    interval: u64,
+    in_flight: usize,
+}
+
+fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
+    let users: Vec<UserId> =
+        (1..=random.u32(1..40)).map(|user| user.to_string().parse().unwrap()).collect();
+    let share = random.u32(..12);
+    let failing = users.iter().filter_map(|user| {
+        let kind = random.choice(kinds.iter().copied())?;
+        (random.u32(..10) < share).then(|| (user.clone(), kind))
+    });
+    let failures = failing.collect();
+    let (interval, in_flight) = (random.u64(1..4) * 500, random.usize(1..20));
+    let identity = NetworkIdentity {
+        id: "12345678".parse().unwrap(),
+        name: String::new(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_millis(interval),
+        stale_after: Duration::from_secs(60),
+    };
+    let (keeper, reader) = inventory::open();
+    let longest = [2, 30, 400, 3_000][random.usize(..4)];
+    let world = Arc::new(World {
+        start: Instant::now(),
+        reader: reader.clone(),
+        latencies: 1..longest,
+        random: Mutex::new(random.fork()),
+        failures,
+        asks: Mutex::default(),
+    });
+    let plan = Plan {
+        identity: identity.clone(),
+        roster: RosterPlan {
+            users: Choice::Listed(users.clone()),
+            shard: Shard::default(),
+            sso: SsoLimits::Off,
+            usernames: false,
+            refresh: Duration::from_secs(3600),
+        },
+        source: world.clone(),
+        lane: Arc::new(Lanes::new(in_flight).open()),
+        observer: Arc::new(Nobody),
+        polled: Arc::default(),
+        clock: Clock::Manual(Arc::default()),
+    };
+    let poller = NetworkPoller::new(plan, keeper.add(identity, None));
+    Network { poller, world, reader, users, interval, in_flight }
+}
+
+/// Runs a network until some moment, and gives what was asked by then, poll by poll.
+async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Ask>> {
+    let Network { poller, world, users, interval, in_flight, .. } = network;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(poller.run(stop.clone()));
+    tokio::time::sleep(Duration::from_millis(random.u64(1..20_000))).await;
+    stop.cancel();
+    let stopped = world.now();
+    let publisher = task.await.unwrap();
+    assert!(world.now() <= stopped + 1, "it stops at once");
+    let asked = world.asks.lock().unwrap().clone();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.asks.lock().unwrap().len(), asked.len(), "nobody is asked for after that");
+    drop(publisher);
+
+    let mut polls: Vec<Vec<Ask>> = Vec::new();
+    for ask in asked {
+        polls.resize_with(usize::try_from(ask.poll).unwrap() + 1, Vec::new);
+        polls.last_mut().unwrap().push(ask);
+    }
+    let mut due = 0;
+    for (number, poll) in polls.iter().enumerate() {
+        assert_eq!(poll[0].from, due, "poll {number} begins on its beat");
+        let mut asked: Vec<&UserId> = poll.iter().map(|ask| &ask.user).collect();
+        asked.sort();
+        asked.dedup();
+        assert_eq!(asked.len(), poll.len(), "poll {number} asks for nobody twice");
+        for ask in poll {
+            let open =
+                |other: &&Ask| other.from <= ask.from && other.to.is_none_or(|to| to > ask.from);
+            assert!(poll.iter().filter(open).count() <= in_flight);
+        }
+        if number + 1 == polls.len() {
+            break;
+        }
+        let ended = poll.iter().map(|ask| ask.to.expect("nobody is left behind")).max().unwrap();
+        due += interval * (ended - due).div_ceil(interval).max(1);
+        let is_refusal = |ask: &Ask| world.failures.get(&ask.user).is_some_and(|k| k.is_refusal());
+        let refused = poll.iter().filter(|ask| is_refusal(ask)).count();
+        assert!(poll.len() == users.len() || refused >= 3, "poll {number} asks for everybody");
+    }
+    polls
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_keep_their_beat_ask_for_everybody_once_and_stop_at_any_moment() {
+    let (mut many, mut long) = (0, 0);
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let network = network(&mut random, &ErrorKind::ALL);
+        let interval = network.interval;
+        let polls = run(network, &mut random).await;
+        many += usize::from(polls.len() > 5);
+        let beats = polls.windows(2).map(|two| two[1][0].from - two[0][0].from);
+        long += beats.filter(|beat| *beat > interval).count();
+    }
+    assert!(many > 20 && long > 20, "{many} {long}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_poll_comes_to_is_the_same_in_whatever_order_users_answer() {
+    for seed in 0..100 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        // Refusals in a row end a poll, and what is a row does depend on the order.
+        let kinds = ErrorKind::ALL.into_iter().filter(|kind| !kind.is_refusal());
+        let mut network = network(&mut random, &kinds.collect::<Vec<_>>());
+        let failures = &network.world.failures;
+        let expected = match failures.len() {
+            0 => PollResult::Success,
+            all if all == network.users.len() => PollResult::Failure,
+            _ => PollResult::Partial,
+        };
+        assert_eq!(network.poller.poll().await, expected, "seed {seed}");
+        let view = network.reader.snapshot().networks[0].clone();
+        for kind in ErrorKind::ALL {
+            let of_kind = failures.values().filter(|failure| **failure == kind).count();
+            assert_eq!(view.users_by_failure()[kind as usize], of_kind, "seed {seed}: {kind}");
+        }
+        let fresh = network.users.len() - failures.len();
+        assert_eq!(view.users_by_freshness(0), [fresh, 0, failures.len()], "seed {seed}");
+        assert_eq!(network.world.asks.lock().unwrap().len(), network.users.len());
+    }
+}

@@ -1,0 +1,310 @@
+//! What clients of the web server send: headers, queries, certificates, whole requests.
+
+use std::{
+    sync::{Arc, LazyLock, atomic::AtomicI64},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
+use wickr_exporter::{
+    clock::Clock,
+    drill::{Order, Params, Query, Row, Sort, find},
+    exposition::{Encoding, Format, Group, Kept, encoding_for, format_for},
+    inventory::{self, Keeper, NetworkIdentity, Publisher, Reader},
+    telemetry::Metrics,
+    web::{Shown, Site, credentials, groups, names_of, router},
+    wickr::{Device, ErrorKind, Stamp},
+};
+
+use super::service::split_head;
+
+/// A line with `Accept`, and one with `Accept-Encoding`.
+pub fn negotiation(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (accept, accept_encoding) = text.split_once('\n').unwrap_or((text, text));
+    let (format, encoding) = (format_for(accept), encoding_for(accept_encoding));
+    // Neither upper or lower case, nor blanks, nor what nobody has, change anything.
+    for same in [
+        accept.to_ascii_uppercase(),
+        accept.to_ascii_lowercase(),
+        format!(" {accept}\t"),
+        accept.replace(',', " ,\t"),
+        format!("image/png;q=0.7,{accept}"),
+        format!("{accept},,image/png"),
+    ] {
+        assert_eq!(format_for(&same), format, "{same:?}");
+    }
+    for same in [
+        accept_encoding.to_ascii_uppercase(),
+        accept_encoding.to_ascii_lowercase(),
+        format!(" {accept_encoding}\t"),
+        accept_encoding.replace(',', "\t, "),
+        format!("br;q=0.7,{accept_encoding}"),
+        format!("{accept_encoding},,br"),
+    ] {
+        assert_eq!(encoding_for(&same), encoding, "{same:?}");
+    }
+    // What is refused outright is not sent, unless nothing is left.
+    let refused = format!("application/openmetrics-text;q=0,text/plain;q=1,{accept}");
+    let names_it = accept.to_ascii_lowercase().contains("openmetrics");
+    assert!(names_it || format_for(&refused) == Format::Text, "{refused:?}");
+    let refused = format!("gzip;q=0,zstd;q=0,{accept_encoding}");
+    let names_it = accept_encoding.to_ascii_lowercase().contains("gzip");
+    assert!(names_it || encoding_for(&refused) == Encoding::Identity, "{refused:?}");
+    if !accept_encoding.contains(['*', 'z', 'Z']) {
+        assert_eq!(encoding, Encoding::Identity, "nobody said a word of it");
+    }
+    if !accept.to_ascii_lowercase().contains("openmetrics") && !accept.contains('*') {
+        assert_eq!(format, Format::Text, "nobody said a word of it");
+    }
+}
+
+/// `Authorization`, a line for each: what is taken for a name and a password is what was sent.
+pub fn authorization(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Ok(value) = HeaderValue::from_bytes(line) else { return };
+        headers.append(header::AUTHORIZATION, value);
+    }
+    let Some((name, password)) = credentials(&headers) else { return };
+    assert_eq!(headers.len(), 1, "one of each");
+    assert!(!name.contains(&b':'));
+    let sent = [&name[..], b":", &password].concat();
+    let value = format!("Basic {}", STANDARD.encode(&sent));
+    let line = headers[header::AUTHORIZATION].as_bytes();
+    assert!(line[..6].eq_ignore_ascii_case(b"basic "));
+    assert_eq!(line[6..].trim_ascii(), &value.as_bytes()[6..]);
+    let again = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+    assert_eq!(credentials(&again), Some((name, password)));
+}
+
+/// Certificates that clients present: names are texts, and there are no more than fit.
+pub fn certificates(data: &[u8]) {
+    let Some(names) = names_of(&data.to_vec().into()) else { return };
+    assert!(
+        names.len() <= data.len()
+            && names.iter().map(String::len).sum::<usize>() <= 20 * data.len()
+    );
+}
+
+/// A fleet for queries, with texts in it that no page may take for its own.
+pub struct Fleet {
+    reader: Reader,
+    _keeper: Keeper,
+    _publishers: Vec<Publisher>,
+}
+
+const NOW: i64 = 1_767_225_600_000;
+const DAY: i64 = 86_400_000;
+/// A tag that no page has.
+const HOSTILE: &str = "\"'><xss onload=x>&lt;{{7*7}}\u{202e}";
+
+impl Fleet {
+    fn new() -> Fleet {
+        let (keeper, reader) = inventory::open();
+        let network = |id: &str, name: &str| NetworkIdentity {
+            id: id.parse().unwrap(),
+            name: name.into(),
+            region: "us-east-1".into(),
+            account: HOSTILE.into(),
+            interval: Duration::from_secs(300),
+            stale_after: Duration::from_secs(900),
+        };
+        let mut publishers = Vec::new();
+        for (id, name) in [("12345678", HOSTILE), ("87654321", "")] {
+            let mut publisher = keeper.add(network(id, name), None);
+            let users: Vec<_> = (1..=6).map(|n: u32| n.to_string().parse().unwrap()).collect();
+            publisher.begin(&users);
+            for (n, user) in (0..).zip(&users) {
+                let device = |m: i64| Device {
+                    app_id: (m != 2).then(|| format!("{HOSTILE}{n}{m}").into()),
+                    device_type: ["iOS", "Android", HOSTILE][m as usize % 3].into(),
+                    status: ["Active", "Reset", "", HOSTILE][m as usize % 4].into(),
+                    suspended: [None, Some(true), Some(false)][m as usize % 3],
+                    created: Stamp::at_millis(NOW - 400 * DAY),
+                    last_login: match m {
+                        0 => Stamp::NEVER,
+                        1 => Stamp::INVALID,
+                        _ => Stamp::at_millis(NOW - n * m * DAY / 2),
+                    },
+                };
+                match n {
+                    5 => publisher.failed(user, ErrorKind::Timeout),
+                    _ => publisher.read(user, (0..n).map(device).collect(), NOW - n * 1000),
+                }
+            }
+            publisher.failed(&users[4], ErrorKind::ServerError);
+            publisher.end(NOW, Duration::from_secs(1), true);
+            publishers.push(publisher);
+        }
+        keeper.settle();
+        Fleet { reader, _keeper: keeper, _publishers: publishers }
+    }
+}
+
+static FLEET: LazyLock<Fleet> = LazyLock::new(Fleet::new);
+
+/// Queries: of a scrape, and of lists of devices. What is understood reads back the same, and its
+/// pages make up the whole.
+pub fn queries(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let offered = [Group::Network, Group::User, Group::Exporter];
+    if let Ok(wanted) = groups(text, &offered) {
+        assert!(wanted.iter().all(|group| offered.contains(group)), "it never widens");
+        assert!(wanted.is_sorted() && groups(text, &[]) == Ok(vec![]));
+        let asked: Vec<_> =
+            wanted.iter().map(|group| format!("collect%5b]={}", group.as_str())).collect();
+        if !wanted.is_empty() {
+            assert_eq!(groups(&asked.join("&"), &offered), Ok(wanted));
+        }
+    }
+    let query = match Params::read(text) {
+        Ok(params) => params.query,
+        Err(bad) => {
+            let said = bad.to_string();
+            assert!(!said.chars().any(char::is_control) && said.chars().count() < 400, "{said:?}");
+            return;
+        }
+    };
+    let written = query.to_params();
+    let again = Params::read(&written).unwrap();
+    assert!(!again.has_empty);
+    // Below a millisecond nothing is written, and an order that goes without saying is not said.
+    let mut same = query.clone();
+    for time in [&mut same.filter.idle_over, &mut same.filter.idle_up_to].into_iter().flatten() {
+        *time = Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000);
+    }
+    same.order = query.order.filter(|order| *order != query.sort.natural_order());
+    assert_eq!(again.query, same, "{written}");
+    assert_eq!(again.query.to_params(), written);
+
+    let snapshot = FLEET.reader.snapshot();
+    let whole = find(&snapshot, NOW, &Query { limit: None, page: 1, ..query.clone() });
+    assert_eq!(whole.rows.len(), whole.matched);
+    let place = |row: &Row<'_>| {
+        let id = row.device as *const Device as usize;
+        (row.network.identity.id.to_string(), row.user.id.to_string(), id)
+    };
+    let all: Vec<_> = whole.rows.iter().map(place).collect();
+    let mut once = all.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), all.len(), "each once");
+    if let Some(limit) = query.limit {
+        let skipped = limit.saturating_mul(query.page - 1);
+        let page = find(&snapshot, NOW, &query);
+        let page: Vec<_> = page.rows.iter().map(place).collect();
+        let expected: Vec<_> = all.into_iter().skip(skipped).take(limit).collect();
+        assert_eq!(page, expected);
+    }
+    for row in &whole.rows {
+        let filter = &query.filter;
+        let is = |wanted: Option<bool>, this| wanted.is_none() || wanted == this;
+        assert!(is(filter.suspended, row.device.suspended));
+        assert!(filter.users.is_empty() || filter.users.contains(&row.user.id));
+        let over = filter.idle_over.map(|least| least.as_millis() as i64);
+        assert!(over.is_none_or(|least| row.idle.is_some_and(|idle| idle > least)));
+    }
+    if query.sort == Sort::IdleSeconds {
+        let known = whole.rows.iter().filter_map(|row| row.idle);
+        let known: Vec<_> = match query.order() {
+            Order::Ascending => known.collect(),
+            Order::Descending => known.map(|idle| -idle).collect(),
+        };
+        assert!(known.is_sorted());
+    }
+}
+
+/// The web server's routes, and something to run them on.
+struct Server {
+    runtime: tokio::runtime::Runtime,
+    routes: TowerToHyperService<axum::Router>,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let shown = Shown {
+        groups: Group::ALL.to_vec(),
+        idle_buckets: vec![Duration::from_secs(3600)],
+        usernames: true,
+        scrapes: Arc::new(Semaphore::new(8)),
+    };
+    let site = Site {
+        reader: FLEET.reader.clone(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        clock: Clock::Manual(Arc::new(AtomicI64::new(NOW))),
+        shown: Arc::new(arc_swap::ArcSwap::from_pointee(shown)),
+        telemetry_path: "/metrics".parse().unwrap(),
+        reloads: None,
+        kept: Kept::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    Server { runtime, routes: TowerToHyperService::new(router(site)) }
+});
+
+/// The elements that pages are made of.
+const ELEMENTS: [&str; 48] = [
+    "a", "body", "br", "button", "caption", "code", "datalist", "dd", "div", "dl", "dt",
+    "fieldset", "footer", "form", "h1", "h2", "h3", "head", "header", "html", "input", "label",
+    "legend", "li", "link", "main", "meta", "nav", "ol", "option", "p", "progress", "rect",
+    "section", "select", "small", "span", "strong", "svg", "table", "tbody", "td", "th", "thead",
+    "time", "title", "tr", "ul",
+];
+
+/// Requests: a line with the method and the target, one for each header, an empty line and a body.
+/// Nothing breaks, nothing is cached or guessed at, and no text from outside becomes part of a page.
+pub fn requests(data: &[u8]) {
+    let (head, body) = split_head(data);
+    let mut lines = head.lines();
+    let first = lines.next().unwrap_or_default();
+    let (method, target) = first.split_once(' ').unwrap_or(("GET", first));
+    let Ok(method) = method.parse::<Method>() else { return };
+    let mut request = Request::builder().method(method.clone()).uri(target);
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        request = request.header(name, value.trim());
+    }
+    let Ok(request) = request.body(axum::body::Body::from(body.to_vec())) else { return };
+    let (status, headers, body) = ask(request);
+    assert!(!status.is_server_error(), "{status}: {first}");
+    for guard in ["content-security-policy", "x-content-type-options", "cache-control"] {
+        assert!(headers.contains_key(guard), "{first}: {headers:?}");
+    }
+    let kind = headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
+    if kind.starts_with("text/html") {
+        let page = String::from_utf8(body).unwrap();
+        for tag in page.split('<').skip(1) {
+            let tag = tag.trim_start_matches(['/', '!']);
+            let end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
+            let known = ELEMENTS.contains(&&tag[..end]) || tag.starts_with("DOCTYPE html>");
+            assert!(known, "{first}: <{}", tag.chars().take(60).collect::<String>());
+            // What stands between quotes is no attribute.
+            let bare: String = tag.split('>').next().unwrap().split('"').step_by(2).collect();
+            assert!(!bare.to_lowercase().contains(" on"), "{first}: <{tag}");
+        }
+    } else if kind.starts_with("application/json") && method != Method::HEAD && !body.is_empty() {
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+    }
+    if status.is_redirection() {
+        let location = headers[header::LOCATION].to_str().unwrap();
+        assert!(location.starts_with("/devices") && !location.starts_with("//"), "{location}");
+        let next = Request::get(location).body(axum::body::Body::empty()).unwrap();
+        let (status, _, _) = ask(next);
+        assert_eq!(status, StatusCode::OK, "{location}");
+    }
+}
+
+fn ask(request: Request<axum::body::Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    SERVER.runtime.block_on(async {
+        let answer = match SERVER.routes.call(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.expect("a body that is not broken off").to_bytes();
+        (parts.status, parts.headers, body.to_vec())
+    })
+}

@@ -1,0 +1,234 @@
+//! What is made for others to read, of texts that are anything: a page of devices, whose token is the
+//! name of the network and of its user.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    io::Read,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use wickr_exporter::{
+    drill::{Columns, Listing, Query, Record, find, write_csv, write_json, write_table},
+    exposition::{Encoding, Exposition, Format, Group, Kept},
+    inventory::{self, Directory, Facts, NetworkIdentity, Snapshot},
+    wickr::{Device, Interner, UserId, devices_page},
+};
+
+const NOW: i64 = 1_767_225_600_000;
+
+/// A network of one user with the devices of a page, each id once.
+struct Fleet {
+    name: String,
+    devices: Vec<Device>,
+    snapshot: Snapshot,
+}
+
+impl Fleet {
+    fn of(data: &[u8]) -> Option<Fleet> {
+        let (labels, mut ids) = (Interner::default(), HashSet::new());
+        let (mut devices, token) = devices_page(data, &labels, &TimeZone::UTC, &mut |_| {}).ok()?;
+        devices.retain(|device| device.app_id.is_none() || ids.insert(device.app_id.clone()));
+        let name = token.unwrap_or_default();
+        let (keeper, reader) = inventory::open();
+        let mut publisher = keeper.add(
+            NetworkIdentity {
+                id: "12345678".parse().unwrap(),
+                name: name.clone(),
+                region: "us-east-1".into(),
+                account: String::new(),
+                interval: Duration::from_secs(300),
+                stale_after: Duration::from_secs(900),
+            },
+            None,
+        );
+        let user: UserId = "1001".parse().unwrap();
+        let facts = Facts {
+            username: Some(name.as_str().into()),
+            status: Some(2),
+            sso_max_idle: Some(Duration::from_secs(3600)),
+        };
+        let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
+        publisher.direct(Directory { facts, sso: None });
+        publisher.begin(std::slice::from_ref(&user));
+        publisher.read(&user, devices.clone(), NOW);
+        publisher.end(NOW, Duration::from_secs(1), true);
+        Some(Fleet { name, devices, snapshot: reader.snapshot() })
+    }
+}
+
+/// A sample: the family, and the labels by name.
+type Series = (String, BTreeMap<String, String>);
+
+/// Expositions: read by the letter of the formats, they give back every text and every time; both
+/// say the same; and what is packed is the same as what is not.
+pub fn exposition(data: &[u8]) {
+    let Some(fleet) = Fleet::of(data) else { return };
+    let exposition = Exposition {
+        snapshot: &fleet.snapshot,
+        now: NOW,
+        idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
+        usernames: true,
+        own: &[],
+        groups: &Group::ALL,
+    };
+    let text = String::from_utf8(exposition.text(Format::Text).unwrap()).unwrap();
+    let open = String::from_utf8(exposition.text(Format::OpenMetrics).unwrap()).unwrap();
+    let samples = read(&text);
+    let other = read(open.strip_suffix("# EOF\n").unwrap());
+    assert_eq!(samples.len(), other.len());
+    for format in [Format::Text, Format::OpenMetrics] {
+        let mut packed = Vec::new();
+        exposition.render(format, Encoding::Gzip, &Kept::default(), &mut packed).unwrap();
+        let mut unpacked = String::new();
+        flate2::bufread::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
+        assert_eq!(unpacked, if format == Format::Text { &*text } else { &*open });
+    }
+
+    let of = |family: &str| -> HashMap<String, (&BTreeMap<String, String>, f64)> {
+        let of_family = samples.iter().filter(|((name, _), _)| name == family);
+        of_family.map(|((_, labels), value)| (labels["app_id"].clone(), (labels, *value))).collect()
+    };
+    let (info, logins) = (of("wickr_device_info"), of("wickr_device_last_login_timestamp_seconds"));
+    let told: Vec<_> = fleet.devices.iter().filter(|device| device.app_id.is_some()).collect();
+    assert_eq!(info.len(), told.len());
+    for device in told {
+        let id = device.app_id.as_deref().unwrap_or_default();
+        let (labels, _) = info[id];
+        assert_eq!(labels["device_type"], *device.device_type);
+        assert_eq!(labels["status"], *device.status);
+        let login = logins.get(id).map(|(_, value)| (value * 1e3).round() as i64);
+        assert_eq!(login, device.last_login.millis());
+    }
+    let named: Vec<_> = samples.keys().filter_map(|(_, labels)| labels.get("username")).collect();
+    assert!(named.iter().all(|name| **name == fleet.name));
+    let types: BTreeSet<_> =
+        fleet.devices.iter().map(|device| device.device_type.to_string()).collect();
+    let counted = samples.keys().filter(|(name, _)| name == "wickr_network_devices");
+    let counted: BTreeSet<_> = counted.map(|(_, labels)| labels["device_type"].clone()).collect();
+    assert_eq!(counted, types);
+}
+
+/// Reads an exposition by the letter of what both formats have in common. No family and no series
+/// may come twice, and each comes below its header.
+fn read(text: &str) -> HashMap<Series, f64> {
+    let (mut samples, mut families) = (HashMap::new(), HashSet::new());
+    let mut family = "";
+    assert!(text.ends_with('\n'));
+    for line in text.split_terminator('\n') {
+        if let Some(header) = line.strip_prefix("# HELP ") {
+            family = header.split(' ').next().unwrap();
+            assert!(families.insert(family), "{family} comes twice");
+            continue;
+        } else if line.starts_with("# ") {
+            let words: Vec<_> = line.splitn(4, ' ').collect();
+            assert!(["TYPE", "UNIT"].contains(&words[1]) && words[2] == family, "{line}");
+            continue;
+        }
+        let end = line.find(['{', ' ']).unwrap();
+        let (name, mut rest) = line.split_at(end);
+        let suffix = name.strip_prefix(family).expect("it is below its header");
+        let suffixes = ["", "_total", "_bucket", "_sum", "_count", "_gsum", "_gcount"];
+        assert!(suffixes.contains(&suffix), "{line}");
+        let mut labels = BTreeMap::new();
+        if let Some(inside) = rest.strip_prefix('{') {
+            rest = inside;
+            loop {
+                let (label, value) = rest.split_once("=\"").unwrap();
+                assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
+                let (value, after) = unquoted(value);
+                assert_eq!(labels.insert(label.to_owned(), value), None, "{line}");
+                match after.strip_prefix(',') {
+                    Some(more) => rest = more,
+                    None => {
+                        rest = after.strip_prefix('}').unwrap();
+                        break;
+                    }
+                }
+            }
+        }
+        let value: f64 = rest.strip_prefix(' ').unwrap().replace("Inf", "inf").parse().unwrap();
+        assert_eq!(samples.insert((name.to_owned(), labels), value), None, "{line} comes twice");
+    }
+    samples
+}
+
+/// A text up to the quote that ends it, and what follows.
+fn unquoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => match chars.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, c @ ('\\' | '"'))) => value.push(c),
+                other => panic!("no such escape: {other:?}"),
+            },
+            c => value.push(c),
+        }
+    }
+    panic!("a text has no end");
+}
+
+/// Lists of devices: JSON and CSV give back every text, no cell is a formula, and nothing steers a
+/// terminal.
+pub fn listing(data: &[u8]) {
+    let Some(fleet) = Fleet::of(data) else { return };
+    let found = find(&fleet.snapshot, NOW, &Query { page: 1, ..Query::default() });
+    let columns = Columns { usernames: true };
+    let records = || found.rows.iter().map(|row| Record::of(row, columns));
+    assert_eq!(records().count(), fleet.devices.len());
+
+    let mut json = Vec::new();
+    write_json(&mut json, &Listing::of(&found, NOW), records()).unwrap();
+    let list: Value = serde_json::from_slice(&json).unwrap();
+    let said = list["devices"].as_array().unwrap();
+    let again: Vec<Record<'_>> =
+        said.iter().map(|device| serde_json::from_value(device.clone()).unwrap()).collect();
+    assert_eq!(again, records().collect::<Vec<_>>());
+    let texts = |device: &Device| {
+        let id = device.app_id.as_deref().map(str::to_owned);
+        (id, device.device_type.to_string(), device.status.to_string())
+    };
+    let mut given: Vec<_> = fleet.devices.iter().map(texts).collect();
+    let mut told: Vec<_> = again
+        .iter()
+        .map(|record| {
+            let id = record.app_id.as_deref().map(str::to_owned);
+            (id, record.device_type.to_string(), record.status.to_string())
+        })
+        .collect();
+    given.sort();
+    told.sort();
+    assert_eq!(told, given);
+
+    let mut sheet = Vec::new();
+    write_csv(&mut sheet, columns, records()).unwrap();
+    let mut rows = csv::Reader::from_reader(&sheet[..]);
+    let names = rows.headers().unwrap().clone();
+    let rows: Vec<_> = rows.records().map(|row| row.unwrap()).collect();
+    assert_eq!(rows.len(), again.len());
+    for (row, record) in rows.iter().zip(records()) {
+        let cell = |name: &str| {
+            let cell = row.get(names.iter().position(|known| known == name).unwrap()).unwrap();
+            assert!(!cell.trim().starts_with(['=', '+', '-', '@']), "{cell:?}");
+            cell.strip_prefix('\'').unwrap_or(cell)
+        };
+        assert_eq!(cell("network_name"), fleet.name);
+        assert_eq!(cell("username"), fleet.name);
+        assert_eq!(cell("app_id"), record.app_id.as_deref().unwrap_or_default());
+        assert_eq!(cell("device_type"), record.device_type);
+        assert_eq!(cell("status"), record.status);
+    }
+
+    let mut table = Vec::new();
+    write_table(&mut table, columns, records()).unwrap();
+    let table = String::from_utf8(table).unwrap();
+    assert!(!table.chars().any(|c| c != '\n' && c.is_control()), "{table:?}");
+    assert!(!table.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}']), "{table:?}");
+    let lines = if again.is_empty() { 0 } else { 1 + again.len() };
+    assert_eq!(table.lines().count(), lines, "{table:?}");
+}

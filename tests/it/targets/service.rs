@@ -1,0 +1,310 @@
+//! What the Wickr API answers, or whatever answers in its place.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde_json::Value;
+use wickr_exporter::{
+    drill::iso,
+    wickr::{
+        Answer, Device, ErrorKind, Interner, Operation, Stamp, Times, devices_page,
+        devices_page_carefully, networks_page, refusal, security_groups_page, users_page,
+    },
+};
+
+/// The most items that a page may have.
+const MOST_ITEMS: usize = 1_000;
+
+type Page = (Vec<Device>, Option<String>);
+
+fn read_devices(body: &[u8], careful: bool) -> (Result<Page, String>, Vec<(&'static str, String)>) {
+    let (labels, mut flaws) = (Interner::default(), Vec::new());
+    let read = if careful { devices_page_carefully } else { devices_page };
+    let page = read(body, &labels, &TimeZone::UTC, &mut |flaw| flaws.push(flaw));
+    (page.map_err(|error| error.to_string()), flaws)
+}
+
+/// Pages of devices: the quick and the careful way agree, so does serde_json's tree, and what is told
+/// of a flaw repeats nothing.
+pub fn devices(data: &[u8]) {
+    let (page, flaws) = read_devices(data, false);
+    let (carefully, same_flaws) = read_devices(data, true);
+    match (&page, &carefully) {
+        (Ok(quickly), Ok(carefully)) => {
+            assert_eq!(quickly, carefully);
+            assert_eq!(flaws, same_flaws);
+        }
+        (quickly, carefully) => assert!(quickly.is_err() && carefully.is_err(), "{page:?}"),
+    }
+    for (member, form) in &flaws {
+        let said = ["neither text, number nor boolean", "not an object", "a boolean", "null"];
+        let form = form.strip_prefix("number ").unwrap_or(form);
+        let shape = |c: char| "9a?".contains(c) || c == ' ' || c.is_ascii_punctuation();
+        assert!(said.contains(&form) || form.chars().all(shape), "{member}: {form}");
+        assert!(form.len() <= 48, "{member}: {form}");
+    }
+    if let Ok((devices, token)) = &page {
+        assert!(devices.len() <= MOST_ITEMS && token.as_deref() != Some(""));
+        devices.iter().flat_map(|device| [device.created, device.last_login]).for_each(sound);
+    }
+    // serde_json's tree refuses more: numbers beyond all bounds, halves of characters.
+    let Ok(tree) = serde_json::from_slice::<Value>(data) else { return };
+    // Written anew, each member stands once, so that it is clear what it should be.
+    let (again, _) = read_devices(tree.to_string().as_bytes(), false);
+    let items = items(&tree, "devices", false);
+    assert_eq!(again.is_ok(), items.is_some(), "{again:?}");
+    let Ok((devices, token)) = &page else { return };
+    let (again, same_token) = again.unwrap();
+    assert_eq!((devices.len(), token), (again.len(), &same_token));
+    let items = items.unwrap_or_default();
+    let items: Vec<_> = items.iter().filter(|item| item.is_object()).collect();
+    assert_eq!(devices.len(), items.len());
+    assert_eq!(token.as_deref(), tree["nextToken"].as_str().filter(|token| !token.is_empty()));
+    for (device, item) in devices.iter().zip(items) {
+        let text = |member| item[member].as_str().filter(|text: &&str| !text.is_empty());
+        assert_eq!(device.app_id.as_deref(), text("appId"));
+        assert_eq!(&*device.device_type, text("type").unwrap_or("unknown"));
+        assert_eq!(&*device.status, text("statusText").unwrap_or_default());
+        assert_eq!(device.suspended, item["suspend"].as_bool());
+        for (stamp, said) in
+            [(device.created, &item["created"]), (device.last_login, &item["lastLogin"])]
+        {
+            match said {
+                Value::Null => assert_eq!(stamp, Stamp::NEVER),
+                Value::String(text) => assert_eq!(stamp, Stamp::from_text(text, &TimeZone::UTC)),
+                Value::Number(_) => {}
+                _ => assert_eq!(stamp, Stamp::INVALID),
+            }
+        }
+    }
+}
+
+/// The items of a page, by the tree; none if it is no page.
+fn items<'t>(tree: &'t Value, member: &str, lists_always: bool) -> Option<&'t [Value]> {
+    let page = tree.as_object()?;
+    let token = match page.get("nextToken") {
+        None | Some(Value::Null) => None,
+        Some(token) => Some(token.as_str()?),
+    };
+    let items = match page.get(member) {
+        None | Some(Value::Null) => None,
+        Some(items) => Some(items.as_array().filter(|items| items.len() <= MOST_ITEMS)?.as_slice()),
+    };
+    let is_about_it = page.contains_key("nextToken") || page.contains_key(member);
+    let ends_with_a_list = items.is_some() || token.is_some_and(|token| !token.is_empty());
+    let is_page = is_about_it || page.is_empty();
+    (is_page && (ends_with_a_list || !lists_always)).then_some(items.unwrap_or_default())
+}
+
+/// Pages of users, networks and security groups, as serde_json's tree has them.
+pub fn directory(data: &[u8]) {
+    let token_of = |tree: &Value| {
+        tree["nextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned)
+    };
+    let (users, networks, groups) =
+        (users_page(data), networks_page(data), security_groups_page(data));
+    let Ok(tree) = serde_json::from_slice::<Value>(data) else {
+        // Of these pages, the tree is made first.
+        if let Ok((users, _)) = users {
+            assert!(users.len() <= MOST_ITEMS);
+        }
+        return;
+    };
+    let canonical = tree.to_string();
+    let text = |item: &Value, member: &str| match &item[member] {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
+        _ => None,
+    };
+    let is_id = |id: &String, counts: std::ops::RangeInclusive<usize>| {
+        counts.contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit())
+    };
+
+    let again = users_page(canonical.as_bytes());
+    let listed = items(&tree, "users", true);
+    assert_eq!(again.is_ok(), listed.is_some(), "{again:?}");
+    if let (Ok((users, token)), Some(listed)) = (users, listed) {
+        assert_eq!(users, again.unwrap().0);
+        assert_eq!((users.len(), token), (listed.len(), token_of(&tree)));
+        for (user, item) in users.iter().zip(listed) {
+            let id = text(item, "userId").filter(|id| is_id(id, 1..=10));
+            assert_eq!(user.id.as_ref().map(|id| id.as_str()), id.as_deref());
+            assert_eq!(user.username, text(item, "username"));
+            assert!(user.groups.len() <= item["securityGroups"].as_array().map_or(0, Vec::len));
+        }
+    }
+
+    let again = networks_page(canonical.as_bytes());
+    let listed = items(&tree, "networks", true);
+    assert_eq!(again.is_ok(), listed.is_some(), "{again:?}");
+    if let (Ok((networks, token)), Some(listed)) = (networks, listed) {
+        assert_eq!(networks, again.unwrap().0);
+        assert_eq!((networks.len(), token), (listed.len(), token_of(&tree)));
+        for (network, item) in networks.iter().zip(listed) {
+            let id = text(item, "networkId").filter(|id| is_id(id, 8..=8));
+            assert_eq!(network.as_ref().map(|network| network.id.as_str()), id.as_deref());
+        }
+    }
+
+    let again = security_groups_page(canonical.as_bytes());
+    let listed = items(&tree, "securityGroups", true)
+        .filter(|listed| listed.iter().all(|item| text(item, "id").is_some()));
+    assert_eq!(again.is_ok(), listed.is_some(), "{again:?}");
+    if let (Ok((groups, token)), Some(listed)) = (groups, listed) {
+        assert_eq!(groups, again.unwrap().0);
+        assert_eq!((groups.len(), token), (listed.len(), token_of(&tree)));
+        for (group, item) in groups.iter().zip(listed) {
+            assert_eq!(Some(&group.id), text(item, "id").as_ref());
+            let limit = item["securityGroupSettings"]["ssoMaxIdleMinutes"].as_u64();
+            if let Some(minutes) = limit.filter(|minutes| *minutes < 1 << 50) {
+                let limit = Duration::from_secs(60 * minutes);
+                assert_eq!(group.sso_max_idle, Some(limit).filter(|limit| !limit.is_zero()));
+            }
+            assert_ne!(group.sso_max_idle, Some(Duration::ZERO), "no limit is none");
+        }
+    }
+}
+
+/// The end of the year 9999.
+const END_OF_TIME: i64 = 253_402_300_800_000;
+
+/// A time is never, invalid, or between 1970 and 9999.
+fn sound(stamp: Stamp) {
+    if let Some(millis) = stamp.millis() {
+        assert!((0..END_OF_TIME).contains(&millis), "{millis}");
+    }
+}
+
+/// Times: a byte that chooses the zone, and a text.
+pub fn timestamps(data: &[u8]) {
+    let Some((zone, text)) = data.split_first() else { return };
+    let zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia"];
+    let zone = TimeZone::get(zones[usize::from(*zone) % zones.len()]).unwrap();
+    if let Ok(number) = <[u8; 8]>::try_from(text) {
+        sound(Stamp::from_number(f64::from_le_bytes(number)));
+    }
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let stamp = Stamp::from_text(text, &zone);
+    sound(stamp);
+    if text.trim().is_empty() {
+        assert_eq!(stamp, Stamp::NEVER);
+    }
+    let Some(millis) = stamp.millis() else { return };
+    // Readers that have nothing to do with ours.
+    let is_number = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let local = if is_number {
+        None
+    } else if text.as_bytes()[0].is_ascii_digit() {
+        let text = at_most_nanoseconds(text);
+        // What names its offset is RFC 3339.
+        if text.len() > 19 && text[19..].contains(['z', 'Z', '+', '-']) {
+            let read: Timestamp = text.parse().unwrap();
+            assert_eq!(read.as_millisecond(), millis, "{text}");
+            None
+        } else {
+            Some(text.parse::<DateTime>().unwrap())
+        }
+    } else {
+        let (date, time) = text.split_once(", ").unwrap();
+        let (day, year) = date.rsplit_once(' ').unwrap();
+        let day = day.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let plain = format!("{day} {year}, {time}");
+        Some(DateTime::strptime("%B %d %Y, %I:%M:%S %p", &plain).unwrap())
+    };
+    if let Some(local) = local {
+        assert_eq!(zone.to_timestamp(local).unwrap().as_millisecond(), millis, "{text}");
+    }
+    // Written in any of the forms, it reads back the same.
+    let seconds = Stamp::at_millis(millis / 1000 * 1000);
+    assert_eq!(Stamp::from_text(&iso(millis), &zone), stamp, "{text}");
+    if millis >= 100_000_000_000 {
+        assert_eq!(Stamp::from_text(&millis.to_string(), &zone), stamp, "{text}");
+    }
+    if millis >= 1000 && millis / 1000 < 100_000_000_000 {
+        assert_eq!(Stamp::from_text(&(millis / 1000).to_string(), &zone), seconds, "{text}");
+    }
+    let utc = TimeZone::UTC.to_datetime(Timestamp::from_millisecond(millis).unwrap());
+    let spoken = utc.strftime("%B %-d# %Y, %-I:%M:%S %P").to_string();
+    let ordinal = match utc.day() {
+        1 | 21 | 31 => "st",
+        2 | 22 => "nd",
+        3 | 23 => "rd",
+        _ => "th",
+    };
+    let never = if millis < 1000 { Stamp::NEVER } else { seconds };
+    let spoken = spoken.replace('#', ordinal);
+    assert_eq!(Stamp::from_text(&spoken, &TimeZone::UTC), never, "{spoken}");
+}
+
+/// The same time with nine figures behind the point, which is all that jiff reads.
+fn at_most_nanoseconds(text: &str) -> String {
+    let Some((before, rest)) = text.split_once('.') else { return text.to_owned() };
+    let figures = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    format!("{before}.{}{}", &rest[..figures.min(9)], &rest[figures..])
+}
+
+/// What no message may repeat, however it is spelled.
+const SECRET: &str = "s3cr3t/K3y+x";
+const TOKEN: &str = "t0k3n=/AbCdEf";
+const KEY_ID: &str = "AKIDEXAMPLE";
+const PAGE: &str = "v1:p4g3t0k3n";
+
+/// Refusals: the status, a line for each header, an empty line, and the body.
+pub fn errors(data: &[u8]) {
+    let (head, body) = split_head(data);
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(400);
+    let Ok(status) = StatusCode::from_u16(status) else { return };
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let (name, value) = (HeaderName::try_from(name), HeaderValue::try_from(value.trim()));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let answer = Answer { status, headers, body: body.to_vec().into() };
+    let credentials = Credentials::new(KEY_ID, SECRET, Some(TOKEN.into()), None, "test");
+    let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    for (signed, operation) in [
+        (here, Operation::ListDevicesForUser),
+        (here + Duration::from_secs(3600), Operation::ListUsers),
+    ] {
+        let times = Times { here, signed };
+        let error = refusal(operation, &answer, &credentials, Some(PAGE), times);
+        assert_eq!(error.status, Some(status.as_u16()));
+        assert!(ErrorKind::ALL.contains(&error.kind));
+        let said = error.to_string();
+        assert!(!said.chars().any(char::is_control), "{said:?}");
+        assert!(!error.message.is_empty() && error.message.chars().count() <= 301, "{said:?}");
+        let plain = |text: &str| -> String {
+            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+        };
+        let told = [plain(&error.message), plain(error.code.as_deref().unwrap_or_default())];
+        for secret in [SECRET, TOKEN, KEY_ID, PAGE].map(plain) {
+            assert!(!told.iter().any(|told| told.contains(&secret)), "{said:?}");
+        }
+        if let Some(code) = &error.code {
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
+            assert!((1..=64).contains(&code.len()) && code.bytes().all(is_name), "{code:?}");
+        }
+        if error.clock_ahead.is_some() {
+            assert_eq!(error.kind, ErrorKind::Unauthorized);
+        }
+        // That a user is gone is only taken from the service itself.
+        if error.kind == ErrorKind::NotFound {
+            let is_object =
+                serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
+            assert!(error.code.is_some() || is_object);
+        }
+    }
+}
+
+/// Text up to an empty line, and what follows it.
+pub fn split_head(data: &[u8]) -> (String, &[u8]) {
+    let end = data.windows(2).position(|two| two == b"\n\n");
+    let (head, body) =
+        end.map_or((data, &data[data.len()..]), |end| (&data[..end], &data[end + 2..]));
+    (String::from_utf8_lossy(head).into_owned(), body)
+}
