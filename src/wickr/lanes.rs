@@ -2,7 +2,8 @@
 //!
 //! Each network has a [`Lane`]. The networks that are being polled share the requests in flight in
 //! equal parts, but for one that stays free for each network that has none: whatever hangs
-//! elsewhere, a network's next request finds a place.
+//! elsewhere, a network's next request finds a place. One that is opened while others have taken
+//! every place waits for one of their attempts to end, which is a request time-out at the most.
 
 use std::{
     collections::HashMap,
