@@ -4,7 +4,7 @@
 //! - `truth`: what is true, and since when, written down as it is made so
 //! - `trouble`, `disk`: what can go wrong
 //! - `world`: a service, an exporter, and what befalls them, by a seed
-//! - `scrape`, `judge`: what is told, held against the truth
+//! - `scrape`, `tally`, `judge`: what is told, held against the truth
 //!
 //! In `cargo test` it goes on for some seconds. `WICKR_TEST_CAMPAIGN=1h` makes it go on for an hour,
 //! with seeds that differ each time; `WICKR_TEST_CAMPAIGN_SEED=7` does again what that seed did. The
@@ -13,6 +13,7 @@
 mod disk;
 mod judge;
 mod scrape;
+mod tally;
 mod trouble;
 mod truth;
 mod world;

@@ -1,0 +1,138 @@
+//! What the exporter is told.
+
+use std::{collections::BTreeSet, path::Path};
+
+use fastrand::Rng;
+
+use super::{
+    super::{
+        judge::Sso,
+        tally::BUCKETS,
+        truth::{Chance, Ms, Truth, Who, pick},
+    },
+    NETWORKS,
+};
+
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    /// Networks, and the users listed in each; `None` is all, of networks or of users.
+    pub(super) listed: Option<Vec<(String, Option<Vec<String>>)>>,
+    pub(super) interval: Ms,
+    pub(super) stale_after: Ms,
+    pub(super) page_size: u32,
+    pub(super) concurrency: u32,
+    pub(super) attempts: u32,
+    pub(super) timeout: Ms,
+    pub(super) sso: Sso,
+}
+
+impl Setup {
+    /// One with networks written out, or not.
+    pub(super) fn another(rng: &mut Rng) -> Setup {
+        let mut setup = Setup::random(rng);
+        if rng.bool() {
+            let mut listed: Vec<_> = NETWORKS.into_iter().filter(|_| rng.chance(3, 4)).collect();
+            if listed.is_empty() {
+                listed.push(NETWORKS[0]);
+            }
+            let listed = listed.into_iter().map(|id| {
+                let users = rng.bool().then(|| {
+                    let ids: Vec<u32> = (1..=20).filter(|_| rng.chance(1, 2)).collect();
+                    let ids = if ids.is_empty() { vec![7] } else { ids };
+                    ids.iter().map(u32::to_string).collect()
+                });
+                (id.to_owned(), users)
+            });
+            setup.listed = Some(listed.collect());
+        }
+        setup
+    }
+
+    fn random(rng: &mut Rng) -> Setup {
+        let interval = rng.i64(4..10) * 100;
+        Setup {
+            listed: None,
+            interval,
+            stale_after: interval.max(1_000) * rng.i64(1..6),
+            page_size: pick(rng, &[2, 7, 100, 100]),
+            concurrency: pick(rng, &[1, 4, 16]),
+            attempts: rng.u32(1..4),
+            timeout: rng.i64(3..12) * 100,
+            sso: pick(rng, &[Sso::No, Sso::Groups, Sso::Groups, Sso::Fixed(86_400)]),
+        }
+    }
+
+    pub(super) fn text(&self, endpoint: &str, state: &Path) -> String {
+        let sso = match self.sso {
+            Sso::No => String::new(),
+            Sso::Groups => "[sso]\nmax_idle = \"security-groups\"\n".to_owned(),
+            Sso::Fixed(seconds) => format!("[sso]\nmax_idle = \"{seconds}s\"\n"),
+        };
+        let quoted = |ids: &Option<Vec<String>>| {
+            ids.as_ref().map_or("\"all\"".to_owned(), |ids| format!("{ids:?}"))
+        };
+        let networks = match &self.listed {
+            None => "[[network]]\nid = \"all\"\nusers = \"all\"\n".to_owned(),
+            Some(listed) => listed
+                .iter()
+                .map(|(id, users)| {
+                    format!("[[network]]\nid = \"{id}\"\nusers = {}\n", quoted(users))
+                })
+                .collect(),
+        };
+        let buckets = BUCKETS.map(|seconds| format!("{seconds}s"));
+        format!(
+            "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n\
+             [poll]\ninterval = \"{}ms\"\nstale_after = \"{}ms\"\npage_size = {}\nconcurrency = {}\n\
+             max_attempts = {}\nrequest_timeout = \"{}ms\"\nrequests_per_second = 1000\n\
+             [discovery]\ninterval = \"1s\"\n[metrics]\nidle_buckets = {buckets:?}\n\
+             {sso}[state]\npath = \"{}\"\n{networks}",
+            self.interval,
+            self.stale_after,
+            self.page_size,
+            self.concurrency,
+            self.attempts,
+            self.timeout,
+            state.display()
+        )
+    }
+
+    /// Whether data of this user is asked for at all, if it exists.
+    pub(super) fn wants(&self, who: &Who) -> bool {
+        let Some(listed) = &self.listed else { return true };
+        let network = listed.iter().find(|(id, _)| *id == who.0);
+        network.is_some_and(|(_, users)| users.as_ref().is_none_or(|users| users.contains(&who.1)))
+    }
+
+    /// Whether users are looked up, wherever their network is written.
+    pub(super) fn finds(&self, network: &str) -> bool {
+        self.listed.is_none() || self.looks_up(network)
+    }
+
+    /// Whether the users of a network that is written out are not.
+    pub(super) fn looks_up(&self, network: &str) -> bool {
+        self.listed.iter().flatten().any(|(id, users)| id == network && users.is_none())
+    }
+
+    /// Those that should be spoken of.
+    pub(super) fn networks(&self, truth: &Truth) -> BTreeSet<String> {
+        match &self.listed {
+            Some(listed) => listed.iter().map(|(id, _)| id.clone()).collect(),
+            None => truth.networks.keys().filter(|id| truth.is_there(id)).cloned().collect(),
+        }
+    }
+
+    /// The users that should be spoken of.
+    pub(super) fn wanted(&self, truth: &Truth) -> BTreeSet<Who> {
+        let there = truth.users().map(|(who, _)| who.clone()).filter(|who| self.wants(who));
+        there.chain(self.listed()).collect()
+    }
+
+    /// Those that are named.
+    pub(super) fn listed(&self) -> impl Iterator<Item = Who> {
+        self.listed
+            .iter()
+            .flatten()
+            .flat_map(|(id, users)| users.iter().flatten().map(|user| (id.clone(), user.clone())))
+    }
+}
