@@ -160,7 +160,8 @@ fn is_unit_test(path: &str) -> bool {
     let files = [format!("{module}.rs"), format!("{module}/mod.rs"), format!("{module}/tests.rs")];
     files.iter().filter_map(|file| fs::read_to_string(source.join(file)).ok()).any(|text| {
         let Some(at) = text.find(&format!("fn {name}()")) else { return false };
-        let before: Vec<_> = text[..at].trim_end().rsplit('\n').take(4).collect();
+        let line = text[..at].rfind('\n').unwrap_or_default();
+        let before: Vec<_> = text[..line].trim_end().rsplit('\n').take(4).collect();
         let attributes: Vec<_> = before
             .iter()
             .map(|line| line.trim())

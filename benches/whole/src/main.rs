@@ -15,6 +15,7 @@ mod children;
 mod exporter;
 mod fleet;
 mod http;
+mod load;
 mod peers;
 mod plan;
 mod poll;

@@ -50,6 +50,9 @@ pub(crate) struct Options {
     /// Polls over which memory is watched [default: 100; quick: 5]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     polls: Option<u32>,
+    /// Requests in the long row of them [default: 1000000; quick: 5000]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    requests: Option<u64>,
     /// Write the tables to this file, too
     #[arg(long, value_name = "PATH")]
     pub(crate) markdown: Option<PathBuf>,
@@ -71,6 +74,8 @@ pub(crate) enum Part {
     Latency,
     /// Memory over many polls
     Memory,
+    /// A crowd of scrapers, slow clients, heads of megabytes, and a million requests
+    Load,
 }
 
 /// What is done.
@@ -93,6 +98,22 @@ pub(crate) struct Plan {
     pub(crate) polls: u32,
     /// Polls over which memory is watched.
     pub(crate) long: u32,
+    pub(crate) load: Load,
+}
+
+/// How much the exporter has to bear.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Polled and changing meanwhile.
+    pub(crate) fleet: Size,
+    /// At once.
+    pub(crate) scrapers: u32,
+    /// At once.
+    pub(crate) slow_clients: u32,
+    /// For how long the slow ones stay.
+    pub(crate) held: Duration,
+    /// One after another, on a few connections.
+    pub(crate) requests: u64,
 }
 
 impl Plan {
@@ -110,6 +131,13 @@ impl Plan {
             scrapes: options.scrapes.unwrap_or(pick(7, 2)),
             polls: pick(5, 2),
             long: options.polls.unwrap_or(pick(100, 5)),
+            load: Load {
+                fleet: size(pick(200, 50), 5),
+                scrapers: pick(500, 50),
+                slow_clients: pick(1000, 60),
+                held: Duration::from_secs(pick(30, 2).into()),
+                requests: options.requests.unwrap_or(pick(1_000_000, 5_000).into()),
+            },
         }
     }
 

@@ -12,6 +12,9 @@ pub(crate) struct Usage {
     pub(crate) rss: u64,
     /// Bytes resident at most so far.
     pub(crate) peak: u64,
+    pub(crate) threads: u64,
+    /// Open files, sockets among them.
+    pub(crate) files: u64,
 }
 
 /// What the process with this id has used; none where the system does not say.
@@ -28,7 +31,15 @@ pub(crate) fn of(pid: u32) -> Option<Usage> {
         let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kibibytes * 1024)
     };
-    Some(Usage { cpu, rss: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
+    Some(Usage {
+        cpu,
+        rss: bytes("VmRSS:")?,
+        peak: bytes("VmHWM:")?,
+        threads: threads.trim().parse().ok()?,
+        files,
+    })
 }
 
 /// Elsewhere it is not known how to ask.

@@ -2,6 +2,7 @@
 //! and leaves its tables and figures in the report.
 
 mod aims;
+mod load;
 mod polls;
 mod scrapes;
 
@@ -37,6 +38,9 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     }
     if plan.has(Part::Memory) {
         polls::memory(&plan, program, &mut report).await.context("polling for long")?;
+    }
+    if plan.has(Part::Load) {
+        load::run(&plan, program, &mut report).await.context("bearing a load")?;
     }
     if cfg!(not(target_os = "linux")) {
         report.missing.push("CPU time and memory: only Linux tells them".to_owned());

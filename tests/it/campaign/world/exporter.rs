@@ -97,6 +97,7 @@ impl World {
         self.polls_before = polls;
         self.last = Some(scrape.clone());
         self.reloaded = false;
+        self.least_stale_after = self.setup.stale_after;
         Ok(scrape)
     }
 
@@ -187,7 +188,8 @@ impl World {
                 if there.is_some_and(|at| at >= read_at) {
                     continue;
                 }
-                let too_old = scrape.to - read_at > self.setup.stale_after - 100;
+                let too_old =
+                    scrape.to - read_at > self.least_stale_after.min(self.setup.stale_after) - 100;
                 let not_saved = since_start && *read_at > before.saved.saturating_sub(500);
                 let said_gone = self.asked.not_found.get(who).is_some_and(|at| at >= read_at);
                 let was_gone = self

@@ -86,6 +86,8 @@ pub struct World {
     client: reqwest::Client,
     exporter: Option<Exporter>,
     setup: Setup,
+    /// The least `stale_after` since the last scrape: what was too old for it has been let go of.
+    least_stale_after: Ms,
     truth: Truth,
     asked: Asked,
     pages_go_round: Timeline<bool>,
@@ -139,6 +141,7 @@ impl World {
             client: client.build().unwrap(),
             exporter: None,
             setup: Setup::another(&mut rng),
+            least_stale_after: Ms::MAX,
             truth: Truth::default(),
             asked: Asked::default(),
             pages_go_round: Timeline::default(),
