@@ -222,7 +222,11 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let found = self.roster.advance(source, &identity.id, lane, &**observer, soon).await;
         take_up(&mut self.roster, &mut self.publisher, found, self.plan.clock.now());
         let Some(users) = self.roster.users() else {
-            // Nothing to poll, but something to tell: this has failed.
+            // Nothing to poll, but something to tell: this has failed, for whomever a poll that was
+            // broken off had come to as well.
+            if let Some(kind) = self.roster.unlisted() {
+                self.publisher.not_reached(kind);
+            }
             let result = self.publisher.end(self.plan.clock.now(), started.elapsed(), false);
             self.plan.polled.notify_one();
             return result;

@@ -104,6 +104,8 @@ pub(super) struct Roster {
     under_way: JoinSet<LookedUp>,
     /// How lookups ended that nobody was told of yet.
     ended: Vec<(Subject, Attempt)>,
+    /// Why the list of users could not be read when that was last tried.
+    unlisted: Option<ErrorKind>,
 }
 
 /// What the service's list tells of a user.
@@ -150,6 +152,7 @@ impl Roster {
             news: false,
             under_way: JoinSet::new(),
             ended: Vec::new(),
+            unlisted: None,
             plan: Arc::new(plan),
         }
     }
@@ -157,6 +160,11 @@ impl Roster {
     /// Whom to poll; none if that could not be found out yet.
     pub(super) fn users(&self) -> Option<&[UserId]> {
         self.users.as_deref()
+    }
+
+    /// Why nobody is known, where that is so.
+    pub(super) fn unlisted(&self) -> Option<ErrorKind> {
+        self.unlisted
     }
 
     /// What can be said of the network without looking anything up.
@@ -267,6 +275,7 @@ impl Roster {
                 Ok((_, nameless)) => Err(unusable(*nameless)),
                 Err(error) => Err(error.clone()),
             };
+            self.unlisted = attempt.as_ref().err().map(|error| error.kind);
             self.ended(self.list_is_for(), attempt);
         }
         if let Some(groups) = &found.groups {

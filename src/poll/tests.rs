@@ -471,3 +471,24 @@ async fn shards_share_the_users_among_themselves() {
     everybody.sort_by_key(|id| id.parse::<u32>().unwrap());
     assert_eq!(everybody, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whom_a_poll_that_was_broken_off_had_read_is_not_fresh_after_one_that_knew_nobody() {
+    let source = Script {
+        users: Mutex::new(Err(Error::new(Operation::ListUsers, ErrorKind::RateLimited, "x"))),
+        ..Script::default()
+    };
+    let (first, reader, _) = poller_of(listed(2), 1, source);
+    let NetworkPoller { mut plan, mut publisher, .. } = first;
+    let users = ["1".parse().unwrap(), "2".parse().unwrap()];
+    publisher.begin(&users);
+    publisher.read(&users[0], vec![], 0);
+    // Another configuration comes: now all users are wanted, and nobody can say who they are.
+    plan.roster.users = Choice::All(Pass::default());
+    let mut second = NetworkPoller::new(plan, publisher);
+    assert_eq!(second.poll().await, PollResult::Failure);
+    let view = &reader.snapshot().networks[0];
+    assert!(!view.is_up(0));
+    assert_eq!(view.users_by_freshness(0), [0, 1, 0], "what was read is still there");
+    assert_eq!(view.users_by_failure()[ErrorKind::RateLimited as usize], 1);
+}
