@@ -233,7 +233,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{inventory::Reading, wickr::ErrorKind};
+    use crate::{
+        inventory::Reading,
+        wickr::{Device, ErrorKind, Stamp},
+    };
 
     fn record(id: u32, at: i64) -> UserRecord {
         UserRecord {
@@ -274,6 +277,7 @@ mod tests {
             let id = id.to_string().parse().unwrap();
             assert_eq!(users.get(&id), map.get(&id));
         }
+        assert!(!users.is_empty());
         users.retain(|_| false);
         assert!(users.is_empty() && users.blocks.is_empty());
     }
@@ -303,5 +307,66 @@ mod tests {
         users.update(|user| (user.id.as_str() == "2").then(|| record(2, 9)));
         assert_ne!(before.content, users.blocks[0].version().content);
         assert_eq!(users.get(&record(2, 0).id), Some(&record(2, 9)));
+    }
+
+    #[test]
+    fn whatever_is_told_of_a_user_is_news_of_the_right_kind() {
+        let device = |app_id: &str, login| Device {
+            app_id: Some(app_id.into()),
+            device_type: "iOS".into(),
+            status: "Active".into(),
+            suspended: Some(false),
+            created: Stamp::NEVER,
+            last_login: Stamp::at_millis(login),
+        };
+        let with = |devices: Vec<Device>| Some(Reading { at: 5, devices: devices.into() });
+        let before = UserRecord { last: with(vec![device("a", 1)]), ..record(1, 5) };
+        let suspended = Device { suspended: Some(true), ..device("a", 1) };
+        for (what, now, news) in [
+            ("the same devices", before.clone(), News::Reading),
+            ("equal ones", with_last(&before, with(vec![device("a", 1)])), News::Reading),
+            ("a login", with_last(&before, with(vec![device("a", 2)])), News::Logins),
+            (
+                "one more",
+                with_last(&before, with(vec![device("a", 1), device("b", 1)])),
+                News::Content,
+            ),
+            ("none left", with_last(&before, with(vec![])), News::Content),
+            ("another one", with_last(&before, with(vec![device("b", 1)])), News::Content),
+            ("a suspension", with_last(&before, with(vec![suspended])), News::Content),
+            ("no data any more", with_last(&before, None), News::Content),
+            ("restored", UserRecord { restored: true, ..before.clone() }, News::Content),
+            (
+                "a failure",
+                UserRecord { failure: Some(ErrorKind::Timeout), ..before.clone() },
+                News::Content,
+            ),
+            ("facts", UserRecord { facts: Some(Arc::default()), ..before.clone() }, News::Content),
+        ] {
+            let mut users: Users = [before.clone()].into_iter().collect();
+            let old = users.blocks[0].version();
+            users.put(now);
+            let new = users.blocks[0].version();
+            assert_ne!(old.whole, new.whole, "{what}");
+            assert_eq!(old.logins == new.logins, news == News::Reading, "{what}");
+            assert_eq!(old.content == new.content, news != News::Content, "{what}");
+        }
+        // One without devices is not one of whom nothing is known.
+        let nothing = with_last(&before, None);
+        assert_eq!(nothing.news(&with_last(&before, with(vec![]))), News::Content);
+    }
+
+    fn with_last(user: &UserRecord, last: Option<Reading>) -> UserRecord {
+        UserRecord { last, ..user.clone() }
+    }
+
+    #[test]
+    fn what_changes_nobody_copies_nothing() {
+        let mut users: Users = (0..1_000).map(|id| record(id, 0)).collect();
+        let view = users.clone();
+        users.update(|_| None);
+        users.retain(|_| true);
+        assert!(view.blocks.iter().zip(&users.blocks).all(|(a, b)| Arc::ptr_eq(a, b)));
+        assert_eq!(view.blocks.len(), users.blocks.len());
     }
 }

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::{
         inventory::Facts,
-        wickr::{SecurityGroup, Stamp},
+        wickr::{Operation, SecurityGroup, Stamp},
     };
 
     const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -384,5 +384,56 @@ mod tests {
         book.begin(&[id("2")]);
         let ids: Vec<_> = book.view().users.iter().map(|user| user.id.to_string()).collect();
         assert_eq!(ids, ["2"]);
+    }
+
+    #[test]
+    fn the_last_success_is_that_of_a_poll_that_read_everybody() {
+        let mut book = book();
+        let users = [id("1"), id("2")];
+        let mut poll = |at, failing: usize, known| {
+            book.begin(&users);
+            for (place, user) in users.iter().enumerate() {
+                match place < failing {
+                    true => book.failed(user, ErrorKind::Timeout),
+                    false => book.read(user, vec![device("a", "iOS")], at),
+                }
+            }
+            book.end(at, Duration::ZERO, known);
+            book.view().polls.last_success
+        };
+        assert_eq!(poll(1, 2, true), None);
+        assert_eq!(poll(2, 1, true), None);
+        assert_eq!(poll(3, 0, true), Some(3));
+        assert_eq!(poll(4, 1, true), Some(3));
+        assert_eq!(poll(5, 0, false), Some(3), "nobody knows whether that was everybody");
+        assert_eq!(poll(6, 0, true), Some(6));
+    }
+
+    #[test]
+    fn what_is_read_again_unchanged_is_shared_and_what_is_told_again_copies_nothing() {
+        let mut book = book();
+        book.begin(&[id("1")]);
+        book.read(&id("1"), vec![device("a", "iOS")], 0);
+        let devices = |book: &Book| book.users.get(&id("1")).unwrap().last.clone().unwrap().devices;
+        let before = devices(&book);
+        book.read(&id("1"), vec![device("a", "iOS")], 1);
+        assert!(Arc::ptr_eq(&before, &devices(&book)));
+        book.read(&id("1"), vec![device("b", "iOS")], 2);
+        assert_eq!(devices(&book)[..], [device("b", "iOS")]);
+        let version = book.users.blocks()[0].version();
+        book.direct(book.directory.clone());
+        assert_eq!(book.users.blocks()[0].version(), version);
+    }
+
+    #[test]
+    fn another_name_holds_at_once_and_lookups_begin_anew() {
+        let mut book = book();
+        book.looked_up(Subject::Users, Err((Operation::ListUsers, ErrorKind::Timeout)), 1);
+        assert!(book.view().lookups.users.failure.is_some());
+        let mut later = (*book.identity).clone();
+        later.name = "another".into();
+        book.rename(later);
+        assert_eq!(book.view().identity.name, "another");
+        assert_eq!(book.view().lookups, Lookups::default());
     }
 }

@@ -162,3 +162,51 @@ impl TypeFigures {
 fn millis(duration: Duration) -> Millis {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::wickr::Device;
+
+    #[test]
+    fn bounds_belong_to_what_they_bound_and_sums_forget_nobody() {
+        const LIMIT: Duration = Duration::from_secs(1);
+        let device = |created, last_login| Device {
+            app_id: None,
+            device_type: "iOS".into(),
+            status: "Active".into(),
+            suspended: None,
+            created,
+            last_login,
+        };
+        let devices = vec![
+            device(Stamp::INVALID, Stamp::at_millis(5_000)),
+            device(Stamp::NEVER, Stamp::INVALID),
+        ];
+        let reading = |at| Reading { at, devices: devices.clone().into() };
+        let user = |id: &str, at| UserRecord {
+            id: id.parse().unwrap(),
+            failure: None,
+            restored: false,
+            facts: Some(Arc::new(super::super::Facts {
+                sso_max_idle: Some(LIMIT),
+                ..Default::default()
+            })),
+            last: Some(reading(at)),
+        };
+        let users = [user("1", 5_000), user("2", 9_000)];
+        let figures = Figures::of(users.iter().map(|user| (user, user.last.as_ref())));
+        assert_eq!((figures.invalid_created, figures.invalid_last_login), (2, 2));
+        let of_type = &figures.types[0];
+        // Idle for exactly a second, and for a millisecond more.
+        assert_eq!((of_type.idle_at_most(1_000, 6_000), of_type.sso_expired(6_000)), (2, 0));
+        assert_eq!((of_type.idle_at_most(1_000, 6_001), of_type.sso_expired(6_001)), (0, 2));
+        // Too old is the oldest, and the newest where the clock was set back.
+        let ages = Ages { stale_after: LIMIT, unread_after: Duration::from_secs(4) };
+        for (now, holds) in [(4_999, false), (5_000, true), (9_000, true), (9_001, false)] {
+            assert_eq!(figures.hold_at(now, ages), holds, "{now}");
+        }
+    }
+}

@@ -126,4 +126,25 @@ mod tests {
         lookup.ended(failed(ErrorKind::Timeout), 4);
         assert_eq!((lookup.last_success, lookup.failure.unwrap().since), (Some(3), 4));
     }
+
+    #[test]
+    fn limits_are_not_known_when_either_lookup_fails_and_groups_are_named_first() {
+        let failed = |operation| Err((operation, ErrorKind::Timeout));
+        let failing = |lookups: Lookups| lookups.limits_failure().map(|failure| failure.operation);
+        let mut lookups = Lookups::default();
+        lookups.ended(Subject::Users, failed(Operation::ListUsers), 1);
+        assert_eq!(failing(lookups), None);
+        lookups.ended(Subject::Members, failed(Operation::ListUsers), 1);
+        assert_eq!(failing(lookups), Some(Operation::ListUsers));
+        lookups.ended(Subject::Groups, failed(Operation::ListSecurityGroups), 1);
+        assert_eq!(failing(lookups), Some(Operation::ListSecurityGroups));
+        lookups.ended(Subject::Members, Ok(()), 2);
+        assert_eq!(failing(lookups), Some(Operation::ListSecurityGroups));
+    }
+
+    #[test]
+    fn people_count_parts_from_one() {
+        let words = Part { index: 0, total: 3 }.in_words();
+        assert_eq!(words, "This process has part 1 of 3 of the users.");
+    }
 }

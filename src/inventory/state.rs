@@ -423,4 +423,15 @@ mod tests {
         let bytes = encode(&reader.snapshot()).unwrap().len();
         assert!(bytes < 5_000 * 100, "{} bytes a device", bytes / 5_000);
     }
+
+    #[test]
+    fn a_time_beyond_all_times_is_refused_and_not_another_time() {
+        let read = |millis: u64| {
+            let bytes = rmp_serde::to_vec(&millis).unwrap();
+            rmp_serde::from_slice::<StampPart>(&bytes).map(Stamp::from).ok()
+        };
+        assert_eq!(read(i64::MAX as u64), Some(Stamp::at_millis(i64::MAX)));
+        assert_eq!(read(i64::MAX as u64 + 1), None);
+        assert_eq!(read(u64::MAX), None);
+    }
 }

@@ -72,5 +72,8 @@ mod tests {
         assert!(pages.note(1, None).is_ok(), "the last page may be the last allowed");
         assert_eq!(pages.note(1, Some("b")), Err("no end after 3 pages and 3 bytes".into()));
         assert!(Pages::new(Bounds { pages: 2, bytes: 100 }).note(100, Some("a")).is_err());
+        let mut pages = Pages::new(Bounds { pages: 2, bytes: 100 });
+        assert!(pages.note(1, Some("a")).is_ok());
+        assert!(pages.note(1, Some("b")).is_err(), "a third would be one too many");
     }
 }

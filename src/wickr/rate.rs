@@ -120,7 +120,7 @@ mod tests {
             limiter.pass().await;
         }
         let took = start.elapsed().as_secs_f64();
-        assert!((1.9..=2.1).contains(&took), "{took}");
+        assert!((1.99..=2.02).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -101,6 +101,7 @@ mod tests {
             assert_eq!(waits, [after(200), after(400), after(800), Verdict::GiveUp]);
         }
         let throttled = error(ErrorKind::RateLimited);
+        assert_eq!(Attempts::new(0).judge(&throttled, 0.0), Verdict::GiveUp);
         assert_eq!(Attempts::new(1).judge(&throttled, 0.0), Verdict::GiveUp);
         assert_eq!(Attempts::new(2).judge(&throttled, 0.0), Verdict::After(Duration::ZERO));
         let mut many = Attempts::new(100);

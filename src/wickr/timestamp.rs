@@ -159,7 +159,7 @@ fn numeric(text: &str) -> Option<(DateTime, Option<Offset>)> {
     let time = Time::new(hour, minute, digits(second, 2..=2)?, nanos).ok()?;
     let offset = match (separator, zone) {
         (' ', "") => None,
-        ('T' | 't' | ' ', zone) if !zone.is_empty() => Some(rfc3339_offset(zone)?),
+        ('T' | 't' | ' ', zone) => Some(rfc3339_offset(zone)?),
         _ => return None,
     };
     Some((date.to_datetime(time), offset))
@@ -274,6 +274,10 @@ mod tests {
             ("2024-01-20 09:15:30", "2024-01-20T09:15:30Z"),
             ("2024-01-20 09:15:30.75", "2024-01-20T09:15:30.75Z"),
             ("2024-01-20 09:15:30+01:00", "2024-01-20T08:15:30Z"),
+            ("2024-01-20T09:15:30+23:59", "2024-01-19T09:16:30Z"),
+            ("2024-01-20T09:15:30-23:59", "2024-01-21T09:14:30Z"),
+            ("99999999999", "5138-11-16T09:46:39Z"),
+            ("100000000000", "1973-03-03T09:46:40Z"),
         ] {
             assert_eq!(utc(text), at(expected), "{text}");
         }
@@ -351,6 +355,17 @@ mod tests {
             "2016-12-31T23:59:60Z",
             "0001-01-01T00:00:00Z",
             "1969-12-31T23:59:59Z",
+            "253402300800000",
+            "2024-01-20T09:15:30+05:60",
+            "2024-01-20T09:15:30++5:30",
+            "January 020th 2024, 9:15:30 am",
+            "January +2nd 2024, 9:15:30 am",
+            "January 20th 2024 UTC, 9:15:30 am",
+            "January 20th 2024, 009:15:30 am",
+            "January 20th 2024, +9:15:30 am",
+            "January 20th 2024, 9:+5:30 am",
+            "January 20th 2024, 9:15:30:00 am",
+            "January 20th 2024, 9:15:30 xm",
         ] {
             assert_eq!(utc(bad), Stamp::INVALID, "{bad:?}");
         }
@@ -363,5 +378,15 @@ mod tests {
     fn a_form_shows_the_shape_and_not_the_text() {
         assert_eq!(form("Jan 5, Geheim9!\n"), "aaa 9, aaaaaa9!?");
         assert_eq!(form(&"x".repeat(1000)).len(), 48);
+    }
+
+    #[test]
+    fn no_time_is_taken_for_the_lack_of_one_nor_the_other_way_round() {
+        for millis in [i64::MIN, i64::MIN + 1, i64::MIN + 2, -1, 0, 1, i64::MAX] {
+            assert!(Stamp::at_millis(millis).millis().is_some(), "{millis}");
+        }
+        assert_eq!(Stamp::INVALID.millis(), None);
+        // The last millisecond of the year 9999.
+        assert_eq!(utc("253402300799999").millis(), Some(253_402_300_799_999));
     }
 }

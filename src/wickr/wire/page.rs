@@ -143,5 +143,8 @@ mod tests {
         }
         let many = format!(r#"{{"devices": [{}{{}}]}}"#, "{},".repeat(MOST_ITEMS));
         assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices", false).is_err());
+        let most = many.replacen("{},", "", 1);
+        let (items, _) = page::<RawDevice<'_>>(most.as_bytes(), "devices", false).unwrap();
+        assert_eq!(items.len(), MOST_ITEMS);
     }
 }
