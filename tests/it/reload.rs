@@ -154,7 +154,7 @@ async fn networks_that_were_written_out_keep_their_data_when_all_are_to_be_looke
     for operation in ["ListNetworks", "ListDevicesForUser"] {
         simulator.faults().add(format!("hang,op={operation}").parse::<Fault>().unwrap());
     }
-    let all = listed.replace("\"11111111\"", "\"all\"");
+    let all = listed.replace("\"11111111\"", "\"all\"").replace("[\"1\", \"2\"]", "\"all\"");
     std::fs::write(exporter.config_path(), all).unwrap();
     assert_eq!(post(&exporter).await.0, 200);
     let samples = exporter.metrics().await;
