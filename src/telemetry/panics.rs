@@ -6,16 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Since the process was started.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
-/// The longest text of a panic that is logged.
-const LONGEST: usize = 300;
-
 /// Counts and logs every panic of the process from now on.
 pub fn watch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         SEEN.fetch_add(1, Ordering::Relaxed);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let why: String =
-            panic.payload_as_str().unwrap_or_default().chars().take(LONGEST).collect();
+        // A text that was put together may quote anything, secrets too: the place must do then.
+        let why = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or_default();
         tracing::error!(place, why, "this is a bug of wickr-exporter, please report it");
     }));
 }
