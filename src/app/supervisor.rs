@@ -353,16 +353,12 @@ impl Supervisor {
             let account = accounts::key(&network.aws);
             let before =
                 spec::wholes(former).find(|(_, before)| accounts::key(&before.aws) == account);
-            let Some((before, _)) = before else {
-                let networks = self.polled_as(&account);
-                if !networks.is_empty() {
-                    found.insert(place, networks);
-                }
-                continue;
-            };
-            if let Some(networks) = self.found.get(&before) {
-                found.insert(place, networks.clone());
+            let found_before = before.and_then(|(before, _)| self.found.get(&before));
+            let networks = found_before.cloned().unwrap_or_else(|| self.polled_as(&account));
+            if found_before.is_some() || !networks.is_empty() {
+                found.insert(place, networks);
             }
+            let Some((before, _)) = before else { continue };
             if let Some(lookup) = self.lookups.get(&before) {
                 lookups.insert(place, *lookup);
             }
