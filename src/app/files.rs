@@ -94,8 +94,8 @@ pub(super) fn remove_leftovers(path: &Path) {
 /// Whether a file that is there, or a link in its place, is neither ours nor root's. In a folder where
 /// that cannot be told, nothing can be written either.
 pub(super) fn is_anothers(path: &Path) -> bool {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // That of the name, not of what a link leads to: whoever made the link has chosen that.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Ok(ours) = tempfile::tempfile_in(folder.unwrap_or(Path::new("."))) else { return false };
     let is = |there: io::Result<Metadata>| {
         there.and_then(|there| belongs_to_another(&there, &ours)).unwrap_or(false)

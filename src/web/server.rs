@@ -234,9 +234,7 @@ impl Server {
             let (server, visitor, line) = (self.clone(), visitor.clone(), line.clone());
             async move {
                 let answering = line.request();
-                let response = AssertUnwindSafe(server.respond(request, &visitor, &line));
-                // It was counted and logged as it happened. What the connection is in for is whole.
-                let response = response.catch_unwind().await.unwrap_or_else(|_| failed());
+                let response = server.respond(request, &visitor, &line).await;
                 Ok::<_, Infallible>(response.map(|body| Guarded { body, _answering: answering }))
             }
         });
@@ -259,10 +257,17 @@ impl Server {
         line: &Arc<Line>,
     ) -> Response {
         let (parts, body) = request.into_parts();
-        let mut response = match self.admit(&parts, visitor, line).await {
-            Ok(()) => self.route(parts, body, visitor.peer).await,
-            Err(refusal) => refusal,
-        };
+        let answer = AssertUnwindSafe(async {
+            match self.admit(&parts, visitor, line).await {
+                Ok(()) => self.route(parts, body, visitor.peer).await,
+                Err(refusal) => refusal,
+            }
+        });
+        // A panic was counted and logged as it happened, and is this request's alone.
+        let mut response = answer.catch_unwind().await.unwrap_or_else(|_| {
+            let text = "This is a bug of wickr-exporter; its log tells more.\n";
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        });
         // What came to no route was given none of them.
         pages::guard(response.headers_mut());
         self.doors.dress(response.headers_mut());
@@ -310,14 +315,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// What a request gets whose answering panicked.
-fn failed() -> Response {
-    let text = "This is a bug of wickr-exporter; its log tells more.\n";
-    let mut response = (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
-    pages::guard(response.headers_mut());
-    response
 }
 
 /// Takes a client through the TLS handshake. One that speaks plain HTTP is told so.
