@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 use super::accounts;
 use crate::{
     config::{self, Config, NetworkChoice, SsoMaxIdle, UserChoice, UserFilter},
@@ -57,7 +59,15 @@ impl Spec {
             },
             usernames: self.usernames,
             refresh: self.discovery.interval,
+            choice: self.choice(),
         }
+    }
+
+    /// A number that is the same as long as the same users are to be polled, from one process to the
+    /// next; it tells nothing of them.
+    fn choice(&self) -> u64 {
+        let digest = Sha256::digest(format!("{:?} {:?}", self.network.users, self.shard));
+        digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 

@@ -63,8 +63,8 @@ fn network(random: &mut fastrand::Rng, keeper: &Keeper, n: usize) -> Publisher {
         .filter(|_| random.u8(..) > 40)
         .map(|user| (user.clone(), Arc::new(facts(&mut fastrand::Rng::with_seed(1)))))
         .collect();
-    let sso = random.bool().then(|| Arc::new(Sso::default()));
-    publisher.direct(Directory { facts: known, sso });
+    let sso = random.bool().then(|| Arc::new(Sso::Fixed));
+    publisher.direct(Directory { facts: known, sso, list: None });
     publisher.begin(&users);
     let end = random.bool();
     for user in &users {

@@ -168,7 +168,7 @@ impl<'a> Fleet<'a> {
         }
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
         for (network, sso) in known() {
-            for group in &sso.groups {
+            for group in sso.groups() {
                 let name = group.name.as_deref().unwrap_or_default();
                 let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
                 info.sample(&labels, Value::Count(1))?;
@@ -176,7 +176,7 @@ impl<'a> Fleet<'a> {
         }
         let mut limit = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
         for (network, sso) in known() {
-            for group in &sso.groups {
+            for group in sso.groups() {
                 if let Some(most) = group.sso_max_idle {
                     let labels = network.labels.with(&[("group_id", &group.id)]);
                     limit.sample(&labels, Value::Count(most.as_secs()))?;

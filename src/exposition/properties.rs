@@ -75,7 +75,7 @@ impl World {
         }
         if self.random.bool() {
             let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: None };
-            directory.sso = Some(Arc::new(Sso { groups: vec![group] }));
+            directory.sso = Some(Arc::new(Sso::Groups(vec![group])));
         }
         directory
     }

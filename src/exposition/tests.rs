@@ -70,9 +70,11 @@ fn fleet() -> Snapshot {
             (users[3].clone(), facts("eve@example.com", Some(9), Some(1))),
         ]
         .into(),
-        sso: Some(Arc::new(Sso {
-            groups: vec![group("g1", Some("staff"), Some(30)), group("g2", None, None)],
-        })),
+        sso: Some(Arc::new(Sso::Groups(vec![
+            group("g1", Some("staff"), Some(30)),
+            group("g2", None, None),
+        ]))),
+        list: None,
     });
     known.begin(&users);
     known.read(

@@ -7,7 +7,8 @@ use super::{
     block::Users,
     lookups::{Attempt, Lookups, Subject},
     network::{
-        Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso, ages,
+        Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso,
+        UserList, ages,
     },
     user::{Reading, UserRecord},
 };
@@ -52,6 +53,7 @@ impl Book {
         Book {
             users: restored.users.into_iter().map(record).collect(),
             types: restored.types.into_iter().collect(),
+            directory: Directory { list: restored.list, ..Directory::default() },
             polls: PollLog {
                 last: restored.last_poll,
                 last_success: restored.last_success,
@@ -81,7 +83,7 @@ impl Book {
 
     pub(super) fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
         let mut directory = self.directory.clone();
-        directory.sso = limit.map(|_| Arc::default());
+        directory.sso = limit.map(|_| Arc::new(Sso::Fixed));
         for user in users {
             directory.facts.entry(user.clone()).or_default();
         }
@@ -92,14 +94,17 @@ impl Book {
     }
 
     pub(super) fn keep_limits_of_groups(&mut self) {
-        let of_groups = |sso: &Arc<Sso>| !sso.groups.is_empty();
-        if !self.directory.sso.as_ref().is_some_and(of_groups) {
+        if !matches!(self.directory.sso.as_deref(), Some(Sso::Groups(_))) {
             self.limit_all(&[], None);
         }
     }
 
     pub(super) fn users(&self) -> Vec<UserId> {
         self.users.iter().map(|user| user.id.clone()).collect()
+    }
+
+    pub(super) fn list(&self) -> Option<&UserList> {
+        self.directory.list.as_ref()
     }
 
     /// What discovery tells from now on, of users known and to come.
@@ -119,6 +124,7 @@ impl Book {
             users: self.users.clone(),
             types: self.types.iter().cloned().collect(),
             sso: self.directory.sso.clone(),
+            list: self.directory.list.clone(),
             polls: self.polls.clone(),
             lookups: self.lookups,
         }
@@ -171,13 +177,12 @@ impl Book {
         }
     }
 
-    /// The poll under way ends. The result is what the users' records say, or a failure if nobody
-    /// knows who the users are.
-    pub(super) fn end(&mut self, at: Millis, took: Duration, users_known: bool) -> PollResult {
+    /// The poll under way ends. The result is what the users' records say, but no success if they may
+    /// not be `all` that there are.
+    pub(super) fn end(&mut self, at: Millis, took: Duration, all: bool) -> PollResult {
         let failed = self.users.iter().filter(|user| user.failure.is_some()).count();
         let result = match failed {
-            _ if !users_known => PollResult::Failure,
-            0 => PollResult::Success,
+            0 if all => PollResult::Success,
             failed if failed == self.users.len() => PollResult::Failure,
             _ => PollResult::Partial,
         };
@@ -348,11 +353,11 @@ mod tests {
     fn limits_that_come_from_elsewhere_now_are_not_kept() {
         let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
         let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: Some(hour) };
-        let limit_after = |groups: Vec<SecurityGroup>, then: &dyn Fn(&mut Book)| {
+        let limit_after = |groups: Sso, then: &dyn Fn(&mut Book)| {
             let facts = Facts { status: Some(2), sso_max_idle: Some(hour), ..Facts::default() };
             let facts = [(id("1"), Arc::new(facts))].into();
             let mut book = book();
-            book.direct(Directory { facts, sso: Some(Arc::new(Sso { groups })) });
+            book.direct(Directory { facts, sso: Some(Arc::new(groups)), list: None });
             book.begin(&[id("1"), id("2")]);
             book.read(&id("1"), vec![], 0);
             then(&mut book);
@@ -362,11 +367,13 @@ mod tests {
             let limits = view.users.iter().map(|user| user.sso_max_idle());
             (view.sso.is_some(), limits.collect::<Vec<_>>())
         };
-        let of_groups = || vec![group.clone()];
+        let of_groups = || Sso::Groups(vec![group.clone()]);
         let kept = limit_after(of_groups(), &|book| book.keep_limits_of_groups());
         assert_eq!(kept, (true, vec![Some(hour), None]));
-        let were_for_all = limit_after(vec![], &|book| book.keep_limits_of_groups());
+        let were_for_all = limit_after(Sso::Fixed, &|book| book.keep_limits_of_groups());
         assert_eq!(were_for_all, (false, vec![None, None]));
+        let no_groups = limit_after(Sso::Groups(vec![]), &|book| book.keep_limits_of_groups());
+        assert_eq!(no_groups, (true, vec![Some(hour), None]), "no groups are groups, too");
         let none = limit_after(of_groups(), &|book| book.limit_all(&[], None));
         assert_eq!(none, (false, vec![None, None]));
         let now_for_all =

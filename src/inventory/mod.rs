@@ -31,7 +31,7 @@ use tokio::time::Instant;
 pub use block::{Block, Users, Version};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, Part, Subject};
 pub use network::{
-    Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso,
+    Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso, UserList,
 };
 pub use summary::{Summary, TypeSummary, idle_millis};
 pub use user::{Ages, Facts, Freshness, Reading, UserRecord};
@@ -178,14 +178,14 @@ impl Publisher {
         self.publish();
     }
 
-    /// Whether a poll has ended, so that its users are all that there were.
-    pub fn is_known(&self) -> bool {
-        self.cell.load().is_known()
-    }
-
-    /// The users of whom anything is known.
+    /// The users of whom anything is known: all that there are, or some.
     pub fn users(&self) -> Vec<UserId> {
         self.book.users()
+    }
+
+    /// All users that there are, as discovery found them last.
+    pub fn list(&self) -> Option<&UserList> {
+        self.book.list()
     }
 
     /// What discovery tells from now on.
@@ -218,9 +218,10 @@ impl Publisher {
         self.publish_lot();
     }
 
-    /// The poll ends, at `at`, after `took`. If nobody knows who the users are, it has failed.
-    pub fn end(&mut self, at: Millis, took: Duration, users_known: bool) -> PollResult {
-        let result = self.book.end(at, took, users_known);
+    /// The poll ends, at `at`, after `took`. If those who were to be polled may not be `all` that there
+    /// are, it is no success.
+    pub fn end(&mut self, at: Millis, took: Duration, all: bool) -> PollResult {
+        let result = self.book.end(at, took, all);
         self.publish();
         result
     }

@@ -32,10 +32,31 @@ pub struct NetworkIdentity {
 
 /// What is known of SSO limits in a network. Where nobody asked for them, or nobody could be told,
 /// there is none of this.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sso {
-    /// The network's security groups, by id; empty where the limit is the same for all.
-    pub groups: Vec<SecurityGroup>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sso {
+    /// The limit is the same for all.
+    Fixed,
+    /// Each user's is that of its groups: the network's security groups, by id.
+    Groups(Vec<SecurityGroup>),
+}
+
+impl Sso {
+    /// The network's security groups, where they are known.
+    pub fn groups(&self) -> &[SecurityGroup] {
+        match self {
+            Sso::Fixed => &[],
+            Sso::Groups(groups) => groups,
+        }
+    }
+}
+
+/// All users of a network that are to be polled, as discovery found them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserList {
+    /// A number for the choice of users that these are of: of another choice this is no list.
+    pub of: u64,
+    /// By id.
+    pub users: Arc<[UserId]>,
 }
 
 /// What discovery tells of a network.
@@ -45,6 +66,8 @@ pub struct Directory {
     pub facts: BTreeMap<UserId, Arc<Facts>>,
     /// None where SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
+    /// None where users are not discovered.
+    pub list: Option<UserList>,
 }
 
 /// How a poll ended.
@@ -121,6 +144,8 @@ pub struct NetworkView {
     pub types: Vec<Label>,
     /// SSO limits, where they are known.
     pub sso: Option<Arc<Sso>>,
+    /// All users that there are, where discovery has found them, whether they were asked for or not.
+    pub list: Option<UserList>,
     /// Its polls.
     pub polls: PollLog,
     /// How it goes to find out whom to poll, where that is not written out.

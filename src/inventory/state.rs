@@ -14,7 +14,7 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{LastPoll, NetworkView, PollResult, Reading, Snapshot};
+use super::{LastPoll, NetworkView, PollResult, Reading, Snapshot, UserList};
 use crate::{
     clock::Millis,
     wickr::{Device, Interner, Label, NetworkId, Stamp, UserId},
@@ -40,6 +40,8 @@ pub struct RestoredNetwork {
     pub last_poll: Option<LastPoll>,
     /// When the last one ended that read every user.
     pub last_success: Option<Millis>,
+    /// All users that there were, where they were discovered.
+    pub list: Option<UserList>,
 }
 
 /// What an earlier process knew of a user.
@@ -84,7 +86,14 @@ struct NetworkPart {
     last_poll: Option<PollPart>,
     last_success: Option<Millis>,
     users: Vec<UserPart>,
+    /// Files that were written before there was this end here.
+    #[serde(default)]
+    list: Option<ListPart>,
 }
+
+/// Of which choice, and the ids.
+#[derive(Serialize, Deserialize)]
+struct ListPart(u64, Vec<String>);
 
 #[derive(Serialize, Deserialize)]
 struct PollPart {
@@ -228,6 +237,10 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
                 devices: last.devices.iter().map(|device| device_part(device, texts)).collect(),
             })
             .collect(),
+        list: view
+            .list
+            .as_ref()
+            .map(|list| ListPart(list.of, list.users.iter().map(UserId::to_string).collect())),
     }
 }
 
@@ -302,6 +315,10 @@ fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNe
             .copied()
             .unwrap_or(PollResult::Failure),
     });
+    let list = |ListPart(of, users)| {
+        let users: Result<_, _> = users.iter().map(|id: &String| id.parse()).collect();
+        Ok(UserList { of, users: users.map_err(bad_id)? })
+    };
     let network = RestoredNetwork {
         name: part.name,
         account: part.account,
@@ -309,6 +326,7 @@ fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNe
         types: part.types.into_iter().map(text).collect::<Result<_, BadState>>()?,
         last_poll,
         last_success: part.last_success,
+        list: part.list.map(list).transpose()?,
     };
     Ok((part.id.parse().map_err(bad_id)?, network))
 }
@@ -316,7 +334,7 @@ fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{self, NetworkIdentity};
+    use crate::inventory::{self, Directory, NetworkIdentity};
 
     fn identity() -> NetworkIdentity {
         NetworkIdentity {
@@ -378,6 +396,28 @@ mod tests {
         // stale_after counts from the time of reading, which is the original one.
         assert_eq!(view.users_by_freshness(181_001), [0, 1, 1]);
         assert_eq!(view.users_by_freshness(182_001), [0, 0, 2]);
+    }
+
+    #[test]
+    fn who_there_is_is_written_whether_it_was_read_or_not_and_may_be_missing() {
+        let (keeper, reader) = inventory::open();
+        let mut publisher = keeper.add(identity(), None);
+        let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
+        let list = UserList { of: u64::MAX, users: users.clone() };
+        publisher.direct(Directory { list: Some(list.clone()), ..Directory::default() });
+        publisher.begin(&users);
+        publisher.read(&users[0], vec![], 1_000);
+        publisher.flush();
+        let bytes = encode(&reader.snapshot()).unwrap();
+        let restored =
+            decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+        assert_eq!((restored.users.len(), &restored.list), (1, &Some(list.clone())));
+        let again = keeper.add(identity(), Some(restored));
+        assert_eq!(again.list(), Some(&list));
+        // As they were written before there was a list in them: one field less.
+        let earlier = rmp_serde::to_vec(&("12345678", "", "", [0; 0], (), (), [0; 0])).unwrap();
+        let part: NetworkPart = rmp_serde::from_slice(&earlier).unwrap();
+        assert_eq!(super::restored(part, &[]).unwrap().1.list, None);
     }
 
     #[test]

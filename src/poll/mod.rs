@@ -130,9 +130,8 @@ pub struct NetworkPoller<S> {
 impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes by `publisher`.
     pub fn new(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
-        // Those of a poll that has not ended are not all that there are.
-        let known = if publisher.is_known() { publisher.users() } else { Vec::new() };
-        let roster = Roster::new(plan.roster.clone(), &plan.identity.id, known);
+        let (list, known) = (publisher.list(), publisher.users());
+        let roster = Roster::new(plan.roster.clone(), &plan.identity.id, list, known);
         // Who is not to be polled any more goes at once.
         if let Some(users) = roster.users() {
             let wanted: HashSet<&UserId> = users.iter().collect();
@@ -231,6 +230,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             self.plan.polled.notify_one();
             return result;
         };
+        let all = self.roster.is_all();
         // Begin elsewhere than last time: it may be that only those who come first are refused.
         let mut users = users.to_vec();
         let skip = self.skip.checked_rem(users.len()).unwrap_or(0);
@@ -238,7 +238,11 @@ impl<S: Source + 'static> NetworkPoller<S> {
         self.publisher.begin(&users);
         let failures = self.round(&users, due).await;
         let took = started.elapsed();
-        let result = self.publisher.end(self.plan.clock.now(), took, true);
+        let result = self.publisher.end(self.plan.clock.now(), took, all);
+        if !all {
+            let network_id = &self.plan.identity.id;
+            tracing::warn!(%network_id, "polled who is known, but it is not known who else there is");
+        }
         self.tell(users.len(), result, &failures, took);
         self.skip = failures.ended_after.map_or(0, |asked| skip + asked);
         self.plan.polled.notify_one();

@@ -123,6 +123,7 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
             sso: SsoLimits::Off,
             usernames: false,
             refresh: Duration::from_secs(3600),
+            choice: 0,
         },
         source: world.clone(),
         lane: Arc::new(Lanes::new(in_flight).open()),

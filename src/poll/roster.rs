@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{Source, shard::Shard};
 use crate::{
-    inventory::{Attempt, Directory, Facts, Sso, Subject},
+    inventory::{Attempt, Directory, Facts, Sso, Subject, UserList},
     wickr::{
         Error, ErrorKind, Interner, Label, Lane, NetworkId, Operation, SecurityGroup, User,
         UserFilter, UserId,
@@ -42,6 +42,8 @@ pub struct RosterPlan {
     pub usernames: bool,
     /// How often discovery is repeated.
     pub refresh: Duration,
+    /// A number for `users` and `shard`: what was discovered for the same is all that there is.
+    pub choice: u64,
 }
 
 /// Users, or how to find them.
@@ -90,7 +92,9 @@ pub enum SsoLimits {
 pub(super) struct Roster {
     plan: Arc<RosterPlan>,
     /// None until they are known.
-    users: Option<Vec<UserId>>,
+    users: Option<Arc<[UserId]>>,
+    /// Whether those are all that there are, as far as can be known.
+    all: bool,
     /// What is known of those users by the service's list; None until it was read.
     listed: Option<BTreeMap<UserId, Listed>>,
     groups: Option<Vec<SecurityGroup>>,
@@ -131,20 +135,31 @@ type List = (BTreeMap<UserId, Listed>, usize);
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Roster {
-    /// A roster. `known` are users of whom something is known already: they are polled until it is
-    /// known who else there is.
-    pub(super) fn new(plan: RosterPlan, network: &NetworkId, known: Vec<UserId>) -> Roster {
-        let own = |users: Vec<UserId>| -> Vec<UserId> {
-            users.into_iter().filter(|user| plan.shard.has(network, user)).collect()
+    /// A roster. Those of a `list` that was discovered for the same choice are polled until there is
+    /// a newer one; for want of it, those who are `known` otherwise, until it is known who else there
+    /// is.
+    pub(super) fn new(
+        plan: RosterPlan,
+        network: &NetworkId,
+        list: Option<&UserList>,
+        known: Vec<UserId>,
+    ) -> Roster {
+        let own = |users: &[UserId]| -> Arc<[UserId]> {
+            users.iter().filter(|user| plan.shard.has(network, user)).cloned().collect()
         };
-        let users = match &plan.users {
-            Choice::Listed(users) => Some(own(users.clone())),
-            // That another shard knew none of this one's is no knowledge.
-            Choice::All(_) => Some(own(known)).filter(|known| !known.is_empty()),
+        let list = list.filter(|list| list.of == plan.choice);
+        let (users, all) = match (&plan.users, list) {
+            (Choice::Listed(users), _) => (Some(own(users)), true),
+            (Choice::All(_), Some(list)) => (Some(list.users.clone()), true),
+            (Choice::All(_), None) => (Some(own(&known)), false),
         };
+        // Who asks for nobody learns nothing: better to wait for the list.
+        let discovers = matches!(plan.users, Choice::All(_));
+        let users = users.filter(|users| !(discovers && users.is_empty()));
         let now = Instant::now();
         Roster {
             users,
+            all,
             listed: None,
             groups: None,
             list_due: now,
@@ -160,6 +175,11 @@ impl Roster {
     /// Whom to poll; none if that could not be found out yet.
     pub(super) fn users(&self) -> Option<&[UserId]> {
         self.users.as_deref()
+    }
+
+    /// Whether those are all that there are, as far as can be known.
+    pub(super) fn is_all(&self) -> bool {
+        self.all
     }
 
     /// Why nobody is known, where that is so.
@@ -297,14 +317,16 @@ impl Roster {
                 }
                 if matches!(self.plan.users, Choice::All(_)) {
                     let before = self.users.take();
-                    // The first list is acted on at once, for it may be that of another filter;
+                    // The first list is acted on at once, for much may have changed before it;
                     // later ones with the next poll.
                     self.news = self.listed.is_none()
                         && before.is_some_and(|before| {
-                            before.len() != listed.len()
+                            !self.all
+                                || before.len() != listed.len()
                                 || before.iter().any(|user| !listed.contains_key(user))
                         });
                     self.users = Some(listed.keys().cloned().collect());
+                    self.all = true;
                 }
                 tracing::info!(network_id = %network, users = listed.len(), "looked up users");
                 self.listed = Some(listed);
@@ -354,18 +376,24 @@ impl Roster {
         // Nothing is known of listed users but a limit that all have.
         if let (SsoLimits::Fixed(limit), Choice::Listed(_)) = (self.plan.sso, &self.plan.users) {
             let same = Arc::new(Facts { sso_max_idle: Some(limit), ..Facts::default() });
-            for id in self.users.iter().flatten() {
+            for id in self.users().unwrap_or_default() {
                 facts.insert(id.clone(), same.clone());
             }
         }
         let sso = match (self.plan.sso, &self.groups, &self.listed) {
             (SsoLimits::Off, ..) => None,
-            (SsoLimits::Fixed(_), ..) => Some(Sso::default()),
+            (SsoLimits::Fixed(_), ..) => Some(Sso::Fixed),
             // Limits without members, or members without limits, tell nothing.
-            (SsoLimits::Groups, Some(groups), Some(_)) => Some(Sso { groups: groups.clone() }),
+            (SsoLimits::Groups, Some(groups), Some(_)) => Some(Sso::Groups(groups.clone())),
             (SsoLimits::Groups, ..) => None,
         };
-        Some(Directory { facts, sso: sso.map(Arc::new) })
+        let list = match (&self.plan.users, &self.users) {
+            (Choice::All(_), Some(users)) => {
+                Some(UserList { of: self.plan.choice, users: users.clone() })
+            }
+            _ => None,
+        };
+        Some(Directory { facts, sso: sso.map(Arc::new), list })
     }
 }
 

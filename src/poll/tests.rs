@@ -101,6 +101,7 @@ fn listed(users: u32) -> RosterPlan {
         sso: SsoLimits::Off,
         usernames: false,
         refresh: Duration::from_secs(3600),
+        choice: 1,
     }
 }
 
@@ -438,7 +439,7 @@ async fn limits_are_the_least_of_the_groups_and_absent_where_they_cannot_be_had(
     poller.poll().await;
     assert_eq!(poller.plan.source.asked_for_users.lock().unwrap().len(), 1, "those were known");
     let view = reader.snapshot().networks[0].clone();
-    assert_eq!(view.sso.as_ref().unwrap().groups.len(), 3);
+    assert_eq!(view.sso.as_ref().unwrap().groups().len(), 3);
     let limits: Vec<_> = view.users.iter().map(|user| user.sso_max_idle()).collect();
     assert_eq!(limits, [Some(Duration::from_secs(1800)), None, None]);
     let facts = view.users.iter().next().unwrap().facts.as_ref().unwrap();
@@ -452,7 +453,7 @@ async fn one_limit_for_all_needs_no_lookup() {
     let (mut poller, reader, _) = poller_of(plan, 4, Script::default());
     poller.poll().await;
     let view = reader.snapshot().networks[0].clone();
-    assert!(view.sso.as_ref().unwrap().groups.is_empty());
+    assert_eq!(view.sso.as_deref(), Some(&inventory::Sso::Fixed));
     assert!(view.users.iter().all(|user| user.sso_max_idle() == Some(limit)));
     assert!(poller.plan.source.asked_for_users.lock().unwrap().is_empty());
 }
@@ -472,23 +473,64 @@ async fn shards_share_the_users_among_themselves() {
     assert_eq!(everybody, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
 }
 
+/// The publisher of a first poll that a reload breaks off, after one of the users.
+fn broken_off(poller: NetworkPoller<Script>) -> (Plan<Script>, inventory::Publisher) {
+    let NetworkPoller { plan, mut publisher, .. } = poller;
+    let users = ["1".parse().unwrap(), "2".parse().unwrap()];
+    publisher.begin(&users);
+    publisher.read(&users[0], vec![], 0);
+    (plan, publisher)
+}
+
 #[tokio::test(start_paused = true)]
-async fn whom_a_poll_that_was_broken_off_had_read_is_not_fresh_after_one_that_knew_nobody() {
+async fn some_who_are_known_are_polled_but_they_are_not_all() {
     let source = Script {
         users: Mutex::new(Err(Error::new(Operation::ListUsers, ErrorKind::RateLimited, "x"))),
         ..Script::default()
     };
     let (first, reader, _) = poller_of(listed(2), 1, source);
-    let NetworkPoller { mut plan, mut publisher, .. } = first;
-    let users = ["1".parse().unwrap(), "2".parse().unwrap()];
-    publisher.begin(&users);
-    publisher.read(&users[0], vec![], 0);
+    let (mut plan, publisher) = broken_off(first);
     // Another configuration comes: now all users are wanted, and nobody can say who they are.
-    plan.roster.users = Choice::All(Pass::default());
+    plan.roster = all(Pass::default(), SsoLimits::Off);
     let mut second = NetworkPoller::new(plan, publisher);
-    assert_eq!(second.poll().await, PollResult::Failure);
-    let view = &reader.snapshot().networks[0];
-    assert!(!view.is_up(0));
-    assert_eq!(view.users_by_freshness(0), [0, 1, 0], "what was read is still there");
-    assert_eq!(view.users_by_failure()[ErrorKind::RateLimited as usize], 1);
+    for _ in 0..2 {
+        assert_eq!(second.poll().await, PollResult::Partial);
+        let view = &reader.snapshot().networks[0];
+        assert!(!view.is_up(0) && view.polls.last_success.is_none());
+        assert_eq!(view.users_by_freshness(0), [1, 0, 0]);
+    }
+    // Nor are they after one more reload, or when another choice is made.
+    let NetworkPoller { plan, publisher, .. } = second;
+    let mut third = NetworkPoller::new(plan, publisher);
+    assert_eq!(third.poll().await, PollResult::Partial);
+    *third.plan.source.users.lock().unwrap() = Ok(vec![user("1", "a", &[])]);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    third.poll().await;
+    assert!(third.roster.take_news(), "that they are all is a reason to poll at once");
+    assert_eq!(third.poll().await, PollResult::Success);
+    assert!(reader.snapshot().networks[0].is_up(0));
+    let NetworkPoller { mut plan, publisher, .. } = third;
+    *plan.source.users.lock().unwrap() = Err(broken(Operation::ListUsers));
+    plan.roster.choice += 1;
+    let mut fourth = NetworkPoller::new(plan, publisher);
+    assert_eq!(fourth.poll().await, PollResult::Partial);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_found_and_not_reached_yet_is_polled_by_the_next_poller_too() {
+    let users = vec![user("1", "a", &[]), user("2", "b", &[]), user("3", "c", &[])];
+    let source = Script {
+        users: Mutex::new(Ok(users)),
+        latency: Duration::from_secs(10),
+        ..Script::default()
+    };
+    let (first, reader, _) = poller_of(all(Pass::default(), SsoLimits::Off), 1, source);
+    let publisher = first.run(stop_later(Duration::from_secs(15))).await;
+    assert_eq!(ids(&reader), ["1"]);
+    let mute = Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
+    let (next, _, _) = poller_of(all(Pass::default(), SsoLimits::Off), 1, mute);
+    let mut second = NetworkPoller::new(next.plan, publisher);
+    assert_eq!(second.poll().await, PollResult::Success);
+    assert_eq!(ids(&reader), ["1", "2", "3"]);
+    assert!(reader.snapshot().networks[0].is_up(0));
 }

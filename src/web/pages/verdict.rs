@@ -195,7 +195,8 @@ fn of_users(
         return say(Level::Care, "There are no users to ask for. Is the filter too narrow?".into());
     }
     if !view.is_up(now) {
-        let text = "The last poll failed, but by now every user has been read.";
+        let text =
+            "The last poll did not read everybody, but by now whoever is known has been read.";
         return say(Level::Care, text.into());
     }
     let text = match all {

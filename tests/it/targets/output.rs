@@ -51,7 +51,7 @@ impl Fleet {
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
-        publisher.direct(Directory { facts, sso: None });
+        publisher.direct(Directory { facts, sso: None, list: None });
         publisher.begin(std::slice::from_ref(&user));
         publisher.read(&user, devices.clone(), NOW);
         publisher.end(NOW, Duration::from_secs(1), true);

@@ -104,6 +104,7 @@ fn restored_data_is_no_fresh_data() {
         types: view.types.clone(),
         last_poll: view.polls.last,
         last_success: view.polls.last_success,
+        list: None,
     };
     drop(publisher);
     let _publisher = keeper.add(identity("12345678"), Some(restored));

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        judge::Sso,
+        judge::{Remembered, Sso},
         scrape::Scrape,
         truth::{Devices, Ms, Timeline, Who, now},
     },
@@ -40,12 +40,26 @@ impl World {
             tokio::time::sleep(Duration::from_millis(150)).await;
         };
         self.tally.calms += 1;
+        self.settle(last.from).await?;
         self.try_the_judge(&last, since)?;
         let (status, _) = self.get("/-/ready").await?;
         if status != 200 {
             return Err(self.report(&format!("/-/ready is answered with {status}")));
         }
         self.remember_memory(last.total("process_resident_memory_bytes"))
+    }
+
+    /// Who is known at `at` is known for good once that is saved.
+    async fn settle(&mut self, at: Ms) -> Result<(), Report> {
+        let until = Instant::now() + RECOVERY;
+        while Remembered::of(&self.look().await?).saved <= at {
+            if Instant::now() > until {
+                return Err(self.report("long after all trouble nothing is saved"));
+            }
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        self.settled = at;
+        Ok(())
     }
 
     /// A judge who lets everything pass is none: a scrape that is true but for one number, or has

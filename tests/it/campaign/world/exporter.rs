@@ -116,6 +116,7 @@ impl World {
     pub(super) fn complaints(&self, scrape: &Scrape) -> Vec<String> {
         let mut complaints = judge(scrape, &self.about());
         complaints.extend(self.dropped(scrape));
+        complaints.extend(self.unseen(scrape));
         if let Some(before) = &self.last {
             let same = |id: &str| {
                 let line = self.truth.networks.get(id);
@@ -211,6 +212,21 @@ impl World {
             }
         }
         complaints
+    }
+
+    /// Users of networks that are said to be up who are not told of, though they have been there for
+    /// long: somebody who came lately may not have been found yet.
+    fn unseen(&self, scrape: &Scrape) -> Vec<String> {
+        let told = scrape.users();
+        let lines = self.truth.devices.iter().filter(|(who, _)| self.setup.wants(who));
+        let unseen = lines.filter(|(who, line)| {
+            let settled = self.settled;
+            line.between(settled, settled).next().is_some()
+                && line.between(settled, scrape.to).all(Option::is_some)
+                && scrape.network("wickr_up", &who.0) == Some(1.0)
+                && !told.contains_key(who)
+        });
+        unseen.map(|(who, _)| format!("{who:?} is not told of, and its network is up")).collect()
     }
 
     pub(super) async fn restart(&mut self) -> Result<(), Report> {

@@ -98,6 +98,9 @@ pub struct World {
     reloaded: bool,
     /// By operation, what was asked by former processes.
     asked_before: [u64; 4],
+    /// When it was last seen to know everybody who was there, and to have saved that; or when nothing
+    /// had been started yet.
+    settled: Ms,
     /// What a process that was just started must have found in its state file.
     left_behind: Option<Remembered>,
     keys_made: u32,
@@ -149,6 +152,7 @@ impl World {
             last: None,
             reloaded: false,
             asked_before: [0; 4],
+            settled: Ms::MAX,
             left_behind: None,
             keys_made: 0,
             devices_made: 0,
@@ -164,6 +168,7 @@ impl World {
         }
         world.rotate_keys();
         world.write_web_config();
+        world.settled = now();
         world
     }
 
