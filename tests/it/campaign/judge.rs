@@ -16,7 +16,7 @@ use super::{
 };
 
 /// By how much the readings of one clock may differ that were taken, and rounded, one after another.
-const BLINK: Ms = 25;
+pub const BLINK: Ms = 25;
 
 /// What else the judge must know.
 pub struct Circumstances<'a> {

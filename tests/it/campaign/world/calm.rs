@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        judge::{Remembered, Sso},
+        judge::{BLINK, Remembered, Sso},
         scrape::Scrape,
         truth::{Devices, Ms, Timeline, Who, now},
     },
@@ -25,7 +25,8 @@ impl World {
         for id in NETWORKS {
             self.simulator.credentials().allow_network(id);
         }
-        let since = now();
+        // What was asked earlier may have been asked in trouble still.
+        let since = now() + 2 * BLINK;
         let until = Instant::now() + RECOVERY;
         let last = loop {
             let scrape = self.look().await?;
