@@ -4,10 +4,14 @@ use std::{
     ffi::OsString,
     fs::{File, Metadata, OpenOptions},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::AppError;
+
+/// Why a file is not touched that is none in truth: a pipe would be waited for for ever, and whoever
+/// holds its other end would be told what is known.
+const ODD: &str = "it is no regular file";
 
 /// Writes a file so that whoever reads it sees the old content or the new, never a part. A link is
 /// followed, unless somebody else has made it; what is no regular file, such as `/dev/stdout`, is
@@ -22,11 +26,23 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), Ap
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
+    if is_odd(path) {
         return OpenOptions::new().write(true).open(path)?.write_all(content);
     }
-    let named = path;
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    replace(path, content, mode)
+}
+
+fn is_odd(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| !there.is_file())
+}
+
+/// Writes a regular file, or none, so that it is read whole or as it was.
+///
+/// # Errors
+///
+/// The system's, or what stands there instead.
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let path = place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     // The error of a file that cannot be made would name the temporary one.
@@ -36,16 +52,36 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         .prefix(&temporary_prefix(&path))
         .suffix(SUFFIX)
         .tempfile_in(folder)?;
-    // In a folder that is everybody's, a link may lead to any file of ours.
-    if named.is_symlink() && belongs_to_another(&named.symlink_metadata()?, file.as_file())? {
-        return Err(io::Error::other("it is a link that somebody else has made"));
-    }
     file.write_all(content)?;
     set_mode(file.as_file(), mode)?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
     // So that the new name, too, outlives a power cut.
     File::open(folder)?.sync_all()
+}
+
+/// Gives a file, if there is one, a longer name.
+///
+/// # Errors
+///
+/// The system's, or what stands there instead.
+pub(super) fn set_aside(path: &Path, suffix: &str) -> io::Result<()> {
+    let path = place(path)?;
+    let mut aside = OsString::from(&path);
+    aside.push(suffix);
+    match std::fs::rename(&path, aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where a file is, or will be: behind the link, if there is one.
+fn place(path: &Path) -> io::Result<PathBuf> {
+    if is_odd(path) {
+        return Err(io::Error::other(ODD));
+    }
+    is_our_link(path)?;
+    Ok(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
 const SUFFIX: &str = ".tmp";
@@ -60,8 +96,8 @@ fn temporary_prefix(path: &Path) -> OsString {
 
 /// Why a file cannot be written atomically by who runs this, if so. Nothing is left behind.
 pub(super) fn trouble(path: &Path) -> Option<String> {
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        return Some("it is no regular file".into());
+    if is_odd(path) {
+        return Some(ODD.into());
     }
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -91,30 +127,57 @@ pub(super) fn remove_leftovers(path: &Path) {
     }
 }
 
-/// Whether a file that is there, or a link in its place, is neither ours nor root's. In a folder where
-/// that cannot be told, nothing can be written either.
-pub(super) fn is_anothers(path: &Path) -> bool {
-    // That of the name, not of what a link leads to: whoever made the link has chosen that.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(ours) = tempfile::tempfile_in(folder.unwrap_or(Path::new("."))) else { return false };
-    let is = |there: io::Result<Metadata>| {
-        there.and_then(|there| belongs_to_another(&there, &ours)).unwrap_or(false)
-    };
-    is(path.symlink_metadata()) || is(path.metadata())
+/// Opens a file to read what an earlier process of ours has written: a regular file, which is ours
+/// or root's, as is the link that may stand in its place.
+pub(super) fn open_ours(path: &Path) -> io::Result<File> {
+    let file = open_at_once(path, is_our_link(path)?)?;
+    let there = file.metadata()?;
+    if !there.is_file() {
+        return Err(io::Error::other(ODD));
+    }
+    if belongs_to_another(&there) {
+        return Err(io::Error::other("it belongs to somebody else"));
+    }
+    Ok(file)
 }
 
-/// Whose a new file is tells who we are.
-fn belongs_to_another(there: &Metadata, ours: &File) -> io::Result<bool> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        Ok(there.uid() != 0 && there.uid() != ours.metadata()?.uid())
+/// Whether there is a link, which nobody else has made. In a folder that is everybody's, one may lead
+/// to any file of ours; but there, nobody can put another in the place of ours.
+fn is_our_link(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(there) if there.is_symlink() && belongs_to_another(&there) => {
+            Err(io::Error::other("it is a link that somebody else has made"))
+        }
+        Ok(there) => Ok(there.is_symlink()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    #[cfg(not(unix))]
-    {
-        let _ = (there, ours);
-        Ok(false)
-    }
+}
+
+/// Opens whatever is there, and waits for nobody at the other end of a pipe. Unless it is to follow a
+/// link, it follows none that has come since somebody looked.
+#[cfg(unix)]
+fn open_at_once(path: &Path, follow: bool) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    flags.set(OFlags::NOFOLLOW, !follow);
+    Ok(open(path, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
+    File::open(path)
+}
+
+#[cfg(unix)]
+fn belongs_to_another(there: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    there.uid() != 0 && there.uid() != rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn belongs_to_another(_: &Metadata) -> bool {
+    false
 }
 
 /// A temporary file is its owner's alone at first.

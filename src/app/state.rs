@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io,
-    path::{Path, PathBuf},
+    io::{self, Read},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,14 +29,8 @@ use crate::{
 const REST: Duration = Duration::from_secs(1);
 /// Nobody but the exporter reads it: it tells who has which devices.
 const MODE: u32 = 0o600;
-
-/// Why a file is not touched that is none in truth.
-const ODD: &str = "it is no regular file";
-
-/// A pipe would be waited for for ever, and whoever holds its other end is told what is known.
-fn is_odd(path: &Path) -> bool {
-    path.metadata().is_ok_and(|there| !there.is_file())
-}
+/// A file that cannot be read is kept under its name and this.
+const OLD: &str = ".old";
 
 /// The state file.
 #[derive(Debug, Clone)]
@@ -47,7 +41,7 @@ pub(super) struct StateFile {
     /// Held while it is written: of two writes the one that began later is the one that stays.
     writing: Arc<Mutex<()>>,
     /// There is a file that cannot be read, perhaps of a newer version to which one will go back: it
-    /// makes way for what is known, not for nothing.
+    /// makes way for what is known, not for nothing, and is kept beside it.
     spared: Arc<AtomicBool>,
 }
 
@@ -64,14 +58,14 @@ impl StateFile {
 
     /// What an earlier process left; nothing, with a warning, if that is of no use.
     pub(super) fn load(&self, labels: &Interner) -> HashMap<NetworkId, RestoredNetwork> {
-        let read = if is_odd(&self.path) {
-            Err(io::Error::other(ODD))
-        } else if files::is_anothers(&self.path) {
-            Err(io::Error::other("it belongs to somebody else"))
-        } else {
+        let read = files::open_ours(&self.path).and_then(|mut file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        if read.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::NotFound) {
             files::remove_leftovers(&self.path);
-            std::fs::read(&*self.path)
-        };
+        }
         let why = match read {
             Ok(bytes) => match state::decode(&bytes, labels) {
                 Ok(mut networks) => {
@@ -93,7 +87,8 @@ impl StateFile {
         tracing::warn!(
             %path,
             why,
-            "the state file is of no use, starting without it; it stays until something is known"
+            "the state file is of no use, starting without it; it is kept, under its name and .old \
+             once something is known"
         );
         self.spared.store(true, Ordering::Relaxed);
         HashMap::new()
@@ -101,27 +96,32 @@ impl StateFile {
 
     /// Saves what is known. A failure is logged, and the former file stays.
     pub(super) async fn save(&self, snapshot: Snapshot) {
-        if self.spared.load(Ordering::Relaxed) {
+        let has_news = || {
             let mut users = snapshot.networks.iter().flat_map(|network| network.users.iter());
-            if !users.any(|user| user.was_read()) {
-                return;
-            }
-            self.spared.store(false, Ordering::Relaxed);
+            users.any(|user| user.was_read())
+        };
+        if self.spared.load(Ordering::Relaxed) && !has_news() {
+            return;
         }
-        let (path, writing) = (self.path.clone(), self.writing.clone());
-        let saving = tokio::task::spawn_blocking(move || {
-            // Nothing is guarded by it but the order.
-            let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
-            if is_odd(&path) {
-                return Err(ODD.to_owned());
-            }
-            let bytes = state::encode(&snapshot)?;
-            files::write_atomically(&path, &bytes, MODE).map_err(|error| error.to_string())
-        });
+        let this = self.clone();
+        let saving = tokio::task::spawn_blocking(move || this.write(&snapshot));
         match saving.await.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(()) => self.metrics.state_saved(self.clock.now()),
-            Err(why) => tracing::warn!(why, "the state cannot be saved"),
+            Err(why) => {
+                tracing::warn!(path = %self.path.display(), why, "the state cannot be saved");
+            }
         }
+    }
+
+    fn write(&self, snapshot: &Snapshot) -> Result<(), String> {
+        // Nothing is guarded by it but the order.
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = state::encode(snapshot)?;
+        if self.spared.load(Ordering::Relaxed) {
+            files::set_aside(&self.path, OLD).map_err(|error| error.to_string())?;
+            self.spared.store(false, Ordering::Relaxed);
+        }
+        files::replace(&self.path, &bytes, MODE).map_err(|error| error.to_string())
     }
 
     /// Saves after polls, until `stop`. It does not wait for a write that hangs.

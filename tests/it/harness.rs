@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
     io::{BufRead, BufReader},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -79,8 +81,32 @@ impl Exporter {
 
     /// Starts it with the `config.toml` of a folder.
     pub fn start_in(folder: TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Exporter {
+        Exporter::start_command(program(), folder, arguments, environment)
+    }
+
+    /// Starts it as another user, which only root may.
+    pub fn start_as(user: u32, config: &str) -> Exporter {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        // Where it was built, that user may have no business.
+        let built = program();
+        let copied = folder.path().join("wickr-exporter");
+        let linked = std::fs::hard_link(built.get_program(), &copied);
+        linked.or_else(|_| std::fs::copy(built.get_program(), &copied).map(drop)).unwrap();
+        let mut command = Command::new(copied);
+        command.env_clear().envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.uid(user);
+        Exporter::start_command(command, folder, &[], &[])
+    }
+
+    fn start_command(
+        mut command: Command,
+        folder: TempDir,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Exporter {
         let path = folder.path().join("config.toml");
-        let mut command = program();
         command
             .arg(format!("--config.file={}", path.display()))
             .arg("--web.listen-address=127.0.0.1:0")

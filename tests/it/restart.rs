@@ -1,6 +1,7 @@
 //! What outlives the process: the last data, with the times at which it was read.
 
 use std::{
+    fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::Path,
     time::{Duration, Instant},
@@ -233,12 +234,14 @@ async fn a_state_of_another_version_stays_until_something_is_known() {
     exporter.wait_for("a save", |s| s.sum(saved) > 0.0).await;
     exporter.stop();
     assert!(state::decode(&std::fs::read(&file).unwrap(), &Interner::default()).is_ok());
+    let old = folder.path().join("state.old");
+    assert_eq!(std::fs::read(old).unwrap(), newer, "and even then it is only set aside");
 }
 
 /// A folder that everybody may write to, as /tmp is.
 fn everybodys() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     folder
 }
 
@@ -300,6 +303,35 @@ async fn what_somebody_else_has_planted_is_neither_believed_nor_followed() {
         folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["ours", "state"]);
+}
+
+/// Where the exporter itself cannot write, and so cannot make a file of its own to see who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_anothers_is_not_believed_wherever_it_is() {
+    const WE: u32 = 65_534;
+    const ANOTHER: u32 = 65_533;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let simulator = serving(fleet()).await;
+    let text = config(&simulator, &file, "interval = \"1h\"");
+    let exporter = Exporter::start(&text);
+    exporter.polled(1.0).await;
+    exporter.stop();
+    if std::os::unix::fs::chown(&file, Some(ANOTHER), None).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs as root");
+        eprintln!("SKIPPED: only root can give files away");
+        return;
+    }
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    simulator.faults().add("hang".parse::<Fault>().unwrap());
+    for (owner, believed) in [(ANOTHER, false), (WE, true), (0, true)] {
+        std::os::unix::fs::chown(&file, Some(owner), None).unwrap();
+        let exporter = Exporter::start_as(WE, &text);
+        assert_eq!(exporter.metrics().await.has("wickr_network_devices"), believed, "{owner}");
+        let (_, _, log) = exporter.stop();
+        assert_eq!(log.contains("it belongs to somebody else"), !believed, "{log}");
+    }
 }
 
 /// A file with a right checksum over content that was made to hurt.
