@@ -84,7 +84,7 @@ impl Book {
     pub(super) fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
         let mut directory = self.directory.clone();
         directory.sso = limit.map(|_| Arc::new(Sso::Fixed));
-        for user in users {
+        for user in self.users().iter().chain(users).filter(|_| limit.is_some()) {
             directory.facts.entry(user.clone()).or_default();
         }
         for facts in directory.facts.values_mut() {
@@ -379,6 +379,12 @@ mod tests {
         let now_for_all =
             limit_after(of_groups(), &|book| book.limit_all(&[id("2")], Some(minute)));
         assert_eq!(now_for_all, (true, vec![Some(minute), Some(minute)]));
+        // Of a user of whom discovery has told nothing, too.
+        let and_later = limit_after(of_groups(), &|book| {
+            book.read(&id("2"), vec![], 0);
+            book.limit_all(&[], Some(minute));
+        });
+        assert_eq!(and_later, (true, vec![Some(minute), Some(minute)]));
     }
 
     #[test]

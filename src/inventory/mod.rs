@@ -166,7 +166,7 @@ impl Publisher {
         self.publish();
     }
 
-    /// These users, and those of whom discovery told anything, have this SSO limit, or none.
+    /// These users, and all of whom anything is known, have this SSO limit, or none.
     pub fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
         self.book.limit_all(users, limit);
         self.publish();
