@@ -8,12 +8,17 @@ static SEEN: AtomicU64 = AtomicU64::new(0);
 
 /// Counts and logs every panic of the process from now on.
 pub fn watch_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+    // Tests need the text of those that fail.
+    #[cfg(test)]
+    let former = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
         SEEN.fetch_add(1, Ordering::Relaxed);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         // A text that was put together may quote anything, secrets too: the place must do then.
         let why = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or_default();
         tracing::error!(place, why, "this is a bug of wickr-exporter, please report it");
+        #[cfg(test)]
+        former(panic);
     }));
 }
 

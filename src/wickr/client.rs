@@ -245,7 +245,7 @@ impl Client {
     ) -> Result<Vec<T>, Error> {
         let collecting = AssertUnwindSafe(self.collect_pages(list, lane, bounds, read));
         collecting.catch_unwind().await.unwrap_or_else(|_| {
-            let why = "reading the answer failed by a bug of this program, see its log";
+            let why = "asking for it, or reading the answer, failed by a bug of this program, see its log";
             Err(Error::new(list.operation, ErrorKind::InvalidResponse, why))
         })
     }
@@ -279,7 +279,7 @@ impl Client {
             };
             let (found, next) = read(&body).map_err(|error| not_json(list, &error))?;
             pages
-                .note(body.len(), next.as_deref())
+                .note(body.len(), found.len(), next.as_deref())
                 .map_err(|why| Error::new(list.operation, ErrorKind::InvalidResponse, why))?;
             items.extend(found);
             match next {
