@@ -6,6 +6,7 @@
 //! Empty, null, absent and zero mean 'never'. Anything else is invalid: it is never guessed.
 
 use jiff::{
+    Timestamp,
     civil::{Date, DateTime, Time},
     tz::{Offset, TimeZone},
 };
@@ -39,8 +40,8 @@ impl Stamp {
         }
         // 1e11 seconds lie in the year 5138 and 1e11 milliseconds in 1973: no device is of either.
         let millis = if number < 1e11 { number * 1e3 } else { number };
-        // The end of the year 9999. NaN is no time either.
-        if millis > 0.0 && millis < 253_402_300_800_000.0 {
+        // As late as a text can say it, almost at the end of the year 9999. NaN is no time either.
+        if millis > 0.0 && millis <= Timestamp::MAX.as_millisecond() as f64 {
             // Less than a millisecond is zero here as in a text.
             Some(millis as i64).filter(|millis| *millis > 0).map_or(Stamp::NEVER, Stamp)
         } else {
@@ -355,7 +356,7 @@ mod tests {
             "2016-12-31T23:59:60Z",
             "0001-01-01T00:00:00Z",
             "1969-12-31T23:59:59Z",
-            "253402300800000",
+            "253402207201000",
             "2024-01-20T09:15:30+05:60",
             "2024-01-20T09:15:30++5:30",
             "January 020th 2024, 9:15:30 am",
@@ -386,7 +387,8 @@ mod tests {
             assert!(Stamp::at_millis(millis).millis().is_some(), "{millis}");
         }
         assert_eq!(Stamp::INVALID.millis(), None);
-        // The last millisecond of the year 9999.
-        assert_eq!(utc("253402300799999").millis(), Some(253_402_300_799_999));
+        // The last millisecond that can be written, too, in any zone.
+        assert_eq!(utc("253402207200999").millis(), Some(253_402_207_200_999));
+        assert_eq!(utc("9999-12-30T22:00:00.999Z").millis(), Some(253_402_207_200_999));
     }
 }
