@@ -60,7 +60,7 @@ pub const FAST: &str = "interval = \"1s\"\nrequests_per_second = 10000";
 
 /// A running exporter. Dropping it kills it.
 pub struct Exporter {
-    child: Child,
+    child: Mutex<Child>,
     pub base: String,
     log: Arc<Mutex<Vec<String>>>,
     /// Holds the configuration.
@@ -131,7 +131,7 @@ impl Exporter {
         let Ok(address) = address.recv_timeout(PATIENCE) else {
             panic!("the exporter does not listen; it said:\n{}", last_lines(&log.lock().unwrap()));
         };
-        Exporter { child, base: format!("http://{address}"), log, folder }
+        Exporter { child: Mutex::new(child), base: format!("http://{address}"), log, folder }
     }
 
     /// Its configuration.
@@ -188,21 +188,27 @@ impl Exporter {
 
     /// Sends a signal to it, and to nothing else.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.child.lock().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
     }
 
     /// Ends it as a crash does.
     pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let child = self.child.get_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Asks it to end and waits for that.
     pub fn stop(mut self) -> (ExitStatus, Duration, String) {
         let started = Instant::now();
         self.signal("TERM");
-        let status = self.child.wait().unwrap();
+        let status = self.child.get_mut().unwrap().wait().unwrap();
         (status, started.elapsed(), self.log())
     }
 }
@@ -210,8 +216,10 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         // It has ended already where a test stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Ok(child) = self.child.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use wickr_exporter::simulator::Operation;
 use super::{
     super::{
         judge::{Circumstances, Remembered, fallen, judge, judge_list},
-        scrape::Scrape,
+        scrape::{Scrape, millis},
         truth::{Chance, Ms, now, pick},
     },
     OPERATIONS, Report, SECRET, World,
@@ -215,7 +215,8 @@ impl World {
     }
 
     /// Users of networks that are said to be up who are not told of, though they have been there for
-    /// long: somebody who came lately may not have been found yet.
+    /// long: somebody who came lately may not have been found yet. Until a poll has ended, it is the
+    /// last one by the former configuration that is spoken of.
     fn unseen(&self, scrape: &Scrape) -> Vec<String> {
         let told = scrape.users();
         let lines = self.truth.devices.iter().filter(|(who, _)| self.setup.wants(who));
@@ -224,6 +225,9 @@ impl World {
             line.between(settled, settled).next().is_some()
                 && line.between(settled, scrape.to).all(Option::is_some)
                 && scrape.network("wickr_up", &who.0) == Some(1.0)
+                && scrape
+                    .network("wickr_exporter_last_poll_timestamp_seconds", &who.0)
+                    .is_some_and(|ended| millis(ended) > self.set_up)
                 && !told.contains_key(who)
         });
         unseen.map(|(who, _)| format!("{who:?} is not told of, and its network is up")).collect()
@@ -283,7 +287,9 @@ impl World {
         self.name_the_listed();
         fs::write(&path, self.config()).unwrap();
         self.write_web_config();
-        match self.post_reload().await? {
+        let status = self.post_reload().await?;
+        self.set_up = now();
+        match status {
             200 => Ok(()),
             status => Err(self.report(&format!("a reload was answered with {status}"))),
         }

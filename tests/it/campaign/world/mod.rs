@@ -92,6 +92,8 @@ pub struct World {
     asked: Asked,
     pages_go_round: Timeline<bool>,
     started: Ms,
+    /// Since when it is polled as the setup says.
+    set_up: Ms,
     /// The last scrape of this process.
     last: Option<Scrape>,
     /// Whether it was told of another configuration since then.
@@ -149,6 +151,7 @@ impl World {
             asked: Asked::default(),
             pages_go_round: Timeline::default(),
             started: 0,
+            set_up: 0,
             last: None,
             reloaded: false,
             asked_before: [0; 4],
@@ -220,12 +223,17 @@ impl World {
 
     fn report(&self, complaint: &str) -> Report {
         let events: Vec<_> = self.events.iter().map(String::as_str).collect();
+        let ended = self.exporter.as_ref().and_then(Exporter::ended);
+        if ended.is_some() {
+            // Its last words may still be on their way.
+            std::thread::sleep(Duration::from_millis(500));
+        }
         let log = self.exporter.as_ref().map(Exporter::log).unwrap_or_default();
         let log = log.lines().filter(|line| !line.contains("data of a device cannot be read"));
         let log: Vec<_> = log.rev().take(40).collect();
         let log: Vec<_> = log.into_iter().rev().collect();
         Report(format!(
-            "{complaint}\nnow {}, started {}, {:?}\n-- what happened\n{}\n-- what the exporter said\n{}",
+            "{complaint}\nnow {}, started {}, ended {ended:?}, {:?}\n-- what happened\n{}\n-- what the exporter said\n{}",
             now(),
             self.started,
             self.setup,
