@@ -129,7 +129,7 @@ impl Keeper {
     }
 }
 
-/// Writes what the polls of one network find. With it, the network goes.
+/// Writes what the polls of one network find. With it, the network goes, unless a panic ends it.
 #[derive(Debug)]
 pub struct Publisher {
     book: Book,
@@ -142,6 +142,10 @@ pub struct Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
+        // This is the end of the process: what was published is to be saved until then.
+        if std::thread::panicking() {
+            return;
+        }
         self.shelf.change(|cells| cells.retain(|cell| !Arc::ptr_eq(cell, &self.cell)));
     }
 }

@@ -420,6 +420,27 @@ mod tests {
         assert_eq!(super::restored(part, &[]).unwrap().1.list, None);
     }
 
+    #[tokio::test]
+    async fn what_is_known_outlives_who_polls_until_the_process_ends() {
+        let (keeper, reader) = inventory::open();
+        let mut publisher = keeper.add(identity(), None);
+        let user = ["1".parse().unwrap()];
+        publisher.begin(&user);
+        publisher.read(&user[0], vec![], 1_000);
+        publisher.flush();
+        let polling = tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            let beyond = publisher.users().len();
+            publisher.failed(&[][beyond..][0], crate::wickr::ErrorKind::Timeout);
+        });
+        assert!(polling.await.unwrap_err().is_panic());
+        let saved = decode(&encode(&reader.snapshot()).unwrap(), &Interner::default()).unwrap();
+        assert_eq!(saved[&identity().id].users.len(), 1);
+        let other = NetworkIdentity { id: "87654321".parse().unwrap(), ..identity() };
+        drop(keeper.add(other, None));
+        assert_eq!(reader.snapshot().networks.len(), 1);
+    }
+
     #[test]
     fn what_is_cut_short_changed_foreign_or_newer_is_refused() {
         let (_, bytes) = known();
