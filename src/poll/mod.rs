@@ -5,6 +5,7 @@
 //! after another (`round`) and publishes what it finds as it finds it. The room is handed plain
 //! values and a [`Source`]; it knows no configuration and no HTTP.
 
+mod lookup;
 mod roster;
 mod round;
 mod shard;
@@ -22,8 +23,9 @@ use crate::{
     inventory::{Directory, NetworkIdentity, PollResult, Publisher},
     wickr::{Client, Device, Error, Lane, NetworkId, SecurityGroup, User, UserFilter, UserId},
 };
+pub use lookup::{Choice, Pass, RosterPlan, SsoLimits, UsernameTest};
+pub use roster::Observer;
 use roster::Roster;
-pub use roster::{Choice, Observer, Pass, RosterPlan, SsoLimits, UsernameTest};
 use round::{Failures, Round, Step};
 pub use shard::Shard;
 

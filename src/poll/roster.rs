@@ -6,7 +6,7 @@
 //! are polled; whom it finds is polled from the next time on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
     time::Duration,
@@ -14,77 +14,19 @@ use std::{
 
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Source, shard::Shard};
+use super::{
+    Source,
+    lookup::{Choice, Listed, LookedUp, RosterPlan, SsoLimits, unusable},
+};
 use crate::{
     inventory::{Attempt, Directory, Facts, Sso, Subject, UserList},
-    wickr::{
-        Error, ErrorKind, Interner, Label, Lane, NetworkId, Operation, SecurityGroup, User,
-        UserFilter, UserId,
-    },
+    wickr::{Error, ErrorKind, Label, Lane, NetworkId, Operation, SecurityGroup, UserId},
 };
 
 /// Who is told of failures to discover.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// This could not be looked up.
     fn discovery_failed(&self, operation: Operation, kind: ErrorKind);
-}
-
-/// Whom to poll, as it was decided.
-#[derive(Debug, Clone)]
-pub struct RosterPlan {
-    /// The users.
-    pub users: Choice,
-    /// This process's part of them.
-    pub shard: Shard,
-    /// Where SSO limits come from.
-    pub sso: SsoLimits,
-    /// Whether usernames are kept.
-    pub usernames: bool,
-    /// How often discovery is repeated.
-    pub refresh: Duration,
-    /// A number for `users` and `shard`: what was discovered for the same is all that there is.
-    pub choice: u64,
-}
-
-/// Users, or how to find them.
-#[derive(Debug, Clone)]
-pub enum Choice {
-    /// These, each once.
-    Listed(Vec<UserId>),
-    /// All that pass.
-    All(Pass),
-}
-
-/// Whom to let pass.
-#[derive(Debug, Clone, Default)]
-pub struct Pass {
-    /// 1 for pending, 2 for active.
-    pub status: Option<u8>,
-    /// One of these groups; empty for any.
-    pub groups: Vec<String>,
-    /// What the username must be like.
-    pub username: Option<UsernameTest>,
-}
-
-/// A test of usernames.
-#[derive(Clone)]
-pub struct UsernameTest(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
-
-impl fmt::Debug for UsernameTest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UsernameTest")
-    }
-}
-
-/// Where SSO limits come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SsoLimits {
-    /// Nobody asks for them.
-    Off,
-    /// One for all.
-    Fixed(Duration),
-    /// Each user's groups.
-    Groups,
 }
 
 /// Whom to poll now.
@@ -111,25 +53,6 @@ pub(super) struct Roster {
     /// Why the list of users could not be read when that was last tried.
     unlisted: Option<ErrorKind>,
 }
-
-/// What the service's list tells of a user.
-#[derive(Debug)]
-struct Listed {
-    username: Option<Box<str>>,
-    status: Option<i64>,
-    groups: Box<[Label]>,
-}
-
-/// What a lookup gave of what was asked for.
-#[derive(Debug)]
-struct LookedUp {
-    started: Instant,
-    list: Option<Result<List, Error>>,
-    groups: Option<Result<Vec<SecurityGroup>, Error>>,
-}
-
-/// Those that can be used, and how many cannot for want of an id.
-type List = (BTreeMap<UserId, Listed>, usize);
 
 /// What cannot be looked up is tried again after this, or at the interval if that is less.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -394,96 +317,5 @@ impl Roster {
             _ => None,
         };
         Some(Directory { facts, sso: sso.map(Arc::new), list })
-    }
-}
-
-impl RosterPlan {
-    async fn look_up<S: Source>(
-        &self,
-        source: &S,
-        network: &NetworkId,
-        lane: &Lane,
-        list: bool,
-        groups: bool,
-    ) -> LookedUp {
-        let started = Instant::now();
-        let list = if list { Some(self.list(source, network, lane).await) } else { None };
-        let groups = if groups { Some(sorted_groups(source, network, lane).await) } else { None };
-        LookedUp { started, list, groups }
-    }
-
-    /// Reads the service's list and keeps of it what is this process's. Gives how many entries
-    /// cannot be used for want of an id, too.
-    async fn list<S: Source>(
-        &self,
-        source: &S,
-        network: &NetworkId,
-        lane: &Lane,
-    ) -> Result<List, Error> {
-        let (pass, only): (Pass, Option<BTreeSet<&UserId>>) = match &self.users {
-            Choice::All(pass) => (pass.clone(), None),
-            Choice::Listed(users) => (Pass::default(), Some(users.iter().collect())),
-        };
-        // A list for each group, or one for all; who is in several groups comes several times.
-        let groups: Vec<Option<String>> = match pass.groups.len() {
-            0 => vec![None],
-            _ => pass.groups.iter().cloned().map(Some).collect(),
-        };
-        let names = Interner::default();
-        // None for one that passes and cannot be used.
-        let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
-            if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
-                return None;
-            }
-            let Some(id) = user.id.clone() else { return Some(None) };
-            let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
-            (wanted && self.shard.has(network, &id)).then(|| Some((id, self.keep(user, &names))))
-        };
-        let (mut listed, mut nameless) = (BTreeMap::new(), 0);
-        for group in groups {
-            let filter = UserFilter { status: pass.status, group };
-            for kept in source.users(network, &filter, lane, keep).await? {
-                match kept {
-                    Some((id, facts)) => _ = listed.insert(id, facts),
-                    None => nameless += 1,
-                }
-            }
-        }
-        Ok((listed, nameless))
-    }
-
-    fn keep(&self, user: User, names: &Interner) -> Listed {
-        Listed {
-            username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
-            status: user.status,
-            groups: match self.sso {
-                SsoLimits::Groups => user.groups.iter().map(|group| names.get(group)).collect(),
-                _ => Box::default(),
-            },
-        }
-    }
-}
-
-/// So many users come without an id.
-fn unusable(users: usize) -> Error {
-    let why = format!("{users} users come without a usable userId");
-    Error::new(Operation::ListUsers, ErrorKind::InvalidResponse, why)
-}
-
-async fn sorted_groups<S: Source>(
-    source: &S,
-    network: &NetworkId,
-    lane: &Lane,
-) -> Result<Vec<SecurityGroup>, Error> {
-    let mut groups = source.security_groups(network, lane).await?;
-    groups.sort_by(|a, b| a.id.cmp(&b.id));
-    groups.dedup_by(|a, b| a.id == b.id);
-    Ok(groups)
-}
-
-impl UsernameTest {
-    /// Who has no username passes no test of it.
-    fn passes(&self, user: &User) -> bool {
-        user.username.as_deref().is_some_and(|name| (self.0)(name))
     }
 }

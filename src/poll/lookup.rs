@@ -1,0 +1,184 @@
+//! Whom to poll in a network as it was decided, and what the service tells of them when it is asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Source, shard::Shard};
+use crate::wickr::{
+    Error, ErrorKind, Interner, Label, Lane, NetworkId, Operation, SecurityGroup, User, UserFilter,
+    UserId,
+};
+
+/// Whom to poll, as it was decided.
+#[derive(Debug, Clone)]
+pub struct RosterPlan {
+    /// The users.
+    pub users: Choice,
+    /// This process's part of them.
+    pub shard: Shard,
+    /// Where SSO limits come from.
+    pub sso: SsoLimits,
+    /// Whether usernames are kept.
+    pub usernames: bool,
+    /// How often discovery is repeated.
+    pub refresh: Duration,
+    /// A number for `users` and `shard`: what was discovered for the same is all that there is.
+    pub choice: u64,
+}
+
+/// Users, or how to find them.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// These, each once.
+    Listed(Vec<UserId>),
+    /// All that pass.
+    All(Pass),
+}
+
+/// Whom to let pass.
+#[derive(Debug, Clone, Default)]
+pub struct Pass {
+    /// 1 for pending, 2 for active.
+    pub status: Option<u8>,
+    /// One of these groups; empty for any.
+    pub groups: Vec<String>,
+    /// What the username must be like.
+    pub username: Option<UsernameTest>,
+}
+
+/// A test of usernames.
+#[derive(Clone)]
+pub struct UsernameTest(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl fmt::Debug for UsernameTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UsernameTest")
+    }
+}
+
+/// Where SSO limits come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SsoLimits {
+    /// Nobody asks for them.
+    Off,
+    /// One for all.
+    Fixed(Duration),
+    /// Each user's groups.
+    Groups,
+}
+
+/// What the service's list tells of a user.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) username: Option<Box<str>>,
+    pub(super) status: Option<i64>,
+    pub(super) groups: Box<[Label]>,
+}
+
+/// What a lookup gave of what was asked for.
+#[derive(Debug)]
+pub(super) struct LookedUp {
+    pub(super) started: Instant,
+    pub(super) list: Option<Result<List, Error>>,
+    pub(super) groups: Option<Result<Vec<SecurityGroup>, Error>>,
+}
+
+/// Those that can be used, and how many cannot for want of an id.
+pub(super) type List = (BTreeMap<UserId, Listed>, usize);
+
+impl RosterPlan {
+    pub(super) async fn look_up<S: Source>(
+        &self,
+        source: &S,
+        network: &NetworkId,
+        lane: &Lane,
+        list: bool,
+        groups: bool,
+    ) -> LookedUp {
+        let started = Instant::now();
+        let list = if list { Some(self.list(source, network, lane).await) } else { None };
+        let groups = if groups { Some(sorted_groups(source, network, lane).await) } else { None };
+        LookedUp { started, list, groups }
+    }
+
+    /// Reads the service's list and keeps of it what is this process's. Gives how many entries
+    /// cannot be used for want of an id, too.
+    async fn list<S: Source>(
+        &self,
+        source: &S,
+        network: &NetworkId,
+        lane: &Lane,
+    ) -> Result<List, Error> {
+        let (pass, only): (Pass, Option<BTreeSet<&UserId>>) = match &self.users {
+            Choice::All(pass) => (pass.clone(), None),
+            Choice::Listed(users) => (Pass::default(), Some(users.iter().collect())),
+        };
+        // A list for each group, or one for all; who is in several groups comes several times.
+        let groups: Vec<Option<String>> = match pass.groups.len() {
+            0 => vec![None],
+            _ => pass.groups.iter().cloned().map(Some).collect(),
+        };
+        let names = Interner::default();
+        // None for one that passes and cannot be used.
+        let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
+            if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
+                return None;
+            }
+            let Some(id) = user.id.clone() else { return Some(None) };
+            let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
+            (wanted && self.shard.has(network, &id)).then(|| Some((id, self.keep(user, &names))))
+        };
+        let (mut listed, mut nameless) = (BTreeMap::new(), 0);
+        for group in groups {
+            let filter = UserFilter { status: pass.status, group };
+            for kept in source.users(network, &filter, lane, keep).await? {
+                match kept {
+                    Some((id, facts)) => _ = listed.insert(id, facts),
+                    None => nameless += 1,
+                }
+            }
+        }
+        Ok((listed, nameless))
+    }
+
+    fn keep(&self, user: User, names: &Interner) -> Listed {
+        Listed {
+            username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
+            status: user.status,
+            groups: match self.sso {
+                SsoLimits::Groups => user.groups.iter().map(|group| names.get(group)).collect(),
+                _ => Box::default(),
+            },
+        }
+    }
+}
+
+/// So many users come without an id.
+pub(super) fn unusable(users: usize) -> Error {
+    let why = format!("{users} users come without a usable userId");
+    Error::new(Operation::ListUsers, ErrorKind::InvalidResponse, why)
+}
+
+async fn sorted_groups<S: Source>(
+    source: &S,
+    network: &NetworkId,
+    lane: &Lane,
+) -> Result<Vec<SecurityGroup>, Error> {
+    let mut groups = source.security_groups(network, lane).await?;
+    groups.sort_by(|a, b| a.id.cmp(&b.id));
+    groups.dedup_by(|a, b| a.id == b.id);
+    Ok(groups)
+}
+
+impl UsernameTest {
+    /// Who has no username passes no test of it.
+    fn passes(&self, user: &User) -> bool {
+        user.username.as_deref().is_some_and(|name| (self.0)(name))
+    }
+}
