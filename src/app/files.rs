@@ -27,9 +27,18 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), Ap
 
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if is_odd(path) {
+        is_our_link(path)?;
         return OpenOptions::new().write(true).open(path)?.write_all(content);
     }
-    replace(path, content, mode)
+    replace(path, content, mode, Former::Goes)
+}
+
+/// What becomes of the file that another takes the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Former {
+    Goes,
+    /// It gets `.old` after its name, or `.old.2` and so on where there is such a one.
+    IsKept,
 }
 
 fn is_odd(path: &Path) -> bool {
@@ -41,7 +50,7 @@ fn is_odd(path: &Path) -> bool {
 /// # Errors
 ///
 /// The system's, or what stands there instead.
-pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32, former: Former) -> io::Result<()> {
     let path = place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
@@ -55,24 +64,32 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     file.write_all(content)?;
     set_mode(file.as_file(), mode)?;
     file.as_file().sync_all()?;
+    if former == Former::IsKept {
+        keep(&path)?;
+    }
     file.persist(&path).map_err(|error| error.error)?;
     // So that the new name, too, outlives a power cut.
     File::open(folder)?.sync_all()
 }
 
-/// Gives a file, if there is one, a longer name.
-///
-/// # Errors
-///
-/// The system's, or what stands there instead.
-pub(super) fn set_aside(path: &Path, suffix: &str) -> io::Result<()> {
-    let path = place(path)?;
-    let mut aside = OsString::from(&path);
-    aside.push(suffix);
-    match std::fs::rename(&path, aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Gives a file, if there is one, another name that nothing has, beside its own where that can be had.
+fn keep(path: &Path) -> io::Result<()> {
+    for number in 1..=MOST_KEPT {
+        let mut kept = OsString::from(path);
+        kept.push(if number == 1 { ".old".to_owned() } else { format!(".old.{number}") });
+        match std::fs::hard_link(path, &kept) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(_) if is_taken(Path::new(&kept)) => {}
+            // Of somebody else, or where there are no links.
+            Err(_) => return std::fs::rename(path, &kept),
+        }
     }
+    Err(io::Error::other("there are too many files that were kept, with .old after its name"))
+}
+
+fn is_taken(path: &Path) -> bool {
+    !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Where a file is, or will be: behind the link, if there is one.
@@ -80,11 +97,15 @@ fn place(path: &Path) -> io::Result<PathBuf> {
     if is_odd(path) {
         return Err(io::Error::other(ODD));
     }
-    is_our_link(path)?;
-    Ok(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+    match is_our_link(path)? {
+        // A link in a place where there was none is not followed: a new name takes its place.
+        false => Ok(path.to_owned()),
+        true => Ok(path.canonicalize().unwrap_or_else(|_| path.to_owned())),
+    }
 }
 
 const SUFFIX: &str = ".tmp";
+const MOST_KEPT: u32 = 99;
 
 /// What the temporary files of a file begin with: `.name.`
 fn temporary_prefix(path: &Path) -> OsString {
@@ -96,10 +117,10 @@ fn temporary_prefix(path: &Path) -> OsString {
 
 /// Why a file cannot be written atomically by who runs this, if so. Nothing is left behind.
 pub(super) fn trouble(path: &Path) -> Option<String> {
-    if is_odd(path) {
-        return Some(ODD.into());
-    }
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = match place(path) {
+        Ok(path) => path,
+        Err(error) => return Some(error.to_string()),
+    };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let error = tempfile::tempfile_in(folder).err()?;

@@ -146,4 +146,32 @@ mod tests {
         );
         assert_eq!(wholes(&config).map(|(place, _)| place).collect::<Vec<_>>(), [0]);
     }
+
+    #[test]
+    fn a_choice_of_users_is_known_again_and_told_from_every_other() {
+        let choice = |top: &str, network: &str| {
+            let text = format!("{top}[[network]]\nid = \"12345678\"\nusers = \"all\"\n{network}");
+            let specs = specs(&parsed(&text), &Found::new());
+            specs.into_values().next().unwrap().roster().choice
+        };
+        let all = choice("", "");
+        // State files have this number: where it changes, who is known may not be all until the first
+        // list.
+        assert_eq!(all, 12_022_286_461_051_400_518);
+        for same in ["name = \"x\"\n", "poll.interval = \"7m\"\n", "filter = {}\n"] {
+            assert_eq!(choice("", same), all, "{same}");
+        }
+        assert_eq!(choice("[sso]\nmax_idle = \"1h\"\n", ""), all);
+        let others = [
+            choice("", "filter = { status = \"active\" }\n"),
+            choice("", "filter = { groups = [\"a\"] }\n"),
+            choice("", "filter = { groups = [\"a\", \"b\"] }\n"),
+            choice("", "filter = { username = \"a\" }\n"),
+            choice("", "filter = { username = \"b\" }\n"),
+            choice("[shard]\nindex = 0\ntotal = 2\n", ""),
+            choice("[shard]\nindex = 1\ntotal = 2\n", ""),
+        ];
+        let distinct: std::collections::BTreeSet<_> = others.iter().chain([&all]).collect();
+        assert_eq!(distinct.len(), others.len() + 1, "{others:?}");
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::files;
+use super::files::{self, Former};
 use crate::{
     clock::Clock,
     inventory::{
@@ -29,8 +29,6 @@ use crate::{
 const REST: Duration = Duration::from_secs(1);
 /// Nobody but the exporter reads it: it tells who has which devices.
 const MODE: u32 = 0o600;
-/// A file that cannot be read is kept under its name and this.
-const OLD: &str = ".old";
 
 /// The state file.
 #[derive(Debug, Clone)]
@@ -87,8 +85,8 @@ impl StateFile {
         tracing::warn!(
             %path,
             why,
-            "the state file is of no use, starting without it; it is kept, under its name and .old \
-             once something is known"
+            "the state file is of no use, starting without it; a file is kept, with .old after its \
+             name, once something is known"
         );
         self.spared.store(true, Ordering::Relaxed);
         HashMap::new()
@@ -117,11 +115,11 @@ impl StateFile {
         // Nothing is guarded by it but the order.
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = state::encode(snapshot)?;
-        if self.spared.load(Ordering::Relaxed) {
-            files::set_aside(&self.path, OLD).map_err(|error| error.to_string())?;
-            self.spared.store(false, Ordering::Relaxed);
-        }
-        files::replace(&self.path, &bytes, MODE).map_err(|error| error.to_string())
+        let spared = self.spared.load(Ordering::Relaxed);
+        let former = if spared { Former::IsKept } else { Former::Goes };
+        files::replace(&self.path, &bytes, MODE, former).map_err(|error| error.to_string())?;
+        self.spared.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Saves after polls, until `stop`. It does not wait for a write that hangs.

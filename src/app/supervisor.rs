@@ -252,8 +252,9 @@ impl Supervisor {
                 // What it knows is kept if it is to be polled in another way, and goes otherwise.
                 _ => {
                     let publisher = self.stop(&id).await?;
-                    if let Some(spec) = wanted.remove(&id) {
-                        self.poll(spec, publisher)?;
+                    match wanted.remove(&id) {
+                        Some(spec) => self.poll(spec, publisher)?,
+                        None => drop(publisher.map(Publisher::withdraw)),
                     }
                 }
             }

@@ -73,7 +73,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         "wickr_up" if polls.ended != [0; 3] => {
             let fresh = |user: &UserRecord| view.freshness_of(user, now) == Freshness::Fresh;
             let good = polls.last.is_some_and(|last| last.result == PollResult::Success);
-            add(vec![], flag(good && view.users.iter().all(fresh)));
+            add(vec![], flag(good && view.covered && view.users.iter().all(fresh)));
         }
         "wickr_network_info" if is_known => {
             let identity = &view.identity;

@@ -1,7 +1,11 @@
 //! The working copy of what is known of one network: one poll after another is written into it, and
 //! views are taken of it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     block::Users,
@@ -25,6 +29,7 @@ pub(super) struct Book {
     users: Users,
     types: BTreeSet<Label>,
     directory: Directory,
+    covered: bool,
     polls: PollLog,
     lookups: Lookups,
 }
@@ -36,6 +41,7 @@ impl Book {
             users: Users::default(),
             types: BTreeSet::new(),
             directory: Directory::default(),
+            covered: true,
             polls: PollLog::default(),
             lookups: Lookups::default(),
         }
@@ -43,15 +49,22 @@ impl Book {
 
     /// A book as an earlier process left it.
     pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> Book {
-        let record = |user: RestoredUser| UserRecord {
-            id: user.id,
+        let record = |id: UserId, last: Option<Reading>| UserRecord {
+            id,
             failure: None,
             restored: true,
             facts: None,
-            last: Some(user.reading),
+            last,
         };
+        // Whoever else there was is missing, once it is told who there is.
+        let others = restored.list.iter().filter(|_| restored.last_poll.is_some());
+        let others = others.flat_map(|list| list.users.iter().cloned().map(|id| record(id, None)));
+        let mut users: BTreeMap<_, _> = others.map(|user| (user.id.clone(), user)).collect();
+        for RestoredUser { id, reading } in restored.users {
+            users.insert(id.clone(), record(id, Some(reading)));
+        }
         Book {
-            users: restored.users.into_iter().map(record).collect(),
+            users: users.into_values().collect(),
             types: restored.types.into_iter().collect(),
             directory: Directory { list: restored.list, ..Directory::default() },
             polls: PollLog {
@@ -79,6 +92,11 @@ impl Book {
 
     pub(super) fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
         self.users.retain(wanted);
+    }
+
+    /// Whoever is to be polled and has not been asked for is not covered by the last poll.
+    pub(super) fn assign(&mut self, users: &[UserId], all: bool) {
+        self.covered = all && users.iter().all(|user| self.users.get(user).is_some());
     }
 
     pub(super) fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
@@ -125,6 +143,7 @@ impl Book {
             types: self.types.iter().cloned().collect(),
             sso: self.directory.sso.clone(),
             list: self.directory.list.clone(),
+            covered: self.covered,
             polls: self.polls.clone(),
             lookups: self.lookups,
         }
@@ -186,6 +205,7 @@ impl Book {
             failed if failed == self.users.len() => PollResult::Failure,
             _ => PollResult::Partial,
         };
+        self.covered = all;
         self.polls.ended[result as usize] += 1;
         self.polls.last = Some(LastPoll { at, took, result });
         self.polls.under_way = None;

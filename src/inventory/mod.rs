@@ -92,7 +92,7 @@ pub fn open() -> (Keeper, Reader) {
     (Keeper { shelf: shelf.clone() }, Reader { shelf })
 }
 
-/// Adds networks. They stay for as long as their publisher lives.
+/// Adds networks. They stay until their publisher is withdrawn.
 #[derive(Debug)]
 pub struct Keeper {
     shelf: Arc<Shelf>,
@@ -129,7 +129,7 @@ impl Keeper {
     }
 }
 
-/// Writes what the polls of one network find. With it, the network goes, unless a panic ends it.
+/// Writes what the polls of one network find.
 #[derive(Debug)]
 pub struct Publisher {
     book: Book,
@@ -140,17 +140,12 @@ pub struct Publisher {
     news: bool,
 }
 
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        // This is the end of the process: what was published is to be saved until then.
-        if std::thread::panicking() {
-            return;
-        }
+impl Publisher {
+    /// The network goes. What ends in any other way leaves behind what it has published, to be saved.
+    pub fn withdraw(self) {
         self.shelf.change(|cells| cells.retain(|cell| !Arc::ptr_eq(cell, &self.cell)));
     }
-}
 
-impl Publisher {
     /// The network goes by another name, interval or the like from now on.
     pub fn rename(&mut self, identity: NetworkIdentity) {
         self.book.rename(identity);
@@ -185,6 +180,12 @@ impl Publisher {
     /// The users of whom anything is known: all that there are, or some.
     pub fn users(&self) -> Vec<UserId> {
         self.book.users()
+    }
+
+    /// From now on these are to be polled, and they are, or may not be, `all` that there are.
+    pub fn assign(&mut self, users: &[UserId], all: bool) {
+        self.book.assign(users, all);
+        self.publish();
     }
 
     /// All users that there are, as discovery found them last.

@@ -146,6 +146,8 @@ pub struct NetworkView {
     pub sso: Option<Arc<Sso>>,
     /// All users that there are, where discovery has found them, whether they were asked for or not.
     pub list: Option<UserList>,
+    /// Whether the last poll was one of all that are to be polled now.
+    pub covered: bool,
     /// Its polls.
     pub polls: PollLog,
     /// How it goes to find out whom to poll, where that is not written out.
@@ -171,7 +173,8 @@ impl NetworkView {
 
     /// The same, where it is known how many users are fresh, stale and missing.
     pub fn is_up_with(&self, [fresh, ..]: [usize; 3]) -> bool {
-        self.polls.last.is_some_and(|last| last.result == PollResult::Success)
+        self.covered
+            && self.polls.last.is_some_and(|last| last.result == PollResult::Success)
             && fresh == self.users.len()
     }
 

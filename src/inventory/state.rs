@@ -412,8 +412,14 @@ mod tests {
         let restored =
             decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
         assert_eq!((restored.users.len(), &restored.list), (1, &Some(list.clone())));
-        let again = keeper.add(identity(), Some(restored));
-        assert_eq!(again.list(), Some(&list));
+        let again = keeper.add(identity(), Some(restored.clone()));
+        assert_eq!((again.list(), again.users().len()), (Some(&list), 1), "the poll had not ended");
+        // After one that had, whoever was not read is missing.
+        let last_poll = Some(LastPoll { at: 1, took: Duration::ZERO, result: PollResult::Partial });
+        let again = keeper.add(identity(), Some(RestoredNetwork { last_poll, ..restored }));
+        assert_eq!(again.users(), list.users[..]);
+        let view = reader.snapshot().networks[2].clone();
+        assert_eq!(view.users_by_freshness(1_000), [0, 1, 1]);
         // As they were written before there was a list in them: one field less.
         let earlier = rmp_serde::to_vec(&("12345678", "", "", [0; 0], (), (), [0; 0])).unwrap();
         let part: NetworkPart = rmp_serde::from_slice(&earlier).unwrap();
@@ -437,7 +443,7 @@ mod tests {
         let saved = decode(&encode(&reader.snapshot()).unwrap(), &Interner::default()).unwrap();
         assert_eq!(saved[&identity().id].users.len(), 1);
         let other = NetworkIdentity { id: "87654321".parse().unwrap(), ..identity() };
-        drop(keeper.add(other, None));
+        keeper.add(other, None).withdraw();
         assert_eq!(reader.snapshot().networks.len(), 1);
     }
 

@@ -73,6 +73,9 @@ pub enum SsoLimits {
     Groups,
 }
 
+/// The status of a user who was invited and has not come yet.
+const PENDING: i64 = 1;
+
 /// What the service's list tells of a user.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -130,7 +133,10 @@ impl RosterPlan {
             if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
                 return None;
             }
-            let Some(id) = user.id.clone() else { return Some(None) };
+            let Some(id) = user.id.clone() else {
+                // Who is only invited has no devices yet.
+                return (user.status != Some(PENDING)).then_some(None);
+            };
             let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
             (wanted && self.shard.has(network, &id)).then(|| Some((id, self.keep(user, &names))))
         };

@@ -139,6 +139,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             let wanted: HashSet<&UserId> = users.iter().collect();
             publisher.retain(|user| wanted.contains(user));
         }
+        publisher.assign(roster.users().unwrap_or_default(), roster.is_all());
         match roster.at_first() {
             Some(directory) => publisher.direct(directory),
             // What discovery told before stays until it tells more, but for limits that come from
@@ -240,6 +241,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
         self.publisher.begin(&users);
         let failures = self.round(&users, due).await;
         let took = started.elapsed();
+        // Perhaps by now they are known to be.
+        let all = all || self.roster.is_covered_by(&users);
         let result = self.publisher.end(self.plan.clock.now(), took, all);
         if !all {
             let network_id = &self.plan.identity.id;

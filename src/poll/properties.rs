@@ -148,7 +148,7 @@ async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Ask>> {
     let asked = world.asks.lock().unwrap().clone();
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.asks.lock().unwrap().len(), asked.len(), "nobody is asked for after that");
-    drop(publisher);
+    publisher.withdraw();
 
     let mut polls: Vec<Vec<Ask>> = Vec::new();
     for ask in asked {

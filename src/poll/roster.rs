@@ -6,7 +6,7 @@
 //! are polled; whom it finds is polled from the next time on.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
     time::Duration,
@@ -103,6 +103,15 @@ impl Roster {
     /// Whether those are all that there are, as far as can be known.
     pub(super) fn is_all(&self) -> bool {
         self.all
+    }
+
+    /// Whether all that there are were polled with these. Then that they are all is no news.
+    pub(super) fn is_covered_by(&mut self, polled: &[UserId]) -> bool {
+        let polled: HashSet<&UserId> = polled.iter().collect();
+        let covered =
+            self.all && self.users().unwrap_or_default().iter().all(|u| polled.contains(u));
+        self.news &= !covered;
+        covered
     }
 
     /// Why nobody is known, where that is so.
@@ -231,25 +240,32 @@ impl Roster {
                 self.list_due = retry;
                 failed(unusable(nameless));
             }
-            Some(Ok((listed, nameless))) => {
+            Some(Ok((mut listed, nameless))) => {
                 self.list_due = again;
+                let (is_first, mut former) = (self.listed.is_none(), Vec::new());
                 if nameless > 0 {
                     let error = unusable(nameless);
                     observer.discovery_failed(error.operation, error.kind);
                     tracing::warn!(network_id = %network, %error, "some users cannot be polled");
+                    // One of them may be one of those who were known: they stay.
+                    former.extend(self.users.iter().flat_map(|users| users.iter().cloned()));
+                    for (id, known) in self.listed.take().unwrap_or_default() {
+                        listed.entry(id).or_insert(known);
+                    }
                 }
                 if matches!(self.plan.users, Choice::All(_)) {
                     let before = self.users.take();
                     // The first list is acted on at once, for much may have changed before it;
                     // later ones with the next poll.
-                    self.news = self.listed.is_none()
+                    self.news = is_first
                         && before.is_some_and(|before| {
                             !self.all
                                 || before.len() != listed.len()
                                 || before.iter().any(|user| !listed.contains_key(user))
                         });
-                    self.users = Some(listed.keys().cloned().collect());
-                    self.all = true;
+                    let users: BTreeSet<_> = listed.keys().cloned().chain(former).collect();
+                    self.users = Some(users.into_iter().collect());
+                    self.all = nameless == 0;
                 }
                 tracing::info!(network_id = %network, users = listed.len(), "looked up users");
                 self.listed = Some(listed);
@@ -311,7 +327,7 @@ impl Roster {
             (SsoLimits::Groups, ..) => None,
         };
         let list = match (&self.plan.users, &self.users) {
-            (Choice::All(_), Some(users)) => {
+            (Choice::All(_), Some(users)) if self.all => {
                 Some(UserList { of: self.plan.choice, users: users.clone() })
             }
             _ => None,

@@ -257,7 +257,7 @@ async fn polls_keep_their_beat_and_never_overlap() {
     stop.cancel();
     let publisher = task.await.unwrap();
     assert_eq!(reader.snapshot().networks.len(), 1);
-    drop(publisher);
+    publisher.withdraw();
     assert_eq!(reader.snapshot().networks.len(), 0, "with the publisher the network goes");
 }
 
@@ -342,7 +342,9 @@ async fn users_without_a_usable_id_are_told_of() {
     let users = vec![nameless, user("2", "b", &[])];
     let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
     let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
-    poller.poll().await;
+    assert_eq!(poller.poll().await, PollResult::Partial, "somebody is unseen");
+    assert!(!reader.snapshot().networks[0].is_up(0));
+    assert_eq!(reader.snapshot().networks[0].list, None, "which is not all of them");
     assert_eq!(ids(&reader), ["2"]);
     assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::InvalidResponse)]);
 
@@ -354,6 +356,22 @@ async fn users_without_a_usable_id_are_told_of() {
     poller.poll().await;
     assert_eq!(ids(&reader), ["2"]);
     assert_eq!(failures.0.lock().unwrap().len(), 2);
+
+    // One of those who were known may be the one without an id now.
+    let nameless = User { id: None, ..user("2", "b", &[]) };
+    *poller.plan.source.users.lock().unwrap() = Ok(vec![nameless, user("3", "c", &[])]);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    poller.poll().await;
+    assert_eq!(poller.poll().await, PollResult::Partial);
+    assert_eq!(ids(&reader), ["2", "3"]);
+
+    // Who is only invited is nobody yet.
+    let invited = User { id: None, status: Some(1), ..user("9", "i", &[]) };
+    *poller.plan.source.users.lock().unwrap() = Ok(vec![invited, user("3", "c", &[])]);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    poller.poll().await;
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert_eq!(ids(&reader), ["3"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -505,15 +523,53 @@ async fn some_who_are_known_are_polled_but_they_are_not_all() {
     assert_eq!(third.poll().await, PollResult::Partial);
     *third.plan.source.users.lock().unwrap() = Ok(vec![user("1", "a", &[])]);
     tokio::time::advance(Duration::from_secs(60)).await;
-    third.poll().await;
+    assert_eq!(third.poll().await, PollResult::Partial);
     assert!(third.roster.take_news(), "that they are all is a reason to poll at once");
     assert_eq!(third.poll().await, PollResult::Success);
     assert!(reader.snapshot().networks[0].is_up(0));
+    // Another choice is made: whoever was read, it is not known who there is.
     let NetworkPoller { mut plan, publisher, .. } = third;
     *plan.source.users.lock().unwrap() = Err(broken(Operation::ListUsers));
     plan.roster.choice += 1;
     let mut fourth = NetworkPoller::new(plan, publisher);
+    assert!(!reader.snapshot().networks[0].is_up(0));
     assert_eq!(fourth.poll().await, PollResult::Partial);
+    assert!(!reader.snapshot().networks[0].is_up(0));
+    // Those who are listed are known to be all, and are covered once they have been asked for.
+    let NetworkPoller { mut plan, publisher, .. } = fourth;
+    plan.roster = listed(2);
+    let mut fifth = NetworkPoller::new(plan, publisher);
+    assert_eq!(fifth.poll().await, PollResult::Success);
+    let NetworkPoller { mut plan, publisher, .. } = fifth;
+    plan.roster = listed(3);
+    let mut sixth = NetworkPoller::new(plan, publisher);
+    assert!(!reader.snapshot().networks[0].is_up(0), "the third was never asked for");
+    assert_eq!(sixth.poll().await, PollResult::Success);
+    assert!(reader.snapshot().networks[0].is_up(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_of_those_who_turn_out_to_be_all_is_whole_and_one_of_some_is_not() {
+    for (found, result) in [(1, PollResult::Success), (3, PollResult::Partial)] {
+        let users = (1..=found).map(|id| user(&id.to_string(), "a", &[])).collect();
+        let source = Script {
+            users: Mutex::new(Ok(users)),
+            latency: Duration::from_secs(10),
+            list_latency: Duration::from_secs(1),
+            ..Script::default()
+        };
+        let (first, reader, _) = poller_of(listed(2), 1, source);
+        let (mut plan, publisher) = broken_off(first);
+        plan.roster = all(Pass::default(), SsoLimits::Off);
+        let mut second = NetworkPoller::new(plan, publisher);
+        assert_eq!(second.poll().await, result);
+        assert_eq!(
+            second.roster.take_news(),
+            result != PollResult::Success,
+            "polled again at once"
+        );
+        assert_eq!(reader.snapshot().networks[0].is_up(0), result == PollResult::Success);
+    }
 }
 
 #[tokio::test(start_paused = true)]

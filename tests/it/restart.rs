@@ -186,17 +186,21 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
         "a file that is not there yet is no reason to warn: {log}"
     );
     let whole = std::fs::read(&file).unwrap();
+    let mut useless = 0;
     for content in [
         whole[..whole.len() / 2].to_vec(),
         b"wickr-exporter state 99\n\x00".to_vec(),
         b"something else".to_vec(),
         vec![],
     ] {
-        std::fs::write(&file, content).unwrap();
+        std::fs::write(&file, &content).unwrap();
         let exporter = Exporter::start(&text);
         exporter.wait_for("it polls", |s| s.sum("wickr_up") == 1.0).await;
         let (_, _, log) = exporter.stop();
         assert!(log.contains("the state file is of no use"), "{log}");
+        useless += 1;
+        let kept = if useless == 1 { "state.old".into() } else { format!("state.old.{useless}") };
+        assert_eq!(std::fs::read(folder.path().join(kept)).unwrap(), content);
         assert_eq!(
             state::decode(&std::fs::read(&file).unwrap(), &Interner::default()).unwrap().len(),
             1

@@ -104,6 +104,17 @@ impl Scrape {
         Some((forged, format!("that {what} is a thousand more")))
     }
 
+    /// The same without a word of one user.
+    pub fn without(&self, (network, user): &Who) -> Scrape {
+        let mut without = self.clone();
+        for samples in without.families.values_mut() {
+            samples.retain(|(labels, _)| {
+                labels.get("network_id") != Some(network) || labels.get("user_id") != Some(user)
+            });
+        }
+        without
+    }
+
     pub fn samples(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
         self.families.get(name).into_iter().flatten().map(|(labels, value)| (labels, *value))
     }

@@ -106,7 +106,7 @@ fn restored_data_is_no_fresh_data() {
         last_success: view.polls.last_success,
         list: None,
     };
-    drop(publisher);
+    publisher.withdraw();
     let _publisher = keeper.add(identity("12345678"), Some(restored));
     let status = status(&reader, 1000);
     assert_eq!(status.verdict.level, Level::Care);

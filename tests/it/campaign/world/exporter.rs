@@ -1,14 +1,14 @@
 //! The exporter: started, scraped, judged, told of another configuration, and ended in every way.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use wickr_exporter::simulator::Operation;
 
 use super::{
     super::{
         judge::{Circumstances, Remembered, fallen, judge, judge_list},
-        scrape::{Scrape, millis},
-        truth::{Chance, Ms, now, pick},
+        scrape::Scrape,
+        truth::{Chance, Ms, Who, now, pick},
     },
     OPERATIONS, Report, SECRET, World,
     setup::Setup,
@@ -214,23 +214,26 @@ impl World {
         complaints
     }
 
-    /// Users of networks that are said to be up who are not told of, though they have been there for
-    /// long: somebody who came lately may not have been found yet. Until a poll has ended, it is the
-    /// last one by the former configuration that is spoken of.
-    fn unseen(&self, scrape: &Scrape) -> Vec<String> {
+    /// Users of networks that are said to be up who are not told of.
+    pub(super) fn unseen(&self, scrape: &Scrape) -> Vec<String> {
         let told = scrape.users();
-        let lines = self.truth.devices.iter().filter(|(who, _)| self.setup.wants(who));
-        let unseen = lines.filter(|(who, line)| {
-            let settled = self.settled;
-            line.between(settled, settled).next().is_some()
-                && line.between(settled, scrape.to).all(Option::is_some)
-                && scrape.network("wickr_up", &who.0) == Some(1.0)
-                && scrape
-                    .network("wickr_exporter_last_poll_timestamp_seconds", &who.0)
-                    .is_some_and(|ended| millis(ended) > self.set_up)
-                && !told.contains_key(who)
+        let unseen = self.settled_users(scrape).filter(|who| !told.contains_key(who));
+        unseen.map(|who| format!("{who:?} is not told of, and its network is up")).collect()
+    }
+
+    /// Those of networks that are up who have been there for long: somebody who came lately may not
+    /// have been found yet.
+    pub(super) fn settled_users(&self, scrape: &Scrape) -> impl Iterator<Item = &Who> {
+        let (from, to) = (self.settled, scrape.to);
+        let lines = self.truth.devices.iter().filter(move |(_, line)| {
+            line.between(from, from).next().is_some() && line.between(from, to).all(Option::is_some)
         });
-        unseen.map(|(who, _)| format!("{who:?} is not told of, and its network is up")).collect()
+        let up: BTreeSet<_> = scrape
+            .samples("wickr_up")
+            .filter(|(_, up)| *up == 1.0)
+            .map(|(labels, _)| labels["network_id"].clone())
+            .collect();
+        lines.map(|(who, _)| who).filter(move |who| up.contains(&who.0) && self.setup.wants(who))
     }
 
     pub(super) async fn restart(&mut self) -> Result<(), Report> {
@@ -287,9 +290,7 @@ impl World {
         self.name_the_listed();
         fs::write(&path, self.config()).unwrap();
         self.write_web_config();
-        let status = self.post_reload().await?;
-        self.set_up = now();
-        match status {
+        match self.post_reload().await? {
             200 => Ok(()),
             status => Err(self.report(&format!("a reload was answered with {status}"))),
         }

@@ -92,8 +92,6 @@ pub struct World {
     asked: Asked,
     pages_go_round: Timeline<bool>,
     started: Ms,
-    /// Since when it is polled as the setup says.
-    set_up: Ms,
     /// The last scrape of this process.
     last: Option<Scrape>,
     /// Whether it was told of another configuration since then.
@@ -151,7 +149,6 @@ impl World {
             asked: Asked::default(),
             pages_go_round: Timeline::default(),
             started: 0,
-            set_up: 0,
             last: None,
             reloaded: false,
             asked_before: [0; 4],
