@@ -180,13 +180,6 @@ impl Book {
         self.put(user, Some(kind), last);
     }
 
-    /// Nobody could be asked for.
-    pub(super) fn not_reached(&mut self, kind: ErrorKind) {
-        self.users.update(|user| {
-            Some(UserRecord { failure: Some(kind), restored: false, ..user.clone() })
-        });
-    }
-
     fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<Reading>) {
         let facts = self.directory.facts.get(user).cloned();
         let record = UserRecord { id: user.clone(), failure, restored: false, facts, last };

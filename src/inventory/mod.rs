@@ -158,13 +158,6 @@ impl Publisher {
         self.publish();
     }
 
-    /// Nobody can be asked for: for those who are known, the poll has failed by `kind`. What they have
-    /// stays until it is too old.
-    pub fn not_reached(&mut self, kind: ErrorKind) {
-        self.book.not_reached(kind);
-        self.publish();
-    }
-
     /// These users, and all of whom anything is known, have this SSO limit, or none.
     pub fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
         self.book.limit_all(users, limit);

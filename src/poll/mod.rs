@@ -135,20 +135,17 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let (list, known) = (publisher.list(), publisher.users());
         let roster = Roster::new(plan.roster.clone(), &plan.identity.id, list, known);
         // Who is not to be polled any more goes at once.
-        if let Some(users) = roster.users() {
-            let wanted: HashSet<&UserId> = users.iter().collect();
-            publisher.retain(|user| wanted.contains(user));
-        }
-        publisher.assign(roster.users().unwrap_or_default(), roster.is_all());
+        let users = roster.users().unwrap_or_default();
+        let wanted: HashSet<&UserId> = users.iter().collect();
+        publisher.retain(|user| wanted.contains(user));
+        publisher.assign(users, roster.is_all());
         match roster.at_first() {
             Some(directory) => publisher.direct(directory),
             // What discovery told before stays until it tells more, but for limits that come from
             // elsewhere now.
             None => match plan.roster.sso {
                 SsoLimits::Off => publisher.limit_all(&[], None),
-                SsoLimits::Fixed(limit) => {
-                    publisher.limit_all(roster.users().unwrap_or_default(), Some(limit));
-                }
+                SsoLimits::Fixed(limit) => publisher.limit_all(users, Some(limit)),
                 SsoLimits::Groups => publisher.keep_limits_of_groups(),
             },
         }
@@ -224,11 +221,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let found = self.roster.advance(source, &identity.id, lane, &**observer, soon).await;
         take_up(&mut self.roster, &mut self.publisher, found, self.plan.clock.now());
         let Some(users) = self.roster.users() else {
-            // Nothing to poll, but something to tell: this has failed, for whomever a poll that was
-            // broken off had come to as well.
-            if let Some(kind) = self.roster.unlisted() {
-                self.publisher.not_reached(kind);
-            }
+            // Nothing to poll, but something to tell: this has failed.
             let result = self.publisher.end(self.plan.clock.now(), started.elapsed(), false);
             self.plan.polled.notify_one();
             return result;

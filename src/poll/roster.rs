@@ -50,8 +50,6 @@ pub(super) struct Roster {
     under_way: JoinSet<LookedUp>,
     /// How lookups ended that nobody was told of yet.
     ended: Vec<(Subject, Attempt)>,
-    /// Why the list of users could not be read when that was last tried.
-    unlisted: Option<ErrorKind>,
 }
 
 /// What cannot be looked up is tried again after this, or at the interval if that is less.
@@ -90,7 +88,6 @@ impl Roster {
             news: false,
             under_way: JoinSet::new(),
             ended: Vec::new(),
-            unlisted: None,
             plan: Arc::new(plan),
         }
     }
@@ -112,11 +109,6 @@ impl Roster {
             self.all && self.users().unwrap_or_default().iter().all(|u| polled.contains(u));
         self.news &= !covered;
         covered
-    }
-
-    /// Why nobody is known, where that is so.
-    pub(super) fn unlisted(&self) -> Option<ErrorKind> {
-        self.unlisted
     }
 
     /// What can be said of the network without looking anything up.
@@ -227,7 +219,6 @@ impl Roster {
                 Ok((_, nameless)) => Err(unusable(*nameless)),
                 Err(error) => Err(error.clone()),
             };
-            self.unlisted = attempt.as_ref().err().map(|error| error.kind);
             self.ended(self.list_is_for(), attempt);
         }
         if let Some(groups) = &found.groups {
