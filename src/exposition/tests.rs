@@ -204,3 +204,31 @@ fn nothing_known_is_nothing_told() {
     let text = rendered(&reader.snapshot(), Format::OpenMetrics, &[]);
     assert_eq!(text, "# EOF\n");
 }
+
+#[test]
+fn who_is_known_without_a_name_is_told_of_and_a_poll_of_nobody_is_done() {
+    let (keeper, reader) = inventory::open();
+    let mut known = keeper.add(identity("12345678", ""), None);
+    let users = ["1", "2", "3"].map(id);
+    let facts = |username: Option<&str>, status| {
+        Arc::new(Facts { username: username.map(Into::into), status, ..Facts::default() })
+    };
+    let told = [
+        (users[0].clone(), facts(None, Some(2))),
+        (users[1].clone(), facts(Some("b"), None)),
+        (users[2].clone(), facts(None, None)),
+    ];
+    known.direct(Directory { facts: told.into(), ..Directory::default() });
+    known.begin(&users);
+    users.iter().for_each(|user| known.read(user, vec![], NOW));
+    known.end(NOW, Duration::ZERO, true);
+    keeper.add(identity("87654321", ""), None).begin(&[]);
+    let text = rendered(&reader.snapshot(), Format::Text, &Group::ALL);
+    let infos: Vec<_> = text.lines().filter(|line| line.starts_with("wickr_user_info{")).collect();
+    assert_eq!(infos.len(), 2, "{infos:?}");
+    assert!(
+        infos[0].contains("status=\"active\"") && infos[1].contains("status=\"\""),
+        "{infos:?}"
+    );
+    assert!(text.contains("wickr_exporter_poll_progress_ratio{network_id=\"87654321\"} 1\n"));
+}

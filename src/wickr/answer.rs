@@ -394,4 +394,38 @@ mod tests {
             assert_eq!(wait(&[("retry-after", bad)]), None, "{bad}");
         }
     }
+
+    /// AWS sends some names with several statuses, and proxies send any.
+    #[test]
+    fn a_name_is_told_whatever_the_status() {
+        use ErrorKind::*;
+        for (names, kind) in [
+            (&["ResourceNotFoundError", "ResourceNotFoundException"][..], NotFound),
+            (&["ForbiddenError", "AccessDeniedException", "AccessDenied"], Forbidden),
+            (&["UnauthorizedError", "SignatureDoesNotMatch", "RequestExpired"], Unauthorized),
+            (&["RateLimitError", "Throttling", "SlowDown", "LimitExceededException"], RateLimited),
+            (&["BadRequestError", "ValidationError", "ValidationException"], InvalidRequest),
+            (&["InternalServerError", "InternalFailure", "ServiceUnavailable"], ServerError),
+            (&["RequestTimeout", "RequestTimeoutException"], Timeout),
+        ] {
+            for name in names {
+                for status in [302, 400, 403, 418, 503] {
+                    let error = read(status, &[("x-amzn-errortype", name)], "");
+                    assert_eq!(error.kind, kind, "{status} {name}");
+                }
+            }
+        }
+        let odd = read(400, &[("x-amzn-errortype", "Some_Error.v2")], "");
+        assert_eq!((odd.code.as_deref(), odd.kind), (Some("Some_Error.v2"), InvalidRequest));
+    }
+
+    #[test]
+    fn a_clock_may_be_off_by_a_minute() {
+        let ahead = |date| {
+            read(403, &[("x-amzn-errortype", "RequestExpired"), ("date", date)], "").clock_ahead
+        };
+        assert_eq!(ahead("Thu, 01 Jan 2026 00:01:00 GMT"), None);
+        assert_eq!(ahead("Thu, 01 Jan 2026 00:01:01 GMT"), Some(61));
+        assert_eq!(ahead("Wed, 31 Dec 2025 23:58:59 GMT"), Some(-61));
+    }
 }

@@ -176,3 +176,49 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_retried_is_what_may_go_better_the_next_time() {
+        use ErrorKind::*;
+        let retried = [Unauthorized, Forbidden, RateLimited, ServerError, Timeout, Connection];
+        for kind in ErrorKind::ALL {
+            assert_eq!(kind.may_be_retried(), retried.contains(&kind), "{kind}");
+            assert_eq!(kind.is_refusal(), [Unauthorized, Forbidden].contains(&kind));
+            assert!(kind.remedy().len() > 20 && kind.remedy().ends_with(['.', '?']), "{kind}");
+        }
+        let names = ErrorKind::ALL.map(|kind| kind.to_string());
+        let is_label = |name: &String| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        assert!(names.iter().all(is_label), "{names:?}");
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_says_where_it_was_cut() {
+        assert_eq!(one_line("a\tb\r\nc\u{1b}[31m"), "a b  c [31m");
+        let whole = "ä".repeat(LONGEST_MESSAGE);
+        assert_eq!(one_line(&whole), whole);
+        assert_eq!(one_line(&format!("{whole}x")), format!("{whole}…"));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn causes_follow_each_once() {
+        let link = |text, source: Option<Link>| Link { text, source: source.map(Box::new) };
+        let deepest = link("refused", None);
+        let middle = link("cannot connect: refused", Some(deepest));
+        let outer = link("sending failed", Some(middle));
+        assert_eq!(chain(&link("alone", None)), "alone");
+        assert_eq!(chain(&outer), "sending failed: cannot connect: refused");
+    }
+}

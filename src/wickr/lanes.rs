@@ -252,4 +252,37 @@ mod tests {
         resting.await;
         assert_eq!(lane.resting(), 0);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_goes_to_the_others() {
+        let lanes = Lanes::new(8);
+        let (a, b) = (lanes.open(), lanes.open());
+        let (of_a, of_b) = (a.poll(), b.poll());
+        assert_eq!((a.width(), b.width()), (4, 4));
+        let taken = fill(&b).await;
+        assert_eq!(taken.len(), 4);
+        // Its poll has ended: one place is kept for it.
+        drop((taken, of_b));
+        assert_eq!(a.width(), 7);
+        drop(b);
+        assert_eq!((a.width(), fill(&a).await.len()), (8, 8));
+        drop(of_a);
+        assert_eq!(a.width(), 8, "as one that begins to poll would have");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_room_lets_those_in_who_wait() {
+        let lanes = Lanes::new(1);
+        let lane = lanes.open();
+        let _polls = lane.poll();
+        let _first = lane.enter().await;
+        let second = lane.enter();
+        tokio::pin!(second);
+        let long = Duration::from_secs(60);
+        assert!(tokio::time::timeout(long, &mut second).await.is_err());
+        lanes.set_most(2);
+        assert!(tokio::time::timeout(long, &mut second).await.is_ok());
+        lanes.set_most(1);
+        assert_eq!(lane.width(), 1);
+    }
 }

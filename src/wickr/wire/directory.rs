@@ -170,4 +170,24 @@ mod tests {
         let networks = page::<Usable<Network>>(items.as_bytes(), "networks", true).unwrap().0;
         assert_eq!(networks.iter().filter(|network| network.0.is_some()).count(), 1);
     }
+
+    #[test]
+    fn a_limit_or_an_id_that_is_none_is_not_guessed_at() {
+        let group = |id: &str, minutes: &str| {
+            let settings = format!(r#"{{"ssoMaxIdleMinutes": {minutes}}}"#);
+            let group = format!(r#"{{"id": {id}, "securityGroupSettings": {settings}}}"#);
+            serde_json::from_str::<SecurityGroup>(&group)
+                .map(|group| (group.id, group.sso_max_idle))
+        };
+        let limit = |minutes| group("\"g\"", minutes).unwrap().1;
+        assert_eq!(limit("1.0"), Some(Duration::from_secs(60)));
+        for none in ["-1", "1.5", "-0.5", "\"30\"", "[30]", "true", "null", "0"] {
+            assert_eq!(limit(none), None, "{none}");
+        }
+        assert!(limit("1e300").is_some(), "longer than anything lasts");
+        assert_eq!(group("17", "1").unwrap().0, "17");
+        for bad in ["-17", "1.5", "\"\"", "null", "[]"] {
+            assert!(group(bad, "1").is_err(), "{bad}");
+        }
+    }
 }
