@@ -486,9 +486,13 @@ mod tests {
             let device = Device { created: at(&mut random), ..device(Some(&id), at(&mut random)) };
             publisher.read(user, vec![device], 1_700_000_000_000 + random.i64(0..100_000));
         }
-        publisher.end(1, Duration::ZERO, true);
+        publisher.end(1_700_000_100_000, Duration::ZERO, true);
+        let without = encode(&reader.snapshot()).unwrap().len();
+        let list = Some(UserList { of: 1, users: users.into() });
+        publisher.direct(Directory { list, ..Directory::default() });
         let bytes = encode(&reader.snapshot()).unwrap().len();
-        assert!(bytes < 5_000 * 100, "{} bytes a device", bytes / 5_000);
+        let for_list = bytes - without;
+        assert!((250_000..500_000).contains(&bytes), "{bytes}, {for_list} of them for the list");
     }
 
     #[test]
