@@ -295,6 +295,8 @@ async fn users_are_found_kept_when_they_cannot_be_and_go_when_they_are_gone() {
     let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
     assert_eq!(poller.poll().await, PollResult::Failure, "nobody knows whom to ask");
     assert!(reader.is_ready() && !reader.snapshot().networks[0].is_up(0));
+    let failure = || reader.snapshot().networks[0].lookups.users.failure.map(|f| f.kind);
+    assert_eq!(failure(), Some(ErrorKind::Forbidden));
     assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::Forbidden)]);
 
     // It is tried again, and then not again for an hour.
@@ -302,7 +304,7 @@ async fn users_are_found_kept_when_they_cannot_be_and_go_when_they_are_gone() {
     *poller.plan.source.users.lock().unwrap() = Ok(vec![user("1", "a", &[]), user("2", "b", &[])]);
     assert_eq!(poller.poll().await, PollResult::Success);
     assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(ids(&reader), ["1", "2"]);
+    assert_eq!((ids(&reader), failure()), (vec!["1".to_owned(), "2".to_owned()], None));
     assert_eq!(poller.plan.source.asked_for_users.lock().unwrap().len(), 2);
 
     tokio::time::advance(Duration::from_secs(3600)).await;
@@ -317,6 +319,32 @@ async fn users_are_found_kept_when_they_cannot_be_and_go_when_they_are_gone() {
     assert_eq!(ids(&reader), ["1", "2"], "it is looked up beside the poll");
     poller.poll().await;
     assert_eq!(ids(&reader), ["2"]);
+    // That there is nobody is an answer, too.
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    *poller.plan.source.users.lock().unwrap() = Ok(vec![]);
+    poller.poll().await;
+    assert_eq!(poller.poll().await, PollResult::Success);
+    assert!(ids(&reader).is_empty() && failure().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_list_of_as_many_others_is_polled_at_once() {
+    let source = Script {
+        users: Mutex::new(Ok(vec![user("1", "a", &[]), user("3", "c", &[])])),
+        ..Script::default()
+    };
+    let (first, reader, _) = poller_of(listed(2), 1, source);
+    let NetworkPoller { mut plan, mut publisher, .. } = first;
+    plan.roster = all(Pass::default(), SsoLimits::Off);
+    let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
+    let list = Some(inventory::UserList { of: plan.roster.choice, users });
+    publisher.direct(Directory { list, ..Directory::default() });
+    let mut second = NetworkPoller::new(plan, publisher);
+    second.poll().await;
+    assert_eq!(ids(&reader), ["1", "2"]);
+    assert!(second.roster.take_news());
+    second.poll().await;
+    assert_eq!(ids(&reader), ["1", "3"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -474,6 +502,16 @@ async fn one_limit_for_all_needs_no_lookup() {
     assert_eq!(view.sso.as_deref(), Some(&inventory::Sso::Fixed));
     assert!(view.users.iter().all(|user| user.sso_max_idle() == Some(limit)));
     assert!(poller.plan.source.asked_for_users.lock().unwrap().is_empty());
+
+    // Those who are found have it, too.
+    let source =
+        Script { users: Mutex::new(Ok(vec![user("1", "a", &["g"])])), ..Script::default() };
+    let plan = all(Pass::default(), SsoLimits::Fixed(limit));
+    let (mut poller, reader, _) = poller_of(plan, 4, source);
+    poller.poll().await;
+    let view = reader.snapshot().networks[0].clone();
+    let limits: Vec<_> = view.users.iter().map(|user| user.sso_max_idle()).collect();
+    assert_eq!(limits, [Some(limit)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -487,6 +525,15 @@ async fn shards_share_the_users_among_themselves() {
         assert!((70..130).contains(&own.len()), "{}", own.len());
         everybody.extend(own);
     }
+    let shard = Shard { index: 1, total: 3 };
+    let users = (1..=300).map(|id: u32| user(&id.to_string(), "a", &[])).collect();
+    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
+    let plan = RosterPlan { shard, ..all(Pass::default(), SsoLimits::Off) };
+    let (mut poller, reader, _) = poller_of(plan, 16, source);
+    poller.poll().await;
+    let network = "12345678".parse().unwrap();
+    let has = |id: &String| shard.has(&network, &id.parse().unwrap());
+    assert_eq!(ids(&reader), everybody.iter().filter(|id| has(id)).cloned().collect::<Vec<_>>());
     everybody.sort_by_key(|id| id.parse::<u32>().unwrap());
     assert_eq!(everybody, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
 }
@@ -540,6 +587,8 @@ async fn some_who_are_known_are_polled_but_they_are_not_all() {
     plan.roster = listed(2);
     let mut fifth = NetworkPoller::new(plan, publisher);
     assert_eq!(fifth.poll().await, PollResult::Success);
+    let view = reader.snapshot().networks[0].clone();
+    assert!(view.list.is_none() && view.users.iter().all(|user| user.facts.is_none()));
     let NetworkPoller { mut plan, publisher, .. } = fifth;
     plan.roster = listed(3);
     let mut sixth = NetworkPoller::new(plan, publisher);
