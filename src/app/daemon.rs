@@ -181,8 +181,8 @@ impl Daemon {
             }
             died = tasks.next() => Err(died),
         };
-        // Before the pollers end, for with them goes what they know. Where something died, that has
-        // gone already, and what was saved after the last poll is better than nothing.
+        // As it is now, before anybody is told to end. Where something died, what was saved after the
+        // last poll has to do: what it left behind may be of half a poll.
         let last = ended.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
         manager.stopping().await;
