@@ -18,9 +18,9 @@ use bytes::Bytes;
 use divan::{Bencher, counter::BytesCount};
 use jiff::tz::TimeZone;
 use wickr_exporter::{
-    exposition::{Encoding, Exposition, Format, Group, Kept, Sink},
+    exposition::{CompressionCache, Encoding, Exposition, Format, Group, Sink},
     inventory::{self, NetworkIdentity, Publisher, Reader, Summary},
-    wickr::{Device, Interner, Signer, Stamp, UserId, devices_page},
+    wickr::{ApiTimestamp, Device, Interner, Signer, UserId, devices_page},
 };
 
 const NOW: i64 = 1_767_225_600_000;
@@ -46,8 +46,8 @@ fn devices(user: u32, labels: &Interner) -> Vec<Device> {
             device_type: labels.get(["MacOSX", "Windows", "iOS", "Android"][number as usize % 4]),
             status: labels.get("Active"),
             suspended: Some(seed % 10 == 0),
-            created: Stamp::at_millis(NOW - 400 * DAY - seed * 1000),
-            last_login: Stamp::at_millis(NOW - random.i64(0..90 * DAY) / 1000 * 1000),
+            created: ApiTimestamp::at_millis(NOW - 400 * DAY - seed * 1000),
+            last_login: ApiTimestamp::at_millis(NOW - random.i64(0..90 * DAY) / 1000 * 1000),
         }
     };
     (0..DEVICES).map(device).collect()
@@ -94,7 +94,7 @@ impl Sink for Counted {
     }
 }
 
-fn render(encoding: Encoding, groups: &[Group], kept: &Kept, now: i64) -> usize {
+fn render(encoding: Encoding, groups: &[Group], kept: &CompressionCache, now: i64) -> usize {
     let snapshot = FLEET.reader.snapshot();
     let exposition = Exposition {
         snapshot: &snapshot,
@@ -119,10 +119,11 @@ fn scrape(bencher: Bencher<'_, '_>, what: &str) {
         _ => (Encoding::Zstd, &Group::ALL[..]),
     };
     // The text's bytes, whatever becomes of them.
-    let bytes = BytesCount::new(render(Encoding::Identity, groups, &Kept::default(), NOW));
+    let bytes =
+        BytesCount::new(render(Encoding::Identity, groups, &CompressionCache::default(), NOW));
     let bencher = bencher.counter(bytes);
     if what.ends_with("again") {
-        let kept = Kept::default();
+        let kept = CompressionCache::default();
         let mut now = NOW;
         render(encoding, groups, &kept, now);
         // Idle times are new each time, the rest is kept.
@@ -131,7 +132,7 @@ fn scrape(bencher: Bencher<'_, '_>, what: &str) {
             render(encoding, groups, &kept, now)
         });
     } else {
-        bencher.bench_local(|| render(encoding, groups, &Kept::default(), NOW));
+        bencher.bench_local(|| render(encoding, groups, &CompressionCache::default(), NOW));
     }
 }
 
@@ -198,8 +199,8 @@ fn page(bencher: Bencher<'_, '_>, count: usize) {
 }
 
 #[divan::bench(args = ["January 5th 2026, 3:04:05 pm", "1767225600", "2026-01-05T15:04:05Z", "2026-01-05 15:04:05.123"])]
-fn timestamp(text: &str) -> Stamp {
-    Stamp::from_text(black_box(text), &TimeZone::UTC)
+fn timestamp(text: &str) -> ApiTimestamp {
+    ApiTimestamp::from_text(black_box(text), &TimeZone::UTC)
 }
 
 const HOST: &str = "admin.wickr.us-east-1.amazonaws.com";

@@ -17,7 +17,7 @@ use crate::{
     },
     clock::Clock,
     config::{self, Config, ListenAddress},
-    drill::{Filter, Query},
+    query::{Filter, Query},
     shutdown, simulator,
     telemetry::{self, LogLevel},
     web::{self, WebConfig},

@@ -17,7 +17,7 @@
 //! 3. [`poll`]: when a network is polled, and one poll from its first user to its last.
 //! 4. [`inventory`]: what is known, how fresh it is, and figures worked out from it.
 //! 5. [`exposition`]: from a snapshot of the inventory to text, in either format.
-//! 6. [`drill`]: the devices behind a figure, filtered, sorted and paged, for pages, API and command.
+//! 6. [`query`]: the devices behind a figure, filtered, sorted and paged, for pages, API and command.
 //! 7. [`web`]: routes, pages, sockets, and the doors that requests come through.
 //! 8. [`app`]: the wiring of all that, and what each command does with it. [`cli`] and
 //!    [`commands`] are what stands between it and `main`.
@@ -33,11 +33,11 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
-pub mod drill;
 pub mod exposition;
 pub mod inventory;
 pub mod lifecycle;
 pub mod poll;
+pub mod query;
 pub mod shutdown;
 pub mod simulator;
 pub mod telemetry;

@@ -13,8 +13,8 @@ use super::{
     files,
 };
 use crate::{
-    config::{Config, Detail, Network, Shard, SsoMaxIdle, UserChoice, UserFilter},
-    drill::{counted, grouped},
+    config::{Config, Detail, FilterConfig, Network, Shard, SsoMaxIdle, UserChoice},
+    query::{counted, grouped},
 };
 
 /// How many devices a user is taken to have where nobody has counted them.
@@ -176,7 +176,7 @@ fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
 }
 
 /// Whom a filter lets pass.
-fn described(filter: &UserFilter) -> String {
+fn described(filter: &FilterConfig) -> String {
     let mut text = "all that there are".to_owned();
     if let Some(status) = filter.status {
         text.push_str(&format!(", {status} ones only"));

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError,
-    fleet::Fleet,
     notify::{self, Manager},
+    pollers::PollerFactory,
     reload::{self, Content},
     shown,
     state::StateFile,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    exposition::Kept,
+    exposition::CompressionCache,
     inventory::{self, Reader},
     lifecycle,
     telemetry::Metrics,
@@ -93,8 +93,14 @@ impl Daemon {
             .map(|path| StateFile::new(path.clone(), metrics.clone(), clock.clone()));
         let restored = state.as_ref().map(|file| file.load(&labels)).unwrap_or_default();
         let (keeper, reader) = inventory::open();
-        let fleet =
-            Fleet::new(credentials, labels, keeper, metrics.clone(), clock.clone(), restored);
+        let fleet = PollerFactory::new(
+            credentials,
+            labels,
+            keeper,
+            metrics.clone(),
+            clock.clone(),
+            restored,
+        );
         let polled = fleet.polled();
         let shown = Arc::new(ArcSwap::from_pointee(shown(config)));
         let file = origin.as_ref().map(|origin| origin.file.clone());
@@ -128,7 +134,7 @@ impl Daemon {
             shown: self.shown,
             telemetry_path: serving.telemetry_path,
             reloads: serving.lifecycle.then(|| reloads.clone()),
-            kept: Kept::default(),
+            kept: CompressionCache::default(),
         });
         let server = Server::new(router, doors.clone());
         // Restored data is there before the first client can ask.

@@ -7,7 +7,7 @@ use super::{AppError, Outcome, once, remote::Remote};
 use crate::{
     clock::Clock,
     config::Config,
-    drill::{
+    query::{
         Columns, Listing, Query, Record, Scope, find, visible, write_csv, write_json, write_table,
     },
 };

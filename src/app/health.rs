@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use reqwest::{Url, redirect};
 
 use super::{AppError, pem};
-use crate::{drill::visible, wickr::chain};
+use crate::{query::visible, wickr::chain};
 
 /// The most of an answer that is repeated.
 const LONGEST_ANSWER: usize = 1024;

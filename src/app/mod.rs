@@ -9,32 +9,31 @@
 
 mod accounts;
 mod check;
-mod complete;
 mod daemon;
 mod demo;
 mod devices;
 mod files;
-mod fleet;
 mod health;
+mod network_plan;
 mod notify;
 mod once;
 mod pem;
 mod policy;
+mod pollers;
+mod probe;
 mod progress;
 mod reload;
 mod remote;
-mod sound;
-mod spec;
+mod resolve;
 mod state;
 mod supervisor;
-mod trial;
+mod validate;
 
 use std::{io, sync::Arc};
 
 use tokio::sync::Semaphore;
 
 pub use check::check;
-pub use complete::{Regions, completed, load};
 pub use daemon::{Daemon, Origin, Serving};
 pub use demo::{demo, simulate};
 pub use devices::{Devices, Print, devices, devices_from};
@@ -42,9 +41,10 @@ pub use files::write_atomically;
 pub use health::{Question, health};
 pub use once::{Outcome, once};
 pub use policy::{Identity, Policy, iam_policies};
+pub use probe::check_online;
 pub use reload::Content;
 pub use remote::Remote;
-pub use trial::check_online;
+pub use resolve::{Regions, completed, load};
 
 use crate::{
     config::{Config, Detail},

@@ -5,11 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 
 use super::{
-    AppError,
-    fleet::Fleet,
-    groups,
+    AppError, groups,
+    network_plan::{self, Found},
+    pollers::PollerFactory,
     progress::Bar,
-    spec::{self, Found},
 };
 use crate::{
     clock::Clock,
@@ -79,12 +78,12 @@ pub(super) async fn poll(
     let (keeper, reader) = inventory::open();
     let labels = Arc::new(Interner::default());
     let mut fleet =
-        Fleet::new(None, labels, keeper, metrics.clone(), clock.clone(), HashMap::new());
+        PollerFactory::new(None, labels, keeper, metrics.clone(), clock.clone(), HashMap::new());
     fleet.adjust(config);
     let mut found = Found::new();
     let mut lookups = Vec::new();
     let mut all_found = true;
-    for (place, network) in spec::wholes(config) {
+    for (place, network) in network_plan::wholes(config) {
         let (client, lane) = fleet.finder(network).map_err(AppError::Setup)?;
         let networks = client.networks(&lane).await;
         let mut lookup = Lookup::default();
@@ -107,7 +106,7 @@ pub(super) async fn poll(
         }
     }
     fleet.looked_up(lookups);
-    let mut specs = spec::specs(config, &found);
+    let mut specs = network_plan::specs(config, &found);
     specs.retain(|id, _| wanted(id));
     let pollers: Result<Vec<_>, _> = specs.values().map(|spec| fleet.poller(spec, None)).collect();
     let mut pollers = pollers.map_err(AppError::Setup)?;

@@ -8,8 +8,8 @@ use std::{path::Path, time::Duration};
 use reqwest::{StatusCode, Url, header, redirect};
 use serde::Deserialize;
 
-use super::{pem, sound::is_sound};
-use crate::drill::{Listing, Query, Record, visible};
+use super::{pem, validate::is_sound};
+use crate::query::{Listing, Query, Record, visible};
 
 /// The most that is read of a list: a million devices and more.
 const LARGEST: usize = 512 * 1024 * 1024;

@@ -16,11 +16,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AppError, accounts, complete,
-    fleet::Fleet,
+    AppError, accounts,
+    network_plan::{self, Found, NetworkPlan},
     notify::{Beats, Manager},
-    once, shown,
-    spec::{self, Found, Spec},
+    once,
+    pollers::PollerFactory,
+    resolve, shown,
 };
 use crate::{
     config::{Config, ListenAddress},
@@ -28,7 +29,7 @@ use crate::{
     lifecycle::{Reloaded, Requests},
     poll::Observer,
     web::{Doors, Prepared, Shown},
-    wickr::{Client, Error, ErrorKind, Lane, Network, NetworkId, Operation},
+    wickr::{Client, Error, ErrorKind, Network, NetworkId, NetworkLimiter, Operation},
 };
 
 /// What could not be looked up is looked up again after this, or at the interval if that is less.
@@ -48,14 +49,14 @@ struct Loaded {
 }
 
 struct Running {
-    spec: Spec,
+    spec: NetworkPlan,
     stop: CancellationToken,
     task: Id,
 }
 
 /// Keeps the pollers.
 pub(super) struct Supervisor {
-    fleet: Fleet,
+    fleet: PollerFactory,
     config: Config,
     /// The configuration's file, if it can be loaded anew.
     file: Option<PathBuf>,
@@ -81,7 +82,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     pub(super) fn new(
-        fleet: Fleet,
+        fleet: PollerFactory,
         config: Config,
         file: Option<PathBuf>,
         shown: Arc<ArcSwap<Shown>>,
@@ -116,7 +117,7 @@ impl Supervisor {
     /// When something on this machine cannot be set up.
     pub(super) async fn start(&mut self) -> Result<(), AppError> {
         let restored = self.fleet.restored();
-        for (place, network) in spec::wholes(&self.config) {
+        for (place, network) in network_plan::wholes(&self.config) {
             let account = accounts::key(&network.aws);
             let of_account = restored.iter().filter(|(_, known)| known.account == account);
             let networks: Vec<_> = of_account
@@ -183,8 +184,9 @@ impl Supervisor {
         self.generation += 1;
         self.fleet.adjust(&self.config);
         self.finders.shutdown().await;
-        let wholes: Vec<_> =
-            spec::wholes(&self.config).map(|(place, network)| (place, network.clone())).collect();
+        let wholes: Vec<_> = network_plan::wholes(&self.config)
+            .map(|(place, network)| (place, network.clone()))
+            .collect();
         self.lookups.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
         self.found.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
         self.unknown = wholes
@@ -242,7 +244,7 @@ impl Supervisor {
 
     /// Makes the pollers be those that there should be.
     async fn reconcile(&mut self) -> Result<(), AppError> {
-        let mut wanted = spec::specs(&self.config, &self.found);
+        let mut wanted = network_plan::specs(&self.config, &self.found);
         let now: Vec<NetworkId> = self.running.keys().cloned().collect();
         for id in now {
             match (self.running.get(&id), wanted.get(&id)) {
@@ -271,7 +273,7 @@ impl Supervisor {
 
     /// Where networks are looked up, and how that goes.
     fn accounts(&self) -> Vec<Account> {
-        let accounts = spec::wholes(&self.config).map(|(place, network)| Account {
+        let accounts = network_plan::wholes(&self.config).map(|(place, network)| Account {
             region: network.aws.region.clone().unwrap_or_default(),
             known: self.found.contains_key(&place),
             lookup: self.lookups.get(&place).copied().unwrap_or_default(),
@@ -279,7 +281,7 @@ impl Supervisor {
         accounts.collect()
     }
 
-    fn poll(&mut self, spec: Spec, publisher: Option<Publisher>) -> Result<(), AppError> {
+    fn poll(&mut self, spec: NetworkPlan, publisher: Option<Publisher>) -> Result<(), AppError> {
         let poller = self.fleet.poller(&spec, publisher).map_err(AppError::Setup)?;
         let stop = CancellationToken::new();
         let (id, stopped) = (spec.id.clone(), stop.clone());
@@ -307,7 +309,7 @@ impl Supervisor {
             Some(doors) => doors.prepare().await.map(Some),
             None => Ok(None),
         };
-        match (complete::load(file).await, doors) {
+        match (resolve::load(file).await, doors) {
             (Ok(config), Ok(doors)) => Ok(Loaded { config, doors }),
             (Err(problems), Err(more)) => Err(format!("{problems}\n{more}")),
             (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
@@ -350,10 +352,10 @@ impl Supervisor {
     /// was written out until now is taken for found, so that nothing is lost before the lookup.
     fn carry_over(&mut self, former: &Config) {
         let (mut found, mut lookups) = (Found::new(), BTreeMap::new());
-        for (place, network) in spec::wholes(&self.config) {
+        for (place, network) in network_plan::wholes(&self.config) {
             let account = accounts::key(&network.aws);
-            let before =
-                spec::wholes(former).find(|(_, before)| accounts::key(&before.aws) == account);
+            let before = network_plan::wholes(former)
+                .find(|(_, before)| accounts::key(&before.aws) == account);
             let found_before = before.and_then(|(before, _)| self.found.get(&before));
             let networks = found_before.cloned().unwrap_or_else(|| self.polled_as(&account));
             if found_before.is_some() || !networks.is_empty() {
@@ -384,7 +386,7 @@ impl Supervisor {
 /// Looks networks up again and again, for as long as anybody wants to know.
 async fn find<F: Future<Output = bool>>(
     client: Arc<Client>,
-    lane: Lane,
+    lane: NetworkLimiter,
     interval: Duration,
     tell: impl Fn(Result<(Vec<Network>, usize), Error>) -> F,
 ) {

@@ -6,7 +6,7 @@ use regex_lite::Regex;
 
 /// Who passes: the user that passes every part of it. The default lets all pass.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct UserFilter {
+pub struct FilterConfig {
     /// None for users of any status.
     pub status: Option<UserStatus>,
     /// The ids of security groups, each once, one of which the user must be in; empty for any.

@@ -31,7 +31,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use filter::{BadPattern, BadStatus, UserFilter, UserStatus, UsernamePattern};
+pub use filter::{BadPattern, BadStatus, FilterConfig, UserStatus, UsernamePattern};
 pub use listen::{BadListenAddress, ListenAddress};
 pub use problem::{ConfigError, Problem};
 pub use used::{

@@ -3,7 +3,7 @@
 
 use super::{
     conflicts,
-    filter::UserFilter,
+    filter::FilterConfig,
     problem::Problems,
     reader::Field,
     used::{self, Config, UserChoice},
@@ -96,8 +96,8 @@ fn users(network: &written::Network) -> UserChoice {
     }
 }
 
-fn filter(filter: &written::Filter) -> UserFilter {
-    UserFilter {
+fn filter(filter: &written::Filter) -> FilterConfig {
+    FilterConfig {
         status: filter.status.good().copied(),
         groups: filter.groups.good().cloned().unwrap_or_default(),
         username: filter.username.good().cloned(),

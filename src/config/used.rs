@@ -10,7 +10,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 
-use super::{filter::UserFilter, listen::ListenAddress};
+use super::{filter::FilterConfig, listen::ListenAddress};
 use crate::wickr::{Endpoint, NetworkId, UserId};
 
 /// A configuration without any mistake in it.
@@ -219,7 +219,7 @@ pub enum UserChoice {
     /// These: at least one, each once, in numeric order.
     Listed(Vec<UserId>),
     /// Every user that passes the filter.
-    All(UserFilter),
+    All(FilterConfig),
 }
 
 /// How to reach the service. Networks with equal ones can share a client.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    inventory::{Ages, Facts, Freshness, Reading, UserRecord, Version, idle_millis},
-    wickr::{Device, Label},
+    inventory::{Ages, BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
+    wickr::{Device, InternedStr},
 };
 
 /// What lines follow from beside a user's record.
@@ -25,19 +25,19 @@ pub(super) struct At {
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) family: &'static Family,
-    follows: Follows,
+    follows: ChangesWith,
     lines: Lines,
 }
 
 /// What lines follow from, so that it is known how long they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Follows {
+enum ChangesWith {
     /// From what is known, but for when it was read and when somebody last logged in.
     Content,
     /// From the latter, too.
     Logins,
     /// From when it was read, too.
-    Reading,
+    UserData,
     /// From the moment, too.
     Moment,
 }
@@ -48,9 +48,9 @@ enum Lines {
     /// One of the record.
     User(fn(&UserRecord, At, &mut Line<'_>)),
     /// One of the data that is served, if there is a value.
-    Reading(fn(&Reading, Millis) -> Option<Value>),
+    UserData(fn(&UserData, Millis) -> Option<Value>),
     /// One of what discovery told, if it told that.
-    Facts(fn(&Facts, bool, &mut Line<'_>)),
+    UserFacts(fn(&UserFacts, bool, &mut Line<'_>)),
     /// One for each type that the user has: how many of its devices count.
     Types(fn(&Device) -> bool),
     /// One for each device that can be told from others, if there is a value.
@@ -58,32 +58,32 @@ enum Lines {
 }
 
 pub(super) const OF_USERS: &[Column] = &[
-    column(&family::USER_UP, Follows::Content, Lines::User(up)),
+    column(&family::USER_UP, ChangesWith::Content, Lines::User(up)),
     column(
         &family::USER_LAST_POLL,
-        Follows::Reading,
-        Lines::Reading(|reading, _| Some(Value::Millis(reading.at))),
+        ChangesWith::UserData,
+        Lines::UserData(|reading, _| Some(Value::Millis(reading.at))),
     ),
-    column(&family::USER_INFO, Follows::Content, Lines::Facts(info)),
-    column(&family::USER_SSO_MAX_IDLE, Follows::Content, Lines::Facts(sso_max_idle)),
-    column(&family::USER_DEVICES, Follows::Content, Lines::Types(|_| true)),
+    column(&family::USER_INFO, ChangesWith::Content, Lines::UserFacts(info)),
+    column(&family::USER_SSO_MAX_IDLE, ChangesWith::Content, Lines::UserFacts(sso_max_idle)),
+    column(&family::USER_DEVICES, ChangesWith::Content, Lines::Types(|_| true)),
     column(
         &family::USER_DEVICES_SUSPENDED,
-        Follows::Content,
+        ChangesWith::Content,
         Lines::Types(|device| device.suspended == Some(true)),
     ),
     column(
         &family::USER_LAST_LOGIN,
-        Follows::Logins,
-        Lines::Reading(|reading, _| {
+        ChangesWith::Logins,
+        Lines::UserData(|reading, _| {
             let logins = reading.devices.iter().filter_map(|device| device.last_login.millis());
             logins.max().map(Value::Millis)
         }),
     ),
     column(
         &family::USER_IDLE,
-        Follows::Moment,
-        Lines::Reading(|reading, now| {
+        ChangesWith::Moment,
+        Lines::UserData(|reading, now| {
             let idle = reading.devices.iter().filter_map(|device| idle_millis(device, now));
             idle.min().map(Value::Millis)
         }),
@@ -93,17 +93,17 @@ pub(super) const OF_USERS: &[Column] = &[
 pub(super) const OF_DEVICES: &[Column] = &[
     column(
         &family::DEVICE_INFO,
-        Follows::Content,
+        ChangesWith::Content,
         Lines::Device { status: true, value: |_, _| Some(Value::Count(1)) },
     ),
     column(
         &family::DEVICE_SUSPENDED,
-        Follows::Content,
+        ChangesWith::Content,
         Lines::Device { status: false, value: |device, _| device.suspended.map(Value::from) },
     ),
     column(
         &family::DEVICE_CREATED,
-        Follows::Content,
+        ChangesWith::Content,
         Lines::Device {
             status: false,
             value: |device, _| device.created.millis().map(Value::Millis),
@@ -111,7 +111,7 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
     column(
         &family::DEVICE_LAST_LOGIN,
-        Follows::Logins,
+        ChangesWith::Logins,
         Lines::Device {
             status: false,
             value: |device, _| device.last_login.millis().map(Value::Millis),
@@ -119,7 +119,7 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
     column(
         &family::DEVICE_IDLE,
-        Follows::Moment,
+        ChangesWith::Moment,
         Lines::Device {
             status: false,
             value: |device, now| idle_millis(device, now).map(Value::Millis),
@@ -127,18 +127,18 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
 ];
 
-const fn column(family: &'static Family, follows: Follows, lines: Lines) -> Column {
+const fn column(family: &'static Family, follows: ChangesWith, lines: Lines) -> Column {
     Column { family, follows, lines }
 }
 
 impl Column {
     /// Of what a block's lines are made: as long as that is the same, so are they, at one moment
     /// and while all of its data is served.
-    pub(super) fn version(&self, version: Version) -> u64 {
+    pub(super) fn version(&self, version: BlockVersion) -> u64 {
         match self.follows {
-            Follows::Content => version.content,
-            Follows::Logins | Follows::Moment => version.logins,
-            Follows::Reading => version.whole,
+            ChangesWith::Content => version.content,
+            ChangesWith::Logins | ChangesWith::Moment => version.logins,
+            ChangesWith::UserData => version.whole,
         }
     }
 
@@ -149,7 +149,7 @@ impl Column {
 
     /// Whether the lines are other ones at another moment.
     pub(super) fn moves(&self) -> bool {
-        self.follows == Follows::Moment
+        self.follows == ChangesWith::Moment
     }
 
     /// Writes a user's lines, if there are any.
@@ -157,12 +157,12 @@ impl Column {
         let mut line = Line { stem: stem.of(user), out };
         match self.lines {
             Lines::User(write) => write(user, at, &mut line),
-            Lines::Facts(write) => {
+            Lines::UserFacts(write) => {
                 if let Some(facts) = &user.facts {
                     write(facts, at.usernames, &mut line);
                 }
             }
-            Lines::Reading(value) => {
+            Lines::UserData(value) => {
                 let reading = user.reading(at.now, at.ages);
                 if let Some(value) = reading.and_then(|reading| value(reading, at.now)) {
                     line.begin().end(value);
@@ -191,7 +191,7 @@ fn up(user: &UserRecord, at: At, line: &mut Line<'_>) {
     line.begin().end(fresh.into());
 }
 
-fn info(facts: &Facts, usernames: bool, line: &mut Line<'_>) {
+fn info(facts: &UserFacts, usernames: bool, line: &mut Line<'_>) {
     // A limit that all have was told by the configuration, not by discovery.
     if facts.username.is_none() && facts.status.is_none() {
         return;
@@ -210,15 +210,15 @@ fn info(facts: &Facts, usernames: bool, line: &mut Line<'_>) {
     .end(Value::Count(1));
 }
 
-fn sso_max_idle(facts: &Facts, _: bool, line: &mut Line<'_>) {
+fn sso_max_idle(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
     if let Some(most) = facts.sso_max_idle {
         line.begin().end(Value::Count(most.as_secs()));
     }
 }
 
 /// A user's devices by type: the types that the user has, even where none counts.
-fn by_type(reading: &Reading, counts: fn(&Device) -> bool, line: &mut Line<'_>) {
-    let mut types: Vec<(&Label, usize)> = Vec::new();
+fn by_type(reading: &UserData, counts: fn(&Device) -> bool, line: &mut Line<'_>) {
+    let mut types: Vec<(&InternedStr, usize)> = Vec::new();
     for device in reading.devices.iter() {
         let count = usize::from(counts(device));
         match types.iter_mut().find(|(device_type, _)| **device_type == device.device_type) {

@@ -7,12 +7,12 @@
 //! formats. `packing` compresses, and `kept` has what need not be compressed again. `family` has the
 //! names.
 
+mod cache;
 mod columns;
+mod compression;
 mod family;
-mod fleet;
-mod kept;
 mod negotiation;
-mod packing;
+mod network_families;
 mod registry;
 mod value;
 mod writer;
@@ -21,14 +21,14 @@ use std::{io, time::Duration};
 
 use prometheus::proto::MetricFamily;
 
+pub use cache::CompressionCache;
+pub use compression::Encoding;
 pub use family::{FAMILIES, Family, Group, Kind};
-pub use kept::Kept;
 pub use negotiation::{encoding_for, format_for};
-pub use packing::Encoding;
 pub use writer::{Format, Sink};
 
 use crate::{clock::Millis, inventory::Snapshot};
-use fleet::Fleet;
+use network_families::NetworkFamilies;
 use writer::Writer;
 
 /// All that one exposition is made of.
@@ -58,12 +58,13 @@ impl Exposition<'_> {
         &self,
         format: Format,
         encoding: Encoding,
-        kept: &Kept,
+        kept: &CompressionCache,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
         kept.sweep(self.snapshot, self.now);
         let mut writer = Writer::new(format, encoding, kept, self.now, sink)?;
-        let fleet = Fleet::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
+        let fleet =
+            NetworkFamilies::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
         for group in self.groups {
             fleet.write(*group, &mut writer)?;
             if *group == Group::Exporter {
@@ -80,7 +81,7 @@ impl Exposition<'_> {
     /// None that anybody has seen.
     pub fn text(&self, format: Format) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        self.render(format, Encoding::Identity, &Kept::default(), &mut text)?;
+        self.render(format, Encoding::Identity, &CompressionCache::default(), &mut text)?;
         Ok(text)
     }
 }

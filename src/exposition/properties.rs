@@ -5,8 +5,8 @@ use std::{io::Read, sync::Arc};
 
 use super::*;
 use crate::{
-    inventory::{self, Directory, Facts, NetworkIdentity, Publisher, Sso},
-    wickr::{Device, ErrorKind, SecurityGroup, Stamp, UserId},
+    inventory::{self, Directory, NetworkIdentity, Publisher, Sso, UserFacts},
+    wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
 
 const START: Millis = 1_767_225_600_250;
@@ -24,14 +24,14 @@ impl World {
         texts[self.random.usize(..texts.len())]
     }
 
-    fn stamp(&mut self) -> Stamp {
+    fn stamp(&mut self) -> ApiTimestamp {
         match self.random.u8(..12) {
-            0 => Stamp::NEVER,
-            1 => Stamp::INVALID,
+            0 => ApiTimestamp::NEVER,
+            1 => ApiTimestamp::INVALID,
             // Ahead of the clock.
-            2 => Stamp::at_millis(self.now + self.random.i64(0..HOUR)),
-            3 => Stamp::at_millis(self.now - 24 * HOUR),
-            _ => Stamp::at_millis(self.now - self.random.i64(0..2_000 * HOUR)),
+            2 => ApiTimestamp::at_millis(self.now + self.random.i64(0..HOUR)),
+            3 => ApiTimestamp::at_millis(self.now - 24 * HOUR),
+            _ => ApiTimestamp::at_millis(self.now - self.random.i64(0..2_000 * HOUR)),
         }
     }
 
@@ -63,7 +63,7 @@ impl World {
     fn directory(&mut self) -> Directory {
         let mut directory = Directory::default();
         for _ in 0..self.random.usize(..400) {
-            let facts = Facts {
+            let facts = UserFacts {
                 username: self.random.bool().then(|| self.text().into()),
                 status: [None, Some(1), Some(2), Some(7)][self.random.usize(..4)],
                 sso_max_idle: self
@@ -94,7 +94,7 @@ impl World {
             1 => {
                 publisher.end(self.now, Duration::from_millis(self.random.u64(..90_000)), true);
             }
-            2 => publisher.direct(self.directory()),
+            2 => publisher.set_directory(self.directory()),
             3 => {
                 // The same as before, later.
                 for (user, devices) in known.iter() {
@@ -160,7 +160,7 @@ fn campaign(seed: u64, steps: usize) {
         (keeper.add(identity("12345678", 15), None), Vec::new()),
         (keeper.add(identity("87654321", 2_000), None), Vec::new()),
     ];
-    let kept = Kept::default();
+    let kept = CompressionCache::default();
     let buckets = [HOUR, 24 * HOUR, 720 * HOUR].map(|ms| Duration::from_millis(ms as u64));
     for step in 0..steps {
         let (publisher, known) = &mut publishers[world.random.usize(..2)];
@@ -240,7 +240,7 @@ fn the_stream_is_what_the_reference_writes_whatever_happens() {
 struct Scraped {
     publisher: Publisher,
     reader: inventory::Reader,
-    kept: Kept,
+    kept: CompressionCache,
     devices: Vec<Vec<Device>>,
 }
 
@@ -262,7 +262,7 @@ impl Scraped {
             publisher.read(&Self::user(user), devices.clone(), START);
         }
         publisher.flush();
-        Scraped { publisher, reader, kept: Kept::default(), devices }
+        Scraped { publisher, reader, kept: CompressionCache::default(), devices }
     }
 
     fn user(number: usize) -> UserId {
@@ -270,7 +270,11 @@ impl Scraped {
     }
 
     /// What a scrape is sent, and the pieces that are kept then.
-    fn at(&self, now: Millis, encoding: Encoding) -> (Vec<u8>, Vec<Arc<packing::Packed>>) {
+    fn at(
+        &self,
+        now: Millis,
+        encoding: Encoding,
+    ) -> (Vec<u8>, Vec<Arc<compression::CompressedChunk>>) {
         let exposition = Exposition {
             snapshot: &self.reader.snapshot(),
             now,
@@ -286,7 +290,10 @@ impl Scraped {
 }
 
 /// How many of these pieces were not there before.
-fn new_of(pieces: &[Arc<packing::Packed>], before: &[Arc<packing::Packed>]) -> usize {
+fn new_of(
+    pieces: &[Arc<compression::CompressedChunk>],
+    before: &[Arc<compression::CompressedChunk>],
+) -> usize {
     pieces.iter().filter(|piece| !before.iter().any(|old| Arc::ptr_eq(old, piece))).count()
 }
 
@@ -321,7 +328,7 @@ fn what_has_not_changed_is_not_packed_again() {
     // Somebody has logged in: that, how long ago, and when it was read, of a user and a device.
     let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
     let mut devices = scraped.devices[user].clone();
-    devices[0].last_login = Stamp::at_millis(START - 5);
+    devices[0].last_login = ApiTimestamp::at_millis(START - 5);
     scraped.publisher.read(&Scraped::user(user), devices.clone(), START);
     scraped.publisher.flush();
     let (_, login) = scraped.at(START, Encoding::Gzip);
@@ -354,8 +361,8 @@ fn a_block_that_would_be_large_in_memory_is_not_kept_but_sent() {
         device_type: "iOS".into(),
         status: "Active".into(),
         suspended: None,
-        created: Stamp::NEVER,
-        last_login: Stamp::NEVER,
+        created: ApiTimestamp::NEVER,
+        last_login: ApiTimestamp::NEVER,
     };
     scraped.publisher.read(&Scraped::user(7), (0..5_000).map(device).collect(), START);
     scraped.publisher.flush();

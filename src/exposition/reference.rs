@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use super::*;
 use crate::{
-    inventory::{Freshness, NetworkView, PollResult, Reading, UserRecord, idle_millis},
-    wickr::{Device, ErrorKind, Stamp},
+    inventory::{Freshness, NetworkView, PollResult, UserData, UserRecord, idle_millis},
+    wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
 type Labels = Vec<(&'static str, String)>;
@@ -24,7 +24,7 @@ fn seconds_of(millis: Option<i64>) -> Option<String> {
 }
 
 /// What is served of a network at `now`.
-fn served<'a>(view: &'a NetworkView, now: Millis) -> Vec<(&'a UserRecord, &'a Reading)> {
+fn served<'a>(view: &'a NetworkView, now: Millis) -> Vec<(&'a UserRecord, &'a UserData)> {
     let served = |user: &'a UserRecord| user.reading(now, view.ages()).map(|last| (user, last));
     view.users.iter().filter_map(served).collect()
 }
@@ -98,7 +98,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             count(&|_, d| d.is_reset()).into_iter().for_each(|(l, v)| add(l, v));
         }
         "wickr_network_devices_never_logged_in" if is_known => {
-            let never = |_: &UserRecord, d: &Device| d.last_login == Stamp::NEVER;
+            let never = |_: &UserRecord, d: &Device| d.last_login == ApiTimestamp::NEVER;
             count(&never).into_iter().for_each(|(l, v)| add(l, v));
         }
         "wickr_network_device_idle_seconds" if is_known => {
@@ -222,7 +222,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             for field in ["created", "lastLogin"] {
                 let devices = users.iter().flat_map(|(_, last)| last.devices.iter());
                 let stamp = |d: &Device| if field == "created" { d.created } else { d.last_login };
-                let invalid = devices.filter(|d| stamp(d) == Stamp::INVALID).count();
+                let invalid = devices.filter(|d| stamp(d) == ApiTimestamp::INVALID).count();
                 add(vec![("field", field.into())], invalid.to_string());
             }
         }

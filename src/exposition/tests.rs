@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::{
-    inventory::{self, Directory, Facts, NetworkIdentity, Snapshot, Sso},
-    wickr::{Device, ErrorKind, SecurityGroup, Stamp, UserId},
+    inventory::{self, Directory, NetworkIdentity, Snapshot, Sso, UserFacts},
+    wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
 
 /// 2026-01-01T00:00:00.250Z
@@ -23,14 +23,17 @@ fn device(app_id: &str, device_type: &str) -> Device {
         device_type: device_type.into(),
         status: "Active".into(),
         suspended: Some(false),
-        created: Stamp::at_millis(NOW - 250 - 400 * DAY),
-        last_login: Stamp::NEVER,
+        created: ApiTimestamp::at_millis(NOW - 250 - 400 * DAY),
+        last_login: ApiTimestamp::NEVER,
     }
 }
 
 /// A device on which somebody logged in so many days ago.
 fn used(app_id: &str, device_type: &str, days: i64) -> Device {
-    Device { last_login: Stamp::at_millis(NOW - 250 - days * DAY), ..device(app_id, device_type) }
+    Device {
+        last_login: ApiTimestamp::at_millis(NOW - 250 - days * DAY),
+        ..device(app_id, device_type)
+    }
 }
 
 fn identity(id: &str, name: &str) -> NetworkIdentity {
@@ -52,7 +55,7 @@ fn fleet() -> Snapshot {
     let mut known = keeper.add(identity("12345678", "a \"name\""), None);
     let users = ["7", "1001", "1002", "1003", "1004"].map(id);
     let facts = |name: &str, status, days: Option<u64>| {
-        Arc::new(Facts {
+        Arc::new(UserFacts {
             username: Some(name.into()),
             status,
             sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
@@ -63,7 +66,7 @@ fn fleet() -> Snapshot {
         name: name.map(str::to_owned),
         sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
     };
-    known.direct(Directory {
+    known.set_directory(Directory {
         facts: [
             (users[1].clone(), facts("ann@example.com", Some(2), Some(30))),
             (users[2].clone(), facts("bob@example.com", Some(1), None)),
@@ -83,8 +86,15 @@ fn fleet() -> Snapshot {
             used("a1", "iOS", 0),
             Device { suspended: Some(true), status: "Suspended".into(), ..used("a2", "iOS", 45) },
             Device { status: "Reset".into(), ..device("a3", "MacOSX") },
-            Device { last_login: Stamp::at_millis(NOW + 5 * DAY), ..device("a4", "Windows") },
-            Device { last_login: Stamp::INVALID, suspended: None, ..device("a5", "unknown") },
+            Device {
+                last_login: ApiTimestamp::at_millis(NOW + 5 * DAY),
+                ..device("a4", "Windows")
+            },
+            Device {
+                last_login: ApiTimestamp::INVALID,
+                suspended: None,
+                ..device("a5", "unknown")
+            },
             Device { app_id: None, ..used("", "iOS", 8) },
         ],
         NOW - 60_000,
@@ -211,14 +221,14 @@ fn who_is_known_without_a_name_is_told_of_and_a_poll_of_nobody_is_done() {
     let mut known = keeper.add(identity("12345678", ""), None);
     let users = ["1", "2", "3"].map(id);
     let facts = |username: Option<&str>, status| {
-        Arc::new(Facts { username: username.map(Into::into), status, ..Facts::default() })
+        Arc::new(UserFacts { username: username.map(Into::into), status, ..UserFacts::default() })
     };
     let told = [
         (users[0].clone(), facts(None, Some(2))),
         (users[1].clone(), facts(Some("b"), None)),
         (users[2].clone(), facts(None, None)),
     ];
-    known.direct(Directory { facts: told.into(), ..Directory::default() });
+    known.set_directory(Directory { facts: told.into(), ..Directory::default() });
     known.begin(&users);
     users.iter().for_each(|user| known.read(user, vec![], NOW));
     known.end(NOW, Duration::ZERO, true);

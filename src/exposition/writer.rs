@@ -9,9 +9,9 @@ use std::io;
 use bytes::Bytes;
 
 use super::{
+    cache::{CompressionCache, Key},
+    compression::{CompressedChunk, Compressor, Encoding},
     family::{Family, Kind},
-    kept::{Kept, Key},
-    packing::{Encoding, Packed, Packer},
     value::{Value, put_escaped, put_float},
 };
 use crate::clock::Millis;
@@ -61,8 +61,8 @@ const ROOM: usize = CHUNK + CHUNK / 4;
 pub(super) struct Writer<'a, S> {
     format: Format,
     encoding: Encoding,
-    packer: Option<Packer>,
-    kept: &'a Kept,
+    packer: Option<Compressor>,
+    kept: &'a CompressionCache,
     now: Millis,
     /// Text that was not sent yet.
     text: Vec<u8>,
@@ -78,14 +78,14 @@ impl<'a, S: Sink> Writer<'a, S> {
     pub(super) fn new(
         format: Format,
         encoding: Encoding,
-        kept: &'a Kept,
+        kept: &'a CompressionCache,
         now: Millis,
         sink: &'a mut S,
     ) -> io::Result<Writer<'a, S>> {
-        let packer = Packer::new(encoding)?;
+        let packer = Compressor::new(encoding)?;
         let text = Vec::with_capacity(ROOM);
         let mut writer = Writer { format, encoding, packer, kept, now, text, sink };
-        let start = writer.packer.as_ref().map(Packer::start);
+        let start = writer.packer.as_ref().map(Compressor::start);
         writer.send(start.unwrap_or_default())?;
         Ok(writer)
     }
@@ -124,7 +124,7 @@ impl<'a, S: Sink> Writer<'a, S> {
             self.text.extend_from_slice(b"# EOF\n");
         }
         self.flush()?;
-        let end = self.packer.take().map(Packer::end);
+        let end = self.packer.take().map(Compressor::end);
         self.send(end.unwrap_or_default())
     }
 
@@ -257,7 +257,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
         self.send(&piece)
     }
 
-    fn send(&mut self, piece: &Packed) -> io::Result<()> {
+    fn send(&mut self, piece: &CompressedChunk) -> io::Result<()> {
         let chunk = self.writer.packer.as_mut().map(|packer| packer.next(piece));
         self.writer.send(chunk.unwrap_or_default())
     }
@@ -384,7 +384,7 @@ mod tests {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
-        let (kept, mut sink) = (Kept::default(), Gone);
+        let (kept, mut sink) = (CompressionCache::default(), Gone);
         let mut writer =
             Writer::new(Format::Text, Encoding::Identity, &kept, 0, &mut sink).unwrap();
         let mut family = writer.named("x", "X.", Kind::Gauge);

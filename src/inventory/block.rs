@@ -31,13 +31,13 @@ pub struct Users {
 #[derive(Debug)]
 pub struct Block {
     users: Vec<UserRecord>,
-    version: Version,
+    version: BlockVersion,
     figures: OnceLock<Figures>,
 }
 
 /// Tells a block from all others that this process has seen, and from what it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
+pub struct BlockVersion {
     /// Another one for every change.
     pub whole: u64,
     /// The same as long as nothing has changed but when the users were read.
@@ -46,10 +46,14 @@ pub struct Version {
     pub content: u64,
 }
 
-impl Version {
-    fn new() -> Version {
+impl BlockVersion {
+    fn new() -> BlockVersion {
         // Three numbers, so that none stands for what another is the version of.
-        Version { whole: Version::next(), logins: Version::next(), content: Version::next() }
+        BlockVersion {
+            whole: BlockVersion::next(),
+            logins: BlockVersion::next(),
+            content: BlockVersion::next(),
+        }
     }
 
     fn next() -> u64 {
@@ -67,7 +71,7 @@ impl Clone for Block {
 
 impl Block {
     fn of(users: Vec<UserRecord>) -> Block {
-        Block { users, version: Version::new(), figures: OnceLock::new() }
+        Block { users, version: BlockVersion::new(), figures: OnceLock::new() }
     }
 
     /// The users, by id; at least one.
@@ -76,7 +80,7 @@ impl Block {
     }
 
     /// What tells whether it is still the same.
-    pub fn version(&self) -> Version {
+    pub fn version(&self) -> BlockVersion {
         self.version
     }
 
@@ -91,11 +95,11 @@ impl Block {
     }
 
     fn changed(&mut self, news: News) {
-        let Version { logins, content, .. } = self.version;
-        let new = Version::new();
+        let BlockVersion { logins, content, .. } = self.version;
+        let new = BlockVersion::new();
         self.version = match news {
-            News::Reading => Version { logins, content, ..new },
-            News::Logins => Version { content, ..new },
+            News::UserData => BlockVersion { logins, content, ..new },
+            News::Logins => BlockVersion { content, ..new },
             News::Content => new,
         };
         self.figures.take();
@@ -234,8 +238,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        inventory::Reading,
-        wickr::{Device, ErrorKind, Stamp},
+        inventory::UserData,
+        wickr::{ApiTimestamp, Device, ErrorKind},
     };
 
     fn record(id: u32, at: i64) -> UserRecord {
@@ -244,7 +248,7 @@ mod tests {
             failure: (id.is_multiple_of(7)).then_some(ErrorKind::Timeout),
             restored: false,
             facts: None,
-            last: Some(Reading { at, devices: Arc::new([]) }),
+            last: Some(UserData { at, devices: Arc::new([]) }),
         }
     }
 
@@ -316,15 +320,15 @@ mod tests {
             device_type: "iOS".into(),
             status: "Active".into(),
             suspended: Some(false),
-            created: Stamp::NEVER,
-            last_login: Stamp::at_millis(login),
+            created: ApiTimestamp::NEVER,
+            last_login: ApiTimestamp::at_millis(login),
         };
-        let with = |devices: Vec<Device>| Some(Reading { at: 5, devices: devices.into() });
+        let with = |devices: Vec<Device>| Some(UserData { at: 5, devices: devices.into() });
         let before = UserRecord { last: with(vec![device("a", 1)]), ..record(1, 5) };
         let suspended = Device { suspended: Some(true), ..device("a", 1) };
         for (what, now, news) in [
-            ("the same devices", before.clone(), News::Reading),
-            ("equal ones", with_last(&before, with(vec![device("a", 1)])), News::Reading),
+            ("the same devices", before.clone(), News::UserData),
+            ("equal ones", with_last(&before, with(vec![device("a", 1)])), News::UserData),
             ("a login", with_last(&before, with(vec![device("a", 2)])), News::Logins),
             (
                 "one more",
@@ -348,7 +352,7 @@ mod tests {
             users.put(now);
             let new = users.blocks[0].version();
             assert_ne!(old.whole, new.whole, "{what}");
-            assert_eq!(old.logins == new.logins, news == News::Reading, "{what}");
+            assert_eq!(old.logins == new.logins, news == News::UserData, "{what}");
             assert_eq!(old.content == new.content, news != News::Content, "{what}");
         }
         // One without devices is not one of whom nothing is known.
@@ -356,7 +360,7 @@ mod tests {
         assert_eq!(nothing.news(&with_last(&before, with(vec![]))), News::Content);
     }
 
-    fn with_last(user: &UserRecord, last: Option<Reading>) -> UserRecord {
+    fn with_last(user: &UserRecord, last: Option<UserData>) -> UserRecord {
         UserRecord { last, ..user.clone() }
     }
 

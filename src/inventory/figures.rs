@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::user::{Ages, Reading, UserRecord};
+use super::user::{Ages, UserData, UserRecord};
 use crate::{
     clock::Millis,
-    wickr::{Label, Stamp},
+    wickr::{ApiTimestamp, InternedStr},
 };
 
 /// Figures of some users, all of whose data is served, and of their devices.
@@ -34,7 +34,7 @@ pub struct Figures {
 /// The devices of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeFigures {
-    pub(super) device_type: Label,
+    pub(super) device_type: InternedStr,
     pub(super) devices: u64,
     pub(super) suspended: u64,
     pub(super) reset: u64,
@@ -49,7 +49,7 @@ pub(super) struct TypeFigures {
 impl Figures {
     /// Figures of users and the data of theirs that is served.
     pub(super) fn of<'a>(
-        users: impl Iterator<Item = (&'a UserRecord, Option<&'a Reading>)>,
+        users: impl Iterator<Item = (&'a UserRecord, Option<&'a UserData>)>,
     ) -> Figures {
         let mut figures = Figures::default();
         for (user, reading) in users {
@@ -64,7 +64,7 @@ impl Figures {
         figures
     }
 
-    fn add(&mut self, user: &UserRecord, reading: Option<&Reading>) {
+    fn add(&mut self, user: &UserRecord, reading: Option<&UserData>) {
         if let Some(kind) = user.failure {
             self.failures[kind as usize] += 1;
         }
@@ -79,13 +79,13 @@ impl Figures {
         *read = Some((oldest.min(reading.at), newest.max(reading.at)));
         let limit = user.sso_max_idle().map(millis);
         for device in reading.devices.iter() {
-            self.invalid_created += u64::from(device.created == Stamp::INVALID);
-            self.invalid_last_login += u64::from(device.last_login == Stamp::INVALID);
+            self.invalid_created += u64::from(device.created == ApiTimestamp::INVALID);
+            self.invalid_last_login += u64::from(device.last_login == ApiTimestamp::INVALID);
             let of_type = self.of_type(&device.device_type);
             of_type.devices += 1;
             of_type.suspended += u64::from(device.suspended == Some(true));
             of_type.reset += u64::from(device.is_reset());
-            of_type.never_logged_in += u64::from(device.last_login == Stamp::NEVER);
+            of_type.never_logged_in += u64::from(device.last_login == ApiTimestamp::NEVER);
             if let Some(login) = device.last_login.millis() {
                 of_type.logins.push(login);
                 of_type.logins_sum += i128::from(login);
@@ -94,7 +94,7 @@ impl Figures {
         }
     }
 
-    fn of_type(&mut self, device_type: &Label) -> &mut TypeFigures {
+    fn of_type(&mut self, device_type: &InternedStr) -> &mut TypeFigures {
         // A handful of types: looking through them beats hashing.
         let known = self.types.iter().position(|of_type| of_type.device_type == *device_type);
         let at = known.unwrap_or_else(|| {
@@ -121,7 +121,7 @@ impl Figures {
 }
 
 impl TypeFigures {
-    fn none(device_type: &Label) -> TypeFigures {
+    fn none(device_type: &InternedStr) -> TypeFigures {
         TypeFigures {
             device_type: device_type.clone(),
             devices: 0,
@@ -182,15 +182,15 @@ mod tests {
             last_login,
         };
         let devices = vec![
-            device(Stamp::INVALID, Stamp::at_millis(5_000)),
-            device(Stamp::NEVER, Stamp::INVALID),
+            device(ApiTimestamp::INVALID, ApiTimestamp::at_millis(5_000)),
+            device(ApiTimestamp::NEVER, ApiTimestamp::INVALID),
         ];
-        let reading = |at| Reading { at, devices: devices.clone().into() };
+        let reading = |at| UserData { at, devices: devices.clone().into() };
         let user = |id: &str, at| UserRecord {
             id: id.parse().unwrap(),
             failure: None,
             restored: false,
-            facts: Some(Arc::new(super::super::Facts {
+            facts: Some(Arc::new(super::super::UserFacts {
                 sso_max_idle: Some(LIMIT),
                 ..Default::default()
             })),

@@ -94,17 +94,17 @@ pub struct Account {
 
 /// The part of all users that is this process's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Part {
+pub struct ShardInfo {
     /// Which one, from 0.
     pub index: u32,
     /// Of how many, more than one.
     pub total: u32,
 }
 
-impl Part {
+impl ShardInfo {
     /// In words.
     pub fn in_words(self) -> String {
-        let Part { index, total } = self;
+        let ShardInfo { index, total } = self;
         format!("This process has part {} of {total} of the users.", u64::from(index) + 1)
     }
 }
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn people_count_parts_from_one() {
-        let words = Part { index: 0, total: 3 }.in_words();
+        let words = ShardInfo { index: 0, total: 3 }.in_words();
         assert_eq!(words, "This process has part 1 of 3 of the users.");
     }
 }

@@ -1,6 +1,6 @@
 //! What is known: networks, their users, the users' devices, and how fresh all of it is.
 //!
-//! The room has three doors. The [`Keeper`] adds networks. A [`Publisher`] writes one network's
+//! The room has three doors. The [`Registrar`] adds networks. A [`Publisher`] writes one network's
 //! polls; there is one for each, and it is its network's scheduler that holds it. A [`Reader`] takes snapshots: it waits for nobody
 //! and holds no lock. What is published never changes, so a scrape works on one truth from its
 //! first line to its last.
@@ -9,10 +9,10 @@
 //! data goes in time even if no poll ever ends.
 
 mod block;
-mod book;
 mod figures;
 mod lookups;
 mod network;
+mod network_state;
 pub mod state;
 mod summary;
 mod user;
@@ -28,19 +28,20 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-pub use block::{Block, Users, Version};
-pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, Part, Subject};
+pub use block::{Block, BlockVersion, Users};
+pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
-    Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso, UserList,
+    Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
+    Progress, Sso,
 };
 pub use summary::{Summary, TypeSummary, idle_millis};
-pub use user::{Ages, Facts, Freshness, Reading, UserRecord};
+pub use user::{Ages, Freshness, UserData, UserFacts, UserRecord};
 
 use crate::{
     clock::Millis,
     wickr::{Device, ErrorKind, UserId},
 };
-use book::Book;
+use network_state::NetworkState;
 use state::RestoredNetwork;
 
 /// While a poll is under way, its results are published in lots: a view is not made anew for each.
@@ -55,7 +56,7 @@ struct Shelf {
     cells: ArcSwap<Vec<Cell>>,
     /// The lookups of all networks.
     accounts: ArcSwap<Vec<Account>>,
-    part: ArcSwap<Option<Part>>,
+    part: ArcSwap<Option<ShardInfo>>,
     settled: AtomicBool,
     /// Once ready, always ready: a network that comes later is no reason to hide the others.
     ready: AtomicBool,
@@ -87,23 +88,23 @@ impl Shelf {
 }
 
 /// Opens an inventory without any network: a door for who adds networks, and one to read.
-pub fn open() -> (Keeper, Reader) {
+pub fn open() -> (Registrar, Reader) {
     let shelf = Arc::new(Shelf::default());
-    (Keeper { shelf: shelf.clone() }, Reader { shelf })
+    (Registrar { shelf: shelf.clone() }, Reader { shelf })
 }
 
 /// Adds networks. They stay until their publisher is withdrawn.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Registrar {
     shelf: Arc<Shelf>,
 }
 
-impl Keeper {
+impl Registrar {
     /// Adds a network, with what an earlier process knew of it.
     pub fn add(&self, identity: NetworkIdentity, restored: Option<RestoredNetwork>) -> Publisher {
         let book = match restored {
-            Some(restored) => Book::restored(identity, restored),
-            None => Book::new(identity),
+            Some(restored) => NetworkState::restored(identity, restored),
+            None => NetworkState::new(identity),
         };
         let cell = Arc::new(ArcSwap::from_pointee(book.view()));
         // What has been ready until now is known to have been so.
@@ -119,7 +120,7 @@ impl Keeper {
     }
 
     /// Only this part of the users is polled; all of them without one.
-    pub fn share(&self, part: Option<Part>) {
+    pub fn share(&self, part: Option<ShardInfo>) {
         self.shelf.part.store(Arc::new(part));
     }
 
@@ -132,7 +133,7 @@ impl Keeper {
 /// Writes what the polls of one network find.
 #[derive(Debug)]
 pub struct Publisher {
-    book: Book,
+    book: NetworkState,
     cell: Cell,
     shelf: Arc<Shelf>,
     /// When the last view was published, and whether there is news since.
@@ -182,13 +183,13 @@ impl Publisher {
     }
 
     /// All users that there are, as discovery found them last.
-    pub fn list(&self) -> Option<&UserList> {
+    pub fn list(&self) -> Option<&DiscoveredUsers> {
         self.book.list()
     }
 
     /// What discovery tells from now on.
-    pub fn direct(&mut self, directory: Directory) {
-        self.book.direct(directory);
+    pub fn set_directory(&mut self, directory: Directory) {
+        self.book.set_directory(directory);
         self.publish();
     }
 
@@ -288,5 +289,5 @@ pub struct Snapshot {
     /// Where networks are looked up, and how that goes.
     pub accounts: Arc<Vec<Account>>,
     /// The part of all users that is polled, where it is not the whole.
-    pub part: Option<Part>,
+    pub part: Option<ShardInfo>,
 }

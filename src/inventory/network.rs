@@ -6,11 +6,11 @@ use super::{
     block::{Block, Users},
     figures::Figures,
     lookups::Lookups,
-    user::{Ages, Facts, Freshness, Reading, UserRecord},
+    user::{Ages, Freshness, UserData, UserFacts, UserRecord},
 };
 use crate::{
     clock::Millis,
-    wickr::{Label, NetworkId, SecurityGroup, UserId},
+    wickr::{InternedStr, NetworkId, SecurityGroup, UserId},
 };
 
 /// What does not change while a network is polled.
@@ -52,7 +52,7 @@ impl Sso {
 
 /// All users of a network that are to be polled, as discovery found them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserList {
+pub struct DiscoveredUsers {
     /// A number for the choice of users that these are of: of another choice this is no list.
     pub of: u64,
     /// By id.
@@ -63,11 +63,11 @@ pub struct UserList {
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     /// Of those users of whom it told anything.
-    pub facts: BTreeMap<UserId, Arc<Facts>>,
+    pub facts: BTreeMap<UserId, Arc<UserFacts>>,
     /// None where SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
     /// None where users are not discovered.
-    pub list: Option<UserList>,
+    pub list: Option<DiscoveredUsers>,
 }
 
 /// How a poll ended.
@@ -141,11 +141,11 @@ pub struct NetworkView {
     /// The users that were asked for, by id.
     pub users: Users,
     /// The device types ever seen in it, by name.
-    pub types: Vec<Label>,
+    pub types: Vec<InternedStr>,
     /// SSO limits, where they are known.
     pub sso: Option<Arc<Sso>>,
     /// All users that there are, where discovery has found them, whether they were asked for or not.
-    pub list: Option<UserList>,
+    pub list: Option<DiscoveredUsers>,
     /// Whether the last poll was one of all that are to be polled now.
     pub covered: bool,
     /// Its polls.
@@ -179,7 +179,7 @@ impl NetworkView {
     }
 
     /// The data of every user to serve at `now`.
-    pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &Reading)> {
+    pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &UserData)> {
         let ages = self.ages();
         self.users.iter().filter_map(move |user| Some((user, user.reading(now, ages)?)))
     }

@@ -14,10 +14,10 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{LastPoll, NetworkView, PollResult, Reading, Snapshot, UserList};
+use super::{DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData};
 use crate::{
     clock::Millis,
-    wickr::{Device, Interner, Label, NetworkId, Stamp, UserId},
+    wickr::{ApiTimestamp, Device, InternedStr, Interner, NetworkId, UserId},
 };
 
 /// The first line. Another version has another number.
@@ -35,13 +35,13 @@ pub struct RestoredNetwork {
     /// Users that had data.
     pub users: Vec<RestoredUser>,
     /// The device types ever seen.
-    pub types: Vec<Label>,
+    pub types: Vec<InternedStr>,
     /// The last poll that ended.
     pub last_poll: Option<LastPoll>,
     /// When the last one ended that read every user.
     pub last_success: Option<Millis>,
     /// All users that there were, where they were discovered.
-    pub list: Option<UserList>,
+    pub list: Option<DiscoveredUsers>,
 }
 
 /// What an earlier process knew of a user.
@@ -50,7 +50,7 @@ pub struct RestoredUser {
     /// Whose.
     pub id: UserId,
     /// The last data that was read.
-    pub reading: Reading,
+    pub reading: UserData,
 }
 
 /// Why a state file is of no use.
@@ -157,22 +157,22 @@ impl<'de> Deserialize<'de> for StampPart {
     }
 }
 
-impl From<Stamp> for StampPart {
-    fn from(stamp: Stamp) -> StampPart {
+impl From<ApiTimestamp> for StampPart {
+    fn from(stamp: ApiTimestamp) -> StampPart {
         match stamp.millis() {
             Some(millis) => StampPart::At(millis),
-            None if stamp == Stamp::INVALID => StampPart::Invalid(false),
+            None if stamp == ApiTimestamp::INVALID => StampPart::Invalid(false),
             None => StampPart::Never(()),
         }
     }
 }
 
-impl From<StampPart> for Stamp {
-    fn from(part: StampPart) -> Stamp {
+impl From<StampPart> for ApiTimestamp {
+    fn from(part: StampPart) -> ApiTimestamp {
         match part {
-            StampPart::At(millis) => Stamp::at_millis(millis),
-            StampPart::Invalid(_) => Stamp::INVALID,
-            StampPart::Never(()) => Stamp::NEVER,
+            StampPart::At(millis) => ApiTimestamp::at_millis(millis),
+            StampPart::Invalid(_) => ApiTimestamp::INVALID,
+            StampPart::Never(()) => ApiTimestamp::NEVER,
         }
     }
 }
@@ -180,12 +180,12 @@ impl From<StampPart> for Stamp {
 /// Texts that are referred to by number.
 #[derive(Default)]
 struct Texts {
-    numbers: HashMap<Label, u32>,
+    numbers: HashMap<InternedStr, u32>,
     texts: Vec<String>,
 }
 
 impl Texts {
-    fn number(&mut self, label: &Label) -> u32 {
+    fn number(&mut self, label: &InternedStr) -> u32 {
         if let Some(number) = self.numbers.get(label) {
             return *number;
         }
@@ -272,7 +272,7 @@ pub fn decode(
     let unpacked = GzDecoder::new(payload);
     let file: File = rmp_serde::from_read(BufReader::new(unpacked))
         .map_err(|error| BadState::Nonsense(error.to_string()))?;
-    let texts: Vec<Label> = file.texts.iter().map(|text| labels.get(text)).collect();
+    let texts: Vec<InternedStr> = file.texts.iter().map(|text| labels.get(text)).collect();
     file.networks.into_iter().map(|part| restored(part, &texts)).collect()
 }
 
@@ -285,7 +285,10 @@ fn foreign(bytes: &[u8]) -> BadState {
     version.map_or(BadState::Foreign, BadState::OtherVersion)
 }
 
-fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNetwork), BadState> {
+fn restored(
+    part: NetworkPart,
+    texts: &[InternedStr],
+) -> Result<(NetworkId, RestoredNetwork), BadState> {
     let text = |number: u32| {
         let text = usize::try_from(number).ok().and_then(|number| texts.get(number));
         text.cloned().ok_or_else(|| BadState::Nonsense("a text is missing".into()))
@@ -303,7 +306,7 @@ fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNe
     };
     let user = |part: UserPart| {
         let devices: Result<_, BadState> = part.devices.into_iter().map(device).collect();
-        let reading = Reading { at: part.at, devices: devices? };
+        let reading = UserData { at: part.at, devices: devices? };
         Ok(RestoredUser { id: part.id.parse().map_err(bad_id)?, reading })
     };
     let last_poll = part.last_poll.map(|poll| LastPoll {
@@ -317,7 +320,7 @@ fn restored(part: NetworkPart, texts: &[Label]) -> Result<(NetworkId, RestoredNe
     });
     let list = |ListPart(of, users)| {
         let users: Result<_, _> = users.iter().map(|id: &String| id.parse()).collect();
-        Ok(UserList { of, users: users.map_err(bad_id)? })
+        Ok(DiscoveredUsers { of, users: users.map_err(bad_id)? })
     };
     let network = RestoredNetwork {
         name: part.name,

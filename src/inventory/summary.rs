@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    wickr::{Device, Label},
+    wickr::{Device, InternedStr},
 };
 
 /// How long ago a device's user last logged in on it, in milliseconds; none if never or unknown.
@@ -19,7 +19,7 @@ pub fn idle_millis(device: &Device, now: Millis) -> Option<i64> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TypeSummary {
     /// The type.
-    pub device_type: Label,
+    pub device_type: InternedStr,
     /// All of them.
     pub devices: u64,
     /// Those that are suspended.
@@ -94,7 +94,7 @@ impl Summary {
 }
 
 impl TypeSummary {
-    fn none(device_type: &Label, bounds: usize) -> TypeSummary {
+    fn none(device_type: &InternedStr, bounds: usize) -> TypeSummary {
         TypeSummary {
             device_type: device_type.clone(),
             devices: 0,

@@ -34,7 +34,7 @@ impl Freshness {
 
 /// A user's devices, as they were at one time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
+pub struct UserData {
     /// When they were read.
     pub at: Millis,
     /// Ordered by `appId`; those without one come last. From one reading to the next they are
@@ -42,7 +42,7 @@ pub struct Reading {
     pub devices: Arc<[Device]>,
 }
 
-impl Reading {
+impl UserData {
     /// What was read while the clock was ahead is as old as it lies ahead now: nobody knows better.
     fn age(&self, now: Millis) -> Duration {
         Duration::from_millis(now.abs_diff(self.at))
@@ -69,14 +69,14 @@ pub struct UserRecord {
     /// It comes from the state file, and has not been asked for since.
     pub restored: bool,
     /// What discovery told of it; none if it told nothing.
-    pub facts: Option<Arc<Facts>>,
+    pub facts: Option<Arc<UserFacts>>,
     /// The last data that was read, kept while the user may still be there.
-    pub(super) last: Option<Reading>,
+    pub(super) last: Option<UserData>,
 }
 
 /// What discovery told of a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct UserFacts {
     /// An email address, mostly; kept only where it may be shown.
     pub username: Option<Box<str>>,
     /// 1 for pending, 2 for active.
@@ -89,7 +89,7 @@ pub struct Facts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
     /// When it was read.
-    Reading,
+    UserData,
     /// When somebody last logged in on its devices.
     Logins,
     /// Anything else.
@@ -98,7 +98,7 @@ pub(super) enum News {
 
 impl UserRecord {
     /// The data to serve at `now`, if it is young enough.
-    pub fn reading(&self, now: Millis, ages: Ages) -> Option<&Reading> {
+    pub fn reading(&self, now: Millis, ages: Ages) -> Option<&UserData> {
         let last = self.last.as_ref()?;
         let most = if self.is_up() { ages.unread_after } else { ages.stale_after };
         (last.age(now) <= most).then_some(last)
@@ -135,7 +135,7 @@ impl UserRecord {
         }
         let (before, now) = (self.known_devices(), now.known_devices());
         if std::ptr::eq(before, now) || before == now {
-            return News::Reading;
+            return News::UserData;
         }
         let but_for_login = |(before, now): (&Device, &Device)| {
             Device { last_login: now.last_login, ..before.clone() } == *now

@@ -5,10 +5,10 @@
 //! after another (`round`) and publishes what it finds as it finds it. The room is handed plain
 //! values and a [`Source`]; it knows no configuration and no HTTP.
 
-mod lookup;
-mod roster;
+mod discovery;
 mod round;
 mod shard;
+mod user_list;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
@@ -21,13 +21,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Clock, Millis},
     inventory::{Directory, NetworkIdentity, PollResult, Publisher},
-    wickr::{Client, Device, Error, Lane, NetworkId, SecurityGroup, User, UserFilter, UserId},
+    wickr::{
+        Client, Device, Error, ListUsersFilter, NetworkId, NetworkLimiter, SecurityGroup, User,
+        UserId,
+    },
 };
-pub use lookup::{Choice, Pass, RosterPlan, SsoLimits, UsernameTest};
-pub use roster::Observer;
-use roster::Roster;
+pub use discovery::{SsoLimits, UserFilter, UserListPlan, UserSelector, UsernameMatcher};
 use round::{Failures, Round, Step};
 pub use shard::Shard;
+pub use user_list::Observer;
+use user_list::UserList;
 
 /// Where devices, and what must be known to ask for them, come from.
 pub trait Source: Send + Sync {
@@ -35,8 +38,8 @@ pub trait Source: Send + Sync {
     fn users<T: Send>(
         &self,
         network: &NetworkId,
-        filter: &UserFilter,
-        lane: &Lane,
+        filter: &ListUsersFilter,
+        lane: &NetworkLimiter,
         keep: impl Fn(User) -> Option<T> + Send + Sync,
     ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
 
@@ -44,7 +47,7 @@ pub trait Source: Send + Sync {
     fn security_groups(
         &self,
         network: &NetworkId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> impl Future<Output = Result<Vec<SecurityGroup>, Error>> + Send;
 
     /// All devices of a user, or the reason why they cannot be told.
@@ -52,7 +55,7 @@ pub trait Source: Send + Sync {
         &self,
         network: &NetworkId,
         user: &UserId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> impl Future<Output = Result<Vec<Device>, Error>> + Send;
 }
 
@@ -60,8 +63,8 @@ impl Source for Client {
     async fn users<T: Send>(
         &self,
         network: &NetworkId,
-        filter: &UserFilter,
-        lane: &Lane,
+        filter: &ListUsersFilter,
+        lane: &NetworkLimiter,
         keep: impl Fn(User) -> Option<T> + Send + Sync,
     ) -> Result<Vec<T>, Error> {
         Client::users(self, network, filter, lane, keep).await
@@ -70,7 +73,7 @@ impl Source for Client {
     async fn security_groups(
         &self,
         network: &NetworkId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> Result<Vec<SecurityGroup>, Error> {
         Client::security_groups(self, network, lane).await
     }
@@ -79,7 +82,7 @@ impl Source for Client {
         &self,
         network: &NetworkId,
         user: &UserId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         Client::devices(self, network, user, lane).await
     }
@@ -98,11 +101,11 @@ pub struct Plan<S> {
     /// Which one.
     pub identity: NetworkIdentity,
     /// Whom to ask for.
-    pub roster: RosterPlan,
+    pub roster: UserListPlan,
     /// Where to ask.
     pub source: Arc<S>,
     /// Its share of the requests in flight.
-    pub lane: Arc<Lane>,
+    pub lane: Arc<NetworkLimiter>,
     /// Who is told of failures to discover.
     pub observer: Arc<dyn Observer>,
     /// Who is told that a poll has ended.
@@ -123,7 +126,7 @@ enum Rested {
 #[derive(Debug)]
 pub struct NetworkPoller<S> {
     plan: Plan<S>,
-    roster: Roster,
+    roster: UserList,
     /// By how much of the list the next round begins later.
     skip: usize,
     publisher: Publisher,
@@ -133,14 +136,14 @@ impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes by `publisher`.
     pub fn new(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
         let (list, known) = (publisher.list(), publisher.users());
-        let roster = Roster::new(plan.roster.clone(), &plan.identity.id, list, known);
+        let roster = UserList::new(plan.roster.clone(), &plan.identity.id, list, known);
         // Who is not to be polled any more goes at once.
         let users = roster.users().unwrap_or_default();
         let wanted: HashSet<&UserId> = users.iter().collect();
         publisher.retain(|user| wanted.contains(user));
         publisher.assign(users, roster.is_all());
         match roster.at_first() {
-            Some(directory) => publisher.direct(directory),
+            Some(directory) => publisher.set_directory(directory),
             // What discovery told before stays until it tells more, but for limits that come from
             // elsewhere now.
             None => match plan.roster.sso {
@@ -318,12 +321,17 @@ impl<S: Source + 'static> NetworkPoller<S> {
 }
 
 /// Publishes what a lookup found, and how it ended.
-fn take_up(roster: &mut Roster, publisher: &mut Publisher, found: Option<Directory>, now: Millis) {
+fn take_up(
+    roster: &mut UserList,
+    publisher: &mut Publisher,
+    found: Option<Directory>,
+    now: Millis,
+) {
     for (subject, attempt) in roster.take_ended() {
         publisher.looked_up(subject, attempt, now);
     }
     if let Some(directory) = found {
-        publisher.direct(directory);
+        publisher.set_directory(directory);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 use super::*;
 use crate::{
     inventory::{self, Reader},
-    wickr::{ErrorKind, Lanes, Operation},
+    wickr::{ConcurrencyLimiter, ErrorKind, Operation},
 };
 
 /// Asks take times of their own, and each is remembered.
@@ -42,18 +42,27 @@ impl Source for World {
     async fn users<T: Send>(
         &self,
         _: &NetworkId,
-        _: &UserFilter,
-        _: &Lane,
+        _: &ListUsersFilter,
+        _: &NetworkLimiter,
         _: impl Fn(User) -> Option<T> + Send + Sync,
     ) -> Result<Vec<T>, Error> {
         Ok(vec![])
     }
 
-    async fn security_groups(&self, _: &NetworkId, _: &Lane) -> Result<Vec<SecurityGroup>, Error> {
+    async fn security_groups(
+        &self,
+        _: &NetworkId,
+        _: &NetworkLimiter,
+    ) -> Result<Vec<SecurityGroup>, Error> {
         Ok(vec![])
     }
 
-    async fn devices(&self, _: &NetworkId, user: &UserId, _: &Lane) -> Result<Vec<Device>, Error> {
+    async fn devices(
+        &self,
+        _: &NetworkId,
+        user: &UserId,
+        _: &NetworkLimiter,
+    ) -> Result<Vec<Device>, Error> {
         let poll = self.reader.snapshot().networks[0].polls.ended.iter().sum();
         let ask = Ask { poll, user: user.clone(), from: self.now(), to: None };
         let number = {
@@ -117,8 +126,8 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
     });
     let plan = Plan {
         identity: identity.clone(),
-        roster: RosterPlan {
-            users: Choice::Listed(users.clone()),
+        roster: UserListPlan {
+            users: UserSelector::Listed(users.clone()),
             shard: Shard::default(),
             sso: SsoLimits::Off,
             usernames: false,
@@ -126,7 +135,7 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
             choice: 0,
         },
         source: world.clone(),
-        lane: Arc::new(Lanes::new(in_flight).open()),
+        lane: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
         observer: Arc::new(Nobody),
         polled: Arc::default(),
         clock: Clock::Manual(Arc::default()),

@@ -11,7 +11,7 @@ use std::{future::Future, pin::Pin};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::Source;
-use crate::wickr::{Device, Error, ErrorKind, Lane, NetworkId, Polling, UserId};
+use crate::wickr::{Device, Error, ErrorKind, NetworkId, NetworkLimiter, PollGuard, UserId};
 
 /// Users asked for at the same time at first.
 const FIRST_WINDOW: usize = 4;
@@ -59,8 +59,8 @@ pub(super) struct Round<'a, S> {
     source: &'a S,
     network: &'a NetworkId,
     users: &'a [UserId],
-    lane: &'a Lane,
-    _polling: Polling<'a>,
+    lane: &'a NetworkLimiter,
+    _polling: PollGuard<'a>,
     /// The first user that was not asked for yet, or, once the round has ended, told of.
     next: usize,
     heard: Vec<Heard>,
@@ -76,7 +76,7 @@ impl<'a, S: Source> Round<'a, S> {
         source: &'a S,
         network: &'a NetworkId,
         users: &'a [UserId],
-        lane: &'a Lane,
+        lane: &'a NetworkLimiter,
     ) -> Round<'a, S> {
         Round {
             source,

@@ -13,7 +13,7 @@ use std::{
 use super::*;
 use crate::{
     inventory::{self, Reader},
-    wickr::{ErrorKind, Lanes, Operation},
+    wickr::{ConcurrencyLimiter, ErrorKind, Operation},
 };
 
 /// Answers after `latency`, with failures for those users that have one.
@@ -23,7 +23,7 @@ struct Script {
     list_latency: Duration,
     users: Mutex<Result<Vec<User>, Error>>,
     groups: Mutex<Result<Vec<SecurityGroup>, Error>>,
-    asked_for_users: Mutex<Vec<UserFilter>>,
+    asked_for_users: Mutex<Vec<ListUsersFilter>>,
     failures: Mutex<BTreeMap<String, ErrorKind>>,
     asked: AtomicUsize,
     in_flight: AtomicUsize,
@@ -60,8 +60,8 @@ impl Source for Script {
     async fn users<T: Send>(
         &self,
         _: &NetworkId,
-        filter: &UserFilter,
-        _: &Lane,
+        filter: &ListUsersFilter,
+        _: &NetworkLimiter,
         keep: impl Fn(User) -> Option<T> + Send + Sync,
     ) -> Result<Vec<T>, Error> {
         self.asked_for_users.lock().unwrap().push(filter.clone());
@@ -70,11 +70,20 @@ impl Source for Script {
         users.map(|users| users.into_iter().filter_map(keep).collect())
     }
 
-    async fn security_groups(&self, _: &NetworkId, _: &Lane) -> Result<Vec<SecurityGroup>, Error> {
+    async fn security_groups(
+        &self,
+        _: &NetworkId,
+        _: &NetworkLimiter,
+    ) -> Result<Vec<SecurityGroup>, Error> {
         self.groups.lock().unwrap().clone()
     }
 
-    async fn devices(&self, _: &NetworkId, user: &UserId, _: &Lane) -> Result<Vec<Device>, Error> {
+    async fn devices(
+        &self,
+        _: &NetworkId,
+        user: &UserId,
+        _: &NetworkLimiter,
+    ) -> Result<Vec<Device>, Error> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_in_flight.fetch_max(now, Ordering::Relaxed);
@@ -96,9 +105,11 @@ fn failing(users: impl IntoIterator<Item = u32>, kind: ErrorKind) -> Script {
     }
 }
 
-fn listed(users: u32) -> RosterPlan {
-    RosterPlan {
-        users: Choice::Listed((1..=users).map(|user| user.to_string().parse().unwrap()).collect()),
+fn listed(users: u32) -> UserListPlan {
+    UserListPlan {
+        users: UserSelector::Listed(
+            (1..=users).map(|user| user.to_string().parse().unwrap()).collect(),
+        ),
         shard: Shard::default(),
         sso: SsoLimits::Off,
         usernames: false,
@@ -113,7 +124,7 @@ fn poller(users: u32, in_flight: usize, source: Script) -> (NetworkPoller<Script
 }
 
 fn poller_of(
-    roster: RosterPlan,
+    roster: UserListPlan,
     in_flight: usize,
     source: Script,
 ) -> (NetworkPoller<Script>, Reader, Arc<Failures>) {
@@ -131,7 +142,7 @@ fn poller_of(
         identity: identity.clone(),
         roster,
         source: Arc::new(source),
-        lane: Arc::new(Lanes::new(in_flight).open()),
+        lane: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
         observer: observer.clone(),
         polled: Arc::default(),
         clock: Clock::Manual(Arc::default()),

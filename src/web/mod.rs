@@ -37,7 +37,7 @@ pub use server::{Server, bind, passed};
 
 use crate::{
     clock::Clock,
-    exposition::{Group, Kept},
+    exposition::{CompressionCache, Group},
     inventory::Reader,
     lifecycle::Reloads,
     telemetry::Metrics,
@@ -59,7 +59,7 @@ pub struct Site {
     /// Whom to ask for a reload, where clients may.
     pub reloads: Option<Reloads>,
     /// What scrapes leave for each other.
-    pub kept: Kept,
+    pub kept: CompressionCache,
 }
 
 /// What is shown of what is known.

@@ -21,12 +21,12 @@ use tokio::time::Instant;
 use super::{
     Device, Endpoint, Error, ErrorKind, Interner, Network, NetworkId, Operation, SecurityGroup,
     User, UserId,
-    answer::{self, Times},
+    concurrency::NetworkLimiter,
     credentials::{CredentialStore, Kept},
-    lanes::Lane,
-    operation::{List, UserFilter},
+    operation::{List, ListUsersFilter},
     paging::{self, Bounds, Pages},
     rate::RateLimiter,
+    response::{self, Times},
     retry::{Attempts, Verdict},
     signing::Signer,
     transport::{Answer, Failure, Transport},
@@ -130,7 +130,7 @@ impl Client {
         &self,
         network: &NetworkId,
         user: &UserId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         let list = List::devices(network, user, self.options.page_size);
         let mut devices =
@@ -154,7 +154,7 @@ impl Client {
         &self,
         network: &NetworkId,
         user: &UserId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> Result<usize, Error> {
         let list = List::devices(network, user, self.options.page_size);
         let body = self.call(&list, None, lane).await?;
@@ -170,8 +170,8 @@ impl Client {
     pub async fn try_users(
         &self,
         network: &NetworkId,
-        filter: &UserFilter,
-        lane: &Lane,
+        filter: &ListUsersFilter,
+        lane: &NetworkLimiter,
     ) -> Result<Vec<User>, Error> {
         let list = List::users(network, filter, self.options.page_size);
         let body = self.call(&list, None, lane).await?;
@@ -188,8 +188,8 @@ impl Client {
     pub async fn users<T>(
         &self,
         network: &NetworkId,
-        filter: &UserFilter,
-        lane: &Lane,
+        filter: &ListUsersFilter,
+        lane: &NetworkLimiter,
         keep: impl Fn(User) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let list = List::users(network, filter, self.options.page_size);
@@ -207,7 +207,7 @@ impl Client {
     ///
     /// The first failure that retries did not mend; then nothing of the list is given. None of the
     /// networks being usable is one, too.
-    pub async fn networks(&self, lane: &Lane) -> Result<(Vec<Network>, usize), Error> {
+    pub async fn networks(&self, lane: &NetworkLimiter) -> Result<(Vec<Network>, usize), Error> {
         let list = List::networks(self.options.page_size);
         let all = self.collect(&list, lane, paging::DIRECTORY, wire::networks_page).await?;
         let count = all.len();
@@ -228,7 +228,7 @@ impl Client {
     pub async fn security_groups(
         &self,
         network: &NetworkId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
         self.collect(&list, lane, paging::DIRECTORY, wire::security_groups_page).await
@@ -239,7 +239,7 @@ impl Client {
     async fn collect<T>(
         &self,
         list: &List,
-        lane: &Lane,
+        lane: &NetworkLimiter,
         bounds: Bounds,
         read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
     ) -> Result<Vec<T>, Error> {
@@ -255,7 +255,7 @@ impl Client {
     async fn collect_pages<T>(
         &self,
         list: &List,
-        lane: &Lane,
+        lane: &NetworkLimiter,
         bounds: Bounds,
         read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
     ) -> Result<Vec<T>, Error> {
@@ -290,7 +290,12 @@ impl Client {
     }
 
     /// One page's body, tried as often as the retry policy allows.
-    async fn call(&self, list: &List, token: Option<&str>, lane: &Lane) -> Result<Bytes, Error> {
+    async fn call(
+        &self,
+        list: &List,
+        token: Option<&str>,
+        lane: &NetworkLimiter,
+    ) -> Result<Bytes, Error> {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
         loop {
@@ -330,7 +335,7 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, request: Request<'_>, lane: &Lane) -> Result<Bytes, Error> {
+    async fn attempt(&self, request: Request<'_>, lane: &NetworkLimiter) -> Result<Bytes, Error> {
         let Request { operation, url, token, kept } = request;
         let invalid = |why: String| Error::new(operation, ErrorKind::InvalidRequest, why);
         // A place is held for the exchange alone, never while waiting for anything else.
@@ -358,7 +363,7 @@ impl Client {
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "asked");
         match done {
             Ok(Answer { status, body, .. }) if status.is_success() => Ok(body),
-            Ok(answer) => Err(answer::error(operation, &answer, &kept.credentials, token, times)),
+            Ok(answer) => Err(response::error(operation, &answer, &kept.credentials, token, times)),
             Err(Failure::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
                 ..Error::new(operation, ErrorKind::InvalidResponse, "the body is over 8 MiB")

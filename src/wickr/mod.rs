@@ -7,36 +7,36 @@
 //! Nothing here knows the configuration, the inventory or a metrics library: options come in as
 //! plain values, and whoever counts requests is an [`Observer`].
 
-mod answer;
 mod client;
+mod concurrency;
 mod credentials;
 mod endpoint;
 mod error;
 mod ids;
-mod label;
-mod lanes;
+mod interned;
 mod operation;
 mod paging;
 mod rate;
+mod response;
 mod retry;
 mod signing;
 mod timestamp;
 mod transport;
 mod wire;
 
-pub use answer::{Times, error as refusal};
 pub use client::{Client, ClientOptions, Observer, Outcome};
+pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
 pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind};
 pub use ids::{BadId, NetworkId, UserId};
-pub use label::{Interner, Label};
-pub use lanes::{Lane, Lanes, Polling};
-pub use operation::{Operation, UserFilter};
+pub use interned::{InternedStr, Interner};
+pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
+pub use response::{Times, error as refusal};
 pub use signing::Signer;
-pub use timestamp::Stamp;
+pub use timestamp::ApiTimestamp;
 pub use transport::Answer;
 pub use wire::{
     Device, Flaw, Network, SecurityGroup, User, devices_page, devices_page_carefully,

@@ -68,7 +68,7 @@ impl List {
         }
     }
 
-    pub(super) fn users(network: &NetworkId, filter: &UserFilter, page_size: u16) -> List {
+    pub(super) fn users(network: &NetworkId, filter: &ListUsersFilter, page_size: u16) -> List {
         let mut query = format!("maxResults={page_size}");
         if let Some(status) = filter.status {
             query.push_str(&format!("&status={status}"));
@@ -119,7 +119,7 @@ impl List {
 
 /// Which users [`Client::users`](super::Client::users) lists, by the service's own filters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UserFilter {
+pub struct ListUsersFilter {
     /// 1 for pending, 2 for active.
     pub status: Option<u8>,
     /// The id of a security group.
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn filters_are_the_services_own() {
-        let filter = UserFilter { status: Some(2), group: Some("a b+c".into()) };
+        let filter = ListUsersFilter { status: Some(2), group: Some("a b+c".into()) };
         assert_eq!(
             List::users(&"12345678".parse().unwrap(), &filter, 50).url("", None),
             "/networks/12345678/users?maxResults=50&status=2&groupId=a%20b%2Bc"

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
-    Error, ErrorKind, Lane, Lanes, Operation, RateLimiter,
+    ConcurrencyLimiter, Error, ErrorKind, NetworkLimiter, Operation, RateLimiter,
     retry::{Attempts, Verdict},
 };
 
@@ -117,9 +117,9 @@ async fn requests_go_out_in_the_order_in_which_they_asked() {
 
 /// Requests that some networks have in flight, as many as there is room for.
 struct Traffic {
-    lanes: Arc<Lanes>,
+    lanes: Arc<ConcurrencyLimiter>,
     most: usize,
-    lane: Vec<Arc<Lane>>,
+    lane: Vec<Arc<NetworkLimiter>>,
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,7 @@ async fn a_network_that_has_nothing_in_flight_finds_a_place_whatever_the_others_
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let most = random.usize(1..12);
-        let lanes = Lanes::new(most);
+        let lanes = ConcurrencyLimiter::new(most);
         let count = random.usize(1..8);
         let traffic =
             Traffic { most, lane: (0..count).map(|_| Arc::new(lanes.open())).collect(), lanes };
@@ -175,7 +175,7 @@ async fn whoever_waits_for_a_place_gets_one_and_nobody_is_forgotten() {
     for seed in 0..50 {
         let mut random = fastrand::Rng::with_seed(seed);
         let (most, count) = (random.usize(1..10), random.usize(1..6));
-        let lanes = Lanes::new(most);
+        let lanes = ConcurrencyLimiter::new(most);
         let lane: Vec<_> = (0..count).map(|_| Arc::new(lanes.open())).collect();
         let (in_flight, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut requests = Vec::new();

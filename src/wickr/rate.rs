@@ -41,7 +41,7 @@ struct Pace {
 
 /// When a request was let through.
 #[derive(Debug, Clone, Copy)]
-pub struct Pass {
+pub struct RateToken {
     at: Instant,
 }
 
@@ -69,7 +69,7 @@ impl RateLimiter {
     }
 
     /// Waits for the next request's turn.
-    pub async fn pass(&self) -> Pass {
+    pub async fn pass(&self) -> RateToken {
         let mut next = self.turn.lock().await;
         if let Some(at) = *next
             && at > Instant::now()
@@ -80,11 +80,11 @@ impl RateLimiter {
         let due = next.map_or(now, |at| at.max(now - SLACK));
         let rate = self.pace().rate_at(now);
         *next = Some(due + Duration::from_secs_f64(1.0 / rate));
-        Pass { at: now }
+        RateToken { at: now }
     }
 
     /// The service throttled the request of `pass`.
-    pub fn throttled(&self, pass: Pass) {
+    pub fn throttled(&self, pass: RateToken) {
         let mut pace = self.pace();
         // What was sent before the last cut tells nothing about the rate since.
         if pace.lowered.is_some_and(|lowered| pass.at < lowered) {

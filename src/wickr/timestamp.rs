@@ -15,47 +15,49 @@ use jiff::{
 ///
 /// Eight bytes, since every device holds two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp(i64);
+pub struct ApiTimestamp(i64);
 
-impl Stamp {
+impl ApiTimestamp {
     /// It did not happen.
-    pub const NEVER: Stamp = Stamp(i64::MIN);
+    pub const NEVER: ApiTimestamp = ApiTimestamp(i64::MIN);
     /// The service said something that is no time.
-    pub const INVALID: Stamp = Stamp(i64::MIN + 1);
+    pub const INVALID: ApiTimestamp = ApiTimestamp(i64::MIN + 1);
 
     /// At `millis` milliseconds after 1970-01-01T00:00:00Z.
-    pub fn at_millis(millis: i64) -> Stamp {
-        Stamp(millis.max(i64::MIN + 2))
+    pub fn at_millis(millis: i64) -> ApiTimestamp {
+        ApiTimestamp(millis.max(i64::MIN + 2))
     }
 
     /// Milliseconds after 1970-01-01T00:00:00Z, if it is a time.
     pub fn millis(self) -> Option<i64> {
-        (self != Stamp::NEVER && self != Stamp::INVALID).then_some(self.0)
+        (self != ApiTimestamp::NEVER && self != ApiTimestamp::INVALID).then_some(self.0)
     }
 
     /// Reads a JSON number.
-    pub fn from_number(number: f64) -> Stamp {
+    pub fn from_number(number: f64) -> ApiTimestamp {
         if number == 0.0 {
-            return Stamp::NEVER;
+            return ApiTimestamp::NEVER;
         }
         // 1e11 seconds lie in the year 5138 and 1e11 milliseconds in 1973: no device is of either.
         let millis = if number < 1e11 { number * 1e3 } else { number };
         // As late as a text can say it, almost at the end of the year 9999. NaN is no time either.
         if millis > 0.0 && millis <= Timestamp::MAX.as_millisecond() as f64 {
             // Less than a millisecond is zero here as in a text.
-            Some(millis as i64).filter(|millis| *millis > 0).map_or(Stamp::NEVER, Stamp)
+            Some(millis as i64)
+                .filter(|millis| *millis > 0)
+                .map_or(ApiTimestamp::NEVER, ApiTimestamp)
         } else {
-            Stamp::INVALID
+            ApiTimestamp::INVALID
         }
     }
 
     /// Reads a JSON string; `zone` is for the forms that name none.
-    pub fn from_text(text: &str, zone: &TimeZone) -> Stamp {
+    pub fn from_text(text: &str, zone: &TimeZone) -> ApiTimestamp {
         if text.trim().is_empty() {
-            return Stamp::NEVER;
+            return ApiTimestamp::NEVER;
         }
         if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            return text.parse().map_or(Stamp::INVALID, Stamp::from_number);
+            return text.parse().map_or(ApiTimestamp::INVALID, ApiTimestamp::from_number);
         }
         let read = if text.as_bytes()[0].is_ascii_digit() {
             numeric(text)
@@ -69,9 +71,9 @@ impl Stamp {
         });
         match instant.map(|instant| instant.as_millisecond()) {
             // However it is written, zero is zero. And there were no devices before.
-            Some(0) => Stamp::NEVER,
-            Some(millis) if millis > 0 => Stamp(millis),
-            _ => Stamp::INVALID,
+            Some(0) => ApiTimestamp::NEVER,
+            Some(millis) if millis > 0 => ApiTimestamp(millis),
+            _ => ApiTimestamp::INVALID,
         }
     }
 }
@@ -219,12 +221,12 @@ pub(super) fn form(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn utc(text: &str) -> Stamp {
-        Stamp::from_text(text, &TimeZone::UTC)
+    fn utc(text: &str) -> ApiTimestamp {
+        ApiTimestamp::from_text(text, &TimeZone::UTC)
     }
 
-    fn at(rfc3339: &str) -> Stamp {
-        Stamp::at_millis(rfc3339.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+    fn at(rfc3339: &str) -> ApiTimestamp {
+        ApiTimestamp::at_millis(rfc3339.parse::<jiff::Timestamp>().unwrap().as_millisecond())
     }
 
     #[test]
@@ -255,8 +257,11 @@ mod tests {
             for candidate in ["st", "nd", "rd", "th", "", "xx"] {
                 let text = format!("March {day}{candidate} 2024, 1:00:00 am");
                 let right = candidate == suffix(day);
-                let expected =
-                    if right { at(&format!("2024-03-{day:02}T01:00:00Z")) } else { Stamp::INVALID };
+                let expected = if right {
+                    at(&format!("2024-03-{day:02}T01:00:00Z"))
+                } else {
+                    ApiTimestamp::INVALID
+                };
                 assert_eq!(utc(&text), expected, "{text}");
             }
         }
@@ -282,14 +287,14 @@ mod tests {
         ] {
             assert_eq!(utc(text), at(expected), "{text}");
         }
-        assert_eq!(Stamp::from_number(1704067200.0), at("2024-01-01T00:00:00Z"));
-        assert_eq!(Stamp::from_number(1704067200123.0), at("2024-01-01T00:00:00.123Z"));
+        assert_eq!(ApiTimestamp::from_number(1704067200.0), at("2024-01-01T00:00:00Z"));
+        assert_eq!(ApiTimestamp::from_number(1704067200123.0), at("2024-01-01T00:00:00.123Z"));
     }
 
     #[test]
     fn a_time_without_a_zone_is_in_the_given_one() {
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        let read = |text| Stamp::from_text(text, &berlin);
+        let read = |text| ApiTimestamp::from_text(text, &berlin);
         assert_eq!(read("July 20th 2024, 9:15:30 am"), at("2024-07-20T07:15:30Z"));
         assert_eq!(read("2024-01-20 09:15:30"), at("2024-01-20T08:15:30Z"));
         assert_eq!(read("2024-01-20T09:15:30Z"), at("2024-01-20T09:15:30Z"));
@@ -302,15 +307,15 @@ mod tests {
     #[test]
     fn never_is_not_invalid() {
         for never in ["", "  ", "0", "0.0", "000", "1970-01-01T00:00:00Z", "1970-01-01 00:00:00"] {
-            assert_eq!(utc(never), Stamp::NEVER, "{never:?}");
+            assert_eq!(utc(never), ApiTimestamp::NEVER, "{never:?}");
         }
-        assert_eq!(Stamp::from_number(0.0), Stamp::NEVER);
+        assert_eq!(ApiTimestamp::from_number(0.0), ApiTimestamp::NEVER);
         // Too little to be told from zero, however it is written.
         for never in [".0001", "1970-01-01T00:00:00.0001Z", "1970-01-01 00:00:00.0009"] {
-            assert_eq!(utc(never), Stamp::NEVER, "{never}");
+            assert_eq!(utc(never), ApiTimestamp::NEVER, "{never}");
         }
-        assert_eq!(utc("0.001"), Stamp::at_millis(1));
-        assert_eq!(Stamp::NEVER.millis(), None);
+        assert_eq!(utc("0.001"), ApiTimestamp::at_millis(1));
+        assert_eq!(ApiTimestamp::NEVER.millis(), None);
     }
 
     #[test]
@@ -368,10 +373,10 @@ mod tests {
             "January 20th 2024, 9:15:30:00 am",
             "January 20th 2024, 9:15:30 xm",
         ] {
-            assert_eq!(utc(bad), Stamp::INVALID, "{bad:?}");
+            assert_eq!(utc(bad), ApiTimestamp::INVALID, "{bad:?}");
         }
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e15] {
-            assert_eq!(Stamp::from_number(bad), Stamp::INVALID, "{bad}");
+            assert_eq!(ApiTimestamp::from_number(bad), ApiTimestamp::INVALID, "{bad}");
         }
     }
 
@@ -384,9 +389,9 @@ mod tests {
     #[test]
     fn no_time_is_taken_for_the_lack_of_one_nor_the_other_way_round() {
         for millis in [i64::MIN, i64::MIN + 1, i64::MIN + 2, -1, 0, 1, i64::MAX] {
-            assert!(Stamp::at_millis(millis).millis().is_some(), "{millis}");
+            assert!(ApiTimestamp::at_millis(millis).millis().is_some(), "{millis}");
         }
-        assert_eq!(Stamp::INVALID.millis(), None);
+        assert_eq!(ApiTimestamp::INVALID.millis(), None);
         // The last millisecond that can be written, too, in any zone.
         assert_eq!(utc("253402207200999").millis(), Some(253_402_207_200_999));
         assert_eq!(utc("9999-12-30T22:00:00.999Z").millis(), Some(253_402_207_200_999));

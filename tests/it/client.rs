@@ -10,8 +10,8 @@ use wickr_exporter::{
         ACCESS_KEY, ClockError, Fault, Fleet, Options, SECRET_KEY, Simulator, device, network, user,
     },
     wickr::{
-        self, Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, ErrorKind, Lanes,
-        Observer, Outcome, RateLimiter, UserFilter,
+        self, Client, ClientOptions, ConcurrencyLimiter, CredentialSource, CredentialStore,
+        Endpoint, ErrorKind, ListUsersFilter, Observer, Outcome, RateLimiter,
     },
 };
 
@@ -175,12 +175,12 @@ async fn the_other_lists_are_read_whole_too() {
     let simulator =
         simulator(Options { networks: 3, users: 45, empty_pages: 0.3, ..Options::default() }).await;
     let client = bare_client(&simulator);
-    let lane = Lanes::new(4).open();
+    let lane = ConcurrencyLimiter::new(4).open();
     let (networks, unusable) = client.networks(&lane).await.unwrap();
     assert_eq!(unusable, 0);
     assert_eq!(networks.len(), 3);
     let network = &networks[0].id;
-    let all = client.users(network, &UserFilter::default(), &lane, Some).await.unwrap();
+    let all = client.users(network, &ListUsersFilter::default(), &lane, Some).await.unwrap();
     let there: Vec<_> = simulator.read_fleet(|fleet| {
         fleet.get(network.as_str()).unwrap().users().map(|user| user.id().to_owned()).collect()
     });
@@ -193,14 +193,14 @@ async fn the_other_lists_are_read_whole_too() {
     assert!(
         groups.iter().any(|group| group.sso_max_idle == Some(Duration::from_secs(43_200 * 60)))
     );
-    let filter = UserFilter { status: Some(2), group: Some(groups[1].id.clone()) };
+    let filter = ListUsersFilter { status: Some(2), group: Some(groups[1].id.clone()) };
     let some = client.users(network, &filter, &lane, Some).await.unwrap();
     assert!(!some.is_empty() && some.len() < all.len());
     assert!(some.iter().all(|user| user.groups.contains(&groups[1].id)));
 
     // A token refused on a later page starts the list over; a network that is not there is told.
     simulator.faults().add("refuse-token,op=ListUsers,page=2,times=1".parse::<Fault>().unwrap());
-    assert_eq!(client.users(network, &UserFilter::default(), &lane, Some).await.unwrap(), all);
+    assert_eq!(client.users(network, &ListUsersFilter::default(), &lane, Some).await.unwrap(), all);
     let unknown = client.security_groups(&"99999999".parse().unwrap(), &lane).await;
     assert_eq!(unknown.unwrap_err().kind, ErrorKind::NotFound);
 }
@@ -239,9 +239,9 @@ fn bare_client(simulator: &Simulator) -> Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_an_answer_is_read_is_a_failure_of_that_answer_alone() {
     let simulator = serving(Fleet::new().network(network(NETWORK).user(user("1")))).await;
-    let (client, lanes) = (bare_client(&simulator), Lanes::new(2));
+    let (client, lanes) = (bare_client(&simulator), ConcurrencyLimiter::new(2));
     let (lane, network) = (lanes.open(), NETWORK.parse().unwrap());
-    let everybody = UserFilter::default();
+    let everybody = ListUsersFilter::default();
     let bad = |_: wickr::User| -> Option<()> { panic!("nobody has thought of that") };
     let failed = client.users(&network, &everybody, &lane, bad).await;
     assert_eq!(failed.unwrap_err().kind, ErrorKind::InvalidResponse);

@@ -23,9 +23,9 @@ filter = { status = "active", groups = ["g2", "g1"], username = "@example\\.com$
     );
     let [all, one] = &networks[..] else { panic!() };
     assert_eq!((&all.id, all.id.to_string().as_str()), (&NetworkChoice::All, "all"));
-    assert_eq!(all.users, UserChoice::All(UserFilter::default()));
+    assert_eq!(all.users, UserChoice::All(FilterConfig::default()));
     assert_eq!(one.id.to_string(), "12345678");
-    let filter = UserFilter {
+    let filter = FilterConfig {
         status: Some(UserStatus::Active),
         groups: vec!["g2".into(), "g1".into()],
         username: Some(r"@example\.com$".parse().unwrap()),
@@ -36,12 +36,15 @@ filter = { status = "active", groups = ["g2", "g1"], username = "@example\\.com$
 #[test]
 fn a_filter_may_leave_parts_out() {
     for (filter, expected) in [
-        ("{}", UserFilter::default()),
+        ("{}", FilterConfig::default()),
         (
             "{ status = \"pending\" }",
-            UserFilter { status: Some(UserStatus::Pending), ..UserFilter::default() },
+            FilterConfig { status: Some(UserStatus::Pending), ..FilterConfig::default() },
         ),
-        ("{ groups = [\"g\"] }", UserFilter { groups: vec!["g".into()], ..UserFilter::default() }),
+        (
+            "{ groups = [\"g\"] }",
+            FilterConfig { groups: vec!["g".into()], ..FilterConfig::default() },
+        ),
     ] {
         let text = format!("[[network]]\nid = \"12345678\"\nusers = \"all\"\nfilter = {filter}");
         assert_eq!(networks(&text)[0].users, UserChoice::All(expected));

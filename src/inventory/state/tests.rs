@@ -14,13 +14,13 @@ fn identity() -> NetworkIdentity {
     }
 }
 
-fn device(app_id: Option<&str>, last_login: Stamp) -> Device {
+fn device(app_id: Option<&str>, last_login: ApiTimestamp) -> Device {
     Device {
         app_id: app_id.map(Into::into),
         device_type: "iOS".into(),
         status: "Active".into(),
         suspended: app_id.map(|_| true),
-        created: Stamp::at_millis(-5),
+        created: ApiTimestamp::at_millis(-5),
         last_login,
     }
 }
@@ -30,9 +30,9 @@ fn known() -> (Vec<Device>, Vec<u8>) {
     let mut publisher = keeper.add(identity(), None);
     let users: Vec<UserId> = ["1", "2", "3"].map(|id| id.parse().unwrap()).into();
     let devices = vec![
-        device(Some("a"), Stamp::at_millis(1_700_000_000_123)),
-        device(Some("b"), Stamp::NEVER),
-        device(None, Stamp::INVALID),
+        device(Some("a"), ApiTimestamp::at_millis(1_700_000_000_123)),
+        device(Some("b"), ApiTimestamp::NEVER),
+        device(None, ApiTimestamp::INVALID),
     ];
     publisher.begin(&users);
     publisher.read(&users[0], devices.clone(), 1_000);
@@ -59,7 +59,7 @@ fn what_is_written_is_read_with_its_times_and_is_not_fresh() {
     let view = reader.snapshot().networks[0].clone();
     assert_eq!(view.users_by_freshness(3_000), [0, 2, 0]);
     assert!(!view.is_up(3_000) && !view.users.iter().any(|user| user.is_up()));
-    assert_eq!(view.types, [Label::from("iOS")]);
+    assert_eq!(view.types, [InternedStr::from("iOS")]);
     // stale_after counts from the time of reading, which is the original one.
     assert_eq!(view.users_by_freshness(181_001), [0, 1, 1]);
     assert_eq!(view.users_by_freshness(182_001), [0, 0, 2]);
@@ -70,8 +70,8 @@ fn who_there_is_is_written_whether_it_was_read_or_not_and_may_be_missing() {
     let (keeper, reader) = inventory::open();
     let mut publisher = keeper.add(identity(), None);
     let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
-    let list = UserList { of: u64::MAX, users: users.clone() };
-    publisher.direct(Directory { list: Some(list.clone()), ..Directory::default() });
+    let list = DiscoveredUsers { of: u64::MAX, users: users.clone() };
+    publisher.set_directory(Directory { list: Some(list.clone()), ..Directory::default() });
     publisher.begin(&users);
     publisher.read(&users[0], vec![], 1_000);
     publisher.flush();
@@ -147,15 +147,15 @@ fn a_device_takes_less_than_a_hundred_bytes_even_if_it_is_its_users_only_one() {
     for user in &users {
         let id: String = (0..4).map(|_| format!("{:016x}", random.u64(..))).collect();
         let at = |random: &mut fastrand::Rng| {
-            Stamp::at_millis(1_700_000_000_000 + random.i64(0..9_999_999_999))
+            ApiTimestamp::at_millis(1_700_000_000_000 + random.i64(0..9_999_999_999))
         };
         let device = Device { created: at(&mut random), ..device(Some(&id), at(&mut random)) };
         publisher.read(user, vec![device], 1_700_000_000_000 + random.i64(0..100_000));
     }
     publisher.end(1_700_000_100_000, Duration::ZERO, true);
     let without = encode(&reader.snapshot()).unwrap().len();
-    let list = Some(UserList { of: 1, users: users.into() });
-    publisher.direct(Directory { list, ..Directory::default() });
+    let list = Some(DiscoveredUsers { of: 1, users: users.into() });
+    publisher.set_directory(Directory { list, ..Directory::default() });
     let bytes = encode(&reader.snapshot()).unwrap().len();
     let for_list = bytes - without;
     assert!((250_000..500_000).contains(&bytes), "{bytes}, {for_list} of them for the list");
@@ -165,9 +165,9 @@ fn a_device_takes_less_than_a_hundred_bytes_even_if_it_is_its_users_only_one() {
 fn a_time_beyond_all_times_is_refused_and_not_another_time() {
     let read = |millis: u64| {
         let bytes = rmp_serde::to_vec(&millis).unwrap();
-        rmp_serde::from_slice::<StampPart>(&bytes).map(Stamp::from).ok()
+        rmp_serde::from_slice::<StampPart>(&bytes).map(ApiTimestamp::from).ok()
     };
-    assert_eq!(read(i64::MAX as u64), Some(Stamp::at_millis(i64::MAX)));
+    assert_eq!(read(i64::MAX as u64), Some(ApiTimestamp::at_millis(i64::MAX)));
     assert_eq!(read(i64::MAX as u64 + 1), None);
     assert_eq!(read(u64::MAX), None);
 }

@@ -17,8 +17,8 @@ fn group(id: &str, minutes: Option<u64>) -> SecurityGroup {
     SecurityGroup { id: id.into(), name: None, sso_max_idle }
 }
 
-fn all(pass: Pass, sso: SsoLimits) -> RosterPlan {
-    RosterPlan { users: Choice::All(pass), sso, ..listed(0) }
+fn all(pass: UserFilter, sso: SsoLimits) -> UserListPlan {
+    UserListPlan { users: UserSelector::All(pass), sso, ..listed(0) }
 }
 
 fn ids(reader: &Reader) -> Vec<String> {
@@ -33,7 +33,8 @@ fn broken(operation: Operation) -> Error {
 async fn users_are_found_kept_when_they_cannot_be_and_go_when_they_are_gone() {
     let source =
         Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
-    let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    let (mut poller, reader, failures) =
+        poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
     assert_eq!(poller.poll().await, PollResult::Failure, "nobody knows whom to ask");
     assert!(reader.is_ready() && !reader.snapshot().networks[0].is_up(0));
     let failure = || reader.snapshot().networks[0].lookups.users.failure.map(|f| f.kind);
@@ -76,10 +77,10 @@ async fn a_first_list_of_as_many_others_is_polled_at_once() {
     };
     let (first, reader, _) = poller_of(listed(2), 1, source);
     let NetworkPoller { mut plan, mut publisher, .. } = first;
-    plan.roster = all(Pass::default(), SsoLimits::Off);
+    plan.roster = all(UserFilter::default(), SsoLimits::Off);
     let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
-    let list = Some(inventory::UserList { of: plan.roster.choice, users });
-    publisher.direct(Directory { list, ..Directory::default() });
+    let list = Some(inventory::DiscoveredUsers { of: plan.roster.choice, users });
+    publisher.set_directory(Directory { list, ..Directory::default() });
     let mut second = NetworkPoller::new(plan, publisher);
     second.poll().await;
     assert_eq!(ids(&reader), ["1", "2"]);
@@ -92,16 +93,16 @@ async fn a_first_list_of_as_many_others_is_polled_at_once() {
 async fn filters_are_the_services_own_where_it_has_them() {
     let users = vec![user("1", "ann@x", &["g"]), user("2", "bob@x", &["g", "h"])];
     let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let pass = Pass {
+    let pass = UserFilter {
         status: Some(2),
         groups: vec!["g".into(), "h".into()],
-        username: Some(UsernameTest(Arc::new(|name| name.starts_with("bob")))),
+        username: Some(UsernameMatcher(Arc::new(|name| name.starts_with("bob")))),
     };
     let (mut poller, reader, _) = poller_of(all(pass, SsoLimits::Off), 4, source);
     assert_eq!(poller.poll().await, PollResult::Success);
     assert_eq!(ids(&reader), ["2"], "in both groups, and once");
     let asked = poller.plan.source.asked_for_users.lock().unwrap().clone();
-    let filter = |group: &str| UserFilter { status: Some(2), group: Some(group.into()) };
+    let filter = |group: &str| ListUsersFilter { status: Some(2), group: Some(group.into()) };
     assert_eq!(asked, [filter("g"), filter("h")]);
 }
 
@@ -110,7 +111,8 @@ async fn users_without_a_usable_id_are_told_of() {
     let nameless = User { id: None, ..user("1", "a", &[]) };
     let users = vec![nameless, user("2", "b", &[])];
     let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let (mut poller, reader, failures) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    let (mut poller, reader, failures) =
+        poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
     assert_eq!(poller.poll().await, PollResult::Partial, "somebody is unseen");
     assert!(!reader.snapshot().networks[0].is_up(0));
     assert_eq!(reader.snapshot().networks[0].list, None, "which is not all of them");
@@ -147,7 +149,7 @@ async fn users_without_a_usable_id_are_told_of() {
 async fn users_of_an_earlier_time_are_polled_until_the_first_list_which_is_then_polled_at_once() {
     let users = vec![user("1", "a", &[]), user("2", "b", &[])];
     let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let (first, reader, _) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    let (first, reader, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
     let stop = CancellationToken::new();
     let task = tokio::spawn(first.run(stop.clone()));
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -160,7 +162,7 @@ async fn users_of_an_earlier_time_are_polled_until_the_first_list_which_is_then_
         list_latency: Duration::from_secs(10),
         ..Script::default()
     };
-    let (mut next, _, _) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    let (mut next, _, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
     next.plan.identity.interval = Duration::from_secs(3600);
     let next = NetworkPoller::new(next.plan, publisher);
     let source = next.plan.source.clone();
@@ -191,7 +193,7 @@ fn stop_later(after: Duration) -> CancellationToken {
 async fn a_first_lookup_that_failed_is_tried_again_before_the_next_poll_is_due() {
     let source =
         Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
-    let (mut poller, reader, _) = poller_of(all(Pass::default(), SsoLimits::Off), 4, source);
+    let (mut poller, reader, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
     poller.plan.identity.interval = Duration::from_secs(3600);
     let source = poller.plan.source.clone();
     let task = tokio::spawn(poller.run(stop_later(Duration::from_secs(120))));
@@ -211,7 +213,7 @@ async fn limits_are_the_least_of_the_groups_and_absent_where_they_cannot_be_had(
         ..Script::default()
     };
     // Listed users, too: their groups are looked up.
-    let plan = RosterPlan { sso: SsoLimits::Groups, ..listed(3) };
+    let plan = UserListPlan { sso: SsoLimits::Groups, ..listed(3) };
     let (mut poller, reader, failures) = poller_of(plan, 4, source);
     assert_eq!(poller.poll().await, PollResult::Success, "everything else goes on");
     poller.poll().await;
@@ -236,7 +238,7 @@ async fn limits_are_the_least_of_the_groups_and_absent_where_they_cannot_be_had(
 #[tokio::test(start_paused = true)]
 async fn one_limit_for_all_needs_no_lookup() {
     let limit = Duration::from_secs(1800);
-    let plan = RosterPlan { sso: SsoLimits::Fixed(limit), ..listed(2) };
+    let plan = UserListPlan { sso: SsoLimits::Fixed(limit), ..listed(2) };
     let (mut poller, reader, _) = poller_of(plan, 4, Script::default());
     poller.poll().await;
     let view = reader.snapshot().networks[0].clone();
@@ -247,7 +249,7 @@ async fn one_limit_for_all_needs_no_lookup() {
     // Those who are found have it, too.
     let source =
         Script { users: Mutex::new(Ok(vec![user("1", "a", &["g"])])), ..Script::default() };
-    let plan = all(Pass::default(), SsoLimits::Fixed(limit));
+    let plan = all(UserFilter::default(), SsoLimits::Fixed(limit));
     let (mut poller, reader, _) = poller_of(plan, 4, source);
     poller.poll().await;
     let view = reader.snapshot().networks[0].clone();
@@ -259,7 +261,7 @@ async fn one_limit_for_all_needs_no_lookup() {
 async fn shards_share_the_users_among_themselves() {
     let mut everybody = Vec::new();
     for index in 0..3 {
-        let plan = RosterPlan { shard: Shard { index, total: 3 }, ..listed(300) };
+        let plan = UserListPlan { shard: Shard { index, total: 3 }, ..listed(300) };
         let (mut poller, reader, _) = poller_of(plan, 16, Script::default());
         poller.poll().await;
         let own = ids(&reader);
@@ -269,7 +271,7 @@ async fn shards_share_the_users_among_themselves() {
     let shard = Shard { index: 1, total: 3 };
     let users = (1..=300).map(|id: u32| user(&id.to_string(), "a", &[])).collect();
     let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let plan = RosterPlan { shard, ..all(Pass::default(), SsoLimits::Off) };
+    let plan = UserListPlan { shard, ..all(UserFilter::default(), SsoLimits::Off) };
     let (mut poller, reader, _) = poller_of(plan, 16, source);
     poller.poll().await;
     let network = "12345678".parse().unwrap();
@@ -297,7 +299,7 @@ async fn some_who_are_known_are_polled_but_they_are_not_all() {
     let (first, reader, _) = poller_of(listed(2), 1, source);
     let (mut plan, publisher) = broken_off(first);
     // Another configuration comes: now all users are wanted, and nobody can say who they are.
-    plan.roster = all(Pass::default(), SsoLimits::Off);
+    plan.roster = all(UserFilter::default(), SsoLimits::Off);
     let mut second = NetworkPoller::new(plan, publisher);
     for _ in 0..2 {
         assert_eq!(second.poll().await, PollResult::Partial);
@@ -350,7 +352,7 @@ async fn a_poll_of_those_who_turn_out_to_be_all_is_whole_and_one_of_some_is_not(
         };
         let (first, reader, _) = poller_of(listed(2), 1, source);
         let (mut plan, publisher) = broken_off(first);
-        plan.roster = all(Pass::default(), SsoLimits::Off);
+        plan.roster = all(UserFilter::default(), SsoLimits::Off);
         let mut second = NetworkPoller::new(plan, publisher);
         assert_eq!(second.poll().await, result);
         assert_eq!(
@@ -370,11 +372,11 @@ async fn who_was_found_and_not_reached_yet_is_polled_by_the_next_poller_too() {
         latency: Duration::from_secs(10),
         ..Script::default()
     };
-    let (first, reader, _) = poller_of(all(Pass::default(), SsoLimits::Off), 1, source);
+    let (first, reader, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 1, source);
     let publisher = first.run(stop_later(Duration::from_secs(15))).await;
     assert_eq!(ids(&reader), ["1"]);
     let mute = Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
-    let (next, _, _) = poller_of(all(Pass::default(), SsoLimits::Off), 1, mute);
+    let (next, _, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 1, mute);
     let mut second = NetworkPoller::new(next.plan, publisher);
     assert_eq!(second.poll().await, PollResult::Success);
     assert_eq!(ids(&reader), ["1", "2", "3"]);

@@ -12,7 +12,7 @@ use futures_util::stream;
 
 use super::{Face, bad_request, busy, devices};
 use crate::{
-    drill::{Columns, Format, Listing, Query, Record, find, write_csv, write_json},
+    query::{Columns, Format, Listing, Query, Record, find, write_csv, write_json},
     web::body::streamed,
 };
 

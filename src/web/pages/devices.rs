@@ -2,9 +2,9 @@
 
 use crate::{
     clock::Millis,
-    drill::{self, BadParameter, Order, Params, Query, Row, Sort, find},
     inventory::{Freshness, Snapshot},
-    wickr::{NetworkId, Stamp},
+    query::{self, BadParameter, Order, Params, Query, Row, Sort, find},
+    wickr::{ApiTimestamp, NetworkId},
 };
 use askama::Template;
 
@@ -177,7 +177,7 @@ pub(super) fn page(
         format!("{address}{joint}format={format}")
     };
     let filter = &query.filter;
-    let written = |time: Option<std::time::Duration>| time.map(drill::short).unwrap_or_default();
+    let written = |time: Option<std::time::Duration>| time.map(query::short).unwrap_or_default();
     let first = query.skip().saturating_add(1);
     DevicesPage {
         links,
@@ -193,10 +193,10 @@ pub(super) fn page(
         questions: questions(query, sso),
         idle_over: written(filter.idle_over),
         idle_up_to: written(filter.idle_up_to),
-        idle_choices: shown.idle_buckets.iter().map(|bound| drill::short(*bound)).collect(),
+        idle_choices: shown.idle_buckets.iter().map(|bound| query::short(*bound)).collect(),
         limits: limits(size),
         filter: in_words(filter),
-        is_filtered: *filter != drill::Filter::default(),
+        is_filtered: *filter != query::Filter::default(),
         // None that is known is not none, where not all is known.
         count: match found.matched {
             0 if !found.scope.is_complete() => "0 known devices".into(),
@@ -225,7 +225,7 @@ pub(super) fn page(
     }
 }
 
-fn in_words(filter: &drill::Filter) -> String {
+fn in_words(filter: &query::Filter) -> String {
     let params = Query { filter: filter.clone(), ..Query::default() }.to_params();
     let parts = form_urlencoded::parse(params.as_bytes());
     let parts =
@@ -359,7 +359,7 @@ fn heads(query: &Query, sso: bool) -> Vec<Head> {
 }
 
 fn line(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> Line {
-    let at = |stamp: Stamp| stamp.millis().map(|at| Moment::new(at, now));
+    let at = |stamp: ApiTimestamp| stamp.millis().map(|at| Moment::new(at, now));
     let mut of_user = Query { page: 1, limit: query.limit, ..Query::default() };
     of_user.filter.networks = vec![row.network.identity.id.clone()];
     of_user.filter.users = vec![row.user.id.clone()];
@@ -377,7 +377,7 @@ fn line(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> Line {
         suspended: row.device.suspended == Some(true)
             && !row.device.status.eq_ignore_ascii_case("suspended"),
         idle: row.idle.map(span),
-        never: row.device.last_login == Stamp::NEVER,
+        never: row.device.last_login == ApiTimestamp::NEVER,
         last_login: at(row.device.last_login),
         created: at(row.device.created),
         sso_limit: row

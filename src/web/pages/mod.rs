@@ -35,7 +35,7 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::Site;
-use crate::{clock::Millis, drill::BadParameter};
+use crate::{clock::Millis, query::BadParameter};
 use status::Status;
 
 /// Pages that are made at the same time; more are refused.

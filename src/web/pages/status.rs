@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::verdict::{Verdict, overall, verdict};
 use crate::{
     clock::Millis,
-    drill::{UserCounts, iso},
     inventory::{
-        Account, LastPoll, Lookup, NetworkView, Part, PollResult, Reader, Summary, TypeSummary,
+        Account, LastPoll, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary, TypeSummary,
     },
+    query::{UserCounts, iso},
     wickr::ErrorKind,
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Status {
     /// Where networks are looked up, and how that goes.
     pub(super) discovery: Vec<AccountStatus>,
     /// The part of all users that is this process's; none where it has them all.
-    pub(super) shard: Option<Part>,
+    pub(super) shard: Option<ShardInfo>,
     pub(super) networks: Vec<NetworkStatus>,
     /// For the page, which counts from it.
     #[serde(skip)]

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    drill::UserCounts,
-    inventory::{Account, LastPoll, LookupFailure, NetworkView, Part, PollResult},
+    inventory::{Account, LastPoll, LookupFailure, NetworkView, PollResult, ShardInfo},
+    query::UserCounts,
     wickr::Operation,
 };
 
@@ -52,7 +52,7 @@ impl Verdict {
 pub(super) fn overall(
     networks: &[NetworkStatus],
     accounts: &[Account],
-    part: Option<Part>,
+    part: Option<ShardInfo>,
     now: Millis,
 ) -> Verdict {
     let failing = accounts.iter().any(|account| account.lookup.failure.is_some());

@@ -8,7 +8,7 @@ use super::{
     verdict::Level,
     words::{Moment, clipped, counted, grouped, named, span},
 };
-use crate::drill::{BadParameter, Filter, Query, short};
+use crate::query::{BadParameter, Filter, Query, short};
 
 /// Where every page leads to.
 #[derive(Debug, Clone)]

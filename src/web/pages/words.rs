@@ -5,10 +5,10 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
-pub(super) use crate::drill::{counted, grouped};
+pub(super) use crate::query::{counted, grouped};
 use crate::{
     clock::Millis,
-    drill::{iso, visible},
+    query::{iso, visible},
 };
 
 /// A point in time, as HTML shows it: in full, and from now.

@@ -10,8 +10,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::wickr::{
-    Interner, Label,
-    timestamp::{Stamp, form},
+    InternedStr, Interner,
+    timestamp::{ApiTimestamp, form},
 };
 
 /// One device of a user, as the service told it.
@@ -21,15 +21,15 @@ pub struct Device {
     pub app_id: Option<Box<str>>,
     /// The operating system by the reference, the form factor in its examples; `unknown` if
     /// missing.
-    pub device_type: Label,
+    pub device_type: InternedStr,
     /// `Active`, `Reset`, `Suspended` or whatever the service says; empty if it says nothing.
-    pub status: Label,
+    pub status: InternedStr,
     /// Whether it is suspended, if the service says so.
     pub suspended: Option<bool>,
     /// When it was added.
-    pub created: Stamp,
+    pub created: ApiTimestamp,
     /// When its user last logged in on it: what SSO idle time counts from.
-    pub last_login: Stamp,
+    pub last_login: ApiTimestamp,
 }
 
 impl Device {
@@ -81,12 +81,12 @@ impl RawDevice<'_> {
         };
         let mut stamp = |member, value: &Scalar<'_>| {
             let stamp = match value {
-                Scalar::Text(text) => Stamp::from_text(text, zone),
-                Scalar::Number(number) => Stamp::from_number(*number),
-                Scalar::Null => Stamp::NEVER,
-                Scalar::Bool(_) | Scalar::Other => Stamp::INVALID,
+                Scalar::Text(text) => ApiTimestamp::from_text(text, zone),
+                Scalar::Number(number) => ApiTimestamp::from_number(*number),
+                Scalar::Null => ApiTimestamp::NEVER,
+                Scalar::Bool(_) | Scalar::Other => ApiTimestamp::INVALID,
             };
-            if stamp == Stamp::INVALID {
+            if stamp == ApiTimestamp::INVALID {
                 flaw((member, value.form()));
             }
             stamp
@@ -369,8 +369,8 @@ mod tests {
                 device_type: "desktop".into(),
                 status: "Suspended".into(),
                 suspended: Some(true),
-                created: Stamp::at_millis(1702208720000),
-                last_login: Stamp::at_millis(1705594815000),
+                created: ApiTimestamp::at_millis(1702208720000),
+                last_login: ApiTimestamp::at_millis(1705594815000),
             }]
         );
     }
@@ -389,10 +389,10 @@ mod tests {
         assert_eq!(devices[0].app_id, None);
         assert_eq!(&*devices[0].device_type, "unknown");
         assert_eq!(devices[0].suspended, None);
-        assert_eq!(devices[0].created, Stamp::INVALID);
-        assert_eq!(devices[0].last_login, Stamp::at_millis(1704067200000));
+        assert_eq!(devices[0].created, ApiTimestamp::INVALID);
+        assert_eq!(devices[0].last_login, ApiTimestamp::at_millis(1704067200000));
         assert_eq!(devices[1].app_id.as_deref(), Some("b"));
-        assert_eq!(devices[1].created, Stamp::INVALID);
+        assert_eq!(devices[1].created, ApiTimestamp::INVALID);
         assert_eq!(&*devices[2].device_type, "unknown");
         let odd = "neither text, number nor boolean";
         assert_eq!(

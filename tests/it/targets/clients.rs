@@ -13,12 +13,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 use wickr_exporter::{
     clock::Clock,
-    drill::{Order, Params, Query, Row, Sort, find},
-    exposition::{Encoding, Format, Group, Kept, encoding_for, format_for},
-    inventory::{self, Keeper, NetworkIdentity, Publisher, Reader},
+    exposition::{CompressionCache, Encoding, Format, Group, encoding_for, format_for},
+    inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
+    query::{Order, Params, Query, Row, Sort, find},
     telemetry::Metrics,
     web::{Shown, Site, credentials, groups, names_of, router},
-    wickr::{Device, ErrorKind, Stamp},
+    wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
 use super::service::split_head;
@@ -95,7 +95,7 @@ pub fn certificates(data: &[u8]) {
 /// A fleet for queries, with texts in it that no page may take for its own.
 pub struct Fleet {
     reader: Reader,
-    _keeper: Keeper,
+    _keeper: Registrar,
     _publishers: Vec<Publisher>,
 }
 
@@ -126,11 +126,11 @@ impl Fleet {
                     device_type: ["iOS", "Android", HOSTILE][m as usize % 3].into(),
                     status: ["Active", "Reset", "", HOSTILE][m as usize % 4].into(),
                     suspended: [None, Some(true), Some(false)][m as usize % 3],
-                    created: Stamp::at_millis(NOW - 400 * DAY),
+                    created: ApiTimestamp::at_millis(NOW - 400 * DAY),
                     last_login: match m {
-                        0 => Stamp::NEVER,
-                        1 => Stamp::INVALID,
-                        _ => Stamp::at_millis(NOW - n * m * DAY / 2),
+                        0 => ApiTimestamp::NEVER,
+                        1 => ApiTimestamp::INVALID,
+                        _ => ApiTimestamp::at_millis(NOW - n * m * DAY / 2),
                     },
                 };
                 match n {
@@ -240,7 +240,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         shown: Arc::new(arc_swap::ArcSwap::from_pointee(shown)),
         telemetry_path: "/metrics".parse().unwrap(),
         reloads: None,
-        kept: Kept::default(),
+        kept: CompressionCache::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Server { runtime, routes: TowerToHyperService::new(router(site)) }

@@ -6,12 +6,12 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use wickr_exporter::{
     config,
-    drill::{Query, find},
     exposition::{Exposition, Format, Group},
     inventory::{
         self, NetworkIdentity, Snapshot,
         state::{self, RestoredNetwork},
     },
+    query::{Query, find},
     web::problems_of,
     wickr::{Interner, NetworkId},
 };

@@ -11,9 +11,9 @@ use std::{
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use wickr_exporter::{
-    drill::{Columns, Listing, Query, Record, find, write_csv, write_json, write_table},
-    exposition::{Encoding, Exposition, Format, Group, Kept},
-    inventory::{self, Directory, Facts, NetworkIdentity, Snapshot},
+    exposition::{CompressionCache, Encoding, Exposition, Format, Group},
+    inventory::{self, Directory, NetworkIdentity, Snapshot, UserFacts},
+    query::{Columns, Listing, Query, Record, find, write_csv, write_json, write_table},
     wickr::{Device, Interner, UserId, devices_page},
 };
 
@@ -45,13 +45,13 @@ impl Fleet {
             None,
         );
         let user: UserId = "1001".parse().unwrap();
-        let facts = Facts {
+        let facts = UserFacts {
             username: Some(name.as_str().into()),
             status: Some(2),
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
-        publisher.direct(Directory { facts, sso: None, list: None });
+        publisher.set_directory(Directory { facts, sso: None, list: None });
         publisher.begin(std::slice::from_ref(&user));
         publisher.read(&user, devices.clone(), NOW);
         publisher.end(NOW, Duration::from_secs(1), true);
@@ -81,7 +81,9 @@ pub fn exposition(data: &[u8]) {
     assert_eq!(samples.len(), other.len());
     for format in [Format::Text, Format::OpenMetrics] {
         let mut packed = Vec::new();
-        exposition.render(format, Encoding::Gzip, &Kept::default(), &mut packed).unwrap();
+        exposition
+            .render(format, Encoding::Gzip, &CompressionCache::default(), &mut packed)
+            .unwrap();
         let mut unpacked = String::new();
         flate2::bufread::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
         assert_eq!(unpacked, if format == Format::Text { &*text } else { &*open });

@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::Value;
 use wickr_exporter::{
-    drill::iso,
+    query::iso,
     wickr::{
-        Answer, Device, ErrorKind, Interner, Operation, Stamp, Times, devices_page,
+        Answer, ApiTimestamp, Device, ErrorKind, Interner, Operation, Times, devices_page,
         devices_page_carefully, networks_page, refusal, security_groups_page, users_page,
     },
 };
@@ -72,10 +72,12 @@ pub fn devices(data: &[u8]) {
             [(device.created, &item["created"]), (device.last_login, &item["lastLogin"])]
         {
             match said {
-                Value::Null => assert_eq!(stamp, Stamp::NEVER),
-                Value::String(text) => assert_eq!(stamp, Stamp::from_text(text, &TimeZone::UTC)),
+                Value::Null => assert_eq!(stamp, ApiTimestamp::NEVER),
+                Value::String(text) => {
+                    assert_eq!(stamp, ApiTimestamp::from_text(text, &TimeZone::UTC))
+                }
                 Value::Number(_) => {}
-                _ => assert_eq!(stamp, Stamp::INVALID),
+                _ => assert_eq!(stamp, ApiTimestamp::INVALID),
             }
         }
     }
@@ -171,7 +173,7 @@ pub fn directory(data: &[u8]) {
 const END_OF_TIME: i64 = 253_402_300_800_000;
 
 /// A time is never, invalid, or between 1970 and 9999.
-fn sound(stamp: Stamp) {
+fn sound(stamp: ApiTimestamp) {
     if let Some(millis) = stamp.millis() {
         assert!((0..END_OF_TIME).contains(&millis), "{millis}");
     }
@@ -183,13 +185,13 @@ pub fn timestamps(data: &[u8]) {
     let zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia"];
     let zone = TimeZone::get(zones[usize::from(*zone) % zones.len()]).unwrap();
     if let Ok(number) = <[u8; 8]>::try_from(text) {
-        sound(Stamp::from_number(f64::from_le_bytes(number)));
+        sound(ApiTimestamp::from_number(f64::from_le_bytes(number)));
     }
     let Ok(text) = std::str::from_utf8(text) else { return };
-    let stamp = Stamp::from_text(text, &zone);
+    let stamp = ApiTimestamp::from_text(text, &zone);
     sound(stamp);
     if text.trim().is_empty() {
-        assert_eq!(stamp, Stamp::NEVER);
+        assert_eq!(stamp, ApiTimestamp::NEVER);
     }
     let Some(millis) = stamp.millis() else { return };
     // Readers that have nothing to do with ours.
@@ -217,13 +219,13 @@ pub fn timestamps(data: &[u8]) {
         assert_eq!(zone.to_timestamp(local).unwrap().as_millisecond(), millis, "{text}");
     }
     // Written in any of the forms, it reads back the same.
-    let seconds = Stamp::at_millis(millis / 1000 * 1000);
-    assert_eq!(Stamp::from_text(&iso(millis), &zone), stamp, "{text}");
+    let seconds = ApiTimestamp::at_millis(millis / 1000 * 1000);
+    assert_eq!(ApiTimestamp::from_text(&iso(millis), &zone), stamp, "{text}");
     if millis >= 100_000_000_000 {
-        assert_eq!(Stamp::from_text(&millis.to_string(), &zone), stamp, "{text}");
+        assert_eq!(ApiTimestamp::from_text(&millis.to_string(), &zone), stamp, "{text}");
     }
     if millis >= 1000 && millis / 1000 < 100_000_000_000 {
-        assert_eq!(Stamp::from_text(&(millis / 1000).to_string(), &zone), seconds, "{text}");
+        assert_eq!(ApiTimestamp::from_text(&(millis / 1000).to_string(), &zone), seconds, "{text}");
     }
     let utc = TimeZone::UTC.to_datetime(Timestamp::from_millisecond(millis).unwrap());
     let spoken = utc.strftime("%B %-d# %Y, %-I:%M:%S %P").to_string();
@@ -233,9 +235,9 @@ pub fn timestamps(data: &[u8]) {
         3 | 23 => "rd",
         _ => "th",
     };
-    let never = if millis < 1000 { Stamp::NEVER } else { seconds };
+    let never = if millis < 1000 { ApiTimestamp::NEVER } else { seconds };
     let spoken = spoken.replace('#', ordinal);
-    assert_eq!(Stamp::from_text(&spoken, &TimeZone::UTC), never, "{spoken}");
+    assert_eq!(ApiTimestamp::from_text(&spoken, &TimeZone::UTC), never, "{spoken}");
 }
 
 /// The same time with nine figures behind the point, which is all that jiff reads.

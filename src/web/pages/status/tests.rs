@@ -3,7 +3,7 @@
 use super::{super::verdict::Level, *};
 use crate::{
     inventory::{NetworkIdentity, Publisher, open, state::RestoredNetwork},
-    wickr::{Device, Stamp, UserId},
+    wickr::{ApiTimestamp, Device, UserId},
 };
 
 const NOW: Millis = 1_700_000_000_000;
@@ -29,8 +29,8 @@ fn idle(days: i64) -> Device {
         device_type: "iOS".into(),
         status: "Active".into(),
         suspended: None,
-        created: Stamp::NEVER,
-        last_login: Stamp::at_millis(NOW - days * 86_400_000),
+        created: ApiTimestamp::NEVER,
+        last_login: ApiTimestamp::at_millis(NOW - days * 86_400_000),
     }
 }
 

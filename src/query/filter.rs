@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::select::Row;
 use crate::{
     inventory::{Freshness, NetworkView, UserRecord},
-    wickr::{NetworkId, Stamp, UserId},
+    wickr::{ApiTimestamp, NetworkId, UserId},
 };
 
 /// Which devices are wanted: those that pass every part of it. An empty list lets all pass.
@@ -68,8 +68,8 @@ impl Filter {
         let idle_up_to =
             self.idle_up_to.is_none_or(|most| row.idle.is_some_and(|idle| idle <= millis(most)));
         let logged_in = match row.device.last_login {
-            Stamp::NEVER => Some(false),
-            Stamp::INVALID => None,
+            ApiTimestamp::NEVER => Some(false),
+            ApiTimestamp::INVALID => None,
             _ => Some(true),
         };
         idle_over

@@ -3,9 +3,9 @@
 use std::{io, time::Duration};
 
 use super::{
+    cache::Key,
     columns::{self, At, Column, Stem},
     family::{self, Group},
-    kept::Key,
     value::Value,
     writer::{Labels, Sink, Writer},
 };
@@ -22,7 +22,7 @@ const KEPT_UP_TO: usize = 4096;
 
 /// What the fleet's families are worked out from.
 #[derive(Debug)]
-pub(super) struct Fleet<'a> {
+pub(super) struct NetworkFamilies<'a> {
     pub(super) networks: Vec<Network<'a>>,
     now: Millis,
     usernames: bool,
@@ -37,13 +37,13 @@ pub(super) struct Network<'a> {
     summary: Summary,
 }
 
-impl<'a> Fleet<'a> {
+impl<'a> NetworkFamilies<'a> {
     pub(super) fn new(
         snapshot: &'a Snapshot,
         now: Millis,
         idle_buckets: &[Duration],
         usernames: bool,
-    ) -> Fleet<'a> {
+    ) -> NetworkFamilies<'a> {
         let idle_bounds: Vec<i64> = idle_buckets
             .iter()
             .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
@@ -53,7 +53,7 @@ impl<'a> Fleet<'a> {
             labels: Labels::of(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::of(view, now, &idle_bounds),
         });
-        Fleet { networks: networks.collect(), now, usernames, idle_bounds }
+        NetworkFamilies { networks: networks.collect(), now, usernames, idle_bounds }
     }
 
     /// Writes the families of one group.

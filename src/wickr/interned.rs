@@ -11,9 +11,9 @@ use std::{
 /// A short text that many devices share. Twice away, for there are millions of devices and a handful
 /// of texts: so a device holds one word for it and not two.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(Arc<Box<str>>);
+pub struct InternedStr(Arc<Box<str>>);
 
-impl Deref for Label {
+impl Deref for InternedStr {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -21,43 +21,43 @@ impl Deref for Label {
     }
 }
 
-impl Borrow<str> for Label {
+impl Borrow<str> for InternedStr {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-impl From<&str> for Label {
-    fn from(text: &str) -> Label {
-        Label(Arc::new(text.into()))
+impl From<&str> for InternedStr {
+    fn from(text: &str) -> InternedStr {
+        InternedStr(Arc::new(text.into()))
     }
 }
 
-impl fmt::Debug for Label {
+impl fmt::Debug for InternedStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }
 }
 
-/// Hands out one [`Label`] for one text.
+/// Hands out one [`InternedStr`] for one text.
 ///
 /// What the service sends is an open set, so the memory of it is bounded: beyond
 /// a thousand texts, new ones are still right but no longer shared.
 #[derive(Debug, Default)]
-pub struct Interner(Mutex<HashSet<Label>>);
+pub struct Interner(Mutex<HashSet<InternedStr>>);
 
 impl Interner {
     /// How many different texts are remembered.
     const MOST: usize = 1024;
 
     /// The label of `text`.
-    pub fn get(&self, text: &str) -> Label {
+    pub fn get(&self, text: &str) -> InternedStr {
         // A set of texts is whole whatever a thread that held the lock died of.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(label) = known.get(text) {
             return label.clone();
         }
-        let label = Label::from(text);
+        let label = InternedStr::from(text);
         if known.len() < Self::MOST {
             known.insert(label.clone());
         }

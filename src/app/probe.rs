@@ -5,9 +5,12 @@ use std::{fmt::Write as _, sync::Arc};
 use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
     config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice, UserStatus},
-    drill::counted,
+    query::counted,
     telemetry::Metrics,
-    wickr::{self, Client, Error, ErrorKind, Interner, Lane, Lanes, NetworkId, UserId},
+    wickr::{
+        self, Client, ConcurrencyLimiter, Error, ErrorKind, Interner, NetworkId, NetworkLimiter,
+        UserId,
+    },
 };
 
 /// Users that are tried before a network is taken to be unknown: a few that have left are no
@@ -24,7 +27,7 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     let nobody = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
     let mut accounts = Accounts::new(None, Arc::new(Interner::default()), Arc::new(nobody));
     accounts.adjust(config);
-    let lane = Lanes::new(1).open();
+    let lane = ConcurrencyLimiter::new(1).open();
     let (mut text, mut good) = (String::new(), true);
     for network in &config.networks {
         let client = accounts.client(network).map_err(AppError::Setup)?;
@@ -70,7 +73,7 @@ async fn try_network(
     network: &Network,
     id: &NetworkId,
     by_groups: bool,
-    lane: &Lane,
+    lane: &NetworkLimiter,
 ) -> Result<String, Error> {
     let mut more = String::new();
     if by_groups {
@@ -80,7 +83,7 @@ async fn try_network(
     let users: Vec<UserId> = match &network.users {
         UserChoice::Listed(users) => {
             if by_groups {
-                client.try_users(id, &wickr::UserFilter::default(), lane).await?;
+                client.try_users(id, &wickr::ListUsersFilter::default(), lane).await?;
             }
             users.iter().take(TRIES).cloned().collect()
         }
@@ -91,7 +94,7 @@ async fn try_network(
             let mut users = Vec::new();
             for group in groups {
                 let status = filter.status.map(UserStatus::as_number);
-                let page = wickr::UserFilter { status, group };
+                let page = wickr::ListUsersFilter { status, group };
                 let page = client.try_users(id, &page, lane).await?;
                 users.extend(page.into_iter().filter_map(|user| user.id));
             }

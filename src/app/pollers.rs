@@ -5,40 +5,40 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Notify;
 
-use super::{accounts::Accounts, spec::Spec};
+use super::{accounts::Accounts, network_plan::NetworkPlan};
 use crate::{
     clock::Clock,
     config::{self, Config},
-    inventory::{Account, Keeper, Part, Publisher, state::RestoredNetwork},
+    inventory::{Account, Publisher, Registrar, ShardInfo, state::RestoredNetwork},
     poll::{self, NetworkPoller},
     telemetry::Metrics,
-    wickr::{Client, CredentialSource, Interner, Lane, Lanes, NetworkId},
+    wickr::{Client, ConcurrencyLimiter, CredentialSource, Interner, NetworkId, NetworkLimiter},
 };
 
 /// Makes pollers.
 #[derive(Debug)]
-pub(super) struct Fleet {
+pub(super) struct PollerFactory {
     accounts: Accounts,
-    lanes: Arc<Lanes>,
-    keeper: Keeper,
+    lanes: Arc<ConcurrencyLimiter>,
+    keeper: Registrar,
     metrics: Arc<Metrics>,
     clock: Clock,
     polled: Arc<Notify>,
     restored: HashMap<NetworkId, RestoredNetwork>,
 }
 
-impl Fleet {
+impl PollerFactory {
     pub(super) fn new(
         credentials: Option<CredentialSource>,
         labels: Arc<Interner>,
-        keeper: Keeper,
+        keeper: Registrar,
         metrics: Arc<Metrics>,
         clock: Clock,
         restored: HashMap<NetworkId, RestoredNetwork>,
-    ) -> Fleet {
-        Fleet {
+    ) -> PollerFactory {
+        PollerFactory {
             accounts: Accounts::new(credentials, labels, metrics.clone()),
-            lanes: Lanes::new(1),
+            lanes: ConcurrencyLimiter::new(1),
             keeper,
             metrics,
             clock,
@@ -51,7 +51,7 @@ impl Fleet {
     pub(super) fn adjust(&mut self, config: &Config) {
         self.lanes.set_most(config.poll.concurrency);
         self.keeper.share(match config.shard {
-            config::Shard::Of { index, total } if total > 1 => Some(Part { index, total }),
+            config::Shard::Of { index, total } if total > 1 => Some(ShardInfo { index, total }),
             _ => None,
         });
         self.metrics.show_rates(self.accounts.adjust(config));
@@ -65,7 +65,7 @@ impl Fleet {
     /// A poller of a network. `publisher` has what is known of it, if it was polled before.
     pub(super) fn poller(
         &mut self,
-        spec: &Spec,
+        spec: &NetworkPlan,
         publisher: Option<Publisher>,
     ) -> Result<NetworkPoller<Client>, String> {
         let plan = poll::Plan {
@@ -91,7 +91,7 @@ impl Fleet {
     pub(super) fn finder(
         &mut self,
         network: &config::Network,
-    ) -> Result<(Arc<Client>, Lane), String> {
+    ) -> Result<(Arc<Client>, NetworkLimiter), String> {
         Ok((self.accounts.client(network)?, self.lanes.open()))
     }
 

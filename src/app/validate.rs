@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::remote::List;
 use crate::{
-    drill::{Record, iso},
+    query::{Record, iso},
     wickr::{NetworkId, UserId},
 };
 

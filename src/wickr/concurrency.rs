@@ -1,6 +1,6 @@
 //! How many requests may be in flight, and whose.
 //!
-//! Each network has a [`Lane`]. The networks that are being polled share the requests in flight in
+//! Each network has a [`NetworkLimiter`]. The networks that are being polled share the requests in flight in
 //! equal parts, but for one that stays free for each network that has none: whatever hangs
 //! elsewhere, a network's next request finds a place. One that is opened while others have taken
 //! every place waits for one of their attempts to end, which is a request time-out at the most.
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 /// The requests in flight of the whole process.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct ConcurrencyLimiter {
     most: AtomicUsize,
     next_lane: AtomicUsize,
     traffic: Mutex<Traffic>,
@@ -35,10 +35,10 @@ struct Traffic {
     polling: usize,
 }
 
-impl Lanes {
+impl ConcurrencyLimiter {
     /// At most `most` requests in flight, or one for each lane where there are more lanes.
-    pub fn new(most: usize) -> Arc<Lanes> {
-        Arc::new(Lanes {
+    pub fn new(most: usize) -> Arc<ConcurrencyLimiter> {
+        Arc::new(ConcurrencyLimiter {
             most: AtomicUsize::new(most),
             next_lane: AtomicUsize::new(0),
             traffic: Mutex::default(),
@@ -53,10 +53,15 @@ impl Lanes {
     }
 
     /// Opens a lane.
-    pub fn open(self: &Arc<Lanes>) -> Lane {
+    pub fn open(self: &Arc<ConcurrencyLimiter>) -> NetworkLimiter {
         let id = self.next_lane.fetch_add(1, Ordering::Relaxed);
         self.traffic().in_flight.insert(id, 0);
-        Lane { lanes: self.clone(), id, resting: AtomicUsize::new(0), rested: Notify::new() }
+        NetworkLimiter {
+            lanes: self.clone(),
+            id,
+            resting: AtomicUsize::new(0),
+            rested: Notify::new(),
+        }
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
@@ -66,18 +71,18 @@ impl Lanes {
 }
 
 impl Traffic {
-    fn most(&self, lanes: &Lanes) -> usize {
+    fn most(&self, lanes: &ConcurrencyLimiter) -> usize {
         lanes.most.load(Ordering::Relaxed).max(self.in_flight.len())
     }
 
     /// The share of one lane that is being polled.
-    fn width(&self, lanes: &Lanes) -> usize {
+    fn width(&self, lanes: &ConcurrencyLimiter) -> usize {
         let polling = self.polling.max(1);
         let waiting = self.in_flight.len().saturating_sub(polling);
         (self.most(lanes).saturating_sub(waiting) / polling).max(1)
     }
 
-    fn has_room(&self, lanes: &Lanes, lane: usize) -> bool {
+    fn has_room(&self, lanes: &ConcurrencyLimiter, lane: usize) -> bool {
         let mine = self.in_flight.get(&lane).copied().unwrap_or(0);
         let free = self.most(lanes).saturating_sub(self.all_in_flight);
         if mine == 0 {
@@ -90,19 +95,19 @@ impl Traffic {
 
 /// One network's share. Dropping it gives the share to the others.
 #[derive(Debug)]
-pub struct Lane {
-    lanes: Arc<Lanes>,
+pub struct NetworkLimiter {
+    lanes: Arc<ConcurrencyLimiter>,
     id: usize,
     /// Requests that wait before they are sent again, and so are not in flight.
     resting: AtomicUsize,
     rested: Notify,
 }
 
-impl Lane {
+impl NetworkLimiter {
     /// A poll begins; it ends when what is given is dropped.
-    pub fn poll(&self) -> Polling<'_> {
+    pub fn poll(&self) -> PollGuard<'_> {
         self.lanes.traffic().polling += 1;
-        Polling(self)
+        PollGuard(self)
     }
 
     /// How many of its requests may be in flight now.
@@ -121,7 +126,7 @@ impl Lane {
     }
 
     /// Waits for a place in flight.
-    pub(super) async fn enter(&self) -> InFlight<'_> {
+    pub(super) async fn enter(&self) -> RequestPermit<'_> {
         loop {
             // Before the look, so that what moves in between is not missed.
             let moved = self.lanes.moved.notified();
@@ -130,7 +135,7 @@ impl Lane {
                 if traffic.has_room(&self.lanes, self.id) {
                     traffic.all_in_flight += 1;
                     *traffic.in_flight.entry(self.id).or_default() += 1;
-                    return InFlight(self);
+                    return RequestPermit(self);
                 }
             }
             moved.await;
@@ -149,7 +154,7 @@ impl Lane {
 /// Of those who rest, how many may have somebody in their place.
 const MOST_RESTING: usize = 64;
 
-impl Drop for Lane {
+impl Drop for NetworkLimiter {
     fn drop(&mut self) {
         let mut traffic = self.lanes.traffic();
         let left = traffic.in_flight.remove(&self.id).unwrap_or(0);
@@ -160,9 +165,9 @@ impl Drop for Lane {
 
 /// A poll under way.
 #[derive(Debug)]
-pub struct Polling<'a>(&'a Lane);
+pub struct PollGuard<'a>(&'a NetworkLimiter);
 
-impl Drop for Polling<'_> {
+impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
         self.0.lanes.traffic().polling -= 1;
         self.0.lanes.moved.notify_waiters();
@@ -171,9 +176,9 @@ impl Drop for Polling<'_> {
 
 /// A place in flight.
 #[derive(Debug)]
-pub(super) struct InFlight<'a>(&'a Lane);
+pub(super) struct RequestPermit<'a>(&'a NetworkLimiter);
 
-impl Drop for InFlight<'_> {
+impl Drop for RequestPermit<'_> {
     fn drop(&mut self) {
         let mut traffic = self.0.lanes.traffic();
         traffic.all_in_flight -= 1;
@@ -184,7 +189,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-struct Awake<'a>(&'a Lane);
+struct Awake<'a>(&'a NetworkLimiter);
 
 impl Drop for Awake<'_> {
     fn drop(&mut self) {
@@ -197,7 +202,7 @@ mod tests {
     use super::*;
 
     /// Enters as often as there is room.
-    async fn fill(lane: &Lane) -> Vec<InFlight<'_>> {
+    async fn fill(lane: &NetworkLimiter) -> Vec<RequestPermit<'_>> {
         let mut entered = Vec::new();
         while let Ok(place) = tokio::time::timeout(Duration::from_millis(1), lane.enter()).await {
             entered.push(place);
@@ -207,7 +212,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_polls_has_all_but_one_for_each_other() {
-        let lanes = Lanes::new(16);
+        let lanes = ConcurrencyLimiter::new(16);
         let (a, b, c) = (lanes.open(), lanes.open(), lanes.open());
         let _polls = a.poll();
         let of_a = fill(&a).await;
@@ -224,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn every_network_has_a_place_and_gives_it_back() {
-        let lanes = Lanes::new(1);
+        let lanes = ConcurrencyLimiter::new(1);
         let (a, b) = (lanes.open(), lanes.open());
         let (_pa, _pb) = (a.poll(), b.poll());
         let of_a = fill(&a).await;
@@ -238,7 +243,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_rests_makes_room() {
-        let lanes = Lanes::new(2);
+        let lanes = ConcurrencyLimiter::new(2);
         let lane = lanes.open();
         let _polls = lane.poll();
         assert_eq!((lane.width(), lane.resting()), (2, 0));
@@ -255,7 +260,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_given_back_goes_to_the_others() {
-        let lanes = Lanes::new(8);
+        let lanes = ConcurrencyLimiter::new(8);
         let (a, b) = (lanes.open(), lanes.open());
         let (of_a, of_b) = (a.poll(), b.poll());
         assert_eq!((a.width(), b.width()), (4, 4));
@@ -272,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn more_room_lets_those_in_who_wait() {
-        let lanes = Lanes::new(1);
+        let lanes = ConcurrencyLimiter::new(1);
         let lane = lanes.open();
         let _polls = lane.poll();
         let _first = lane.enter().await;

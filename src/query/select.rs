@@ -8,8 +8,8 @@ use std::{cmp::Ordering, collections::BTreeSet};
 use super::{Order, Query, Scope, Sort};
 use crate::{
     clock::Millis,
-    inventory::{Facts, Freshness, NetworkView, Reading, Snapshot, UserRecord, idle_millis},
-    wickr::{Device, Label, Stamp},
+    inventory::{Freshness, NetworkView, Snapshot, UserData, UserFacts, UserRecord, idle_millis},
+    wickr::{ApiTimestamp, Device, InternedStr},
 };
 
 /// Statuses are an open set: beyond so many there is no choosing from them.
@@ -23,7 +23,7 @@ pub struct Row<'a> {
     /// Its user.
     pub user: &'a UserRecord,
     /// The user's devices as they were read.
-    pub reading: &'a Reading,
+    pub reading: &'a UserData,
     /// The device.
     pub device: &'a Device,
     /// How far the user's data can be trusted.
@@ -46,13 +46,13 @@ impl<'a> Row<'a> {
             (None, _) => Some(false),
             (Some(limit), Some(idle)) => Some(idle as u128 > limit.as_millis()),
             // No session, so none that could have ended.
-            (Some(_), None) if self.device.last_login == Stamp::NEVER => Some(false),
+            (Some(_), None) if self.device.last_login == ApiTimestamp::NEVER => Some(false),
             (Some(_), None) => None,
         }
     }
 
     /// What discovery told of its user.
-    pub(super) fn facts(&self) -> Option<&'a Facts> {
+    pub(super) fn facts(&self) -> Option<&'a UserFacts> {
         self.user.facts.as_deref()
     }
 
@@ -116,14 +116,14 @@ pub struct Found<'a> {
     /// What they were looked for among.
     pub scope: Scope,
     /// The statuses that the networks' devices have, whether they pass or not; a hundred at most.
-    pub statuses: Vec<Label>,
+    pub statuses: Vec<InternedStr>,
 }
 
 /// Finds what `query` asks for, as it is known at `now`.
 pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> Found<'a> {
     let filter = &query.filter;
     let mut first = First::new(query);
-    let mut statuses: BTreeSet<&'a Label> = BTreeSet::new();
+    let mut statuses: BTreeSet<&'a InternedStr> = BTreeSet::new();
     for (n, network) in (0..).zip(&snapshot.networks) {
         if !filter.network(network) {
             continue;

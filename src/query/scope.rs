@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Filter, counted};
 use crate::{
     clock::Millis,
-    inventory::{Account, NetworkView, Part, PollResult, Snapshot},
+    inventory::{Account, NetworkView, PollResult, ShardInfo, Snapshot},
     wickr::NetworkId,
 };
 
@@ -28,7 +28,7 @@ pub struct Scope {
     /// The part of all users that is this process's, where others have the rest of those that the
     /// filter lets pass.
     #[serde(default)]
-    pub shard: Option<Part>,
+    pub shard: Option<ShardInfo>,
 }
 
 /// What cannot be looked up now, so that there may be more than is known.

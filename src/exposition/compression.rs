@@ -35,7 +35,7 @@ impl Encoding {
 
 /// A piece of text, packed.
 #[derive(Debug)]
-pub(super) struct Packed {
+pub(super) struct CompressedChunk {
     bytes: Bytes,
     /// Bytes of text in it.
     len: usize,
@@ -43,7 +43,7 @@ pub(super) struct Packed {
     crc: Option<Crc>,
 }
 
-impl Packed {
+impl CompressedChunk {
     /// Whether there is no text in it.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
@@ -65,7 +65,7 @@ const GZIP_KEPT: u32 = 2;
 const ZSTD_LEVEL: i32 = 1;
 
 /// Packs pieces, and makes a whole of them.
-pub(super) enum Packer {
+pub(super) enum Compressor {
     /// What packs pieces that are sent once and that are kept, and the checksum of all text so far.
     Gzip {
         once: Box<Compress>,
@@ -75,22 +75,22 @@ pub(super) enum Packer {
     Zstd(Box<zstd::bulk::Compressor<'static>>),
 }
 
-impl Packer {
+impl Compressor {
     /// A packer, unless there is nothing to pack.
     ///
     /// # Errors
     ///
     /// The library's, when it has no memory.
-    pub(super) fn new(encoding: Encoding) -> io::Result<Option<Packer>> {
+    pub(super) fn new(encoding: Encoding) -> io::Result<Option<Compressor>> {
         Ok(match encoding {
             Encoding::Identity => None,
             Encoding::Gzip => {
                 let stream = |level| Box::new(Compress::new(Compression::new(level), false));
                 let (once, kept) = (stream(GZIP_ONCE), stream(GZIP_KEPT));
-                Some(Packer::Gzip { once, kept, whole: Crc::new() })
+                Some(Compressor::Gzip { once, kept, whole: Crc::new() })
             }
             Encoding::Zstd => {
-                Some(Packer::Zstd(Box::new(zstd::bulk::Compressor::new(ZSTD_LEVEL)?)))
+                Some(Compressor::Zstd(Box::new(zstd::bulk::Compressor::new(ZSTD_LEVEL)?)))
             }
         })
     }
@@ -98,8 +98,8 @@ impl Packer {
     /// What stands before the first piece.
     pub(super) fn start(&self) -> Bytes {
         match self {
-            Packer::Gzip { .. } => Bytes::from_static(GZIP_HEADER),
-            Packer::Zstd(_) => Bytes::new(),
+            Compressor::Gzip { .. } => Bytes::from_static(GZIP_HEADER),
+            Compressor::Zstd(_) => Bytes::new(),
         }
     }
 
@@ -108,22 +108,22 @@ impl Packer {
     /// # Errors
     ///
     /// The library's.
-    pub(super) fn pack(&mut self, text: &[u8], lasting: bool) -> io::Result<Packed> {
+    pub(super) fn pack(&mut self, text: &[u8], lasting: bool) -> io::Result<CompressedChunk> {
         let (bytes, crc) = match self {
-            Packer::Gzip { once, kept, .. } => {
+            Compressor::Gzip { once, kept, .. } => {
                 let mut crc = Crc::new();
                 crc.update(text);
                 (deflate(if lasting { kept } else { once }, text)?.into(), Some(crc))
             }
             // The library's buffer has room for what cannot be packed.
-            Packer::Zstd(frames) => (Bytes::copy_from_slice(&frames.compress(text)?), None),
+            Compressor::Zstd(frames) => (Bytes::copy_from_slice(&frames.compress(text)?), None),
         };
-        Ok(Packed { bytes, len: text.len(), crc })
+        Ok(CompressedChunk { bytes, len: text.len(), crc })
     }
 
     /// What is sent of a piece that comes next.
-    pub(super) fn next(&mut self, piece: &Packed) -> Bytes {
-        if let (Packer::Gzip { whole, .. }, Some(crc)) = (self, &piece.crc) {
+    pub(super) fn next(&mut self, piece: &CompressedChunk) -> Bytes {
+        if let (Compressor::Gzip { whole, .. }, Some(crc)) = (self, &piece.crc) {
             whole.combine(crc);
         }
         piece.bytes.clone()
@@ -132,13 +132,13 @@ impl Packer {
     /// What stands behind the last piece.
     pub(super) fn end(self) -> Bytes {
         match self {
-            Packer::Gzip { whole, .. } => {
+            Compressor::Gzip { whole, .. } => {
                 let mut end = DEFLATE_END.to_vec();
                 end.extend_from_slice(&whole.sum().to_le_bytes());
                 end.extend_from_slice(&whole.amount().to_le_bytes());
                 end.into()
             }
-            Packer::Zstd(_) => Bytes::from_static(ZSTD_END),
+            Compressor::Zstd(_) => Bytes::from_static(ZSTD_END),
         }
     }
 }
@@ -190,12 +190,12 @@ mod tests {
                 .iter()
                 .map(|len| (0..*len).map(|_| b'a' + random.u8(..4)).collect())
                 .collect();
-            let mut packer = Packer::new(encoding).unwrap().unwrap();
+            let mut packer = Compressor::new(encoding).unwrap().unwrap();
             let pieces: Vec<_> =
                 texts.iter().map(|text| packer.pack(text, random.bool()).unwrap()).collect();
             assert!(pieces[0].is_empty() && !pieces[1].is_empty());
             for _ in 0..20 {
-                let mut packer = Packer::new(encoding).unwrap().unwrap();
+                let mut packer = Compressor::new(encoding).unwrap().unwrap();
                 let (mut whole, mut expected) = (packer.start().to_vec(), Vec::new());
                 for _ in 0..random.usize(..8) {
                     let at = random.usize(..texts.len());
@@ -212,7 +212,7 @@ mod tests {
     fn what_cannot_be_packed_small_is_packed_whole() {
         let mut random = fastrand::Rng::with_seed(3);
         let noise: Vec<u8> = (0..300_000).map(|_| random.u8(..)).collect();
-        let mut packer = Packer::new(Encoding::Gzip).unwrap().unwrap();
+        let mut packer = Compressor::new(Encoding::Gzip).unwrap().unwrap();
         let piece = packer.pack(&noise, false).unwrap();
         let mut whole = packer.start().to_vec();
         whole.extend_from_slice(&packer.next(&piece));

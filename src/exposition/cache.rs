@@ -1,4 +1,4 @@
-//! Packed pieces that are kept from one scrape to the next.
+//! CompressedChunk pieces that are kept from one scrape to the next.
 //!
 //! Packing takes longer than everything else, and most of what is told changes only when a poll
 //! finds something new. What a block of users comes to in one family is therefore kept until the
@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use super::packing::{Encoding, Packed};
+use super::compression::{CompressedChunk, Encoding};
 use crate::{clock::Millis, inventory::Snapshot};
 
 /// How long scrapes are of the same moment.
@@ -40,25 +40,25 @@ pub(super) struct Key {
 /// Where a piece is, or will be.
 #[derive(Default)]
 struct Slot {
-    piece: Mutex<Option<Arc<Packed>>>,
+    piece: Mutex<Option<Arc<CompressedChunk>>>,
     /// When it was last asked for.
     used: AtomicI64,
 }
 
 /// The pieces, for all scrapes.
 #[derive(Default)]
-pub struct Kept {
+pub struct CompressionCache {
     pieces: Mutex<HashMap<Key, Arc<Slot>>>,
     moment: Mutex<Option<Millis>>,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for CompressionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("pieces", &locked(&self.pieces).len()).finish()
+        f.debug_struct("CompressionCache").field("pieces", &locked(&self.pieces).len()).finish()
     }
 }
 
-impl Kept {
+impl CompressionCache {
     /// The moment that `now` belongs to: that of a scrape that began less than a second ago.
     pub fn moment(&self, now: Millis) -> Millis {
         let mut moment = locked(&self.moment);
@@ -88,8 +88,8 @@ impl Kept {
         &self,
         key: Key,
         now: Millis,
-        make: impl FnOnce() -> io::Result<Packed>,
-    ) -> io::Result<Arc<Packed>> {
+        make: impl FnOnce() -> io::Result<CompressedChunk>,
+    ) -> io::Result<Arc<CompressedChunk>> {
         let slot = locked(&self.pieces).entry(key).or_default().clone();
         slot.used.store(now, Ordering::Relaxed);
         // Whoever wants the same piece waits for it here, and nobody else.
@@ -102,9 +102,9 @@ impl Kept {
 }
 
 #[cfg(test)]
-impl Kept {
+impl CompressionCache {
     /// All pieces that there are.
-    pub(super) fn pieces(&self) -> Vec<Arc<Packed>> {
+    pub(super) fn pieces(&self) -> Vec<Arc<CompressedChunk>> {
         let slots: Vec<Arc<Slot>> = locked(&self.pieces).values().cloned().collect();
         slots.iter().filter_map(|slot| locked(&slot.piece).clone()).collect()
     }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_moment_lasts_a_second_and_a_clock_that_is_set_back_begins_another() {
-        let kept = Kept::default();
+        let kept = CompressionCache::default();
         assert_eq!(kept.moment(5_000), 5_000);
         assert_eq!(kept.moment(5_999), 5_000);
         assert_eq!(kept.moment(6_000), 6_000);

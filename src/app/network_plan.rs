@@ -6,15 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::accounts;
 use crate::{
-    config::{self, Config, NetworkChoice, SsoMaxIdle, UserChoice, UserFilter},
+    config::{self, Config, FilterConfig, NetworkChoice, SsoMaxIdle, UserChoice},
     inventory::NetworkIdentity,
-    poll::{Choice, Pass, RosterPlan, Shard, SsoLimits, UsernameTest},
+    poll::{Shard, SsoLimits, UserFilter, UserListPlan, UserSelector, UsernameMatcher},
     wickr::{Network, NetworkId},
 };
 
 /// All that decides how one network is polled. Equal ones need no restart.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Spec {
+pub(super) struct NetworkPlan {
     pub(super) id: NetworkId,
     /// Users, account and times; its id may be `all`, where this network was found.
     pub(super) network: config::Network,
@@ -24,10 +24,10 @@ pub(super) struct Spec {
     usernames: bool,
 }
 
-impl Spec {
-    fn new(id: NetworkId, network: config::Network, config: &Config) -> Spec {
+impl NetworkPlan {
+    fn new(id: NetworkId, network: config::Network, config: &Config) -> NetworkPlan {
         let Config { sso, discovery, shard, .. } = *config;
-        Spec { id, network, sso, discovery, shard, usernames: config.metrics.username }
+        NetworkPlan { id, network, sso, discovery, shard, usernames: config.metrics.username }
     }
 
     pub(super) fn identity(&self) -> NetworkIdentity {
@@ -41,11 +41,11 @@ impl Spec {
         }
     }
 
-    pub(super) fn roster(&self) -> RosterPlan {
-        RosterPlan {
+    pub(super) fn roster(&self) -> UserListPlan {
+        UserListPlan {
             users: match &self.network.users {
-                UserChoice::Listed(users) => Choice::Listed(users.clone()),
-                UserChoice::All(filter) => Choice::All(pass(filter)),
+                UserChoice::Listed(users) => UserSelector::Listed(users.clone()),
+                UserChoice::All(filter) => UserSelector::All(pass(filter)),
             },
             shard: match self.shard {
                 config::Shard::Of { index, total } => Shard { index, total },
@@ -71,14 +71,14 @@ impl Spec {
     }
 }
 
-fn pass(filter: &UserFilter) -> Pass {
-    Pass {
+fn pass(filter: &FilterConfig) -> UserFilter {
+    UserFilter {
         status: filter.status.map(config::UserStatus::as_number),
         groups: filter.groups.clone(),
         username: filter
             .username
             .clone()
-            .map(|pattern| UsernameTest(Arc::new(move |name: &str| pattern.is_match(name)))),
+            .map(|pattern| UsernameMatcher(Arc::new(move |name: &str| pattern.is_match(name)))),
     }
 }
 
@@ -91,11 +91,11 @@ pub(super) fn wholes(config: &Config) -> impl Iterator<Item = (usize, &config::N
 }
 
 /// The networks to poll, by id: those that are written out, and of those found the others.
-pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, Spec> {
+pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, NetworkPlan> {
     let mut specs = BTreeMap::new();
     for network in &config.networks {
         if let NetworkChoice::One(id) = &network.id {
-            specs.insert(id.clone(), Spec::new(id.clone(), network.clone(), config));
+            specs.insert(id.clone(), NetworkPlan::new(id.clone(), network.clone(), config));
         }
     }
     for (place, networks) in found {
@@ -104,7 +104,7 @@ pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, Spec>
             match specs.get(id) {
                 None => {
                     let network = config::Network { name: name.clone(), ..whole.clone() };
-                    specs.insert(id.clone(), Spec::new(id.clone(), network, config));
+                    specs.insert(id.clone(), NetworkPlan::new(id.clone(), network, config));
                 }
                 // What is written out wins, and of several accounts the first.
                 Some(known) if known.network.id == NetworkChoice::All => {

@@ -11,32 +11,32 @@ use super::{
     block::Users,
     lookups::{Attempt, Lookups, Subject},
     network::{
-        Directory, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult, Progress, Sso,
-        UserList, ages,
+        Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
+        Progress, Sso, ages,
     },
-    user::{Reading, UserRecord},
+    user::{UserData, UserRecord},
 };
 use crate::{
     clock::Millis,
     inventory::state::{RestoredNetwork, RestoredUser},
-    wickr::{Device, ErrorKind, Label, UserId},
+    wickr::{Device, ErrorKind, InternedStr, UserId},
 };
 
 /// The working copy of a network's view: one poll after another is written into it.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct NetworkState {
     identity: Arc<NetworkIdentity>,
     users: Users,
-    types: BTreeSet<Label>,
+    types: BTreeSet<InternedStr>,
     directory: Directory,
     covered: bool,
     polls: PollLog,
     lookups: Lookups,
 }
 
-impl Book {
-    pub(super) fn new(identity: NetworkIdentity) -> Book {
-        Book {
+impl NetworkState {
+    pub(super) fn new(identity: NetworkIdentity) -> NetworkState {
+        NetworkState {
             identity: Arc::new(identity),
             users: Users::default(),
             types: BTreeSet::new(),
@@ -48,8 +48,8 @@ impl Book {
     }
 
     /// A book as an earlier process left it.
-    pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> Book {
-        let record = |id: UserId, last: Option<Reading>| UserRecord {
+    pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> NetworkState {
+        let record = |id: UserId, last: Option<UserData>| UserRecord {
             id,
             failure: None,
             restored: true,
@@ -63,7 +63,7 @@ impl Book {
         for RestoredUser { id, reading } in restored.users {
             users.insert(id.clone(), record(id, Some(reading)));
         }
-        Book {
+        NetworkState {
             users: users.into_values().collect(),
             types: restored.types.into_iter().collect(),
             directory: Directory { list: restored.list, ..Directory::default() },
@@ -72,7 +72,7 @@ impl Book {
                 last_success: restored.last_success,
                 ..PollLog::default()
             },
-            ..Book::new(identity)
+            ..NetworkState::new(identity)
         }
     }
 
@@ -108,7 +108,7 @@ impl Book {
         for facts in directory.facts.values_mut() {
             Arc::make_mut(facts).sso_max_idle = limit;
         }
-        self.direct(directory);
+        self.set_directory(directory);
     }
 
     pub(super) fn keep_limits_of_groups(&mut self) {
@@ -121,12 +121,12 @@ impl Book {
         self.users.iter().map(|user| user.id.clone()).collect()
     }
 
-    pub(super) fn list(&self) -> Option<&UserList> {
+    pub(super) fn list(&self) -> Option<&DiscoveredUsers> {
         self.directory.list.as_ref()
     }
 
     /// What discovery tells from now on, of users known and to come.
-    pub(super) fn direct(&mut self, directory: Directory) {
+    pub(super) fn set_directory(&mut self, directory: Directory) {
         self.directory = directory;
         let told = &self.directory.facts;
         self.users.update(|user| {
@@ -170,7 +170,7 @@ impl Book {
             Some(known) if *known.devices == devices[..] => known.devices.clone(),
             _ => devices.into(),
         };
-        self.put(user, None, Some(Reading { at, devices }));
+        self.put(user, None, Some(UserData { at, devices }));
     }
 
     /// A user could not be read. What is known of it stays, unless the service does not know it.
@@ -180,7 +180,7 @@ impl Book {
         self.put(user, Some(kind), last);
     }
 
-    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<Reading>) {
+    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<UserData>) {
         let facts = self.directory.facts.get(user).cloned();
         let record = UserRecord { id: user.clone(), failure, restored: false, facts, last };
         self.users.put(record);
@@ -230,8 +230,8 @@ impl Book {
 mod tests {
     use super::*;
     use crate::{
-        inventory::Facts,
-        wickr::{Operation, SecurityGroup, Stamp},
+        inventory::UserFacts,
+        wickr::{ApiTimestamp, Operation, SecurityGroup},
     };
 
     const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -246,13 +246,13 @@ mod tests {
             device_type: device_type.into(),
             status: "Active".into(),
             suspended: Some(false),
-            created: Stamp::NEVER,
-            last_login: Stamp::NEVER,
+            created: ApiTimestamp::NEVER,
+            last_login: ApiTimestamp::NEVER,
         }
     }
 
-    fn book() -> Book {
-        Book::new(NetworkIdentity {
+    fn book() -> NetworkState {
+        NetworkState::new(NetworkIdentity {
             id: "12345678".parse().unwrap(),
             name: "test".into(),
             region: "us-east-1".into(),
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(book.view().users_by_freshness(60_001), [0, 0, 1]);
         assert_eq!(book.view().readings(60_001).count(), 0);
         // A type once seen stays.
-        assert_eq!(book.view().types, [Label::from("iOS")]);
+        assert_eq!(book.view().types, [InternedStr::from("iOS")]);
         // The next poll that ends lets go of it, whatever `stale_after` will be then.
         book.end(61_000, Duration::ZERO, true);
         let mut later = (*book.identity).clone();
@@ -323,7 +323,7 @@ mod tests {
     fn what_a_poll_does_not_come_to_is_not_fresh_for_ever() {
         let mut book = book();
         let users = [id("1"), id("2")];
-        let poll = |book: &mut Book, took| {
+        let poll = |book: &mut NetworkState, took| {
             book.begin(&users);
             book.read(&users[0], vec![], 0);
             book.read(&users[1], vec![], 0);
@@ -366,11 +366,12 @@ mod tests {
     fn limits_that_come_from_elsewhere_now_are_not_kept() {
         let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
         let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: Some(hour) };
-        let limit_after = |groups: Sso, then: &dyn Fn(&mut Book)| {
-            let facts = Facts { status: Some(2), sso_max_idle: Some(hour), ..Facts::default() };
+        let limit_after = |groups: Sso, then: &dyn Fn(&mut NetworkState)| {
+            let facts =
+                UserFacts { status: Some(2), sso_max_idle: Some(hour), ..UserFacts::default() };
             let facts = [(id("1"), Arc::new(facts))].into();
             let mut book = book();
-            book.direct(Directory { facts, sso: Some(Arc::new(groups)), list: None });
+            book.set_directory(Directory { facts, sso: Some(Arc::new(groups)), list: None });
             book.begin(&[id("1"), id("2")]);
             book.read(&id("1"), vec![], 0);
             then(&mut book);
@@ -440,14 +441,15 @@ mod tests {
         let mut book = book();
         book.begin(&[id("1")]);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
-        let devices = |book: &Book| book.users.get(&id("1")).unwrap().last.clone().unwrap().devices;
+        let devices =
+            |book: &NetworkState| book.users.get(&id("1")).unwrap().last.clone().unwrap().devices;
         let before = devices(&book);
         book.read(&id("1"), vec![device("a", "iOS")], 1);
         assert!(Arc::ptr_eq(&before, &devices(&book)));
         book.read(&id("1"), vec![device("b", "iOS")], 2);
         assert_eq!(devices(&book)[..], [device("b", "iOS")]);
         let version = book.users.blocks()[0].version();
-        book.direct(book.directory.clone());
+        book.set_directory(book.directory.clone());
         assert_eq!(book.users.blocks()[0].version(), version);
     }
 

@@ -11,15 +11,15 @@ use tokio::time::Instant;
 
 use super::{Source, shard::Shard};
 use crate::wickr::{
-    Error, ErrorKind, Interner, Label, Lane, NetworkId, Operation, SecurityGroup, User, UserFilter,
-    UserId,
+    Error, ErrorKind, InternedStr, Interner, ListUsersFilter, NetworkId, NetworkLimiter, Operation,
+    SecurityGroup, User, UserId,
 };
 
 /// Whom to poll, as it was decided.
 #[derive(Debug, Clone)]
-pub struct RosterPlan {
+pub struct UserListPlan {
     /// The users.
-    pub users: Choice,
+    pub users: UserSelector,
     /// This process's part of them.
     pub shard: Shard,
     /// Where SSO limits come from.
@@ -34,31 +34,31 @@ pub struct RosterPlan {
 
 /// Users, or how to find them.
 #[derive(Debug, Clone)]
-pub enum Choice {
+pub enum UserSelector {
     /// These, each once.
     Listed(Vec<UserId>),
     /// All that pass.
-    All(Pass),
+    All(UserFilter),
 }
 
 /// Whom to let pass.
 #[derive(Debug, Clone, Default)]
-pub struct Pass {
+pub struct UserFilter {
     /// 1 for pending, 2 for active.
     pub status: Option<u8>,
     /// One of these groups; empty for any.
     pub groups: Vec<String>,
     /// What the username must be like.
-    pub username: Option<UsernameTest>,
+    pub username: Option<UsernameMatcher>,
 }
 
 /// A test of usernames.
 #[derive(Clone)]
-pub struct UsernameTest(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct UsernameMatcher(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
-impl fmt::Debug for UsernameTest {
+impl fmt::Debug for UsernameMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UsernameTest")
+        f.write_str("UsernameMatcher")
     }
 }
 
@@ -81,7 +81,7 @@ const PENDING: i64 = 1;
 pub(super) struct Listed {
     pub(super) username: Option<Box<str>>,
     pub(super) status: Option<i64>,
-    pub(super) groups: Box<[Label]>,
+    pub(super) groups: Box<[InternedStr]>,
 }
 
 /// What a lookup gave of what was asked for.
@@ -95,12 +95,12 @@ pub(super) struct LookedUp {
 /// Those that can be used, and how many cannot for want of an id.
 pub(super) type List = (BTreeMap<UserId, Listed>, usize);
 
-impl RosterPlan {
+impl UserListPlan {
     pub(super) async fn look_up<S: Source>(
         &self,
         source: &S,
         network: &NetworkId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
         list: bool,
         groups: bool,
     ) -> LookedUp {
@@ -116,11 +116,11 @@ impl RosterPlan {
         &self,
         source: &S,
         network: &NetworkId,
-        lane: &Lane,
+        lane: &NetworkLimiter,
     ) -> Result<List, Error> {
-        let (pass, only): (Pass, Option<BTreeSet<&UserId>>) = match &self.users {
-            Choice::All(pass) => (pass.clone(), None),
-            Choice::Listed(users) => (Pass::default(), Some(users.iter().collect())),
+        let (pass, only): (UserFilter, Option<BTreeSet<&UserId>>) = match &self.users {
+            UserSelector::All(pass) => (pass.clone(), None),
+            UserSelector::Listed(users) => (UserFilter::default(), Some(users.iter().collect())),
         };
         // A list for each group, or one for all; who is in several groups comes several times.
         let groups: Vec<Option<String>> = match pass.groups.len() {
@@ -142,7 +142,7 @@ impl RosterPlan {
         };
         let (mut listed, mut nameless) = (BTreeMap::new(), 0);
         for group in groups {
-            let filter = UserFilter { status: pass.status, group };
+            let filter = ListUsersFilter { status: pass.status, group };
             for kept in source.users(network, &filter, lane, keep).await? {
                 match kept {
                     Some((id, facts)) => _ = listed.insert(id, facts),
@@ -174,7 +174,7 @@ pub(super) fn unusable(users: usize) -> Error {
 async fn sorted_groups<S: Source>(
     source: &S,
     network: &NetworkId,
-    lane: &Lane,
+    lane: &NetworkLimiter,
 ) -> Result<Vec<SecurityGroup>, Error> {
     let mut groups = source.security_groups(network, lane).await?;
     groups.sort_by(|a, b| a.id.cmp(&b.id));
@@ -182,7 +182,7 @@ async fn sorted_groups<S: Source>(
     Ok(groups)
 }
 
-impl UsernameTest {
+impl UsernameMatcher {
     /// Who has no username passes no test of it.
     fn passes(&self, user: &User) -> bool {
         user.username.as_deref().is_some_and(|name| (self.0)(name))

@@ -6,10 +6,10 @@ use super::*;
 use crate::{
     clock::Millis,
     inventory::{
-        Directory, Facts, Freshness, Keeper, NetworkIdentity, NetworkView, Publisher, Reader, Sso,
-        Summary, open,
+        Directory, Freshness, NetworkIdentity, NetworkView, Publisher, Reader, Registrar, Sso,
+        Summary, UserFacts, open,
     },
-    wickr::{Device, ErrorKind, Label, Stamp, UserId},
+    wickr::{ApiTimestamp, Device, ErrorKind, InternedStr, UserId},
 };
 
 const NOW: Millis = 1_700_000_000_000;
@@ -28,12 +28,12 @@ pub(crate) fn identity(id: &str, name: &str) -> NetworkIdentity {
     }
 }
 
-fn stamp(random: &mut fastrand::Rng) -> Stamp {
+fn stamp(random: &mut fastrand::Rng) -> ApiTimestamp {
     match random.u8(0..8) {
-        0 => Stamp::NEVER,
-        1 => Stamp::INVALID,
+        0 => ApiTimestamp::NEVER,
+        1 => ApiTimestamp::INVALID,
         // Some are the same, and some lie ahead of the clock.
-        _ => Stamp::at_millis(NOW + DAY / 2 - random.i64(0..40) * DAY / 2),
+        _ => ApiTimestamp::at_millis(NOW + DAY / 2 - random.i64(0..40) * DAY / 2),
     }
 }
 
@@ -48,12 +48,12 @@ fn device(random: &mut fastrand::Rng, n: usize) -> Device {
     }
 }
 
-fn network(random: &mut fastrand::Rng, keeper: &Keeper, n: usize) -> Publisher {
+fn network(random: &mut fastrand::Rng, keeper: &Registrar, n: usize) -> Publisher {
     let mut publisher =
         keeper.add(identity(&format!("1000000{n}"), ["", "production", "=x"][n % 3]), None);
     let users: Vec<UserId> =
         (0..random.usize(0..12)).map(|u| (u * 7 + 1).to_string().parse().unwrap()).collect();
-    let facts = |random: &mut fastrand::Rng| Facts {
+    let facts = |random: &mut fastrand::Rng| UserFacts {
         username: random.bool().then(|| format!("+{}@example.com", random.u8(..)).into()),
         status: Some(2),
         sso_max_idle: random.bool().then(|| Duration::from_secs(random.u64(0..20) * 86_400)),
@@ -64,7 +64,7 @@ fn network(random: &mut fastrand::Rng, keeper: &Keeper, n: usize) -> Publisher {
         .map(|user| (user.clone(), Arc::new(facts(&mut fastrand::Rng::with_seed(1)))))
         .collect();
     let sso = random.bool().then(|| Arc::new(Sso::Fixed));
-    publisher.direct(Directory { facts: known, sso, list: None });
+    publisher.set_directory(Directory { facts: known, sso, list: None });
     publisher.begin(&users);
     let end = random.bool();
     for user in &users {
@@ -145,11 +145,11 @@ fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
                     (None, ..) | (_, None, ..) => None,
                     (_, _, None, _) => Some(false),
                     (_, _, Some(limit), Some(idle)) => Some(idle > limit.as_millis() as i64),
-                    _ if device.last_login == Stamp::NEVER => Some(false),
+                    _ if device.last_login == ApiTimestamp::NEVER => Some(false),
                     _ => None,
                 };
                 let text = |text: &str| text.to_owned().into();
-                let iso = |stamp: Stamp| {
+                let iso = |stamp: ApiTimestamp| {
                     stamp.millis().map(|at| {
                         let at = jiff::Timestamp::from_millisecond(at).unwrap();
                         at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
@@ -169,13 +169,13 @@ fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
                     suspended: device.suspended,
                     created: iso(device.created),
                     last_login: iso(device.last_login),
-                    never_logged_in: (device.last_login != Stamp::INVALID)
-                        .then_some(device.last_login == Stamp::NEVER),
+                    never_logged_in: (device.last_login != ApiTimestamp::INVALID)
+                        .then_some(device.last_login == ApiTimestamp::NEVER),
                     idle_seconds: idle.map(|idle| idle as f64 / 1000.0),
                     sso_max_idle_seconds: limit.map(|limit| limit.as_secs()),
                     sso_expired: expired,
                     freshness: text(if fresh { "fresh" } else { "stale" }),
-                    read_at: iso(Stamp::at_millis(reading.at)).unwrap(),
+                    read_at: iso(ApiTimestamp::at_millis(reading.at)).unwrap(),
                 });
             }
         }
@@ -442,7 +442,10 @@ fn the_statuses_to_choose_from_are_those_of_all_devices() {
     let user: UserId = "1".parse().unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     let devices = (0..300)
-        .map(|n| Device { status: Label::from(&*format!("s{n:03}")), ..device(&mut random, n) })
+        .map(|n| Device {
+            status: InternedStr::from(&*format!("s{n:03}")),
+            ..device(&mut random, n)
+        })
         .collect();
     publisher.begin(std::slice::from_ref(&user));
     publisher.read(&user, devices, NOW);

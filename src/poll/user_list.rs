@@ -16,11 +16,13 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Source,
-    lookup::{Choice, Listed, LookedUp, RosterPlan, SsoLimits, unusable},
+    discovery::{Listed, LookedUp, SsoLimits, UserListPlan, UserSelector, unusable},
 };
 use crate::{
-    inventory::{Attempt, Directory, Facts, Sso, Subject, UserList},
-    wickr::{Error, ErrorKind, Label, Lane, NetworkId, Operation, SecurityGroup, UserId},
+    inventory::{Attempt, Directory, DiscoveredUsers, Sso, Subject, UserFacts},
+    wickr::{
+        Error, ErrorKind, InternedStr, NetworkId, NetworkLimiter, Operation, SecurityGroup, UserId,
+    },
 };
 
 /// Who is told of failures to discover.
@@ -31,8 +33,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
 
 /// Whom to poll now.
 #[derive(Debug)]
-pub(super) struct Roster {
-    plan: Arc<RosterPlan>,
+pub(super) struct UserList {
+    plan: Arc<UserListPlan>,
     /// None until they are known.
     users: Option<Arc<[UserId]>>,
     /// Whether those are all that there are, as far as can be known.
@@ -55,30 +57,30 @@ pub(super) struct Roster {
 /// What cannot be looked up is tried again after this, or at the interval if that is less.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-impl Roster {
+impl UserList {
     /// A roster. Those of a `list` that was discovered for the same choice are polled until there is
     /// a newer one; for want of it, those who are `known` otherwise, until it is known who else there
     /// is.
     pub(super) fn new(
-        plan: RosterPlan,
+        plan: UserListPlan,
         network: &NetworkId,
-        list: Option<&UserList>,
+        list: Option<&DiscoveredUsers>,
         known: Vec<UserId>,
-    ) -> Roster {
+    ) -> UserList {
         let own = |users: &[UserId]| -> Arc<[UserId]> {
             users.iter().filter(|user| plan.shard.has(network, user)).cloned().collect()
         };
         let list = list.filter(|list| list.of == plan.choice);
         let (users, all) = match (&plan.users, list) {
-            (Choice::Listed(users), _) => (Some(own(users)), true),
-            (Choice::All(_), Some(list)) => (Some(list.users.clone()), true),
-            (Choice::All(_), None) => (Some(own(&known)), false),
+            (UserSelector::Listed(users), _) => (Some(own(users)), true),
+            (UserSelector::All(_), Some(list)) => (Some(list.users.clone()), true),
+            (UserSelector::All(_), None) => (Some(own(&known)), false),
         };
         // Who asks for nobody learns nothing: better to wait for the list.
-        let discovers = matches!(plan.users, Choice::All(_));
+        let discovers = matches!(plan.users, UserSelector::All(_));
         let users = users.filter(|users| !(discovers && users.is_empty()));
         let now = Instant::now();
-        Roster {
+        UserList {
             users,
             all,
             listed: None,
@@ -122,7 +124,7 @@ impl Roster {
         &mut self,
         source: &Arc<S>,
         network: &NetworkId,
-        lane: &Arc<Lane>,
+        lane: &Arc<NetworkLimiter>,
         observer: &dyn Observer,
         soon: Duration,
     ) -> Option<Directory> {
@@ -179,14 +181,14 @@ impl Roster {
     }
 
     fn wants_list(&self) -> bool {
-        matches!(self.plan.users, Choice::All(_)) || self.plan.sso == SsoLimits::Groups
+        matches!(self.plan.users, UserSelector::All(_)) || self.plan.sso == SsoLimits::Groups
     }
 
     /// What is not known where the list of users is not.
     fn list_is_for(&self) -> Subject {
         match self.plan.users {
-            Choice::All(_) => Subject::Users,
-            Choice::Listed(_) => Subject::Members,
+            UserSelector::All(_) => Subject::Users,
+            UserSelector::Listed(_) => Subject::Members,
         }
     }
 
@@ -244,7 +246,7 @@ impl Roster {
                         listed.entry(id).or_insert(known);
                     }
                 }
-                if matches!(self.plan.users, Choice::All(_)) {
+                if matches!(self.plan.users, UserSelector::All(_)) {
                     let before = self.users.take();
                     // The first list is acted on at once, for much may have changed before it;
                     // later ones with the next poll.
@@ -289,23 +291,28 @@ impl Roster {
         let limits: Option<HashMap<&str, Duration>> = self.groups.as_ref().map(|groups| {
             groups.iter().filter_map(|group| Some((&*group.id, group.sso_max_idle?))).collect()
         });
-        let limit = |groups: &[Label]| match (self.plan.sso, &limits) {
+        let limit = |groups: &[InternedStr]| match (self.plan.sso, &limits) {
             (SsoLimits::Fixed(limit), _) => Some(limit),
             (SsoLimits::Groups, Some(limits)) => {
                 groups.iter().filter_map(|group| limits.get(&**group)).min().copied()
             }
             _ => None,
         };
-        let mut facts: BTreeMap<UserId, Arc<Facts>> = BTreeMap::new();
+        let mut facts: BTreeMap<UserId, Arc<UserFacts>> = BTreeMap::new();
         for (id, listed) in self.listed.iter().flatten() {
             let Listed { username, status, groups } = listed;
-            let known =
-                Facts { username: username.clone(), status: *status, sso_max_idle: limit(groups) };
+            let known = UserFacts {
+                username: username.clone(),
+                status: *status,
+                sso_max_idle: limit(groups),
+            };
             facts.insert(id.clone(), Arc::new(known));
         }
         // Nothing is known of listed users but a limit that all have.
-        if let (SsoLimits::Fixed(limit), Choice::Listed(_)) = (self.plan.sso, &self.plan.users) {
-            let same = Arc::new(Facts { sso_max_idle: Some(limit), ..Facts::default() });
+        if let (SsoLimits::Fixed(limit), UserSelector::Listed(_)) =
+            (self.plan.sso, &self.plan.users)
+        {
+            let same = Arc::new(UserFacts { sso_max_idle: Some(limit), ..UserFacts::default() });
             for id in self.users().unwrap_or_default() {
                 facts.insert(id.clone(), same.clone());
             }
@@ -318,8 +325,8 @@ impl Roster {
             (SsoLimits::Groups, ..) => None,
         };
         let list = match (&self.plan.users, &self.users) {
-            (Choice::All(_), Some(users)) if self.all => {
-                Some(UserList { of: self.plan.choice, users: users.clone() })
+            (UserSelector::All(_), Some(users)) if self.all => {
+                Some(DiscoveredUsers { of: self.plan.choice, users: users.clone() })
             }
             _ => None,
         };

@@ -6,7 +6,7 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Found, Row, Scope};
-use crate::{clock::Millis, wickr::Stamp};
+use crate::{clock::Millis, wickr::ApiTimestamp};
 
 /// What is told of devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl<'a> Record<'a> {
     pub fn of(row: &Row<'a>, columns: Columns) -> Record<'a> {
         let Row { network, user, reading, device, .. } = *row;
         let username = || row.facts().and_then(|facts| facts.username.as_deref()).map(Cow::from);
-        let at = |stamp: Stamp| stamp.millis().map(iso);
+        let at = |stamp: ApiTimestamp| stamp.millis().map(iso);
         Record {
             network_id: network.identity.id.as_str().into(),
             network_name: network.identity.name.as_str().into(),
@@ -85,8 +85,8 @@ impl<'a> Record<'a> {
             created: at(device.created),
             last_login: at(device.last_login),
             never_logged_in: match device.last_login {
-                Stamp::INVALID => None,
-                stamp => Some(stamp == Stamp::NEVER),
+                ApiTimestamp::INVALID => None,
+                stamp => Some(stamp == ApiTimestamp::NEVER),
             },
             idle_seconds: row.idle.map(|idle| idle as f64 / 1e3),
             sso_max_idle_seconds: user.sso_max_idle().map(|limit| limit.as_secs()),
