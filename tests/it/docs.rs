@@ -45,8 +45,8 @@ struct Row {
     help: String,
 }
 
-/// What the exporter counts of its own doings. A family without a series is not gathered, so
-/// something of each kind happens here.
+/// The exporter's own families. `gather` skips families without a series, so each kind of event
+/// happens once here.
 fn own() -> Vec<Row> {
     let metrics = Metrics::new().unwrap().with_state().unwrap().with_process().unwrap();
     metrics.attempted(Operation::ListUsers, Outcome::Status(200), Duration::ZERO);
@@ -101,7 +101,7 @@ fn table(group: Group) -> String {
     text
 }
 
-/// The text with every `<!-- generated: NAME -->` … `<!-- end -->` filled anew.
+/// The text with the content of every `<!-- generated: NAME -->` … `<!-- end -->` replaced.
 fn filled(text: &str, make: impl Fn(&str) -> String) -> String {
     let mut parts = text.split("<!-- generated: ");
     let mut filled = parts.next().unwrap().to_owned();
@@ -207,7 +207,7 @@ fn the_toml_examples_are_valid_configurations() {
     assert!(count > 3, "{count}");
 }
 
-/// Every documentation file, and README.md.
+/// All pages in docs/ and the main pages of the root.
 fn pages() -> Vec<PathBuf> {
     let files = fs::read_dir(path("")).unwrap().map(|file| file.unwrap().path());
     let mut pages: Vec<PathBuf> = files.filter(|file| file.extension().is_some()).collect();
@@ -263,17 +263,16 @@ fn each_claim_of_the_threat_model_names_files_with_tests() {
     );
 }
 
-/// The anchor that a heading gets.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)).collect()
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn relative_links_have_a_target() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        // A link in code is none.
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") || link.contains(' ') {
                 continue;
@@ -293,7 +292,7 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn the_index_has_every_page() {
+fn the_index_lists_every_page() {
     let index = read("README.md");
     for page in pages().iter().filter(|page| page.parent() == Some(&path(""))) {
         let name = page.file_name().unwrap().to_str().unwrap();
@@ -302,14 +301,14 @@ fn the_index_has_every_page() {
 }
 
 #[test]
-fn metrics_that_are_named_exist() {
+fn named_metrics_exist() {
     let recorded = deploy::recorded();
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         let words =
             text.split(|c: char| !c.is_ascii_alphanumeric() && !['_', ':', '*', '…'].contains(&c));
         for word in words.filter(|word| word.starts_with("wickr_") || word.contains(":wickr_")) {
-            // A whole family of families, as in wickr_exporter_*.
+            // A prefix, as in wickr_exporter_*.
             let (start, is_pattern) = match word.strip_suffix(['*', '…']) {
                 Some(start) => (start, true),
                 None => (word.trim_end_matches(':'), false),
@@ -324,7 +323,7 @@ fn metrics_that_are_named_exist() {
     }
 }
 
-/// All that is written in `src`, strings that go over several lines on one.
+/// The source text of `src`, with continued string literals joined to one line.
 fn source() -> String {
     fn add(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -343,14 +342,14 @@ fn source() -> String {
 }
 
 #[test]
-fn log_lines_that_are_explained_are_logged() {
+fn explained_log_lines_exist() {
     let (text, source) = (read("troubleshooting.md"), source());
     let (_, table) = text.split_once("## What log lines mean").unwrap();
     let mut count = 0;
     for row in table.lines().filter(|line| line.starts_with("| `")) {
         let messages = row.split('|').nth(1).unwrap();
         for message in messages.split('`').skip(1).step_by(2) {
-            assert!(source.contains(message), "nothing says: {message}");
+            assert!(source.contains(message), "not logged: {message}");
             count += 1;
         }
     }
@@ -358,7 +357,7 @@ fn log_lines_that_are_explained_are_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_as_many_series_as_the_page_on_sizing_says() {
+async fn series_match_the_numbers_in_sizing() {
     let simulator = simulator(Options { users: 60, ..Options::default() }).await;
     let exporter = Exporter::start(&format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
@@ -379,7 +378,7 @@ async fn there_are_as_many_series_as_the_page_on_sizing_says() {
     };
     let limits = count("wickr_security_group_sso_max_idle_seconds");
     assert!(limits <= groups);
-    // 24 of a network are 5 of this part and 19 of the exporter's.
+    // The 24 series of a network: 5 in this group and 19 in the group of the exporter.
     assert_eq!(part("network").await, 5 + 15 * types + groups + limits);
     let of_users = part("user").await;
     let by_type = count("wickr_user_devices");
@@ -390,10 +389,10 @@ async fn there_are_as_many_series_as_the_page_on_sizing_says() {
     assert!((50..80).contains(&own), "{own}");
 }
 
-/// Names that begin alike and are no metrics.
+/// Names with the prefix of a metric that are not metrics.
 const NO_METRICS: [&str; 1] = ["wickr_exporter_url"];
 
-/// The queries of the cookbook, each with the heading that it stands under.
+/// The queries of the cookbook, each with its heading.
 fn cookbook() -> Vec<(String, String)> {
     let text = read("promql.md");
     let mut queries = Vec::new();
@@ -411,14 +410,14 @@ fn cookbook() -> Vec<(String, String)> {
     queries
 }
 
-/// A query about days past, for a Prometheus that has run for seconds.
+/// Replaces days by seconds, because the test's Prometheus has just started.
 fn hurried(query: &str) -> String {
     let query = query.replace("offset 1d", "offset 2s").replace("offset 7d", "offset 2s");
     query.replace("[6h]", "[5m]")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_of_the_cookbook_gives_something() {
+async fn every_query_of_the_cookbook_returns_a_result() {
     let Some(program) = tools::find("prometheus") else { return };
     let stage = Stage::set(&program, "device").await;
     for (heading, query) in cookbook() {
