@@ -95,6 +95,16 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
     let good = Exporter::start(&config(&few, POLL, "[metrics]\nusername = true"));
     all_said(&good, "/api/v1/status", "\"level\":\"good\"").await;
 
+    // The pictures of the README are of this one.
+    let typical = simulator(Options {
+        users: 20,
+        devices_per_user: Count { min: 1, max: 5 },
+        ..Options::default()
+    })
+    .await;
+    let sound = Exporter::start(&config(&typical, POLL, ""));
+    all_said(&sound, "/api/v1/status", "\"level\":\"good\"").await;
+
     let bad = serving(hostile()).await;
     let strange = Exporter::start(&config(&bad, POLL, "[metrics]\nusername = true"));
     all_said(&strange, "/api/v1/status", "\"level\":\"good\"").await;
@@ -152,6 +162,14 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
     });
     let sites = json!([
         keyboard,
+        site(
+            "readme",
+            &sound,
+            &[
+                ("/", &["The numbers can be trusted."]),
+                ("/devices?idle_over=30d", &["Filter: idle over 30d."])
+            ]
+        ),
         site(
             "hostile",
             &strange,

@@ -1,5 +1,5 @@
-//! What `docs/` says is true of the code. `UPDATE_DOCS=1 cargo test docs` writes anew what is made
-//! from it.
+//! Compares the documentation with the code. `UPDATE_DOCS=1 cargo test --test it docs` updates the
+//! generated tables.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
+use clap::CommandFactory as _;
 use wickr_exporter::{
+    cli::Cli,
     exposition::{FAMILIES, Group, Kind},
     poll::Observer as _,
     simulator::Options,
@@ -43,8 +45,8 @@ struct Row {
     help: String,
 }
 
-/// What the exporter counts of its own doings. A family without a series is not gathered, so
-/// something of each kind happens here.
+/// The exporter's own families. `gather` skips families without a series, so each kind of event
+/// happens once here.
 fn own() -> Vec<Row> {
     let metrics = Metrics::new().unwrap().with_state().unwrap().with_process().unwrap();
     metrics.attempted(Operation::ListUsers, Outcome::Status(200), Duration::ZERO);
@@ -99,7 +101,7 @@ fn table(group: Group) -> String {
     text
 }
 
-/// The text with every `<!-- generated: NAME -->` … `<!-- end -->` filled anew.
+/// The text with the content of every `<!-- generated: NAME -->` … `<!-- end -->` replaced.
 fn filled(text: &str, make: impl Fn(&str) -> String) -> String {
     let mut parts = text.split("<!-- generated: ");
     let mut filled = parts.next().unwrap().to_owned();
@@ -111,27 +113,101 @@ fn filled(text: &str, make: impl Fn(&str) -> String) -> String {
     filled
 }
 
-#[test]
-fn the_metrics_reference_is_current() {
-    let text = read("metrics.md");
-    let now = filled(&text, |name| {
-        table(Group::ALL.into_iter().find(|group| group.as_str() == name).unwrap())
-    });
-    for group in Group::ALL {
-        let marker = format!("<!-- generated: {} -->", group.as_str());
+/// Compares a page with its tables as `make` generates them, or updates it.
+fn assert_current(name: &str, tables: &[&str], make: impl Fn(&str) -> String) {
+    let text = read(name);
+    for table in tables {
+        let marker = format!("<!-- generated: {table} -->");
         assert_eq!(text.matches(&marker).count(), 1, "{marker}");
     }
+    let now = filled(&text, make);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path("metrics.md"), &now).unwrap();
+        fs::write(path(name), &now).unwrap();
         return;
     }
+    let hint = "UPDATE_DOCS=1 cargo test --test it docs updates the page";
     for (now, text) in now.lines().zip(text.lines()) {
-        assert_eq!(now, text, "UPDATE_DOCS=1 cargo test docs writes it anew");
+        assert_eq!(now, text, "{hint}");
     }
-    assert_eq!(now.len(), text.len(), "UPDATE_DOCS=1 cargo test docs writes it anew");
+    assert_eq!(now.len(), text.len(), "{hint}");
 }
 
-/// Every documentation file, and README.md.
+#[test]
+fn the_metrics_reference_is_current() {
+    assert_current("metrics.md", &Group::ALL.map(Group::as_str), |name| {
+        table(Group::ALL.into_iter().find(|group| group.as_str() == name).unwrap())
+    });
+}
+
+/// A row for each option of a command.
+fn options<'a>(options: impl Iterator<Item = &'a clap::Arg>) -> String {
+    let mut text = "| option | meaning | default |\n|---|---|---|\n".to_owned();
+    for option in options.filter(|option| !option.is_hide_set()) {
+        let long = option.get_long();
+        let Some(long) = long.filter(|long| !["help", "version"].contains(long)) else { continue };
+        let value = option.get_value_names().filter(|_| option.get_action().takes_values());
+        let value = value.map(|names| format!(" {}", names[0])).unwrap_or_default();
+        let help = option.get_help().unwrap().to_string();
+        let long_help = option.get_long_help().map(ToString::to_string).unwrap_or_default();
+        let shown = long_help.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+        let defaults = option.get_default_values().iter().map(|value| value.to_string_lossy());
+        let default = match shown {
+            Some((default, _)) => default.to_owned(),
+            None if !option.get_action().takes_values() => String::new(),
+            None => defaults.map(|value| format!("`{value}`")).collect(),
+        };
+        let values = option.get_possible_values();
+        let values = values.iter().map(|value| format!("`{}`", value.get_name()));
+        let values = match values.collect::<Vec<_>>().join(", ") {
+            values if values.is_empty() || value.is_empty() => String::new(),
+            values => format!(": {values}"),
+        };
+        let help = help.replace('|', "\\|");
+        writeln!(text, "| `--{long}{value}` | {help}{values} | {default} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_command_line_reference_is_current() {
+    let command = Cli::command();
+    let commands = ["check", "once", "devices", "health", "simulate"];
+    assert_current("command-line.md", &commands, |name| match name {
+        "options" => options(command.get_arguments()),
+        name => options(command.find_subcommand(name).unwrap().get_arguments()),
+    });
+    let text = read("command-line.md");
+    for subcommand in command.get_subcommands() {
+        let name = subcommand.get_name();
+        assert!(text.contains(&format!("\n| `{name}` |")), "{name} has no row");
+        let has_options = subcommand.get_opts().any(|option| option.get_long() != Some("help"));
+        assert_eq!(has_options, commands.contains(&name), "{name}: its options");
+    }
+}
+
+#[test]
+fn the_toml_examples_are_valid_configurations() {
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for example in text.split("```toml\n").skip(1) {
+            let example = example.split("```").next().unwrap();
+            // In a list, the block is indented.
+            let example: Vec<_> = example.lines().map(|line| line.trim_start()).collect();
+            let mut example = example.join("\n");
+            if !example.contains("[[network]]") {
+                example += "\n[[network]]\nid = \"all\"\nusers = \"all\"\n";
+            }
+            if let Err(error) = wickr_exporter::config::parse(&example, "example") {
+                panic!("{}: {error}", page.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 3, "{count}");
+}
+
+/// All pages in docs/ and the main pages of the root.
 fn pages() -> Vec<PathBuf> {
     let files = fs::read_dir(path("")).unwrap().map(|file| file.unwrap().path());
     let mut pages: Vec<PathBuf> = files.filter(|file| file.extension().is_some()).collect();
@@ -141,64 +217,62 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The tests of a binary that are run; not those that are ignored.
-fn listed() -> BTreeSet<String> {
-    let list = |more: &[&str]| -> BTreeSet<String> {
-        let this = std::env::current_exe().unwrap();
-        let done = std::process::Command::new(this).arg("--list").args(more).output().unwrap();
-        let text = String::from_utf8(done.stdout).unwrap();
-        text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
-    };
-    &list(&[]) - &list(&["--ignored"])
-}
-
-/// Whether a unit test is there, by its source: its binary is another.
-fn is_unit_test(path: &str) -> bool {
-    let Some((module, name)) = path.rsplit_once("::") else { return false };
-    let module = module.strip_suffix("::tests").unwrap_or(module).replace("::", "/");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files = [format!("{module}.rs"), format!("{module}/mod.rs"), format!("{module}/tests.rs")];
-    files.iter().filter_map(|file| fs::read_to_string(source.join(file)).ok()).any(|text| {
-        let Some(at) = text.find(&format!("fn {name}()")) else { return false };
-        let line = text[..at].rfind('\n').unwrap_or_default();
-        let before: Vec<_> = text[..line].trim_end().rsplit('\n').take(4).collect();
-        let attributes: Vec<_> = before
-            .iter()
-            .map(|line| line.trim())
-            .take_while(|line| line.starts_with("#["))
-            .collect();
-        attributes.iter().any(|line| line.ends_with("test]"))
-            && !attributes.iter().any(|line| line.starts_with("#[ignore"))
-    })
+/// Whether a test in the source text of a file is run: it has an attribute that makes it a test, and
+/// none that ignores it.
+fn has_tests(source: &str) -> bool {
+    let is_test = |line: &str| line.starts_with("#[test") || line.starts_with("#[tokio::test");
+    let mut lines = source.lines().map(str::trim).peekable();
+    while let Some(line) = lines.next() {
+        if is_test(line) && !lines.peek().is_some_and(|next| next.starts_with("#[ignore")) {
+            return true;
+        }
+    }
+    false
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_is_there_and_runs() {
-    let text =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
-    let listed = listed();
-    let quoted = text.split('`').skip(1).step_by(2);
-    let named: BTreeSet<&str> = quoted.filter(|word| word.contains("::")).collect();
-    for name in &named {
-        assert!(listed.contains(*name) || is_unit_test(name), "there is no test {name}");
+fn each_claim_of_the_threat_model_names_files_with_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let mut files = BTreeSet::new();
+    for list in text.split("(tests: ").skip(1) {
+        let list = list.split_once(')').unwrap().0;
+        files.extend(list.split('`').skip(1).step_by(2).map(str::to_owned));
     }
-    assert!(named.len() > 40, "{}", named.len());
-    // What is looked for in the sources would not be found if it were not there.
-    assert!(is_unit_test("wickr::endpoint::tests::plain_http_is_for_loopback_only"));
-    assert!(!is_unit_test("wickr::endpoint::tests::plain_http_is_for_everybody"));
+    for file in &files {
+        let source = fs::read_to_string(root.join(file));
+        let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
+        let declared = source.lines().find_map(|line| line.strip_prefix("mod tests;"));
+        let tests = root.join(file.strip_suffix(".rs").unwrap()).join("tests.rs");
+        let apart = declared.and_then(|_| fs::read_to_string(tests).ok()).unwrap_or_default();
+        assert!(has_tests(&source) || has_tests(&apart), "{file} has no tests");
+    }
+    assert!(files.len() > 15, "{files:?}");
+    // The author of the configuration is trusted: that section has no claims in bullets.
+    let (_, model) = text.split_once("## Threat model").unwrap();
+    let sections = model.split("\n### ").skip(1).filter(|text| !text.starts_with("The author"));
+    let mut claims = 0;
+    for claim in sections.flat_map(|text| text.split("\n- ").skip(1)) {
+        let claim = claim.split("\n\n").next().unwrap();
+        assert!(claim.contains("(tests: ") || claim.contains("performance.md"), "{claim}");
+        claims += 1;
+    }
+    assert!(claims > 20, "{claims}");
+    assert!(
+        !has_tests("#[test]\n#[ignore = \"slow\"]\nfn a() {}") && has_tests("#[test]\nfn a() {}")
+    );
 }
 
-/// The anchor that a heading gets.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)).collect()
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn relative_links_have_a_target() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        // A link in code is none.
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") || link.contains(' ') {
                 continue;
@@ -218,7 +292,7 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn the_index_has_every_page() {
+fn the_index_lists_every_page() {
     let index = read("README.md");
     for page in pages().iter().filter(|page| page.parent() == Some(&path(""))) {
         let name = page.file_name().unwrap().to_str().unwrap();
@@ -227,14 +301,14 @@ fn the_index_has_every_page() {
 }
 
 #[test]
-fn metrics_that_are_named_exist() {
+fn named_metrics_exist() {
     let recorded = deploy::recorded();
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         let words =
             text.split(|c: char| !c.is_ascii_alphanumeric() && !['_', ':', '*', '…'].contains(&c));
         for word in words.filter(|word| word.starts_with("wickr_") || word.contains(":wickr_")) {
-            // A whole family of families, as in wickr_exporter_*.
+            // A prefix, as in wickr_exporter_*.
             let (start, is_pattern) = match word.strip_suffix(['*', '…']) {
                 Some(start) => (start, true),
                 None => (word.trim_end_matches(':'), false),
@@ -249,7 +323,7 @@ fn metrics_that_are_named_exist() {
     }
 }
 
-/// All that is written in `src`, strings that go over several lines on one.
+/// The source text of `src`, with continued string literals joined to one line.
 fn source() -> String {
     fn add(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -268,14 +342,14 @@ fn source() -> String {
 }
 
 #[test]
-fn log_lines_that_are_explained_are_logged() {
+fn explained_log_lines_exist() {
     let (text, source) = (read("troubleshooting.md"), source());
     let (_, table) = text.split_once("## What log lines mean").unwrap();
     let mut count = 0;
     for row in table.lines().filter(|line| line.starts_with("| `")) {
         let messages = row.split('|').nth(1).unwrap();
         for message in messages.split('`').skip(1).step_by(2) {
-            assert!(source.contains(message), "nothing says: {message}");
+            assert!(source.contains(message), "not logged: {message}");
             count += 1;
         }
     }
@@ -283,7 +357,7 @@ fn log_lines_that_are_explained_are_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_as_many_series_as_the_page_on_sizing_says() {
+async fn series_match_the_numbers_in_sizing() {
     let simulator = simulator(Options { users: 60, ..Options::default() }).await;
     let exporter = Exporter::start(&format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
@@ -304,7 +378,7 @@ async fn there_are_as_many_series_as_the_page_on_sizing_says() {
     };
     let limits = count("wickr_security_group_sso_max_idle_seconds");
     assert!(limits <= groups);
-    // 24 of a network are 5 of this part and 19 of the exporter's.
+    // The 24 series of a network: 5 in this group and 19 in the group of the exporter.
     assert_eq!(part("network").await, 5 + 15 * types + groups + limits);
     let of_users = part("user").await;
     let by_type = count("wickr_user_devices");
@@ -315,10 +389,10 @@ async fn there_are_as_many_series_as_the_page_on_sizing_says() {
     assert!((50..80).contains(&own), "{own}");
 }
 
-/// Names that begin alike and are no metrics.
+/// Names with the prefix of a metric that are not metrics.
 const NO_METRICS: [&str; 1] = ["wickr_exporter_url"];
 
-/// The queries of the cookbook, each with the heading that it stands under.
+/// The queries of the cookbook, each with its heading.
 fn cookbook() -> Vec<(String, String)> {
     let text = read("promql.md");
     let mut queries = Vec::new();
@@ -336,14 +410,14 @@ fn cookbook() -> Vec<(String, String)> {
     queries
 }
 
-/// A query about days past, for a Prometheus that has run for seconds.
+/// Replaces days by seconds, because the test's Prometheus has just started.
 fn hurried(query: &str) -> String {
     let query = query.replace("offset 1d", "offset 2s").replace("offset 7d", "offset 2s");
     query.replace("[6h]", "[5m]")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_of_the_cookbook_gives_something() {
+async fn every_query_of_the_cookbook_returns_a_result() {
     let Some(program) = tools::find("prometheus") else { return };
     let stage = Stage::set(&program, "device").await;
     for (heading, query) in cookbook() {

@@ -1,26 +1,25 @@
-//! docs/configuration.md has every key, and its defaults are those of the code.
+//! Compares the keys and defaults in docs/configuration.md with the code.
 
 use super::*;
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
-/// The keys of the page with their defaults; an empty one is none.
+/// The keys of the page with their defaults; empty if there is none.
 fn rows() -> Vec<(&'static str, &'static str)> {
     let cells = |line: &'static str| {
         let mut cells = line.strip_prefix("| `")?.split('|');
         let key = cells.next()?.trim_end().strip_suffix('`')?;
         Some((key, cells.next()?.trim_matches(['`', ' '])))
     };
-    // What is not spelled like a key is another table's.
+    // Rows without a key path belong to other tables.
     PAGE.lines().filter_map(cells).filter(|(key, _)| key.contains('.')).collect()
 }
 
-/// Every key that may be used, by its path; a network's own `aws` and `poll` have the keys of the
-/// shared ones.
+/// The path of every key. A network's own `aws` and `poll` are left out: they repeat the shared keys.
 fn keys() -> Vec<String> {
-    let told = [shape::NETWORK_AWS.path, shape::NETWORK_POLL.path, FILE.path];
+    let repeated = [shape::NETWORK_AWS.path, shape::NETWORK_POLL.path, FILE.path];
     ALL.into_iter()
-        .filter(|shape| !told.contains(&shape.path))
+        .filter(|shape| !repeated.contains(&shape.path))
         .flat_map(|shape| known(shape).map(|key| shape::Joined(shape.path, key).to_string()))
         .collect()
 }
@@ -35,13 +34,13 @@ fn every_key_has_one_row() {
 }
 
 #[test]
-fn defaults_are_what_the_page_says() {
+fn documented_defaults_match_the_code() {
     let mut defaults = String::new();
     for (key, default) in rows().into_iter().filter(|(_, default)| !default.is_empty()) {
         let (table, key) = key.split_once('.').unwrap();
         defaults += &format!("[{table}]\n{key} = {default}\n");
     }
-    // One table after another, each opened once.
+    // TOML allows each table header only once.
     let mut text = String::new();
     let mut table = "";
     for line in defaults.lines() {
