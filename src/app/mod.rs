@@ -25,6 +25,7 @@ mod progress;
 mod reload;
 mod remote;
 mod resolve;
+mod selector;
 mod state;
 mod supervisor;
 mod validate;

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sha2::{Digest, Sha256};
-
-use super::accounts;
+use super::{accounts, selector};
 use crate::{
     config::{self, Config, FilterConfig, NetworkChoice, SsoMaxIdle, UserChoice},
     inventory::NetworkIdentity,
@@ -59,15 +57,9 @@ impl NetworkPlan {
             },
             usernames: self.usernames,
             refresh: self.discovery.interval,
-            choice: self.choice(),
+            selector_id: selector::id(&self.network.users, self.shard),
+            former_selector_id: selector::former_id(&self.network.users, self.shard),
         }
-    }
-
-    /// A number that is the same as long as the same users are to be polled, from one process to the
-    /// next; it tells nothing of them.
-    fn choice(&self) -> u64 {
-        let digest = Sha256::digest(format!("{:?} {:?}", self.network.users, self.shard));
-        digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
@@ -145,33 +137,5 @@ mod tests {
             [("12345678", "mine".to_owned()), ("87654321", "found 87654321".to_owned())]
         );
         assert_eq!(wholes(&config).map(|(place, _)| place).collect::<Vec<_>>(), [0]);
-    }
-
-    #[test]
-    fn a_choice_of_users_is_known_again_and_told_from_every_other() {
-        let choice = |top: &str, network: &str| {
-            let text = format!("{top}[[network]]\nid = \"12345678\"\nusers = \"all\"\n{network}");
-            let specs = specs(&parsed(&text), &Found::new());
-            specs.into_values().next().unwrap().roster().choice
-        };
-        let all = choice("", "");
-        // State files have this number: where it changes, who is known may not be all until the first
-        // list.
-        assert_eq!(all, 12_022_286_461_051_400_518);
-        for same in ["name = \"x\"\n", "poll.interval = \"7m\"\n", "filter = {}\n"] {
-            assert_eq!(choice("", same), all, "{same}");
-        }
-        assert_eq!(choice("[sso]\nmax_idle = \"1h\"\n", ""), all);
-        let others = [
-            choice("", "filter = { status = \"active\" }\n"),
-            choice("", "filter = { groups = [\"a\"] }\n"),
-            choice("", "filter = { groups = [\"a\", \"b\"] }\n"),
-            choice("", "filter = { username = \"a\" }\n"),
-            choice("", "filter = { username = \"b\" }\n"),
-            choice("[shard]\nindex = 0\ntotal = 2\n", ""),
-            choice("[shard]\nindex = 1\ntotal = 2\n", ""),
-        ];
-        let distinct: std::collections::BTreeSet<_> = others.iter().chain([&all]).collect();
-        assert_eq!(distinct.len(), others.len() + 1, "{others:?}");
     }
 }

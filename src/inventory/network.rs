@@ -53,8 +53,8 @@ impl Sso {
 /// All users of a network that are to be polled, as discovery found them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveredUsers {
-    /// A number for the choice of users that these are of: of another choice this is no list.
-    pub of: u64,
+    /// The selection that the list was discovered for.
+    pub selector_id: u64,
     /// By id.
     pub users: Arc<[UserId]>,
 }

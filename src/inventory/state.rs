@@ -237,10 +237,9 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
                 devices: last.devices.iter().map(|device| device_part(device, texts)).collect(),
             })
             .collect(),
-        list: view
-            .list
-            .as_ref()
-            .map(|list| ListPart(list.of, list.users.iter().map(UserId::to_string).collect())),
+        list: view.list.as_ref().map(|list| {
+            ListPart(list.selector_id, list.users.iter().map(UserId::to_string).collect())
+        }),
     }
 }
 
@@ -320,7 +319,7 @@ fn restored(
     });
     let list = |ListPart(of, users)| {
         let users: Result<_, _> = users.iter().map(|id: &String| id.parse()).collect();
-        Ok(DiscoveredUsers { of, users: users.map_err(bad_id)? })
+        Ok(DiscoveredUsers { selector_id: of, users: users.map_err(bad_id)? })
     };
     let network = RestoredNetwork {
         name: part.name,

@@ -28,8 +28,10 @@ pub struct UserListPlan {
     pub usernames: bool,
     /// How often discovery is repeated.
     pub refresh: Duration,
-    /// A number for `users` and `shard`: what was discovered for the same is all that there is.
-    pub choice: u64,
+    /// Identifies `users` and `shard`. A restored user list is complete only for the same selection.
+    pub selector_id: u64,
+    /// The id that earlier versions stored for the same selection.
+    pub former_selector_id: Option<u64>,
 }
 
 /// Users, or how to find them.

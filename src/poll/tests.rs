@@ -114,7 +114,8 @@ fn listed(users: u32) -> UserListPlan {
         sso: SsoLimits::Off,
         usernames: false,
         refresh: Duration::from_secs(3600),
-        choice: 1,
+        selector_id: 1,
+        former_selector_id: Some(7),
     }
 }
 

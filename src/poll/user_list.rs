@@ -70,7 +70,10 @@ impl UserList {
         let own = |users: &[UserId]| -> Arc<[UserId]> {
             users.iter().filter(|user| plan.shard.has(network, user)).cloned().collect()
         };
-        let list = list.filter(|list| list.of == plan.choice);
+        let list = list.filter(|list| {
+            list.selector_id == plan.selector_id
+                || Some(list.selector_id) == plan.former_selector_id
+        });
         let (users, all) = match (&plan.users, list) {
             (UserSelector::Listed(users), _) => (Some(own(users)), true),
             (UserSelector::All(_), Some(list)) => (Some(list.users.clone()), true),
@@ -326,7 +329,7 @@ impl UserList {
         };
         let list = match (&self.plan.users, &self.users) {
             (UserSelector::All(_), Some(users)) if self.all => {
-                Some(DiscoveredUsers { of: self.plan.choice, users: users.clone() })
+                Some(DiscoveredUsers { selector_id: self.plan.selector_id, users: users.clone() })
             }
             _ => None,
         };

@@ -70,7 +70,7 @@ fn who_there_is_is_written_whether_it_was_read_or_not_and_may_be_missing() {
     let (keeper, reader) = inventory::open();
     let mut publisher = keeper.add(identity(), None);
     let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
-    let list = DiscoveredUsers { of: u64::MAX, users: users.clone() };
+    let list = DiscoveredUsers { selector_id: u64::MAX, users: users.clone() };
     publisher.set_directory(Directory { list: Some(list.clone()), ..Directory::default() });
     publisher.begin(&users);
     publisher.read(&users[0], vec![], 1_000);
@@ -154,7 +154,7 @@ fn a_device_takes_less_than_a_hundred_bytes_even_if_it_is_its_users_only_one() {
     }
     publisher.end(1_700_000_100_000, Duration::ZERO, true);
     let without = encode(&reader.snapshot()).unwrap().len();
-    let list = Some(DiscoveredUsers { of: 1, users: users.into() });
+    let list = Some(DiscoveredUsers { selector_id: 1, users: users.into() });
     publisher.set_directory(Directory { list, ..Directory::default() });
     let bytes = encode(&reader.snapshot()).unwrap().len();
     let for_list = bytes - without;

@@ -79,7 +79,7 @@ async fn a_first_list_of_as_many_others_is_polled_at_once() {
     let NetworkPoller { mut plan, mut publisher, .. } = first;
     plan.roster = all(UserFilter::default(), SsoLimits::Off);
     let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
-    let list = Some(inventory::DiscoveredUsers { of: plan.roster.choice, users });
+    let list = Some(inventory::DiscoveredUsers { selector_id: plan.roster.selector_id, users });
     publisher.set_directory(Directory { list, ..Directory::default() });
     let mut second = NetworkPoller::new(plan, publisher);
     second.poll().await;
@@ -87,6 +87,19 @@ async fn a_first_list_of_as_many_others_is_polled_at_once() {
     assert!(second.roster.take_news());
     second.poll().await;
     assert_eq!(ids(&reader), ["1", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_stored_under_the_former_selector_id_is_complete() {
+    for (selector_id, complete) in [(1, true), (7, true), (2, false)] {
+        let (first, _, _) = poller_of(listed(1), 1, Script::default());
+        let NetworkPoller { mut plan, mut publisher, .. } = first;
+        plan.roster = all(UserFilter::default(), SsoLimits::Off);
+        let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
+        let list = Some(inventory::DiscoveredUsers { selector_id, users });
+        publisher.set_directory(Directory { list, ..Directory::default() });
+        assert_eq!(NetworkPoller::new(plan, publisher).roster.is_all(), complete, "{selector_id}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +333,7 @@ async fn some_who_are_known_are_polled_but_they_are_not_all() {
     // Another choice is made: whoever was read, it is not known who there is.
     let NetworkPoller { mut plan, publisher, .. } = third;
     *plan.source.users.lock().unwrap() = Err(broken(Operation::ListUsers));
-    plan.roster.choice += 1;
+    plan.roster.selector_id += 1;
     let mut fourth = NetworkPoller::new(plan, publisher);
     assert!(!reader.snapshot().networks[0].is_up(0));
     assert_eq!(fourth.poll().await, PollResult::Partial);

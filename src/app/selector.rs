@@ -1,0 +1,106 @@
+//! Identifies which users a configuration selects.
+//!
+//! A state file stores this id beside the discovered user list: a list that was discovered for another
+//! selection is incomplete. The id is stable across restarts and releases, so it is computed from an
+//! explicit encoding and not from the configuration types.
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{FilterConfig, Shard, UserChoice};
+
+/// The id of the selection, from encoding version 1: length-prefixed fields, each with its name.
+pub(super) fn id(users: &UserChoice, shard: Shard) -> u64 {
+    let mut hash = Sha256::new_with_prefix("wickr-exporter user selector 1\n");
+    let mut field = |name: &str, value: &str| {
+        hash.update(format!("{name} {}\n{value}\n", value.len()));
+    };
+    match users {
+        UserChoice::Listed(ids) => ids.iter().for_each(|id| field("user", id.as_str())),
+        UserChoice::All(FilterConfig { status, groups, username }) => {
+            field("users", "all");
+            status.iter().for_each(|status| field("status", status.as_str()));
+            groups.iter().for_each(|group| field("group", group));
+            username.iter().for_each(|pattern| field("username", pattern.as_str()));
+        }
+    }
+    match shard {
+        Shard::Of { index, total } => field("shard", &format!("{index}/{total}")),
+        Shard::Auto => field("shard", "auto"),
+    }
+    first_eight_bytes(&hash.finalize())
+}
+
+/// The id that versions up to 0.1.0 wrote, so that their state files stay complete. They hashed Rust's
+/// debug output, which is spelled out here. `None` for a user list in the configuration, for which no
+/// discovered list was stored.
+pub(super) fn former_id(users: &UserChoice, shard: Shard) -> Option<u64> {
+    let UserChoice::All(FilterConfig { status, groups, username }) = users else { return None };
+    let status = match status.map(|status| status.as_str()) {
+        None => "None",
+        Some("pending") => "Some(Pending)",
+        Some(_) => "Some(Active)",
+    };
+    let username = match username {
+        None => "None".to_owned(),
+        Some(pattern) => format!("Some({:?})", pattern.as_str()),
+    };
+    let shard = match shard {
+        Shard::Of { index, total } => format!("Of {{ index: {index}, total: {total} }}"),
+        Shard::Auto => "Auto".to_owned(),
+    };
+    let text = format!(
+        "All(UserFilter {{ status: {status}, groups: {groups:?}, username: {username} }}) {shard}"
+    );
+    Some(first_eight_bytes(&Sha256::digest(text)))
+}
+
+fn first_eight_bytes(digest: &[u8]) -> u64 {
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn ids(top: &str, network: &str) -> (u64, Option<u64>) {
+        let text = format!("{top}[[network]]\nid = \"12345678\"\nusers = \"all\"\n{network}");
+        let config = config::parse(&text, "test").unwrap();
+        let users = &config.networks[0].users;
+        (id(users, config.shard), former_id(users, config.shard))
+    }
+
+    /// State files contain these numbers. If one changes, users of a restored network count as
+    /// incomplete until the first discovery.
+    #[test]
+    fn ids_are_those_in_state_files() {
+        assert_eq!(ids("", ""), (9_443_680_279_560_433_059, Some(12_022_286_461_051_400_518)));
+        let filter =
+            "filter = { status = \"active\", groups = [\"a\", \"b\"], username = \"x\\\\.y\" }\n";
+        let shard = "[shard]\nindex = 1\ntotal = 2\n";
+        assert_eq!(ids(shard, filter).1, Some(18_103_107_210_106_028_104));
+    }
+
+    #[test]
+    fn equal_selections_have_equal_ids_and_others_do_not() {
+        let all = ids("", "");
+        for same in ["name = \"x\"\n", "poll.interval = \"7m\"\n", "filter = {}\n"] {
+            assert_eq!(ids("", same), all, "{same}");
+        }
+        assert_eq!(ids("[sso]\nmax_idle = \"1h\"\n", ""), all);
+        let others = [
+            ids("", "filter = { status = \"active\" }\n"),
+            ids("", "filter = { groups = [\"a\"] }\n"),
+            ids("", "filter = { groups = [\"a\", \"b\"] }\n"),
+            ids("", "filter = { username = \"a\" }\n"),
+            ids("", "filter = { username = \"b\" }\n"),
+            ids("[shard]\nindex = 0\ntotal = 2\n", ""),
+            ids("[shard]\nindex = 1\ntotal = 2\n", ""),
+        ];
+        for ids in [|ids: &(u64, Option<u64>)| Some(ids.0), |ids: &(u64, Option<u64>)| ids.1] {
+            let distinct: std::collections::BTreeSet<_> =
+                others.iter().chain([&all]).map(ids).collect();
+            assert_eq!(distinct.len(), others.len() + 1, "{others:?}");
+        }
+    }
+}
