@@ -1,10 +1,9 @@
-//! From a device in the simulator to a notification: the exporter, a real Prometheus with the shipped
-//! configuration and rules, and a real Alertmanager with the shipped configuration.
+//! End-to-end alerting, from a device in the simulator to a notification: the exporter, a real
+//! Prometheus and a real Alertmanager, both with the shipped configuration and rules.
 //!
-//! What differs from what is shipped: addresses; scrapes and evaluations every second; a second in
-//! place of every `for`, `keep_firing_for`, `group_wait` and `group_interval`; and a webhook of ours in
-//! place of Slack. Thresholds are as they are: what is to be idle for a month last logged in a month
-//! ago.
+//! Differences to the shipped files: addresses; 1 second for the scrape and evaluation intervals, `for`,
+//! `keep_firing_for`, `group_wait` and `group_interval`; and a webhook instead of Slack. Thresholds are
+//! unchanged.
 
 use std::{
     fs,
@@ -24,8 +23,9 @@ use crate::{
     tools,
 };
 
-/// Polled at the level of devices, and at that of networks.
+/// The network that is polled with `detail = "device"`.
 const DEVICES: &str = "12345678";
+/// The network that is polled with `detail = "network"`.
 const TOTALS: &str = "87654321";
 
 const fn days(days: u64) -> Duration {
@@ -37,7 +37,7 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Puts `value` in place of the value of every line `key: value`.
+/// Replaces the value in every line `key: value`.
 fn set(text: &str, key: &str, value: &str) -> String {
     let mut found = false;
     let lines = text.lines().map(|line| match line.trim_start().strip_prefix(key) {
@@ -53,43 +53,42 @@ fn set(text: &str, key: &str, value: &str) -> String {
     text
 }
 
-/// What a webhook was told: every alert of every notification.
+/// Receives notifications and collects their alerts.
 #[derive(Clone, Default)]
 struct Webhook(Arc<Mutex<Vec<Value>>>);
 
 impl Webhook {
-    /// Listens, and gives its address.
+    /// Starts listening and returns the URL.
     async fn listen(&self) -> String {
-        let told = self.0.clone();
+        let received = self.0.clone();
         let hook = async move |body: String| {
             let notification: Value = serde_json::from_str(&body).unwrap();
             let alerts = notification["alerts"].as_array().unwrap().clone();
-            told.lock().unwrap().extend(alerts);
+            received.lock().unwrap().extend(alerts);
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", post(hook));
-        // It ends with the test's runtime.
+        // Ends with the test's runtime.
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         format!("http://{address}/")
     }
 
-    /// Waits to be told of an alert of that name and network, if it has one, and that it fires or is
-    /// resolved.
-    async fn told(&self, name: &str, network: impl Into<Value>, status: &str) -> Value {
+    /// Waits for an alert with this name, network (null for none) and status, `firing` or `resolved`.
+    async fn wait_for(&self, name: &str, network: impl Into<Value>, status: &str) -> Value {
         let network = network.into();
         let until = Instant::now() + PATIENCE;
         loop {
-            let told = self.0.lock().unwrap().clone();
-            let meant = |alert: &&Value| {
+            let alerts = self.0.lock().unwrap().clone();
+            let matches = |alert: &&Value| {
                 let labels = &alert["labels"];
-                let this = (&labels["alertname"], &labels["network_id"], &alert["status"]);
-                this == (&json!(name), &network, &json!(status))
+                let actual = (&labels["alertname"], &labels["network_id"], &alert["status"]);
+                actual == (&json!(name), &network, &json!(status))
             };
-            if let Some(alert) = told.iter().find(meant) {
+            if let Some(alert) = alerts.iter().find(matches) {
                 return alert.clone();
             }
-            assert!(Instant::now() < until, "not told that {name} is {status}: {told:#?}");
+            assert!(Instant::now() < until, "{name} is not {status}: {alerts:#?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -138,7 +137,7 @@ impl Drop for Alertmanager {
     }
 }
 
-/// The shipped Prometheus, in a hurry.
+/// Prometheus with the shipped configuration and rules, and short intervals.
 fn prometheus(program: &Path, exporters: &[&str], alertmanager: &str) -> Prometheus {
     let config = ["scrape_interval", "evaluation_interval"]
         .into_iter()
@@ -168,16 +167,16 @@ fn exporter(simulator: &Simulator, network: &str, name: &str, detail: &str) -> E
     ))
 }
 
-/// Two users of a network: one without a limit on SSO sessions, one with a limit of a week.
-fn fleet_of(id: &str) -> wickr_exporter::simulator::Network {
+/// A network of two users: one without an SSO idle limit, one with a limit of a week.
+fn two_users(id: &str) -> wickr_exporter::simulator::Network {
     network(id)
         .group(security_group("week").sso_max_idle_minutes(7 * 24 * 60))
         .user(user("1001").device(device("phone").kind("iOS")))
         .user(user("1002").in_group("week").device(device("laptop").kind("Windows")))
 }
 
-/// In both networks, in place of the user's device: this one.
-fn replace(simulator: &Simulator, user: &str, device: &Device) {
+/// Replaces the user's devices by this one, in both networks.
+fn replace_device(simulator: &Simulator, user: &str, device: &Device) {
     simulator.change_fleet(|fleet| {
         for network in [DEVICES, TOTALS] {
             let user = fleet.user_mut(network, user).unwrap();
@@ -192,30 +191,30 @@ fn text<'a>(alert: &'a Value, annotation: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_goes_stale_is_told_and_so_is_the_next_login() {
+async fn notifies_of_idle_devices_and_resolves_after_a_login() {
     let Some(prometheus_program) = tools::find("prometheus") else { return };
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
     let simulator =
-        serving(Fleet::new().network(fleet_of(DEVICES)).network(fleet_of(TOTALS))).await;
-    let each = exporter(&simulator, DEVICES, "production", "device");
+        serving(Fleet::new().network(two_users(DEVICES)).network(two_users(TOTALS))).await;
+    let per_device = exporter(&simulator, DEVICES, "production", "device");
     let totals = exporter(&simulator, TOTALS, "staging", "network");
     let webhook = Webhook::default();
     let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
-    let addresses = [&each, &totals].map(|exporter| exporter.base.trim_start_matches("http://"));
+    let addresses =
+        [&per_device, &totals].map(|exporter| exporter.base.trim_start_matches("http://"));
     let prometheus = prometheus(&prometheus_program, &addresses, &alertmanager.address);
 
-    // All is well, by both jobs and by the rules.
+    // Healthy in both jobs and in the recording rules.
     prometheus.wait_for("count(up{job=~\"wickr-exporter.*\"} == 1) == 4").await;
     prometheus.wait_for("count(wickr_network_devices_sso_expired) == 4").await;
     prometheus.wait_for("count(network:wickr_up:min == 1) == 2").await;
-    let stale = "ALERTS{alertname=~\"Wickr(Device.*|Devices.*|Sso.*)\"}";
-    assert_eq!(prometheus.query(stale).await.unwrap(), Vec::<Value>::new());
+    let device_alerts = "ALERTS{alertname=~\"Wickr(Device.*|Devices.*|Sso.*)\"}";
+    assert_eq!(prometheus.query(device_alerts).await.unwrap(), Vec::<Value>::new());
 
-    // Nobody logs in on the phone for 31 days, and on the laptop for 8.
-    replace(&simulator, "1001", &device("phone").kind("iOS").last_login_ago(days(31)));
-    replace(&simulator, "1002", &device("laptop").kind("Windows").last_login_ago(days(8)));
+    replace_device(&simulator, "1001", &device("phone").kind("iOS").last_login_ago(days(31)));
+    replace_device(&simulator, "1002", &device("laptop").kind("Windows").last_login_ago(days(8)));
 
-    let idle = webhook.told("WickrDeviceIdle", DEVICES, "firing").await;
+    let idle = webhook.wait_for("WickrDeviceIdle", DEVICES, "firing").await;
     assert_eq!(
         idle["labels"],
         json!({
@@ -223,16 +222,17 @@ async fn a_session_that_goes_stale_is_told_and_so_is_the_next_login() {
             "network_name": "production", "user_id": "1001", "app_id": "phone", "device_type": "iOS",
         })
     );
-    let said = text(&idle, "summary");
+    let summary = text(&idle, "summary");
     assert!(
-        said.starts_with("A device (iOS) of Wickr user 1001 has been idle for 31d 0h"),
-        "{said}"
+        summary.starts_with("A device (iOS) of Wickr user 1001 has been idle for 31d 0h"),
+        "{summary}"
     );
-    let url = format!("{}/devices?network_id={DEVICES}&user_id=1001&idle_over=30d", each.base);
+    let base = &per_device.base;
+    let url = format!("{base}/devices?network_id={DEVICES}&user_id=1001&idle_over=30d");
     assert_eq!(text(&idle, "devices_url"), url);
     assert_eq!(text(&idle, "runbook_url"), "docs/runbooks.md#wickrdeviceidle");
 
-    let expired = webhook.told("WickrDeviceSsoExpired", DEVICES, "firing").await;
+    let expired = webhook.wait_for("WickrDeviceSsoExpired", DEVICES, "firing").await;
     assert_eq!(
         expired["labels"],
         json!({
@@ -241,44 +241,51 @@ async fn a_session_that_goes_stale_is_told_and_so_is_the_next_login() {
             "device_type": "Windows",
         })
     );
-    let said = text(&expired, "description");
-    assert!(said.contains("for 8d 0h") && said.contains("longer than SSO sessions"), "{said}");
-    let url = format!("{}/devices?network_id={DEVICES}&user_id=1002&sso_expired=true", each.base);
+    let description = text(&expired, "description");
+    assert!(
+        description.contains("for 8d 0h")
+            && description.contains("longer than the user's SSO idle limit"),
+        "{description}"
+    );
+    let url = format!("{base}/devices?network_id={DEVICES}&user_id=1002&sso_expired=true");
     assert_eq!(text(&expired, "devices_url"), url);
 
-    // Where devices have no series, their number is told.
+    // Without device series, the alerts count devices.
     for (name, filter) in
         [("WickrDevicesIdle", "idle_over=30d"), ("WickrSsoSessionsExpired", "sso_expired=true")]
     {
-        let counted = webhook.told(name, TOTALS, "firing").await;
+        let counted = webhook.wait_for(name, TOTALS, "firing").await;
         assert_eq!(
             counted["labels"],
             json!({"alertname": name, "severity": "info", "network_id": TOTALS, "network_name": "staging"})
         );
-        let said = text(&counted, "summary");
-        assert!(said.starts_with("1 devices of Wickr network 87654321 (staging)"), "{said}");
+        let summary = text(&counted, "summary");
+        assert!(summary.starts_with("1 devices of Wickr network 87654321 (staging)"), "{summary}");
         let url = format!("{}/devices?network_id={TOTALS}&{filter}", totals.base);
         assert_eq!(text(&counted, "devices_url"), url);
     }
 
-    // Somebody logs in on both.
-    replace(&simulator, "1001", &device("phone").kind("iOS").last_login_ago(Duration::ZERO));
-    replace(&simulator, "1002", &device("laptop").kind("Windows").last_login_ago(Duration::ZERO));
+    // A login on both devices.
+    for (user, device) in
+        [("1001", device("phone").kind("iOS")), ("1002", device("laptop").kind("Windows"))]
+    {
+        replace_device(&simulator, user, &device.last_login_ago(Duration::ZERO));
+    }
     for (name, network) in [
         ("WickrDeviceIdle", DEVICES),
         ("WickrDeviceSsoExpired", DEVICES),
         ("WickrDevicesIdle", TOTALS),
         ("WickrSsoSessionsExpired", TOTALS),
     ] {
-        webhook.told(name, network, "resolved").await;
+        webhook.wait_for(name, network, "resolved").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_credentials_are_told_with_what_to_do() {
+async fn notifies_of_rejected_credentials_with_the_remedy() {
     let Some(prometheus_program) = tools::find("prometheus") else { return };
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
-    let simulator = serving(Fleet::new().network(fleet_of(DEVICES))).await;
+    let simulator = serving(Fleet::new().network(two_users(DEVICES))).await;
     let exporter = exporter(&simulator, DEVICES, "production", "network");
     let webhook = Webhook::default();
     let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
@@ -287,7 +294,7 @@ async fn refused_credentials_are_told_with_what_to_do() {
     prometheus.wait_for("network:wickr_up:min == 1").await;
 
     simulator.credentials().deny_network(DEVICES);
-    let refused = webhook.told("WickrCredentialsRefused", DEVICES, "firing").await;
+    let refused = webhook.wait_for("WickrCredentialsRefused", DEVICES, "firing").await;
     assert_eq!(
         refused["labels"],
         json!({
@@ -295,19 +302,20 @@ async fn refused_credentials_are_told_with_what_to_do() {
             "network_id": DEVICES, "network_name": "production",
         })
     );
-    let said = text(&refused, "description");
-    assert!(said.starts_with("For 2 users the Wickr API answers forbidden"), "{said}");
-    assert!(said.contains("check --iam-policy"), "{said}");
+    let description = text(&refused, "description");
+    let start = "2 users were not read because the Wickr API answered forbidden.";
+    assert!(description.starts_with(start), "{description}");
+    assert!(description.contains("check --iam-policy"), "{description}");
 
     simulator.credentials().allow_network(DEVICES);
-    webhook.told("WickrCredentialsRefused", DEVICES, "resolved").await;
+    webhook.wait_for("WickrCredentialsRefused", DEVICES, "resolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_lookups_are_told_though_no_network_is_known() {
+async fn notifies_of_rejected_discovery_without_a_known_network() {
     let Some(prometheus_program) = tools::find("prometheus") else { return };
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
-    let simulator = serving(Fleet::new().network(fleet_of(DEVICES))).await;
+    let simulator = serving(Fleet::new().network(two_users(DEVICES))).await;
     for fault in ["forbidden,op=ListNetworks", "forbidden,op=ListUsers"] {
         simulator.faults().add(fault.parse::<wickr_exporter::simulator::Fault>().unwrap());
     }
@@ -325,20 +333,19 @@ async fn refused_lookups_are_told_though_no_network_is_known() {
         exporters.each_ref().map(|exporter| exporter.base.trim_start_matches("http://"));
     let prometheus = prometheus(&prometheus_program, &addresses, &alertmanager.address);
 
-    // Of all networks nothing has a series, and of the users of one neither.
     for (exporter, operation) in addresses.iter().zip(["ListNetworks", "ListUsers"]) {
-        let refused = format!(
+        let alert = format!(
             "ALERTS{{alertname=\"WickrDiscoveryRefused\", alertstate=\"firing\", instance=\"{exporter}\", operation=\"{operation}\"}}"
         );
-        prometheus.wait_for(&refused).await;
+        prometheus.wait_for(&alert).await;
     }
-    let told = webhook.told("WickrDiscoveryRefused", Value::Null, "firing").await;
-    assert_eq!(told["labels"]["severity"], "critical");
-    assert!(text(&told, "description").contains("check --iam-policy"));
-    let without = "ALERTS{alertname=\"WickrNoNetwork\", alertstate=\"firing\"}";
-    let without = prometheus.wait_for(without).await;
-    assert_eq!(without.len(), 1, "{without:?}");
-    assert_eq!(without[0]["metric"]["instance"], addresses[0]);
+    let refused = webhook.wait_for("WickrDiscoveryRefused", Value::Null, "firing").await;
+    assert_eq!(refused["labels"]["severity"], "critical");
+    assert!(text(&refused, "description").contains("check --iam-policy"));
+    let no_network = "ALERTS{alertname=\"WickrNoNetwork\", alertstate=\"firing\"}";
+    let no_network = prometheus.wait_for(no_network).await;
+    assert_eq!(no_network.len(), 1, "{no_network:?}");
+    assert_eq!(no_network[0]["metric"]["instance"], addresses[0]);
 
     simulator.faults().clear();
     prometheus.wait_for("count(network:wickr_up:min == 1)").await;
