@@ -28,7 +28,7 @@ use super::{
     rate::RateLimiter,
     response::{self, Times},
     retry::{Attempts, Verdict},
-    signing::Signer,
+    signing::sign,
     transport::{Answer, Failure, Transport},
     wire::{self, Flaw},
 };
@@ -94,7 +94,6 @@ pub struct ClientOptions {
 pub struct Client {
     options: ClientOptions,
     host: String,
-    signer: Signer,
     transport: Transport,
     /// The seconds by which the service's clock is ahead of this machine's.
     clock_ahead: AtomicI64,
@@ -116,9 +115,8 @@ impl Client {
         };
         let transport = Transport::new(&options.endpoint, options.request_timeout)?;
         let clock_ahead = AtomicI64::new(0);
-        let signer = Signer::new(options.region.clone());
         let flaws = KnownFlaws::default();
-        Ok(Client { options, host, signer, transport, clock_ahead, flaws })
+        Ok(Client { options, host, transport, clock_ahead, flaws })
     }
 
     /// All devices of a user, ordered by `appId`, each once: pages may overlap.
@@ -342,10 +340,9 @@ impl Client {
         let place = lane.enter().await;
         let here = SystemTime::now();
         let times = Times { here, signed: self.service_time(here) };
-        let headers = self
-            .signer
-            .headers(url, &self.host, &kept.credentials, times.signed)
-            .map_err(invalid)?;
+        let region = &self.options.region;
+        let headers =
+            sign(url, &self.host, region, &kept.credentials, times.signed).map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let path = url.path().to_owned();
         let started = Instant::now();

@@ -35,7 +35,7 @@ pub use interned::{InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
 pub use response::{Times, error as refusal};
-pub use signing::Signer;
+pub use signing::sign;
 pub use timestamp::ApiTimestamp;
 pub use transport::Answer;
 pub use wire::{
