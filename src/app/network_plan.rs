@@ -39,7 +39,7 @@ impl NetworkPlan {
         }
     }
 
-    pub(super) fn roster(&self) -> UserListPlan {
+    pub(super) fn user_list(&self) -> UserListPlan {
         UserListPlan {
             users: match &self.network.users {
                 UserChoice::Listed(users) => UserSelector::Listed(users.clone()),

@@ -70,9 +70,9 @@ impl PollerFactory {
     ) -> Result<NetworkPoller<Client>, String> {
         let plan = poll::Plan {
             identity: spec.identity(),
-            roster: spec.roster(),
+            user_list: spec.user_list(),
             source: self.accounts.client(&spec.network)?,
-            lane: Arc::new(self.lanes.open()),
+            limiter: Arc::new(self.lanes.open()),
             observer: self.metrics.clone(),
             polled: self.polled.clone(),
             clock: self.clock.clone(),

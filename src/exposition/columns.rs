@@ -2,6 +2,8 @@
 //! of them almost wholly, so they are written with nothing in between: a user's lines follow from
 //! its record, the moment and what begins every line of the family.
 
+use std::time::Duration;
+
 use super::{
     family::{self, Family},
     value::Value,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    inventory::{Ages, BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
+    inventory::{BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{Device, InternedStr},
 };
 
@@ -17,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
     pub(super) now: Millis,
-    pub(super) ages: Ages,
+    pub(super) stale_after: Duration,
     pub(super) usernames: bool,
 }
 
@@ -163,18 +165,18 @@ impl Column {
                 }
             }
             Lines::UserData(value) => {
-                let reading = user.reading(at.now, at.ages);
+                let reading = user.reading(at.now, at.stale_after);
                 if let Some(value) = reading.and_then(|reading| value(reading, at.now)) {
                     line.begin().end(value);
                 }
             }
             Lines::Types(counts) => {
-                if let Some(reading) = user.reading(at.now, at.ages) {
+                if let Some(reading) = user.reading(at.now, at.stale_after) {
                     by_type(reading, counts, &mut line);
                 }
             }
             Lines::Device { status, value } => {
-                if let Some(reading) = user.reading(at.now, at.ages) {
+                if let Some(reading) = user.reading(at.now, at.stale_after) {
                     for device in reading.devices.iter() {
                         if let Some(value) = value(device, at.now) {
                             one(device, status, value, &mut line);
@@ -187,7 +189,7 @@ impl Column {
 }
 
 fn up(user: &UserRecord, at: At, line: &mut Line<'_>) {
-    let fresh = user.freshness(at.now, at.ages) == Freshness::Fresh;
+    let fresh = user.freshness(at.now, at.stale_after) == Freshness::Fresh;
     line.begin().end(fresh.into());
 }
 

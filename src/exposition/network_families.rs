@@ -75,7 +75,7 @@ impl<'a> NetworkFamilies<'a> {
                 let mut stem = Stem::new(column, &network.labels);
                 for block in network.view.users.blocks() {
                     let users = block.users();
-                    let at = At { now, usernames, ages: network.view.ages() };
+                    let at = At { now, usernames, stale_after: network.view.identity.stale_after };
                     let write = |user, text: &mut Vec<u8>| column.write(&mut stem, user, at, text);
                     // Few users are packed better together with others than by themselves.
                     if users.len() < KEPT_FROM

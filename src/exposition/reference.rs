@@ -25,7 +25,9 @@ fn seconds_of(millis: Option<i64>) -> Option<String> {
 
 /// What is served of a network at `now`.
 fn served<'a>(view: &'a NetworkView, now: Millis) -> Vec<(&'a UserRecord, &'a UserData)> {
-    let served = |user: &'a UserRecord| user.reading(now, view.ages()).map(|last| (user, last));
+    let served = |user: &'a UserRecord| {
+        user.reading(now, view.identity.stale_after).map(|last| (user, last))
+    };
     view.users.iter().filter_map(served).collect()
 }
 

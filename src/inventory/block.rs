@@ -249,6 +249,7 @@ mod tests {
             restored: false,
             facts: None,
             last: Some(UserData { at, devices: Arc::new([]) }),
+            overdue_since: None,
         }
     }
 
@@ -339,6 +340,7 @@ mod tests {
             ("another one", with_last(&before, with(vec![device("b", 1)])), News::Content),
             ("a suspension", with_last(&before, with(vec![suspended])), News::Content),
             ("no data any more", with_last(&before, None), News::Content),
+            ("overdue", UserRecord { overdue_since: Some(1), ..before.clone() }, News::Content),
             ("restored", UserRecord { restored: true, ..before.clone() }, News::Content),
             (
                 "a failure",

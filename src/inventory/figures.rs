@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::user::{Ages, UserData, UserRecord};
+use super::user::{UserData, UserRecord};
 use crate::{
     clock::Millis,
     wickr::{ApiTimestamp, InternedStr},
@@ -26,9 +26,8 @@ pub struct Figures {
     pub(super) invalid_created: u64,
     /// Devices whose last login cannot be read.
     pub(super) invalid_last_login: u64,
-    /// When the oldest and the newest data were read of users whose last attempt read them, and of
-    /// the others.
-    read: [Option<(Millis, Millis)>; 2],
+    /// The earliest and the latest time since when data is overdue; None where none is.
+    overdue_since: Option<(Millis, Millis)>,
 }
 
 /// The devices of one type.
@@ -72,11 +71,11 @@ impl Figures {
             self.users[2] += 1;
             return;
         };
-        let amiss = usize::from(!user.is_up());
-        self.users[amiss] += 1;
-        let read = &mut self.read[amiss];
-        let (oldest, newest) = read.unwrap_or((reading.at, reading.at));
-        *read = Some((oldest.min(reading.at), newest.max(reading.at)));
+        self.users[usize::from(!user.is_up())] += 1;
+        if let Some(since) = user.overdue_since {
+            let (first, last) = self.overdue_since.unwrap_or((since, since));
+            self.overdue_since = Some((first.min(since), last.max(since)));
+        }
         let limit = user.sso_max_idle().map(millis);
         for device in reading.devices.iter() {
             self.invalid_created += u64::from(device.created == ApiTimestamp::INVALID);
@@ -109,14 +108,11 @@ impl Figures {
         self.types.iter().map(|of_type| of_type.devices as usize).sum()
     }
 
-    /// Whether all data is young enough to be served at `now`.
-    pub fn hold_at(&self, now: Millis, ages: Ages) -> bool {
-        let young = |read: Option<(Millis, Millis)>, most: Duration| {
-            read.is_none_or(|(oldest, newest)| {
-                u128::from(now.abs_diff(oldest).max(now.abs_diff(newest))) <= most.as_millis()
-            })
-        };
-        young(self.read[0], ages.unread_after) && young(self.read[1], ages.stale_after)
+    /// Whether all data is served at `now`.
+    pub fn hold_at(&self, now: Millis, stale_after: Duration) -> bool {
+        self.overdue_since.is_none_or(|(first, last)| {
+            u128::from(now.abs_diff(first).max(now.abs_diff(last))) <= stale_after.as_millis()
+        })
     }
 }
 
@@ -195,6 +191,7 @@ mod tests {
                 ..Default::default()
             })),
             last: Some(reading(at)),
+            overdue_since: Some(at),
         };
         let users = [user("1", 5_000), user("2", 9_000)];
         let figures = Figures::of(users.iter().map(|user| (user, user.last.as_ref())));
@@ -203,10 +200,10 @@ mod tests {
         // Idle for exactly a second, and for a millisecond more.
         assert_eq!((of_type.idle_at_most(1_000, 6_000), of_type.sso_expired(6_000)), (2, 0));
         assert_eq!((of_type.idle_at_most(1_000, 6_001), of_type.sso_expired(6_001)), (0, 2));
-        // Too old is the oldest, and the newest where the clock was set back.
-        let ages = Ages { stale_after: LIMIT, unread_after: Duration::from_secs(4) };
+        // The first is overdue for too long, or the last where the clock was set back.
+        let stale_after = Duration::from_secs(4);
         for (now, holds) in [(4_999, false), (5_000, true), (9_000, true), (9_001, false)] {
-            assert_eq!(figures.hold_at(now, ages), holds, "{now}");
+            assert_eq!(figures.hold_at(now, stale_after), holds, "{now}");
         }
     }
 }

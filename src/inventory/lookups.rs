@@ -79,6 +79,16 @@ impl Lookups {
         };
         lookup.ended(attempt, now);
     }
+
+    /// Whether an attempt of this process has ended, with success or failure.
+    pub(super) fn has_ended(&self, subject: Subject) -> bool {
+        let lookup = match subject {
+            Subject::Users => &self.users,
+            Subject::Members => &self.members,
+            Subject::Groups => &self.groups,
+        };
+        lookup.last_success.is_some() || lookup.failure.is_some()
+    }
 }
 
 /// The lookup of all networks of an account and region.

@@ -35,7 +35,7 @@ pub use network::{
     Progress, Sso,
 };
 pub use summary::{Summary, TypeSummary, idle_millis};
-pub use user::{Ages, Freshness, UserData, UserFacts, UserRecord};
+pub use user::{Freshness, UserData, UserFacts, UserRecord};
 
 use crate::{
     clock::Millis,
@@ -64,18 +64,19 @@ struct Shelf {
 
 impl Shelf {
     fn is_ready(&self) -> bool {
-        let Shelf { cells, settled, ready, .. } = self;
-        let now = || {
-            settled.load(Ordering::Relaxed)
-                && cells.load().iter().all(|cell| cell.load().is_known())
-        };
-        if ready.load(Ordering::Relaxed) {
+        if self.ready.load(Ordering::Relaxed) {
             return true;
         }
-        let now = now();
-        // That there is nothing yet to wait for is no promise for what comes.
-        ready.store(now && !cells.load().is_empty(), Ordering::Relaxed);
-        now
+        if !self.settled.load(Ordering::Acquire) {
+            return false;
+        }
+        let cells = self.cells.load();
+        let ready = cells.iter().all(|cell| cell.load().is_ready());
+        // Without networks there is nothing to wait for yet, but networks may come.
+        if ready && !cells.is_empty() {
+            self.ready.store(true, Ordering::Relaxed);
+        }
+        ready
     }
 
     fn change(&self, change: impl Fn(&mut Vec<Cell>)) {
@@ -126,7 +127,7 @@ impl Registrar {
 
     /// All networks are here that there are for now: whether everything is ready can be judged.
     pub fn settle(&self) {
-        self.shelf.settled.store(true, Ordering::Relaxed);
+        self.shelf.settled.store(true, Ordering::Release);
     }
 }
 
@@ -193,16 +194,59 @@ impl Publisher {
         self.publish();
     }
 
+    /// Sets the lookups that the exposition depends on: the network is not ready before the first
+    /// attempt of each has ended.
+    pub fn need(&mut self, lookups: Vec<Subject>) {
+        self.book.need(lookups);
+        self.publish();
+    }
+
     /// A lookup for this network ended, at `at`.
     pub fn looked_up(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
         self.book.looked_up(subject, attempt, at);
         self.publish();
     }
 
-    /// A poll of `users` begins; what is known of anybody else goes.
-    pub fn begin(&mut self, users: &[UserId]) {
-        self.book.begin(users);
+    /// Polling begins at `at`. Restored data that is still served stays until the first poll has ended.
+    pub fn keep_restored(&mut self, at: Millis) {
+        self.book.keep_restored(at);
         self.publish();
+    }
+
+    /// A poll of all `users` begins. Data of other users is dropped.
+    pub fn begin(&mut self, users: &[UserId]) {
+        self.begin_some(users, users.len());
+    }
+
+    /// A poll of `asked` of `users` begins. Data of other users is dropped.
+    pub fn begin_some(&mut self, users: &[UserId], asked: usize) {
+        self.book.begin(users, asked);
+        self.publish();
+    }
+
+    /// The users of `users` that no poll of this process has asked for.
+    pub fn never_asked(&self, users: &[UserId]) -> Vec<UserId> {
+        self.book.never_asked(users)
+    }
+
+    /// The users of `users` whose last attempt failed.
+    pub fn failed_users(&self, users: &[UserId]) -> Vec<UserId> {
+        self.book.failed_users(users)
+    }
+
+    /// Whether any user's last attempt failed.
+    pub fn has_failures(&self) -> bool {
+        self.book.has_failures()
+    }
+
+    /// Whether a user has data, expired or not.
+    pub fn has_data(&self, user: &UserId) -> bool {
+        self.book.has_data(user)
+    }
+
+    /// Whether the last poll covered all users of a complete list.
+    pub fn is_covered(&self) -> bool {
+        self.book.is_covered()
     }
 
     /// A user was read, at `at`.
@@ -211,16 +255,29 @@ impl Publisher {
         self.publish_lot();
     }
 
-    /// A user could not be read.
+    /// A user could not be read: its last known data stays until it is overdue for too long.
     pub fn failed(&mut self, user: &UserId, kind: ErrorKind) {
         self.book.failed(user, kind);
         self.publish_lot();
     }
 
-    /// The poll ends, at `at`, after `took`. If those who were to be polled may not be `all` that there
-    /// are, it is no success.
+    /// The service does not know a user: its data is dropped.
+    pub fn not_found(&mut self, user: &UserId) {
+        self.book.not_found(user);
+        self.publish_lot();
+    }
+
+    /// The poll of all users ends at `at`, after `took`. It is no success unless the user list is
+    /// complete (`all`).
     pub fn end(&mut self, at: Millis, took: Duration, all: bool) -> PollResult {
-        let result = self.book.end(at, took, all);
+        let result = self.book.end(at, Some(took), all);
+        self.publish();
+        result
+    }
+
+    /// The poll of some users ends at `at`. The result is that of all users.
+    pub fn end_some(&mut self, at: Millis, all: bool) -> PollResult {
+        let result = self.book.end(at, None, all);
         self.publish();
         result
     }
@@ -274,8 +331,8 @@ impl Reader {
         Snapshot { networks, accounts, part }
     }
 
-    /// Whether it has ever been so that all networks are there, and every one's first poll has
-    /// ended, well or badly.
+    /// Whether at some time every network was known and had ended its first poll and its first
+    /// lookups, with success or failure.
     pub fn is_ready(&self) -> bool {
         self.shelf.is_ready()
     }

@@ -6,7 +6,7 @@ use super::{
     block::{Block, Users},
     figures::Figures,
     lookups::Lookups,
-    user::{Ages, Freshness, UserData, UserFacts, UserRecord},
+    user::{Freshness, UserData, UserFacts, UserRecord},
 };
 use crate::{
     clock::Millis,
@@ -26,7 +26,8 @@ pub struct NetworkIdentity {
     pub account: String,
     /// From the beginning of one poll to that of the next.
     pub interval: Duration,
-    /// How long the last known data of a user that cannot be read is served.
+    /// How long the last known data of a user is served after the end of the first poll that should
+    /// have refreshed it.
     pub stale_after: Duration,
 }
 
@@ -152,9 +153,17 @@ pub struct NetworkView {
     pub polls: PollLog,
     /// How it goes to find out whom to poll, where that is not written out.
     pub lookups: Lookups,
+    /// Whether the first attempt of a lookup that the exposition depends on has not ended yet.
+    pub lookups_pending: bool,
 }
 
 impl NetworkView {
+    /// Whether the first poll (of this process, or of the one whose state was restored) and the first
+    /// lookups have ended, with success or failure.
+    pub fn is_ready(&self) -> bool {
+        self.is_known() && !self.lookups_pending
+    }
+
     /// Whether a first poll has ended, well or badly.
     pub fn is_known(&self) -> bool {
         self.polls.last.is_some()
@@ -180,38 +189,32 @@ impl NetworkView {
 
     /// The data of every user to serve at `now`.
     pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &UserData)> {
-        let ages = self.ages();
-        self.users.iter().filter_map(move |user| Some((user, user.reading(now, ages)?)))
+        let stale_after = self.identity.stale_after;
+        self.users.iter().filter_map(move |user| Some((user, user.reading(now, stale_after)?)))
     }
 
     /// Whether the data of all users of one of its blocks is served at `now`: whatever follows from
     /// it then follows from the block alone.
     pub fn is_whole(&self, block: &Block, now: Millis) -> bool {
-        block.figures().hold_at(now, self.ages())
+        block.figures().hold_at(now, self.identity.stale_after)
     }
 
     /// Each block's figures at `now`.
     pub(super) fn figures(&self, now: Millis) -> impl Iterator<Item = Cow<'_, Figures>> {
-        let ages = self.ages();
+        let stale_after = self.identity.stale_after;
         self.users.blocks().iter().map(move |block| {
             let figures = block.figures();
-            if figures.hold_at(now, ages) {
+            if figures.hold_at(now, stale_after) {
                 return Cow::Borrowed(figures);
             }
-            let served = block.users().iter().map(|user| (user, user.reading(now, ages)));
+            let served = block.users().iter().map(|user| (user, user.reading(now, stale_after)));
             Cow::Owned(Figures::of(served))
         })
     }
 
-    /// A poll that is known to take longer than `stale_after` must not lose what it has not come
-    /// to yet; but what is older than the last poll and an interval was forgotten, not read.
-    pub fn ages(&self) -> Ages {
-        ages(&self.identity, &self.polls)
-    }
-
     /// How far the data of one of its users can be trusted at `now`.
     pub fn freshness_of(&self, user: &UserRecord, now: Millis) -> Freshness {
-        user.freshness(now, self.ages())
+        user.freshness(now, self.identity.stale_after)
     }
 
     /// How many users are fresh, stale and missing, in the order of [`Freshness::ALL`].
@@ -231,13 +234,6 @@ impl NetworkView {
         }
         counts
     }
-}
-
-/// How old data of the network's users may be before it goes.
-pub(super) fn ages(identity: &NetworkIdentity, polls: &PollLog) -> Ages {
-    let NetworkIdentity { stale_after, interval, .. } = *identity;
-    let took = polls.last.map_or(Duration::ZERO, |last| last.took);
-    Ages { stale_after, unread_after: stale_after.max(took + interval) }
 }
 
 pub(super) fn add<const N: usize>(sums: &mut [usize; N], counts: &[usize; N]) {

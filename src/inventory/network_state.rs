@@ -12,7 +12,7 @@ use super::{
     lookups::{Attempt, Lookups, Subject},
     network::{
         Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
-        Progress, Sso, ages,
+        Progress, Sso,
     },
     user::{UserData, UserRecord},
 };
@@ -32,6 +32,8 @@ pub(super) struct NetworkState {
     covered: bool,
     polls: PollLog,
     lookups: Lookups,
+    /// The lookups that the exposition depends on.
+    needed: Vec<Subject>,
 }
 
 impl NetworkState {
@@ -44,16 +46,23 @@ impl NetworkState {
             covered: true,
             polls: PollLog::default(),
             lookups: Lookups::default(),
+            needed: Vec::new(),
         }
     }
 
-    /// A book as an earlier process left it.
+    /// The state that an earlier process left. Data of its last poll is overdue since the end of that
+    /// poll; older data, which that poll failed to refresh, since it was read.
     pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> NetworkState {
+        let overdue_since = |at: Millis| match restored.last_poll {
+            Some(poll) if at >= poll.at.saturating_sub(millis(poll.took)) => at.max(poll.at),
+            _ => at,
+        };
         let record = |id: UserId, last: Option<UserData>| UserRecord {
             id,
             failure: None,
             restored: true,
             facts: None,
+            overdue_since: last.as_ref().map(|last| overdue_since(last.at)),
             last,
         };
         // Whoever else there was is missing, once it is told who there is.
@@ -83,6 +92,11 @@ impl NetworkState {
         self.polls.next = None;
         // Others may be to be looked up now, and that is done at once.
         self.lookups = Lookups::default();
+    }
+
+    /// Sets the lookups that the exposition depends on.
+    pub(super) fn need(&mut self, lookups: Vec<Subject>) {
+        self.needed = lookups;
     }
 
     /// A lookup ended, at `at`.
@@ -146,15 +160,53 @@ impl NetworkState {
             covered: self.covered,
             polls: self.polls.clone(),
             lookups: self.lookups,
+            lookups_pending: !self.needed.iter().all(|subject| self.lookups.has_ended(*subject)),
         }
     }
 
-    /// A poll of `users` begins. What is known of anybody else goes.
-    pub(super) fn begin(&mut self, users: &[UserId]) {
+    /// A poll of `asked` of `users` begins. Data of other users is dropped.
+    pub(super) fn begin(&mut self, users: &[UserId], asked: usize) {
         let wanted: BTreeSet<&UserId> = users.iter().collect();
         self.users.retain(|id| wanted.contains(id));
-        self.polls.under_way = Some(Progress { done: 0, total: wanted.len() });
+        self.polls.under_way = Some(Progress { done: 0, total: asked });
         self.polls.next = None;
+    }
+
+    /// Polling begins at `at`. Restored data that is still served stays until the first poll has ended.
+    pub(super) fn keep_restored(&mut self, at: Millis) {
+        let stale_after = self.identity.stale_after;
+        self.users.update(|user| {
+            let waits = user.restored && user.overdue_since.is_some();
+            let served = waits && user.reading(at, stale_after).is_some();
+            served.then(|| UserRecord { overdue_since: None, ..user.clone() })
+        });
+    }
+
+    /// The users of `users` that no poll of this process has asked for.
+    pub(super) fn never_asked(&self, users: &[UserId]) -> Vec<UserId> {
+        let was_asked = |user: &&UserId| self.users.get(user).is_some_and(|user| !user.restored);
+        users.iter().filter(|user| !was_asked(user)).cloned().collect()
+    }
+
+    /// The users of `users` whose last attempt failed.
+    pub(super) fn failed_users(&self, users: &[UserId]) -> Vec<UserId> {
+        let failed = |id: &&UserId| self.users.get(id).is_some_and(|user| user.failure.is_some());
+        users.iter().filter(failed).cloned().collect()
+    }
+
+    /// Whether any user's last attempt failed.
+    pub(super) fn has_failures(&self) -> bool {
+        self.users.iter().any(|user| user.failure.is_some())
+    }
+
+    /// Whether a user has data, expired or not.
+    pub(super) fn has_data(&self, user: &UserId) -> bool {
+        self.users.get(user).is_some_and(UserRecord::was_read)
+    }
+
+    /// Whether the last poll covered all users of a complete list.
+    pub(super) fn is_covered(&self) -> bool {
+        self.covered
     }
 
     /// A user was read.
@@ -170,28 +222,41 @@ impl NetworkState {
             Some(known) if *known.devices == devices[..] => known.devices.clone(),
             _ => devices.into(),
         };
-        self.put(user, None, Some(UserData { at, devices }));
+        self.put(user, None, Some(UserData { at, devices }), None);
     }
 
-    /// A user could not be read. What is known of it stays, unless the service does not know it.
+    /// A user could not be read. Its last known data stays until it is overdue for too long.
     pub(super) fn failed(&mut self, user: &UserId, kind: ErrorKind) {
-        let known = self.users.get(user).and_then(|record| record.last.clone());
-        let last = known.filter(|_| kind != ErrorKind::NotFound);
-        self.put(user, Some(kind), last);
+        let known = self.users.get(user);
+        let overdue_since = known.and_then(|user| user.overdue_since);
+        let last = known.and_then(|user| user.last.clone());
+        self.put(user, Some(kind), last, overdue_since);
     }
 
-    fn put(&mut self, user: &UserId, failure: Option<ErrorKind>, last: Option<UserData>) {
+    /// The service does not know a user: its data is dropped.
+    pub(super) fn not_found(&mut self, user: &UserId) {
+        self.put(user, Some(ErrorKind::NotFound), None, None);
+    }
+
+    fn put(
+        &mut self,
+        user: &UserId,
+        failure: Option<ErrorKind>,
+        last: Option<UserData>,
+        overdue_since: Option<Millis>,
+    ) {
         let facts = self.directory.facts.get(user).cloned();
-        let record = UserRecord { id: user.clone(), failure, restored: false, facts, last };
-        self.users.put(record);
+        let id = user.clone();
+        self.users.put(UserRecord { id, failure, restored: false, facts, last, overdue_since });
         if let Some(progress) = &mut self.polls.under_way {
             progress.done += 1;
         }
     }
 
-    /// The poll under way ends. The result is what the users' records say, but no success if they may
-    /// not be `all` that there are.
-    pub(super) fn end(&mut self, at: Millis, took: Duration, all: bool) -> PollResult {
+    /// The poll under way ends at `at`. `took` is None for a poll of some users only: the duration of
+    /// the last poll of all users stays. The result follows from the records of all users; it is no
+    /// success unless the user list is complete (`all`).
+    pub(super) fn end(&mut self, at: Millis, took: Option<Duration>, all: bool) -> PollResult {
         let failed = self.users.iter().filter(|user| user.failure.is_some()).count();
         let result = match failed {
             0 if all => PollResult::Success,
@@ -200,14 +265,22 @@ impl NetworkState {
         };
         self.covered = all;
         self.polls.ended[result as usize] += 1;
+        let before = self.polls.last.map(|last| last.took);
+        let took = took.or(before).unwrap_or_default();
         self.polls.last = Some(LastPoll { at, took, result });
         self.polls.under_way = None;
         self.polls.next = None;
-        // What is too old to be served is not kept, so that its block is whole again.
-        let ages = ages(&self.identity, &self.polls);
+        // Expired data is dropped, so that cached lines of its block can be used again.
+        let stale_after = self.identity.stale_after;
         self.users.update(|user| {
-            let expired = user.last.is_some() && user.reading(at, ages).is_none();
-            expired.then(|| UserRecord { last: None, ..user.clone() })
+            if user.is_up() || user.last.is_none() {
+                return None;
+            }
+            if user.overdue_since.is_none() {
+                return Some(UserRecord { overdue_since: Some(at), ..user.clone() });
+            }
+            let expired = user.reading(at, stale_after).is_none();
+            expired.then(|| UserRecord { last: None, overdue_since: None, ..user.clone() })
         });
         if result == PollResult::Success {
             self.polls.last_success = Some(at);
@@ -224,6 +297,11 @@ impl NetworkState {
     pub(super) fn overran(&mut self) {
         self.polls.overruns += 1;
     }
+}
+
+/// A duration in milliseconds, at most [`Millis::MAX`].
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]
@@ -265,7 +343,7 @@ mod tests {
     #[test]
     fn users_appear_as_they_are_read_and_the_network_when_the_poll_ends() {
         let mut book = book();
-        book.begin(&[id("1"), id("2")]);
+        book.begin(&[id("1"), id("2")], 2);
         assert!(book.view().users.is_empty());
         book.read(&id("1"), vec![device("a", "iOS")], 1_000);
         let view = book.view();
@@ -273,7 +351,7 @@ mod tests {
         assert_eq!(view.readings(1_000).count(), 1);
         assert_eq!(view.polls.under_way, Some(Progress { done: 1, total: 2 }));
         book.failed(&id("2"), ErrorKind::Timeout);
-        assert_eq!(book.end(2_000, Duration::from_secs(1), true), PollResult::Partial);
+        assert_eq!(book.end(2_000, Some(Duration::from_secs(1)), true), PollResult::Partial);
         let view = book.view();
         assert!(view.is_known() && !view.is_up(2_000));
         assert_eq!(view.users_by_freshness(2_000), [1, 0, 1]);
@@ -283,78 +361,129 @@ mod tests {
     #[test]
     fn a_user_that_cannot_be_read_keeps_its_devices_for_a_while() {
         let mut book = book();
-        book.begin(&[id("1")]);
+        book.begin(&[id("1")], 1);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
-        assert_eq!(book.end(0, Duration::ZERO, true), PollResult::Success);
-        book.begin(&[id("1")]);
+        assert_eq!(book.end(0, Some(Duration::ZERO), true), PollResult::Success);
+        book.begin(&[id("1")], 1);
         book.failed(&id("1"), ErrorKind::ServerError);
-        assert_eq!(book.end(30_000, Duration::ZERO, true), PollResult::Failure);
-        assert_eq!(book.view().users_by_freshness(60_000), [0, 1, 0]);
-        assert_eq!(book.view().readings(60_000).count(), 1);
-        // It goes by the clock, not by the next poll.
-        assert_eq!(book.view().users_by_freshness(60_001), [0, 0, 1]);
-        assert_eq!(book.view().readings(60_001).count(), 0);
+        assert_eq!(book.end(30_000, Some(Duration::ZERO), true), PollResult::Failure);
+        // Overdue since the end of that poll.
+        assert_eq!(book.view().users_by_freshness(90_000), [0, 1, 0]);
+        assert_eq!(book.view().readings(90_000).count(), 1);
+        // It expires by the clock, not with the next poll.
+        assert_eq!(book.view().users_by_freshness(90_001), [0, 0, 1]);
+        assert_eq!(book.view().readings(90_001).count(), 0);
         // A type once seen stays.
         assert_eq!(book.view().types, [InternedStr::from("iOS")]);
         // The next poll that ends lets go of it, whatever `stale_after` will be then.
-        book.end(61_000, Duration::ZERO, true);
+        book.end(91_000, Some(Duration::ZERO), true);
         let mut later = (*book.identity).clone();
         later.stale_after = Duration::from_secs(3600);
         book.rename(later);
-        assert_eq!(book.view().users_by_freshness(61_000), [0, 0, 1]);
+        assert_eq!(book.view().users_by_freshness(91_000), [0, 0, 1]);
     }
 
     #[test]
-    fn what_was_read_while_the_clock_was_ahead_is_not_served_for_so_much_longer() {
+    fn drops_overdue_data_after_the_clock_was_set_back() {
         let day = 86_400_000;
         let mut book = book();
-        book.begin(&[id("1")]);
+        book.begin(&[id("1")], 1);
         book.read(&id("1"), vec![device("a", "iOS")], day);
-        book.end(day, Duration::ZERO, true);
-        book.begin(&[id("1")]);
+        book.end(day, Some(Duration::ZERO), true);
+        book.begin(&[id("1")], 1);
         book.failed(&id("1"), ErrorKind::Timeout);
+        book.end(day, Some(Duration::ZERO), true);
         assert_eq!(book.view().users_by_freshness(day), [0, 1, 0]);
-        // Set right.
         assert_eq!(book.view().users_by_freshness(0), [0, 0, 1]);
         assert_eq!(book.view().readings(0).count(), 0);
     }
 
     #[test]
-    fn what_a_poll_does_not_come_to_is_not_fresh_for_ever() {
+    fn keeps_data_through_a_poll_that_is_longer_than_stale_after() {
         let mut book = book();
         let users = [id("1"), id("2")];
-        let poll = |book: &mut NetworkState, took| {
-            book.begin(&users);
-            book.read(&users[0], vec![], 0);
-            book.read(&users[1], vec![], 0);
-            book.end(0, took, true);
-            // The next one hangs.
-            book.begin(&users);
-        };
-        poll(&mut book, Duration::from_secs(5));
-        let view = book.view();
-        assert!(view.is_up(60_000));
-        assert_eq!(view.users_by_freshness(60_001), [0, 0, 2]);
-        assert!(!view.is_up(60_001));
-        // One that is known to take ten minutes is given them, and the interval.
-        poll(&mut book, Duration::from_secs(600));
-        assert_eq!(book.view().users_by_freshness(620_000), [2, 0, 0]);
-        assert_eq!(book.view().users_by_freshness(620_001), [0, 0, 2]);
-        // The first failure of a poll under way is known at once.
-        assert!(book.view().is_up(1_000));
+        let hour = 3_600_000;
+        book.begin(&users, 2);
+        book.read(&users[0], vec![], 0);
+        assert_eq!(book.view().users_by_freshness(hour), [1, 0, 0]);
+        book.read(&users[1], vec![], hour);
+        book.end(hour, Some(Duration::from_secs(3600)), true);
+        // The next poll takes as long, and fails for the first user.
+        book.begin(&users, 2);
+        assert!(book.view().is_up(2 * hour));
         book.failed(&users[0], ErrorKind::Timeout);
-        assert!(!book.view().is_up(1_000));
+        assert!(!book.view().is_up(2 * hour), "the first failure counts at once");
+        assert_eq!(book.view().users_by_freshness(2 * hour), [1, 1, 0]);
+        book.read(&users[1], vec![], 2 * hour);
+        book.end(2 * hour, Some(Duration::from_secs(3600)), true);
+        assert_eq!(book.view().users_by_freshness(2 * hour + 60_000), [1, 1, 0]);
+        assert_eq!(book.view().users_by_freshness(2 * hour + 60_001), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_poll_of_some_users_completes_the_last_poll_and_keeps_its_duration() {
+        let mut book = book();
+        let users = [id("1"), id("2")];
+        book.begin(&users, 2);
+        book.read(&users[0], vec![], 0);
+        book.failed(&users[1], ErrorKind::Timeout);
+        assert_eq!(book.end(5, Some(Duration::from_secs(9)), true), PollResult::Partial);
+        assert_eq!(book.failed_users(&users), [id("2")]);
+        book.begin(&users, 1);
+        book.read(&users[1], vec![], 6);
+        assert_eq!(book.end(7, None, true), PollResult::Success);
+        let view = book.view();
+        assert!(view.is_up(7) && !book.has_failures());
+        let last = view.polls.last.unwrap();
+        assert_eq!((last.at, last.took), (7, Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn restored_data_that_is_still_served_stays_until_the_first_poll_has_ended() {
+        let user = |id_: &str, at| RestoredUser {
+            id: id(id_),
+            reading: UserData { at, devices: Arc::new([]) },
+        };
+        // The last poll took ten minutes until 600,000 and failed for the third user.
+        let restored = RestoredNetwork {
+            name: String::new(),
+            account: String::new(),
+            users: vec![user("1", 10), user("2", 599_000), user("3", -1)],
+            types: vec![],
+            last_poll: Some(LastPoll {
+                at: 600_000,
+                took: Duration::from_secs(600),
+                result: PollResult::Partial,
+            }),
+            last_success: None,
+            list: None,
+        };
+        let state = || NetworkState::restored(book().identity.as_ref().clone(), restored.clone());
+        assert_eq!(state().view().users_by_freshness(660_000), [0, 2, 1]);
+        assert_eq!(state().view().users_by_freshness(660_001), [0, 0, 3]);
+        let mut state = state();
+        state.keep_restored(660_000);
+        let users = ["1", "2", "3"].map(id);
+        state.begin(&users, 3);
+        assert_eq!(state.view().users_by_freshness(3_600_000), [0, 2, 1]);
+        assert_eq!(state.never_asked(&users).len(), 3);
+        for user in &users {
+            state.failed(user, ErrorKind::Timeout);
+        }
+        state.end(3_600_000, Some(Duration::from_secs(3_000)), true);
+        assert_eq!(state.view().users_by_freshness(3_660_000), [0, 2, 1]);
+        assert_eq!(state.view().users_by_freshness(3_660_001), [0, 0, 3]);
     }
 
     #[test]
     fn a_user_that_the_service_does_not_know_loses_its_devices_at_once() {
         let mut book = book();
-        book.begin(&[id("1"), id("2")]);
+        book.begin(&[id("1"), id("2")], 2);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
         book.read(&id("2"), vec![], 0);
-        book.end(0, Duration::ZERO, true);
-        book.begin(&[id("1"), id("2")]);
-        book.failed(&id("1"), ErrorKind::NotFound);
+        book.end(0, Some(Duration::ZERO), true);
+        book.begin(&[id("1"), id("2")], 2);
+        book.not_found(&id("1"));
         assert_eq!(book.view().users_by_freshness(0), [1, 0, 1]);
         assert_eq!(book.view().users.iter().next().unwrap().failure, Some(ErrorKind::NotFound));
         // And does not get them back by failing otherwise.
@@ -372,7 +501,7 @@ mod tests {
             let facts = [(id("1"), Arc::new(facts))].into();
             let mut book = book();
             book.set_directory(Directory { facts, sso: Some(Arc::new(groups)), list: None });
-            book.begin(&[id("1"), id("2")]);
+            book.begin(&[id("1"), id("2")], 2);
             book.read(&id("1"), vec![], 0);
             then(&mut book);
             book.read(&id("2"), vec![], 0);
@@ -404,11 +533,11 @@ mod tests {
     #[test]
     fn a_user_that_is_no_longer_wanted_goes_with_the_next_poll() {
         let mut book = book();
-        book.begin(&[id("1"), id("2")]);
+        book.begin(&[id("1"), id("2")], 2);
         book.read(&id("1"), vec![], 0);
         book.read(&id("2"), vec![], 0);
-        book.end(0, Duration::ZERO, true);
-        book.begin(&[id("2")]);
+        book.end(0, Some(Duration::ZERO), true);
+        book.begin(&[id("2")], 1);
         let ids: Vec<_> = book.view().users.iter().map(|user| user.id.to_string()).collect();
         assert_eq!(ids, ["2"]);
     }
@@ -418,14 +547,14 @@ mod tests {
         let mut book = book();
         let users = [id("1"), id("2")];
         let mut poll = |at, failing: usize, known| {
-            book.begin(&users);
+            book.begin(&users, users.len());
             for (place, user) in users.iter().enumerate() {
                 match place < failing {
                     true => book.failed(user, ErrorKind::Timeout),
                     false => book.read(user, vec![device("a", "iOS")], at),
                 }
             }
-            book.end(at, Duration::ZERO, known);
+            book.end(at, Some(Duration::ZERO), known);
             book.view().polls.last_success
         };
         assert_eq!(poll(1, 2, true), None);
@@ -439,7 +568,7 @@ mod tests {
     #[test]
     fn what_is_read_again_unchanged_is_shared_and_what_is_told_again_copies_nothing() {
         let mut book = book();
-        book.begin(&[id("1")]);
+        book.begin(&[id("1")], 1);
         book.read(&id("1"), vec![device("a", "iOS")], 0);
         let devices =
             |book: &NetworkState| book.users.get(&id("1")).unwrap().last.clone().unwrap().devices;

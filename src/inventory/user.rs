@@ -42,23 +42,6 @@ pub struct UserData {
     pub devices: Arc<[Device]>,
 }
 
-impl UserData {
-    /// What was read while the clock was ahead is as old as it lies ahead now: nobody knows better.
-    fn age(&self, now: Millis) -> Duration {
-        Duration::from_millis(now.abs_diff(self.at))
-    }
-}
-
-/// How old data may be before it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ages {
-    /// That of a user whose last attempt failed.
-    pub stale_after: Duration,
-    /// That of a user whose last attempt went well: by then it should have been asked for again.
-    /// Never less than `stale_after`, and more where polls are known to take long.
-    pub unread_after: Duration,
-}
-
 /// A user that was asked for at least once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UserRecord {
@@ -70,8 +53,11 @@ pub struct UserRecord {
     pub restored: bool,
     /// What discovery told of it; none if it told nothing.
     pub facts: Option<Arc<UserFacts>>,
-    /// The last data that was read, kept while the user may still be there.
+    /// The last data that was read, kept while the user may still exist.
     pub(super) last: Option<UserData>,
+    /// When the first poll ended that should have refreshed `last` and did not. None while `last` is
+    /// from the last poll, or while that poll is under way.
+    pub(super) overdue_since: Option<Millis>,
 }
 
 /// What discovery told of a user.
@@ -97,16 +83,16 @@ pub(super) enum News {
 }
 
 impl UserRecord {
-    /// The data to serve at `now`, if it is young enough.
-    pub fn reading(&self, now: Millis, ages: Ages) -> Option<&UserData> {
-        let last = self.last.as_ref()?;
-        let most = if self.is_up() { ages.unread_after } else { ages.stale_after };
-        (last.age(now) <= most).then_some(last)
+    /// The data to serve at `now`: `stale_after` limits how long it stays after it is overdue. A time
+    /// ahead of `now` (the clock was set back) counts as that far in the past.
+    pub fn reading(&self, now: Millis, stale_after: Duration) -> Option<&UserData> {
+        let overdue = |since: Millis| u128::from(now.abs_diff(since)) > stale_after.as_millis();
+        self.last.as_ref().filter(|_| !self.overdue_since.is_some_and(overdue))
     }
 
     /// How far the data to serve at `now` can be trusted.
-    pub fn freshness(&self, now: Millis, ages: Ages) -> Freshness {
-        match self.reading(now, ages) {
+    pub fn freshness(&self, now: Millis, stale_after: Duration) -> Freshness {
+        match self.reading(now, stale_after) {
             None => Freshness::Missing,
             Some(_) if self.is_up() => Freshness::Fresh,
             Some(_) => Freshness::Stale,
@@ -129,7 +115,9 @@ impl UserRecord {
 
     /// What tells it from what is known now.
     pub(super) fn news(&self, now: &UserRecord) -> News {
-        let rest = |user: &UserRecord| (user.failure, user.restored, user.last.is_some());
+        let rest = |user: &UserRecord| {
+            (user.failure, user.restored, user.last.is_some(), user.overdue_since)
+        };
         if rest(self) != rest(now) || self.facts != now.facts {
             return News::Content;
         }

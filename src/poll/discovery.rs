@@ -1,32 +1,43 @@
-//! Whom to poll in a network as it was decided, and what the service tells of them when it is asked.
+//! Lookup of the users of a network and of its security groups, on a schedule of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    future::{Future, pending},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use super::{Source, shard::Shard};
-use crate::wickr::{
-    Error, ErrorKind, InternedStr, Interner, ListUsersFilter, NetworkId, NetworkLimiter, Operation,
-    SecurityGroup, User, UserId,
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
 };
 
-/// Whom to poll, as it was decided.
+use super::{Source, shard::Shard};
+use crate::{
+    inventory::Subject,
+    wickr::{
+        Error, ErrorKind, InternedStr, Interner, ListUsersFilter, NetworkId, NetworkLimiter,
+        Operation, SecurityGroup, User, UserId,
+    },
+};
+
+/// Delay before a failed lookup is retried, and before a list that lacks known users is confirmed;
+/// the discovery interval if that is shorter.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// The configured selection of users.
 #[derive(Debug, Clone)]
 pub struct UserListPlan {
     /// The users.
     pub users: UserSelector,
-    /// This process's part of them.
+    /// The part of them that this process polls.
     pub shard: Shard,
-    /// Where SSO limits come from.
+    /// The source of SSO limits.
     pub sso: SsoLimits,
     /// Whether usernames are kept.
     pub usernames: bool,
-    /// How often discovery is repeated.
+    /// The interval of lookups.
     pub refresh: Duration,
     /// Identifies `users` and `shard`. A restored user list is complete only for the same selection.
     pub selector_id: u64,
@@ -34,27 +45,27 @@ pub struct UserListPlan {
     pub former_selector_id: Option<u64>,
 }
 
-/// Users, or how to find them.
+/// The users to poll, or how to find them.
 #[derive(Debug, Clone)]
 pub enum UserSelector {
-    /// These, each once.
+    /// Configured ids, each once.
     Listed(Vec<UserId>),
-    /// All that pass.
+    /// All users that match.
     All(UserFilter),
 }
 
-/// Whom to let pass.
+/// Selects users of the service's list. The default selects all.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
     /// 1 for pending, 2 for active.
     pub status: Option<u8>,
-    /// One of these groups; empty for any.
+    /// Ids of security groups, of which a user must be in one; empty for any.
     pub groups: Vec<String>,
-    /// What the username must be like.
+    /// A condition on the username.
     pub username: Option<UsernameMatcher>,
 }
 
-/// A test of usernames.
+/// A condition on a username.
 #[derive(Clone)]
 pub struct UsernameMatcher(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
@@ -64,99 +75,200 @@ impl fmt::Debug for UsernameMatcher {
     }
 }
 
-/// Where SSO limits come from.
+impl UsernameMatcher {
+    /// A user without a username never matches.
+    fn matches(&self, user: &User) -> bool {
+        user.username.as_deref().is_some_and(|name| (self.0)(name))
+    }
+}
+
+/// The source of SSO limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SsoLimits {
-    /// Nobody asks for them.
+    /// No SSO families.
     Off,
-    /// One for all.
+    /// One limit for all users.
     Fixed(Duration),
-    /// Each user's groups.
+    /// The shortest limit of each user's security groups.
     Groups,
 }
 
-/// The status of a user who was invited and has not come yet.
+/// The status of a user who was invited and has not joined yet.
 const PENDING: i64 = 1;
 
-/// What the service's list tells of a user.
+/// What the service's list has about a user.
 #[derive(Debug)]
-pub(super) struct Listed {
+pub(super) struct ListedUser {
     pub(super) username: Option<Box<str>>,
     pub(super) status: Option<i64>,
+    /// Ids; empty unless SSO limits come from groups.
     pub(super) groups: Box<[InternedStr]>,
 }
 
-/// What a lookup gave of what was asked for.
+/// The users of the service's list that this process polls.
 #[derive(Debug)]
-pub(super) struct LookedUp {
-    pub(super) started: Instant,
-    pub(super) list: Option<Result<List, Error>>,
-    pub(super) groups: Option<Result<Vec<SecurityGroup>, Error>>,
+pub(super) struct UserListing {
+    pub(super) users: BTreeMap<UserId, ListedUser>,
+    /// Number of active entries without a usable id.
+    pub(super) unusable: usize,
 }
 
-/// Those that can be used, and how many cannot for want of an id.
-pub(super) type List = (BTreeMap<UserId, Listed>, usize);
+/// The result of one lookup.
+#[derive(Debug)]
+pub(super) enum LookupResult {
+    Users(Result<UserListing, Error>),
+    Groups(Result<Vec<SecurityGroup>, Error>),
+}
 
 impl UserListPlan {
-    pub(super) async fn look_up<S: Source>(
-        &self,
-        source: &S,
-        network: &NetworkId,
-        lane: &NetworkLimiter,
-        list: bool,
-        groups: bool,
-    ) -> LookedUp {
-        let started = Instant::now();
-        let list = if list { Some(self.list(source, network, lane).await) } else { None };
-        let groups = if groups { Some(sorted_groups(source, network, lane).await) } else { None };
-        LookedUp { started, list, groups }
+    /// Whether the service's list of users is needed.
+    pub(super) fn needs_users(&self) -> bool {
+        matches!(self.users, UserSelector::All(_)) || self.sso == SsoLimits::Groups
     }
 
-    /// Reads the service's list and keeps of it what is this process's. Gives how many entries
-    /// cannot be used for want of an id, too.
-    async fn list<S: Source>(
+    /// Whether the security groups are needed.
+    pub(super) fn needs_groups(&self) -> bool {
+        self.sso == SsoLimits::Groups
+    }
+
+    /// The meaning of a lookup of users: who they are, or the groups of configured users.
+    pub(super) fn users_subject(&self) -> Subject {
+        match self.users {
+            UserSelector::All(_) => Subject::Users,
+            UserSelector::Listed(_) => Subject::Members,
+        }
+    }
+
+    /// The lookups that the exposition depends on.
+    pub(super) fn needed_lookups(&self) -> Vec<Subject> {
+        let users = self.needs_users().then(|| self.users_subject());
+        users.into_iter().chain(self.needs_groups().then_some(Subject::Groups)).collect()
+    }
+}
+
+/// Everything that a lookup needs.
+#[derive(Debug)]
+pub(super) struct Discovery<S> {
+    pub(super) plan: Arc<UserListPlan>,
+    pub(super) network: NetworkId,
+    pub(super) source: Arc<S>,
+    pub(super) limiter: Arc<NetworkLimiter>,
+    /// Requests another list of users soon.
+    pub(super) confirm: Arc<Notify>,
+}
+
+impl<S: Source> Discovery<S> {
+    /// Repeats every lookup that is needed, each at the discovery interval and sooner after a failure,
+    /// until dropped. Ends early only if `results` is closed.
+    pub(super) async fn run(self, results: mpsc::Sender<LookupResult>) {
+        let users = async {
+            if !self.plan.needs_users() {
+                return pending().await;
+            }
+            self.repeat(&results, || async { LookupResult::Users(self.users().await) }).await;
+        };
+        let groups = async {
+            if !self.plan.needs_groups() {
+                return pending().await;
+            }
+            self.repeat(&results, || async { LookupResult::Groups(self.groups().await) }).await;
+        };
+        tokio::select! { () = users => {} () = groups => {} }
+    }
+
+    /// Every lookup that is needed, once.
+    pub(super) async fn run_once(&self) -> Vec<LookupResult> {
+        let mut results = Vec::new();
+        if self.plan.needs_users() {
+            results.push(LookupResult::Users(self.users().await));
+        }
+        if self.plan.needs_groups() {
+            results.push(LookupResult::Groups(self.groups().await));
+        }
+        results
+    }
+
+    async fn repeat<F: Future<Output = LookupResult>>(
         &self,
-        source: &S,
-        network: &NetworkId,
-        lane: &NetworkLimiter,
-    ) -> Result<List, Error> {
-        let (pass, only): (UserFilter, Option<BTreeSet<&UserId>>) = match &self.users {
-            UserSelector::All(pass) => (pass.clone(), None),
+        results: &mpsc::Sender<LookupResult>,
+        lookup: impl Fn() -> F,
+    ) {
+        let soon = RETRY_AFTER.min(self.plan.refresh);
+        loop {
+            let started = Instant::now();
+            let result = lookup().await;
+            let (succeeded, is_users) = match &result {
+                LookupResult::Users(users) => (users.is_ok(), true),
+                LookupResult::Groups(groups) => (groups.is_ok(), false),
+            };
+            if results.send(result).await.is_err() {
+                return;
+            }
+            if !succeeded {
+                tokio::time::sleep(soon).await;
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(started + self.plan.refresh) => {}
+                () = self.confirm.notified(), if is_users => tokio::time::sleep(soon).await,
+            }
+        }
+    }
+
+    /// Reads the service's list of users and keeps those that this process polls.
+    async fn users(&self) -> Result<UserListing, Error> {
+        let plan = &self.plan;
+        let (filter, configured): (UserFilter, Option<BTreeSet<&UserId>>) = match &plan.users {
+            UserSelector::All(filter) => (filter.clone(), None),
             UserSelector::Listed(users) => (UserFilter::default(), Some(users.iter().collect())),
         };
-        // A list for each group, or one for all; who is in several groups comes several times.
-        let groups: Vec<Option<String>> = match pass.groups.len() {
+        // One list for each group, or one for all. A user of several groups is in several lists.
+        let groups: Vec<Option<String>> = match filter.groups.len() {
             0 => vec![None],
-            _ => pass.groups.iter().cloned().map(Some).collect(),
+            _ => filter.groups.iter().cloned().map(Some).collect(),
         };
         let names = Interner::default();
-        // None for one that passes and cannot be used.
-        let keep = |user: User| -> Option<Option<(UserId, Listed)>> {
-            if !pass.username.as_ref().is_none_or(|test| test.passes(&user)) {
+        // Some(None) for a user that matches and has no usable id.
+        let keep = |user: User| -> Option<Option<(UserId, ListedUser)>> {
+            if !filter.username.as_ref().is_none_or(|condition| condition.matches(&user)) {
                 return None;
             }
             let Some(id) = user.id.clone() else {
-                // Who is only invited has no devices yet.
+                // An invited user has no devices yet.
                 return (user.status != Some(PENDING)).then_some(None);
             };
-            let wanted = only.as_ref().is_none_or(|only| only.contains(&id));
-            (wanted && self.shard.has(network, &id)).then(|| Some((id, self.keep(user, &names))))
+            let selected = configured.as_ref().is_none_or(|users| users.contains(&id));
+            (selected && plan.shard.has(&self.network, &id))
+                .then(|| Some((id, plan.keep(user, &names))))
         };
-        let (mut listed, mut nameless) = (BTreeMap::new(), 0);
+        let mut listing = UserListing { users: BTreeMap::new(), unusable: 0 };
         for group in groups {
-            let filter = ListUsersFilter { status: pass.status, group };
-            for kept in source.users(network, &filter, lane, keep).await? {
-                match kept {
-                    Some((id, facts)) => _ = listed.insert(id, facts),
-                    None => nameless += 1,
+            let filter = ListUsersFilter { status: filter.status, group };
+            for user in self.source.users(&self.network, &filter, &self.limiter, keep).await? {
+                match user {
+                    Some((id, user)) => _ = listing.users.insert(id, user),
+                    None => listing.unusable += 1,
                 }
             }
         }
-        Ok((listed, nameless))
+        // An empty network and one whose users all lack an id must not look the same.
+        match listing {
+            UserListing { users, unusable: n } if users.is_empty() && n > 0 => Err(unusable(n)),
+            listing => Ok(listing),
+        }
     }
 
-    fn keep(&self, user: User, names: &Interner) -> Listed {
-        Listed {
+    async fn groups(&self) -> Result<Vec<SecurityGroup>, Error> {
+        let mut groups = self.source.security_groups(&self.network, &self.limiter).await?;
+        groups.sort_by(|a, b| a.id.cmp(&b.id));
+        groups.dedup_by(|a, b| a.id == b.id);
+        Ok(groups)
+    }
+}
+
+impl UserListPlan {
+    fn keep(&self, user: User, names: &Interner) -> ListedUser {
+        ListedUser {
             username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
             status: user.status,
             groups: match self.sso {
@@ -167,26 +279,8 @@ impl UserListPlan {
     }
 }
 
-/// So many users come without an id.
+/// The error of a list in which users have no usable id.
 pub(super) fn unusable(users: usize) -> Error {
-    let why = format!("{users} users come without a usable userId");
+    let why = format!("{users} users have no usable userId");
     Error::new(Operation::ListUsers, ErrorKind::InvalidResponse, why)
-}
-
-async fn sorted_groups<S: Source>(
-    source: &S,
-    network: &NetworkId,
-    lane: &NetworkLimiter,
-) -> Result<Vec<SecurityGroup>, Error> {
-    let mut groups = source.security_groups(network, lane).await?;
-    groups.sort_by(|a, b| a.id.cmp(&b.id));
-    groups.dedup_by(|a, b| a.id == b.id);
-    Ok(groups)
-}
-
-impl UsernameMatcher {
-    /// Who has no username passes no test of it.
-    fn passes(&self, user: &User) -> bool {
-        user.username.as_deref().is_some_and(|name| (self.0)(name))
-    }
 }

@@ -1,310 +1,379 @@
-//! When a network is polled, and how one poll goes.
+//! When a network is polled, and how.
 //!
-//! Each network has a task of its own ([`NetworkPoller::run`]), its own share of the requests in
-//! flight and its own publisher, so one network's trouble is nobody else's. A poll asks for one user
-//! after another (`round`) and publishes what it finds as it finds it. The room is handed plain
-//! values and a [`Source`]; it knows no configuration and no HTTP.
+//! Each network has its own task ([`NetworkPoller::run`]), its own request limiter and its own
+//! publisher, so networks do not affect each other. In it run, side by side:
+//!
+//! - the poll schedule: all users at every interval. In between, users whose last request failed are
+//!   retried after [`FIRST_RETRY`], then with exponential backoff up to the interval, and users that
+//!   discovery found are polled at once. Polls of a network never overlap;
+//! - discovery ([`discovery`]): lookups of users and security groups at their own interval.
+//!
+//! This module takes plain values and a [`Source`]. It knows no configuration and no HTTP.
 
 mod discovery;
-mod round;
+mod fan_out;
+mod not_found;
 mod shard;
+mod source;
 mod user_list;
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, Millis},
-    inventory::{Directory, NetworkIdentity, PollResult, Publisher},
-    wickr::{
-        Client, Device, Error, ListUsersFilter, NetworkId, NetworkLimiter, SecurityGroup, User,
-        UserId,
-    },
+    clock::Clock,
+    inventory::{NetworkIdentity, PollResult, Publisher},
+    wickr::{ErrorKind, NetworkLimiter, UserId},
 };
+use discovery::{Discovery, LookupResult};
 pub use discovery::{SsoLimits, UserFilter, UserListPlan, UserSelector, UsernameMatcher};
-use round::{Failures, Round, Step};
+use fan_out::{Failures, FanOut, Step};
+use not_found::NotFoundGuard;
 pub use shard::Shard;
+pub use source::Source;
 pub use user_list::Observer;
 use user_list::UserList;
 
-/// Where devices, and what must be known to ask for them, come from.
-pub trait Source: Send + Sync {
-    /// What `keep` makes of the users of a network, or the reason why they cannot be told.
-    fn users<T: Send>(
-        &self,
-        network: &NetworkId,
-        filter: &ListUsersFilter,
-        lane: &NetworkLimiter,
-        keep: impl Fn(User) -> Option<T> + Send + Sync,
-    ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
-
-    /// The security groups of a network, or the reason why they cannot be told.
-    fn security_groups(
-        &self,
-        network: &NetworkId,
-        lane: &NetworkLimiter,
-    ) -> impl Future<Output = Result<Vec<SecurityGroup>, Error>> + Send;
-
-    /// All devices of a user, or the reason why they cannot be told.
-    fn devices(
-        &self,
-        network: &NetworkId,
-        user: &UserId,
-        lane: &NetworkLimiter,
-    ) -> impl Future<Output = Result<Vec<Device>, Error>> + Send;
-}
-
-impl Source for Client {
-    async fn users<T: Send>(
-        &self,
-        network: &NetworkId,
-        filter: &ListUsersFilter,
-        lane: &NetworkLimiter,
-        keep: impl Fn(User) -> Option<T> + Send + Sync,
-    ) -> Result<Vec<T>, Error> {
-        Client::users(self, network, filter, lane, keep).await
-    }
-
-    async fn security_groups(
-        &self,
-        network: &NetworkId,
-        lane: &NetworkLimiter,
-    ) -> Result<Vec<SecurityGroup>, Error> {
-        Client::security_groups(self, network, lane).await
-    }
-
-    async fn devices(
-        &self,
-        network: &NetworkId,
-        user: &UserId,
-        lane: &NetworkLimiter,
-    ) -> Result<Vec<Device>, Error> {
-        Client::devices(self, network, user, lane).await
-    }
-}
-
-/// How often what was read is made visible while a poll waits, and how often a long poll says how
-/// far it is.
+/// How often results are published while a poll waits for responses.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
+/// How often the progress of a long poll is logged.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
-/// When nothing is due: a century, for a clock must be able to reach it.
-const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Delay before failed users are retried for the first time.
+const FIRST_RETRY: Duration = Duration::from_secs(60);
+/// Lookup results that wait while the poller is busy.
+const PENDING_LOOKUPS: usize = 2;
 
 /// What one network is polled with.
 #[derive(Debug)]
 pub struct Plan<S> {
-    /// Which one.
+    /// The network.
     pub identity: NetworkIdentity,
-    /// Whom to ask for.
-    pub roster: UserListPlan,
-    /// Where to ask.
+    /// The selection of users.
+    pub user_list: UserListPlan,
+    /// The API.
     pub source: Arc<S>,
-    /// Its share of the requests in flight.
-    pub lane: Arc<NetworkLimiter>,
-    /// Who is told of failures to discover.
+    /// Limits this network's requests in flight.
+    pub limiter: Arc<NetworkLimiter>,
+    /// Counts failed lookups.
     pub observer: Arc<dyn Observer>,
-    /// Who is told that a poll has ended.
+    /// Notified after every poll.
     pub polled: Arc<Notify>,
     /// The time of day.
     pub clock: Clock,
 }
 
-/// How a rest between two polls ended.
-enum Rested {
-    /// The next poll is due.
-    Whole,
-    /// There is a reason to poll before that.
-    Short,
+/// Why a wait between two polls ended.
+enum Wake {
+    /// The next poll of all users is due.
+    Due,
+    /// These users are to be polled before that.
+    Users(Vec<UserId>),
+}
+
+/// When failed users are polled again.
+#[derive(Debug)]
+struct Retry {
+    delay: Duration,
+    at: Option<Instant>,
+}
+
+impl Retry {
+    const IDLE: Retry = Retry { delay: FIRST_RETRY, at: None };
+
+    /// A poll ended, and the last request of some user failed (`failing`) or not. A delay of at least
+    /// the interval needs no retry: the next poll of all users comes first.
+    fn update(&mut self, failing: bool, interval: Duration) {
+        let now = Instant::now();
+        if !failing {
+            *self = Retry::IDLE;
+        } else if self.at.is_none_or(|at| at <= now) {
+            self.at = (self.delay < interval).then(|| now + self.delay);
+            self.delay = self.delay.saturating_mul(2).min(interval);
+        }
+    }
 }
 
 /// Polls one network.
 #[derive(Debug)]
 pub struct NetworkPoller<S> {
     plan: Plan<S>,
-    roster: UserList,
-    /// By how much of the list the next round begins later.
+    list: UserList,
+    discovery: Arc<UserListPlan>,
+    /// Offset into the user list at which the next poll starts: if only the first users are refused,
+    /// the others still have their turn.
     skip: usize,
+    retry: Retry,
     publisher: Publisher,
 }
 
 impl<S: Source + 'static> NetworkPoller<S> {
-    /// A poller that publishes by `publisher`.
+    /// A poller that publishes to `publisher`. Data of users that are no longer selected is dropped.
     pub fn new(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
-        let (list, known) = (publisher.list(), publisher.users());
-        let roster = UserList::new(plan.roster.clone(), &plan.identity.id, list, known);
-        // Who is not to be polled any more goes at once.
-        let users = roster.users().unwrap_or_default();
-        let wanted: HashSet<&UserId> = users.iter().collect();
-        publisher.retain(|user| wanted.contains(user));
-        publisher.assign(users, roster.is_all());
-        match roster.at_first() {
+        let discovery = Arc::new(plan.user_list.clone());
+        let list = UserList::new(
+            discovery.clone(),
+            &plan.identity.id,
+            plan.observer.clone(),
+            publisher.list(),
+            &publisher.users(),
+        );
+        let users = list.users().unwrap_or_default();
+        let selected: HashSet<&UserId> = users.iter().collect();
+        publisher.keep_restored(plan.clock.now());
+        publisher.need(discovery.needed_lookups());
+        publisher.retain(|user| selected.contains(user));
+        publisher.assign(users, list.is_complete());
+        match list.directory() {
             Some(directory) => publisher.set_directory(directory),
-            // What discovery told before stays until it tells more, but for limits that come from
-            // elsewhere now.
-            None => match plan.roster.sso {
+            // Earlier discoveries stay until the next one, except limits from another source.
+            None => match discovery.sso {
                 SsoLimits::Off => publisher.limit_all(&[], None),
                 SsoLimits::Fixed(limit) => publisher.limit_all(users, Some(limit)),
                 SsoLimits::Groups => publisher.keep_limits_of_groups(),
             },
         }
-        NetworkPoller { plan, roster, skip: 0, publisher }
+        NetworkPoller { plan, list, discovery, skip: 0, retry: Retry::IDLE, publisher }
     }
 
-    /// Polls at once and then at every interval, from beginning to beginning, until `stop`. A poll
-    /// that outlasts the interval is followed by the next at the next multiple of it: polls of a
-    /// network never overlap. What it knows is given back.
+    /// Polls and discovers until `stop`. The first poll starts at once. Returns the publisher with
+    /// everything that is known.
     pub async fn run(mut self, stop: CancellationToken) -> Publisher {
-        let interval = self.plan.identity.interval;
-        let mut due = Instant::now();
-        while stop.run_until_cancelled(self.poll_until_due(due + interval)).await.is_some() {
-            due += interval;
-            let late = Instant::now().saturating_duration_since(due).as_nanos();
-            let missed = late.div_ceil(interval.as_nanos().max(1));
-            due += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
-            let rest = self.rest_until(due);
-            match stop.run_until_cancelled(rest).await {
-                Some(Rested::Whole) => {}
-                // Others are to be polled than were known before: the beat begins anew.
-                Some(Rested::Short) => due = Instant::now(),
-                None => break,
-            }
+        let (results, lookups) = mpsc::channel(PENDING_LOOKUPS);
+        let discovery = self.discovery().run(results);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = discovery => {}
+            () = self.poll_on_schedule(lookups) => {}
         }
         self.publisher
     }
 
-    /// One poll of the network, from its first user to its last, and all that was looked up for it.
+    /// Looks up what is needed, then polls all users once.
     pub async fn poll(&mut self) -> PollResult {
-        let result = self.poll_until_due(Instant::now() + FAR_FUTURE).await;
-        while self.roster.is_looking() {
-            self.take_up_what_is_found().await;
+        for result in self.discovery().run_once().await {
+            self.apply(result);
         }
-        result
+        // Nothing is looked up any more.
+        let (_, mut lookups) = mpsc::channel(1);
+        self.poll_all(&mut lookups, None).await
     }
 
-    /// Waits, and takes up meanwhile what is looked up. It is over early when the first lookup has
-    /// found others than were known, or when it failed and is to be tried again.
-    async fn rest_until(&mut self, due: Instant) -> Rested {
-        let retry = self.roster.retry_at().filter(|retry| *retry < due);
+    fn discovery(&self) -> Discovery<S> {
+        let Plan { identity, source, limiter, .. } = &self.plan;
+        Discovery {
+            plan: self.discovery.clone(),
+            network: identity.id.clone(),
+            source: source.clone(),
+            limiter: limiter.clone(),
+            confirm: self.list.confirm().clone(),
+        }
+    }
+
+    async fn poll_on_schedule(&mut self, mut lookups: mpsc::Receiver<LookupResult>) {
+        let interval = self.plan.identity.interval;
+        let mut due = Instant::now();
+        loop {
+            self.poll_all(&mut lookups, Some(due + interval)).await;
+            // After an overrun, the next poll is due at the next multiple of the interval.
+            due += interval;
+            let late = Instant::now().saturating_duration_since(due).as_nanos();
+            let missed = late.div_ceil(interval.as_nanos().max(1));
+            due += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
+            while let Wake::Users(users) = self.wait_until(due, &mut lookups).await {
+                let started = Instant::now();
+                if self.poll_some(&users, &mut lookups).await {
+                    // That was a poll of all users: the interval starts again.
+                    due = started + interval;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next poll, applies lookups meanwhile, and returns early when users are to be
+    /// polled before.
+    async fn wait_until(
+        &mut self,
+        due: Instant,
+        lookups: &mut mpsc::Receiver<LookupResult>,
+    ) -> Wake {
+        let retry = self.retry.at.filter(|at| *at < due);
         let next = retry.unwrap_or(due);
         let wait = next.saturating_duration_since(Instant::now()).as_millis();
         let wait = i64::try_from(wait).unwrap_or(i64::MAX);
         self.publisher.due(self.plan.clock.now().saturating_add(wait));
-        let over = tokio::time::sleep_until(next);
-        tokio::pin!(over);
+        let woken = tokio::time::sleep_until(next);
+        tokio::pin!(woken);
         loop {
-            if self.roster.take_news() {
-                return Rested::Short;
+            let users = self.list.users().unwrap_or_default();
+            let found = self.publisher.never_asked(users);
+            // None are found, but a poll is judged anew, when a list confirms the polled users.
+            let is_confirmed = self.list.is_complete() && !self.publisher.is_covered();
+            if !found.is_empty() || is_confirmed {
+                return Wake::Users(found);
             }
             tokio::select! {
-                () = &mut over => {
-                    return if retry.is_some() { Rested::Short } else { Rested::Whole };
-                }
-                () = self.take_up_what_is_found(), if self.roster.is_looking() => {}
+                () = &mut woken => return match retry {
+                    Some(_) => Wake::Users(self.publisher.failed_users(users)),
+                    None => Wake::Due,
+                },
+                Some(result) = lookups.recv() => self.apply(result),
             }
         }
     }
 
-    async fn take_up_what_is_found(&mut self) {
-        let Plan { identity, observer, .. } = &self.plan;
-        let found = self.roster.found(&identity.id, &**observer).await;
-        take_up(&mut self.roster, &mut self.publisher, found, self.plan.clock.now());
+    /// Polls every user of the list. `due` is when the next poll is due.
+    async fn poll_all(
+        &mut self,
+        lookups: &mut mpsc::Receiver<LookupResult>,
+        due: Option<Instant>,
+    ) -> PollResult {
+        let started = Instant::now();
+        while self.list.users().is_none() {
+            let result = lookups.recv().await;
+            let failed = matches!(result, None | Some(LookupResult::Users(Err(_))));
+            result.map(|result| self.apply(result));
+            if failed {
+                // Nobody can be polled. Discovery retries, and users that it finds are polled at once.
+                let now = self.plan.clock.now();
+                let result = self.publisher.end(now, started.elapsed(), false);
+                self.plan.polled.notify_one();
+                return result;
+            }
+        }
+        let users = self.list.users().unwrap_or_default().to_vec();
+        self.retry = Retry::IDLE;
+        self.poll_users(&users, users.len(), started, due, lookups).await
     }
 
-    /// One poll, and a word when the next one is due before it has ended: at once, for in an
-    /// outage it may go on for hours.
-    async fn poll_until_due(&mut self, due: Instant) -> PollResult {
-        let started = Instant::now();
-        let Plan { identity, source, lane, observer, .. } = &self.plan;
-        let soon = identity.interval / 2;
-        let found = self.roster.advance(source, &identity.id, lane, &**observer, soon).await;
-        take_up(&mut self.roster, &mut self.publisher, found, self.plan.clock.now());
-        let Some(users) = self.roster.users() else {
-            // Nothing to poll, but something to tell: this has failed.
-            let result = self.publisher.end(self.plan.clock.now(), started.elapsed(), false);
-            self.plan.polled.notify_one();
-            return result;
-        };
-        let all = self.roster.is_all();
-        // Begin elsewhere than last time: it may be that only those who come first are refused.
+    /// Polls some users of the list. Returns whether those were all.
+    async fn poll_some(
+        &mut self,
+        users: &[UserId],
+        lookups: &mut mpsc::Receiver<LookupResult>,
+    ) -> bool {
+        let all = self.list.users().unwrap_or_default().len();
+        self.poll_users(users, all, Instant::now(), None, lookups).await;
+        users.len() == all
+    }
+
+    /// Polls `users`, of `all` on the list.
+    async fn poll_users(
+        &mut self,
+        users: &[UserId],
+        all: usize,
+        started: Instant,
+        due: Option<Instant>,
+        lookups: &mut mpsc::Receiver<LookupResult>,
+    ) -> PollResult {
+        let complete = self.list.is_complete();
+        let list = self.list.users().unwrap_or_default();
+        self.publisher.begin_some(list, users.len());
         let mut users = users.to_vec();
         let skip = self.skip.checked_rem(users.len()).unwrap_or(0);
         users.rotate_left(skip);
-        self.publisher.begin(&users);
-        let failures = self.round(&users, due).await;
+        let failures = self.request_devices(&users, due, lookups).await;
         let took = started.elapsed();
-        // Perhaps by now they are known to be.
-        let all = all || self.roster.is_covered_by(&users);
-        let result = self.publisher.end(self.plan.clock.now(), took, all);
-        if !all {
+        // The list may have become complete during the poll.
+        let list = self.list.users().unwrap_or_default();
+        let complete =
+            complete || (self.list.is_complete() && self.publisher.never_asked(list).is_empty());
+        let now = self.plan.clock.now();
+        let result = match users.len() == all {
+            true => self.publisher.end(now, took, complete),
+            false => self.publisher.end_some(now, complete),
+        };
+        if !complete {
             let network_id = &self.plan.identity.id;
-            tracing::warn!(%network_id, "polled who is known, but it is not known who else there is");
+            tracing::warn!(%network_id, "polled cached users; the user list is incomplete");
         }
-        self.tell(users.len(), result, &failures, took);
-        self.skip = failures.ended_after.map_or(0, |asked| skip + asked);
+        self.log_outcome(users.len(), &failures, took);
+        self.skip = failures.ended_after.map_or(0, |requested| skip + requested);
+        let failing = self.publisher.has_failures();
+        self.retry.update(failing, self.plan.identity.interval);
         self.plan.polled.notify_one();
         result
     }
 
-    /// Asks for every user and publishes what comes.
-    async fn round(&mut self, users: &[UserId], due: Instant) -> Failures {
+    /// Requests the devices of every user and publishes the results.
+    async fn request_devices(
+        &mut self,
+        users: &[UserId],
+        due: Option<Instant>,
+        lookups: &mut mpsc::Receiver<LookupResult>,
+    ) -> Failures {
         let mut flush = interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report = interval(REPORT_EVERY);
         report.reset();
-        let outlasted = tokio::time::sleep_until(due);
-        tokio::pin!(outlasted);
+        let overrun = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(overrun);
         let mut on_time = true;
-        let Plan { identity, source, lane, clock, observer, .. } = &self.plan;
-        let (network_id, count) = (&identity.id, users.len());
+        let mut not_found = NotFoundGuard::default();
         let mut done = 0;
-        let mut round = Round::new(&**source, network_id, users, lane);
+        let (source, limiter) = (self.plan.source.clone(), self.plan.limiter.clone());
+        let network_id = self.plan.identity.id.clone();
+        let mut requests = FanOut::new(&*source, &network_id, users, &limiter);
         loop {
             tokio::select! {
-                step = round.next() => {
+                step = requests.next() => {
                     match step {
                         Step::Read(user, devices) => {
-                            self.publisher.read(user, devices, clock.now());
+                            not_found.end_row(&mut self.publisher);
+                            self.publisher.read(user, devices, self.plan.clock.now());
+                        }
+                        Step::Failed(user, ErrorKind::NotFound) => {
+                            not_found.not_found(user, &mut self.publisher);
                         }
                         Step::Failed(user, kind) => self.publisher.failed(user, kind),
-                        Step::Done => return round.into_failures(),
+                        Step::Done => {
+                            not_found.end_row(&mut self.publisher);
+                            return requests.into_failures();
+                        }
                     }
                     done += 1;
                 }
-                found = self.roster.found(network_id, &**observer), if self.roster.is_looking() => {
-                    take_up(&mut self.roster, &mut self.publisher, found, clock.now());
-                }
+                Some(result) = lookups.recv() => self.apply(result),
                 _ = flush.tick() => self.publisher.flush(),
                 _ = report.tick() => {
-                    tracing::info!(%network_id, done, users = count, "the poll is under way");
+                    tracing::info!(%network_id, done, users = users.len(), "poll in progress");
                 }
-                () = &mut outlasted, if on_time => {
+                () = &mut overrun, if on_time => {
                     on_time = false;
                     self.publisher.overran();
                     tracing::warn!(
                         %network_id,
                         done,
-                        users = count,
-                        "the poll outlasts the interval; `wickr-exporter check` tells what a poll costs"
+                        users = users.len(),
+                        "poll exceeds the interval; `wickr-exporter check` estimates its duration"
                     );
                 }
             }
         }
     }
 
-    fn tell(&self, users: usize, result: PollResult, failures: &Failures, took: Duration) {
+    fn apply(&mut self, result: LookupResult) {
+        let (subject, attempt, directory) = self.list.apply(result);
+        self.publisher.looked_up(subject, attempt, self.plan.clock.now());
+        if let Some(directory) = directory {
+            self.publisher.set_directory(directory);
+        }
+    }
+
+    fn log_outcome(&self, users: usize, failures: &Failures, took: Duration) {
         let network_id = &self.plan.identity.id;
         let seconds = took.as_secs_f64();
         let Some((user_id, error)) = &failures.example else {
-            return tracing::info!(%network_id, users, seconds, "polled");
-        };
-        let message = match result {
-            PollResult::Failure => "polled, and no user could be read",
-            _ => "polled, but some users could not be read",
+            return tracing::info!(%network_id, users, seconds, "poll finished");
         };
         tracing::warn!(
             %network_id,
@@ -315,23 +384,9 @@ impl<S: Source + 'static> NetworkPoller<S> {
             remedy = error.kind.remedy(),
             ended_early = failures.ended_after.is_some(),
             seconds,
-            "{message}"
+            "{}",
+            if failures.count == users { "poll failed" } else { "poll failed for some users" }
         );
-    }
-}
-
-/// Publishes what a lookup found, and how it ended.
-fn take_up(
-    roster: &mut UserList,
-    publisher: &mut Publisher,
-    found: Option<Directory>,
-    now: Millis,
-) {
-    for (subject, attempt) in roster.take_ended() {
-        publisher.looked_up(subject, attempt, now);
-    }
-    if let Some(directory) = found {
-        publisher.set_directory(directory);
     }
 }
 

@@ -1,33 +1,36 @@
-//! Random networks on a clock that stands still until it is moved: whatever users cost and whoever
-//! fails, polls keep to their beat, ask for everybody, and stop when they are told to.
+//! Random networks on a paused clock: whatever latency users have and whoever fails, polls start on
+//! time, request every user once, and stop at once.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
 use super::*;
 use crate::{
     inventory::{self, Reader},
-    wickr::{ConcurrencyLimiter, ErrorKind, Operation},
+    wickr::{
+        ConcurrencyLimiter, Device, Error, ErrorKind, ListUsersFilter, NetworkId, Operation,
+        SecurityGroup, User,
+    },
 };
 
-/// Asks take times of their own, and each is remembered.
+/// Responds after random latencies and records every request.
 #[derive(Debug)]
 struct World {
     start: Instant,
-    /// Tells which poll asks.
+    /// Counts polls.
     reader: Reader,
-    /// Milliseconds that an answer may take.
+    /// Milliseconds that a response takes.
     latencies: std::ops::Range<u64>,
     random: Mutex<fastrand::Rng>,
     failures: BTreeMap<UserId, ErrorKind>,
-    asks: Mutex<Vec<Ask>>,
+    requests: Mutex<Vec<Request>>,
 }
 
 #[derive(Debug, Clone)]
-struct Ask {
+struct Request {
     /// The number of polls that had ended before.
     poll: u64,
     user: UserId,
-    /// Milliseconds since the start. What was not answered has no end.
+    /// Milliseconds since the start; no end without a response.
     from: u64,
     to: Option<u64>,
 }
@@ -64,15 +67,15 @@ impl Source for World {
         _: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         let poll = self.reader.snapshot().networks[0].polls.ended.iter().sum();
-        let ask = Ask { poll, user: user.clone(), from: self.now(), to: None };
+        let ask = Request { poll, user: user.clone(), from: self.now(), to: None };
         let number = {
-            let mut asks = self.asks.lock().unwrap();
-            asks.push(ask);
-            asks.len() - 1
+            let mut requests = self.requests.lock().unwrap();
+            requests.push(ask);
+            requests.len() - 1
         };
         let latency = self.random.lock().unwrap().u64(self.latencies.clone());
         tokio::time::sleep(Duration::from_millis(latency)).await;
-        self.asks.lock().unwrap()[number].to = Some(self.now());
+        self.requests.lock().unwrap()[number].to = Some(self.now());
         match self.failures.get(user) {
             Some(kind) => Err(Error::new(Operation::ListDevicesForUser, *kind, "scripted")),
             None => Ok(vec![]),
@@ -114,7 +117,7 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
         interval: Duration::from_millis(interval),
         stale_after: Duration::from_secs(60),
     };
-    let (keeper, reader) = inventory::open();
+    let (registrar, reader) = inventory::open();
     let longest = [2, 30, 400, 3_000][random.usize(..4)];
     let world = Arc::new(World {
         start: Instant::now(),
@@ -122,11 +125,11 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
         latencies: 1..longest,
         random: Mutex::new(random.fork()),
         failures,
-        asks: Mutex::default(),
+        requests: Mutex::default(),
     });
     let plan = Plan {
         identity: identity.clone(),
-        roster: UserListPlan {
+        user_list: UserListPlan {
             users: UserSelector::Listed(users.clone()),
             shard: Shard::default(),
             sso: SsoLimits::Off,
@@ -136,17 +139,17 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
             former_selector_id: None,
         },
         source: world.clone(),
-        lane: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
+        limiter: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
         observer: Arc::new(Nobody),
         polled: Arc::default(),
         clock: Clock::Manual(Arc::default()),
     };
-    let poller = NetworkPoller::new(plan, keeper.add(identity, None));
+    let poller = NetworkPoller::new(plan, registrar.add(identity, None));
     Network { poller, world, reader, users, interval, in_flight }
 }
 
-/// Runs a network until some moment, and gives what was asked by then, poll by poll.
-async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Ask>> {
+/// Runs a network for a random time. Returns the requests of each poll.
+async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> {
     let Network { poller, world, users, interval, in_flight, .. } = network;
     let stop = CancellationToken::new();
     let task = tokio::spawn(poller.run(stop.clone()));
@@ -155,42 +158,44 @@ async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Ask>> {
     let stopped = world.now();
     let publisher = task.await.unwrap();
     assert!(world.now() <= stopped + 1, "it stops at once");
-    let asked = world.asks.lock().unwrap().clone();
+    let asked = world.requests.lock().unwrap().clone();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(world.asks.lock().unwrap().len(), asked.len(), "nobody is asked for after that");
+    assert_eq!(world.requests.lock().unwrap().len(), asked.len(), "no request after that");
     publisher.withdraw();
 
-    let mut polls: Vec<Vec<Ask>> = Vec::new();
+    let mut polls: Vec<Vec<Request>> = Vec::new();
     for ask in asked {
         polls.resize_with(usize::try_from(ask.poll).unwrap() + 1, Vec::new);
         polls.last_mut().unwrap().push(ask);
     }
     let mut due = 0;
     for (number, poll) in polls.iter().enumerate() {
-        assert_eq!(poll[0].from, due, "poll {number} begins on its beat");
+        assert_eq!(poll[0].from, due, "poll {number} starts on time");
         let mut asked: Vec<&UserId> = poll.iter().map(|ask| &ask.user).collect();
         asked.sort();
         asked.dedup();
-        assert_eq!(asked.len(), poll.len(), "poll {number} asks for nobody twice");
+        assert_eq!(asked.len(), poll.len(), "poll {number} requests every user once");
         for ask in poll {
-            let open =
-                |other: &&Ask| other.from <= ask.from && other.to.is_none_or(|to| to > ask.from);
+            let open = |other: &&Request| {
+                other.from <= ask.from && other.to.is_none_or(|to| to > ask.from)
+            };
             assert!(poll.iter().filter(open).count() <= in_flight);
         }
         if number + 1 == polls.len() {
             break;
         }
-        let ended = poll.iter().map(|ask| ask.to.expect("nobody is left behind")).max().unwrap();
+        let ended = poll.iter().map(|ask| ask.to.expect("a response")).max().unwrap();
         due += interval * (ended - due).div_ceil(interval).max(1);
-        let is_refusal = |ask: &Ask| world.failures.get(&ask.user).is_some_and(|k| k.is_refusal());
+        let is_refusal =
+            |ask: &Request| world.failures.get(&ask.user).is_some_and(|k| k.is_refusal());
         let refused = poll.iter().filter(|ask| is_refusal(ask)).count();
-        assert!(poll.len() == users.len() || refused >= 3, "poll {number} asks for everybody");
+        assert!(poll.len() == users.len() || refused >= 3, "poll {number} requests every user");
     }
     polls
 }
 
 #[tokio::test(start_paused = true)]
-async fn polls_keep_their_beat_ask_for_everybody_once_and_stop_at_any_moment() {
+async fn polls_start_on_time_request_every_user_once_and_stop_at_any_moment() {
     let (mut many, mut long) = (0, 0);
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -205,10 +210,10 @@ async fn polls_keep_their_beat_ask_for_everybody_once_and_stop_at_any_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_poll_comes_to_is_the_same_in_whatever_order_users_answer() {
+async fn the_result_of_a_poll_is_independent_of_the_order_of_responses() {
     for seed in 0..100 {
         let mut random = fastrand::Rng::with_seed(seed);
-        // Refusals in a row end a poll, and what is a row does depend on the order.
+        // Refusals in a row end a poll, which depends on the order.
         let kinds = ErrorKind::ALL.into_iter().filter(|kind| !kind.is_refusal());
         let mut network = network(&mut random, &kinds.collect::<Vec<_>>());
         let failures = &network.world.failures;
@@ -225,6 +230,6 @@ async fn what_a_poll_comes_to_is_the_same_in_whatever_order_users_answer() {
         }
         let fresh = network.users.len() - failures.len();
         assert_eq!(view.users_by_freshness(0), [fresh, 0, failures.len()], "seed {seed}");
-        assert_eq!(network.world.asks.lock().unwrap().len(), network.users.len());
+        assert_eq!(network.world.requests.lock().unwrap().len(), network.users.len());
     }
 }

@@ -60,9 +60,10 @@ fn what_is_written_is_read_with_its_times_and_is_not_fresh() {
     assert_eq!(view.users_by_freshness(3_000), [0, 2, 0]);
     assert!(!view.is_up(3_000) && !view.users.iter().any(|user| user.is_up()));
     assert_eq!(view.types, [InternedStr::from("iOS")]);
-    // stale_after counts from the time of reading, which is the original one.
+    // The first user was read before the last poll, the third in it.
     assert_eq!(view.users_by_freshness(181_001), [0, 1, 1]);
-    assert_eq!(view.users_by_freshness(182_001), [0, 0, 2]);
+    assert_eq!(view.users_by_freshness(183_000), [0, 1, 1]);
+    assert_eq!(view.users_by_freshness(183_001), [0, 0, 2]);
 }
 
 #[test]

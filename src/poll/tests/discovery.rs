@@ -1,4 +1,4 @@
-//! Who is found, what is told of them, and what is carried over to the next poller.
+//! Discovery: which users are polled and when, and what the next poller takes over.
 
 use super::*;
 
@@ -12,386 +12,344 @@ fn user(id: &str, username: &str, groups: &[&str]) -> User {
     }
 }
 
+fn without_id(username: &str) -> User {
+    User { id: None, ..user("1", username, &[]) }
+}
+
+fn users(ids: &[&str]) -> Vec<User> {
+    ids.iter().map(|id| user(id, "a", &[])).collect()
+}
+
 fn group(id: &str, minutes: Option<u64>) -> SecurityGroup {
     let sso_max_idle = minutes.map(|minutes| Duration::from_secs(minutes * 60));
     SecurityGroup { id: id.into(), name: None, sso_max_idle }
 }
 
-fn all(pass: UserFilter, sso: SsoLimits) -> UserListPlan {
-    UserListPlan { users: UserSelector::All(pass), sso, ..listed(0) }
+fn all() -> UserListPlan {
+    UserListPlan { users: UserSelector::All(UserFilter::default()), ..listed(0) }
 }
 
-fn ids(reader: &Reader) -> Vec<String> {
-    reader.snapshot().networks[0].users.iter().map(|user| user.id.to_string()).collect()
+fn source(users: Result<Vec<User>, Error>) -> Script {
+    Script { users: Mutex::new(users), ..Script::default() }
 }
 
-fn broken(operation: Operation) -> Error {
+fn forbidden(operation: Operation) -> Error {
     Error::new(operation, ErrorKind::Forbidden, "scripted")
 }
 
-#[tokio::test(start_paused = true)]
-async fn users_are_found_kept_when_they_cannot_be_and_go_when_they_are_gone() {
-    let source =
-        Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
-    let (mut poller, reader, failures) =
-        poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
-    assert_eq!(poller.poll().await, PollResult::Failure, "nobody knows whom to ask");
-    assert!(reader.is_ready() && !reader.snapshot().networks[0].is_up(0));
-    let failure = || reader.snapshot().networks[0].lookups.users.failure.map(|f| f.kind);
-    assert_eq!(failure(), Some(ErrorKind::Forbidden));
-    assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::Forbidden)]);
+impl Running {
+    fn list_requests(&self) -> usize {
+        self.source.list_requests.lock().unwrap().len()
+    }
 
-    // It is tried again, and then not again for an hour.
-    tokio::time::advance(Duration::from_secs(60)).await;
-    *poller.plan.source.users.lock().unwrap() = Ok(vec![user("1", "a", &[]), user("2", "b", &[])]);
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!((ids(&reader), failure()), (vec!["1".to_owned(), "2".to_owned()], None));
-    assert_eq!(poller.plan.source.asked_for_users.lock().unwrap().len(), 2);
+    fn users_failure(&self) -> Option<ErrorKind> {
+        self.view().lookups.users.failure.map(|failure| failure.kind)
+    }
+}
 
-    tokio::time::advance(Duration::from_secs(3600)).await;
-    *poller.plan.source.users.lock().unwrap() = Err(broken(Operation::ListUsers));
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(ids(&reader), ["1", "2"], "the former list stays in use");
-    assert_eq!(failures.0.lock().unwrap().len(), 2);
-    tokio::time::advance(Duration::from_secs(60)).await;
-    *poller.plan.source.users.lock().unwrap() = Ok(vec![user("2", "b", &[])]);
-    poller.poll().await;
-    assert_eq!(ids(&reader), ["1", "2"], "it is looked up beside the poll");
-    poller.poll().await;
-    assert_eq!(ids(&reader), ["2"]);
-    // That there is nobody is an answer, too.
-    tokio::time::advance(Duration::from_secs(3600)).await;
-    *poller.plan.source.users.lock().unwrap() = Ok(vec![]);
-    poller.poll().await;
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert!(ids(&reader).is_empty() && failure().is_none());
+/// A poller with another user list or source that takes over `publisher`.
+fn successor(
+    publisher: inventory::Publisher,
+    user_list: UserListPlan,
+    source: Script,
+) -> NetworkPoller<Script> {
+    let (other, _, _) = poller_of(user_list, 4, source);
+    NetworkPoller::new(other.plan, publisher)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_list_of_as_many_others_is_polled_at_once() {
-    let source = Script {
-        users: Mutex::new(Ok(vec![user("1", "a", &[]), user("3", "c", &[])])),
-        ..Script::default()
+async fn retries_a_failed_lookup_after_a_minute_whatever_the_poll_interval() {
+    let poller = Running::start(all(), HOUR, source(Err(forbidden(Operation::ListUsers))));
+    seconds(1).await;
+    assert_eq!(poller.view().polls.ended, [0, 0, 1], "no user is known");
+    assert!(poller.reader.is_ready() && !poller.view().is_up(0));
+    assert_eq!(poller.users_failure(), Some(ErrorKind::Forbidden));
+    let failed = [(Operation::ListUsers, ErrorKind::Forbidden)];
+    assert_eq!(*poller.failures.0.lock().unwrap(), failed);
+    poller.list(Ok(users(&["1", "2"])));
+    seconds(58).await;
+    assert!(poller.ids().is_empty());
+    seconds(2).await;
+    assert_eq!((poller.ids(), poller.users_failure()), (vec!["1".into(), "2".into()], None));
+    assert!(poller.view().is_up(0));
+    poller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_found_users_at_once_and_repeats_the_lookup_at_its_own_interval() {
+    let plan = UserListPlan { refresh: Duration::from_secs(10), ..all() };
+    let poller = Running::start(plan, HOUR, source(Ok(users(&["1"]))));
+    seconds(1).await;
+    assert_eq!((poller.ids(), poller.requests()), (vec!["1".into()], 1));
+    poller.list(Ok(users(&["1", "2", "3"])));
+    seconds(10).await;
+    assert_eq!(poller.ids(), ["1", "2", "3"]);
+    assert_eq!(poller.requests(), 3, "the known user waits for the interval");
+    assert!(poller.view().is_up(0));
+    assert_eq!(poller.list_requests(), 2);
+    poller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keeps_the_last_list_while_lookups_fail_and_drops_a_user_that_two_lists_lack() {
+    let interval = Duration::from_secs(1);
+    let poller = Running::start(all(), interval, source(Ok(users(&["1", "2"]))));
+    seconds(1).await;
+    poller.list(Err(forbidden(Operation::ListUsers)));
+    seconds(3600).await;
+    assert_eq!(poller.users_failure(), Some(ErrorKind::Forbidden));
+    assert_eq!(poller.ids(), ["1", "2"]);
+    poller.list(Ok(users(&["2"])));
+    seconds(60).await;
+    assert_eq!((poller.ids(), poller.users_failure()), (vec!["1".into(), "2".into()], None));
+    // The list is repeated after a minute. In it the user is back.
+    poller.list(Ok(users(&["1", "2"])));
+    seconds(60).await;
+    poller.list(Ok(users(&["2"])));
+    seconds(3600).await;
+    assert_eq!(poller.ids(), ["1", "2"]);
+    seconds(62).await;
+    assert_eq!(poller.ids(), ["2"]);
+    // An empty list is confirmed, too.
+    poller.list(Ok(vec![]));
+    seconds(3662).await;
+    assert!(poller.ids().is_empty() && poller.view().is_up(0));
+    poller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn passes_filters_to_the_service_and_matches_usernames_itself() {
+    let list = vec![user("1", "ann@x", &["g"]), user("2", "bob@x", &["g", "h"])];
+    let filter = UserFilter {
+        status: Some(2),
+        groups: vec!["g".into(), "h".into()],
+        username: Some(UsernameMatcher(Arc::new(|name| name.starts_with("bob")))),
     };
-    let (first, reader, _) = poller_of(listed(2), 1, source);
-    let NetworkPoller { mut plan, mut publisher, .. } = first;
-    plan.roster = all(UserFilter::default(), SsoLimits::Off);
-    let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
-    let list = Some(inventory::DiscoveredUsers { selector_id: plan.roster.selector_id, users });
-    publisher.set_directory(Directory { list, ..Directory::default() });
-    let mut second = NetworkPoller::new(plan, publisher);
-    second.poll().await;
-    assert_eq!(ids(&reader), ["1", "2"]);
-    assert!(second.roster.take_news());
-    second.poll().await;
-    assert_eq!(ids(&reader), ["1", "3"]);
+    let plan = UserListPlan { users: UserSelector::All(filter), ..listed(0) };
+    let poller = Running::start(plan, HOUR, source(Ok(list)));
+    seconds(1).await;
+    assert_eq!(poller.ids(), ["2"], "a member of both groups, once");
+    let requests = poller.source.list_requests.lock().unwrap().clone();
+    let filter = |group: &str| ListUsersFilter { status: Some(2), group: Some(group.into()) };
+    assert_eq!(requests, [filter("g"), filter("h")]);
+    poller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_with_entries_without_an_id_is_incomplete_and_drops_nobody() {
+    let interval = Duration::from_secs(1);
+    let list = vec![without_id("a"), user("2", "b", &[])];
+    let poller = Running::start(all(), interval, source(Ok(list)));
+    seconds(1).await;
+    assert!(poller.view().polls.ended[1] > 0 && !poller.view().is_up(0));
+    assert_eq!((poller.view().list.clone(), poller.ids()), (None, vec!["2".into()]));
+    let failure = (Operation::ListUsers, ErrorKind::InvalidResponse);
+    assert_eq!(*poller.failures.0.lock().unwrap(), [failure]);
+    // A list of unusable entries is an error, not an empty network.
+    poller.list(Ok(vec![without_id("a")]));
+    seconds(3600).await;
+    assert_eq!(poller.ids(), ["2"]);
+    assert_eq!(poller.failures.0.lock().unwrap().len(), 2);
+    // The entry without an id can be the known user.
+    poller.list(Ok(vec![without_id("b"), user("3", "c", &[])]));
+    seconds(60).await;
+    assert_eq!(poller.ids(), ["2", "3"]);
+    // Invited users have no id and no devices yet.
+    let invited = User { status: Some(1), ..without_id("i") };
+    poller.list(Ok(vec![invited, user("3", "c", &[])]));
+    seconds(3601).await;
+    assert_eq!(poller.ids(), ["3"]);
+    assert!(poller.view().is_up(0));
+    poller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_poller_polls_known_users_at_once_and_found_users_when_they_are_listed() {
+    let first = Running::start(all(), HOUR, source(Ok(users(&["1", "2"]))));
+    seconds(1).await;
+    let reader = first.reader.clone();
+    let publisher = first.stop().await;
+    let slow =
+        Script { list_latency: Duration::from_secs(10), ..source(Ok(users(&["1", "2", "3"]))) };
+    let mut second = successor(publisher, all(), slow);
+    second.plan.identity.interval = HOUR;
+    let second = Running::of(second, reader, Arc::default());
+    seconds(5).await;
+    assert_eq!(second.requests(), 2);
+    seconds(10).await;
+    assert_eq!(second.requests(), 3);
+    assert_eq!(second.ids(), ["1", "2", "3"]);
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_poller_polls_listed_users_that_the_last_one_did_not_reach() {
+    let slow = Script { latency: Duration::from_secs(10), ..source(Ok(users(&["1", "2", "3"]))) };
+    let (mut poller, reader, failures) = poller_of(all(), 1, slow);
+    poller.plan.identity.interval = HOUR;
+    let first = Running::of(poller, reader.clone(), failures);
+    seconds(15).await;
+    assert_eq!(first.ids(), ["1"]);
+    let publisher = first.stop().await;
+    let mut second = successor(publisher, all(), source(Err(forbidden(Operation::ListUsers))));
+    assert_eq!(second.poll().await, PollResult::Success);
+    assert!(reader.snapshot().networks[0].is_up(0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_stored_under_the_former_selector_id_is_complete() {
     for (selector_id, complete) in [(1, true), (7, true), (2, false)] {
         let (first, _, _) = poller_of(listed(1), 1, Script::default());
-        let NetworkPoller { mut plan, mut publisher, .. } = first;
-        plan.roster = all(UserFilter::default(), SsoLimits::Off);
+        let mut publisher = first.publisher;
         let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
         let list = Some(inventory::DiscoveredUsers { selector_id, users });
         publisher.set_directory(Directory { list, ..Directory::default() });
-        assert_eq!(NetworkPoller::new(plan, publisher).roster.is_all(), complete, "{selector_id}");
+        let second = successor(publisher, all(), Script::default());
+        assert_eq!(second.list.is_complete(), complete, "{selector_id}");
+    }
+}
+
+/// A publisher with one of two configured users, after a reload ended the first poll.
+fn interrupted() -> (inventory::Publisher, Reader) {
+    let (poller, reader, _) = poller_of(listed(2), 1, Script::default());
+    let mut publisher = poller.publisher;
+    let users = ["1".parse().unwrap(), "2".parse().unwrap()];
+    publisher.begin(&users);
+    publisher.read(&users[0], vec![], 0);
+    (publisher, reader)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_of_cached_users_is_partial_until_a_list_confirms_them() {
+    let (publisher, reader) = interrupted();
+    let unlisted = || source(Err(Error::new(Operation::ListUsers, ErrorKind::RateLimited, "x")));
+    // After the reload, all users are selected, and they cannot be listed.
+    let mut second = successor(publisher, all(), unlisted());
+    assert_eq!(second.poll().await, PollResult::Partial);
+    let view = || reader.snapshot().networks[0].clone();
+    assert!(!view().is_up(0) && view().polls.last_success.is_none());
+    assert_eq!(view().users_by_freshness(0), [1, 0, 0]);
+    let mut third = successor(second.publisher, all(), unlisted());
+    third.plan.identity.interval = HOUR;
+    let third = Running::of(third, reader.clone(), Arc::default());
+    seconds(1).await;
+    assert!(!view().is_up(0));
+    third.list(Ok(users(&["1"])));
+    seconds(60).await;
+    assert!(view().is_up(0) && view().polls.last_success.is_some());
+    assert_eq!(third.requests(), 1, "the user is not requested again");
+    // Another selection: its list is unknown again.
+    let other = UserListPlan { selector_id: 9, ..all() };
+    let mut fourth = successor(third.stop().await, other, unlisted());
+    assert!(!view().is_up(0));
+    assert_eq!(fourth.poll().await, PollResult::Partial);
+    // Configured users are complete once all of them have been polled.
+    let mut fifth = successor(fourth.publisher, listed(2), Script::default());
+    assert_eq!(fifth.poll().await, PollResult::Success);
+    assert!(view().list.is_none() && view().users.iter().all(|user| user.facts.is_none()));
+    let mut sixth = successor(fifth.publisher, listed(3), Script::default());
+    assert!(!view().is_up(0), "the third user was never polled");
+    assert_eq!(sixth.poll().await, PollResult::Success);
+    assert!(view().is_up(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_arrives_during_the_poll_confirms_the_polled_users_or_adds_others() {
+    for (found, ended, requests) in [(&["1"][..], [1, 0, 0], 1), (&["1", "2", "3"], [1, 1, 0], 3)] {
+        let (publisher, reader) = interrupted();
+        let slow = Script {
+            latency: Duration::from_secs(10),
+            list_latency: Duration::from_secs(1),
+            ..source(Ok(users(found)))
+        };
+        let mut second = successor(publisher, all(), slow);
+        second.plan.identity.interval = HOUR;
+        let second = Running::of(second, reader, Arc::default());
+        seconds(60).await;
+        assert_eq!((second.view().polls.ended, second.requests()), (ended, requests));
+        assert!(second.view().is_up(0));
+        second.stop().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn filters_are_the_services_own_where_it_has_them() {
-    let users = vec![user("1", "ann@x", &["g"]), user("2", "bob@x", &["g", "h"])];
-    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let pass = UserFilter {
-        status: Some(2),
-        groups: vec!["g".into(), "h".into()],
-        username: Some(UsernameMatcher(Arc::new(|name| name.starts_with("bob")))),
+async fn the_limit_of_a_user_is_the_shortest_of_its_groups_and_absent_until_known() {
+    let members = vec![user("1", "a", &["g", "h"]), user("2", "b", &["none"]), user("3", "c", &[])];
+    let script = Script {
+        groups: Mutex::new(Err(forbidden(Operation::ListSecurityGroups))),
+        ..source(Ok(members))
     };
-    let (mut poller, reader, _) = poller_of(all(pass, SsoLimits::Off), 4, source);
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(ids(&reader), ["2"], "in both groups, and once");
-    let asked = poller.plan.source.asked_for_users.lock().unwrap().clone();
-    let filter = |group: &str| ListUsersFilter { status: Some(2), group: Some(group.into()) };
-    assert_eq!(asked, [filter("g"), filter("h")]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn users_without_a_usable_id_are_told_of() {
-    let nameless = User { id: None, ..user("1", "a", &[]) };
-    let users = vec![nameless, user("2", "b", &[])];
-    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let (mut poller, reader, failures) =
-        poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
-    assert_eq!(poller.poll().await, PollResult::Partial, "somebody is unseen");
-    assert!(!reader.snapshot().networks[0].is_up(0));
-    assert_eq!(reader.snapshot().networks[0].list, None, "which is not all of them");
-    assert_eq!(ids(&reader), ["2"]);
-    assert_eq!(*failures.0.lock().unwrap(), [(Operation::ListUsers, ErrorKind::InvalidResponse)]);
-
-    // All of them unusable is not the news that there is nobody.
-    let nameless = User { id: None, ..user("1", "a", &[]) };
-    *poller.plan.source.users.lock().unwrap() = Ok(vec![nameless]);
-    tokio::time::advance(Duration::from_secs(3600)).await;
-    poller.poll().await;
-    poller.poll().await;
-    assert_eq!(ids(&reader), ["2"]);
-    assert_eq!(failures.0.lock().unwrap().len(), 2);
-
-    // One of those who were known may be the one without an id now.
-    let nameless = User { id: None, ..user("2", "b", &[]) };
-    *poller.plan.source.users.lock().unwrap() = Ok(vec![nameless, user("3", "c", &[])]);
-    tokio::time::advance(Duration::from_secs(3600)).await;
-    poller.poll().await;
-    assert_eq!(poller.poll().await, PollResult::Partial);
-    assert_eq!(ids(&reader), ["2", "3"]);
-
-    // Who is only invited is nobody yet.
-    let invited = User { id: None, status: Some(1), ..user("9", "i", &[]) };
-    *poller.plan.source.users.lock().unwrap() = Ok(vec![invited, user("3", "c", &[])]);
-    tokio::time::advance(Duration::from_secs(3600)).await;
-    poller.poll().await;
-    assert_eq!(poller.poll().await, PollResult::Success);
-    assert_eq!(ids(&reader), ["3"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn users_of_an_earlier_time_are_polled_until_the_first_list_which_is_then_polled_at_once() {
-    let users = vec![user("1", "a", &[]), user("2", "b", &[])];
-    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let (first, reader, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(first.run(stop.clone()));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    stop.cancel();
-    let publisher = task.await.unwrap();
-    // Another poller takes over, on a service that has one user more, and answers late.
-    let users = vec![user("1", "a", &[]), user("2", "b", &[]), user("3", "c", &[])];
-    let source = Script {
-        users: Mutex::new(Ok(users)),
-        list_latency: Duration::from_secs(10),
-        ..Script::default()
-    };
-    let (mut next, _, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
-    next.plan.identity.interval = Duration::from_secs(3600);
-    let next = NetworkPoller::new(next.plan, publisher);
-    let source = next.plan.source.clone();
-    let task = tokio::spawn(next.run(stop_later(Duration::from_secs(60))));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(source.asked.load(Ordering::Relaxed), 2, "those who are known");
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(
-        source.asked.load(Ordering::Relaxed),
-        5,
-        "and all of them, an hour before they are due"
-    );
-    assert_eq!(ids(&reader), ["1", "2", "3"]);
-    task.await.unwrap();
-}
-
-fn stop_later(after: Duration) -> CancellationToken {
-    let stop = CancellationToken::new();
-    let later = stop.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(after).await;
-        later.cancel();
-    });
-    stop
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_first_lookup_that_failed_is_tried_again_before_the_next_poll_is_due() {
-    let source =
-        Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
-    let (mut poller, reader, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 4, source);
-    poller.plan.identity.interval = Duration::from_secs(3600);
-    let source = poller.plan.source.clone();
-    let task = tokio::spawn(poller.run(stop_later(Duration::from_secs(120))));
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    *source.users.lock().unwrap() = Ok(vec![user("1", "a", &[])]);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(ids(&reader), ["1"]);
-    task.await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn limits_are_the_least_of_the_groups_and_absent_where_they_cannot_be_had() {
-    let users = vec![user("1", "a", &["g", "h"]), user("2", "b", &["none"]), user("3", "c", &[])];
-    let source = Script {
-        users: Mutex::new(Ok(users)),
-        groups: Mutex::new(Err(broken(Operation::ListSecurityGroups))),
-        ..Script::default()
-    };
-    // Listed users, too: their groups are looked up.
+    // The groups of configured users are looked up, too.
     let plan = UserListPlan { sso: SsoLimits::Groups, ..listed(3) };
-    let (mut poller, reader, failures) = poller_of(plan, 4, source);
-    assert_eq!(poller.poll().await, PollResult::Success, "everything else goes on");
-    poller.poll().await;
-    assert!(reader.snapshot().networks[0].sso.is_none());
+    let poller = Running::start(plan, HOUR, script);
+    seconds(1).await;
+    assert!(poller.view().is_up(0) && poller.view().sso.is_none());
     let failed = [(Operation::ListSecurityGroups, ErrorKind::Forbidden)];
-    assert_eq!(*failures.0.lock().unwrap(), failed);
-
-    *poller.plan.source.groups.lock().unwrap() =
+    assert_eq!(*poller.failures.0.lock().unwrap(), failed);
+    *poller.source.groups.lock().unwrap() =
         Ok(vec![group("h", Some(30)), group("g", Some(60)), group("none", None)]);
-    tokio::time::advance(Duration::from_secs(60)).await;
-    poller.poll().await;
-    poller.poll().await;
-    assert_eq!(poller.plan.source.asked_for_users.lock().unwrap().len(), 1, "those were known");
-    let view = reader.snapshot().networks[0].clone();
+    seconds(60).await;
+    assert_eq!(poller.list_requests(), 1);
+    let view = poller.view();
     assert_eq!(view.sso.as_ref().unwrap().groups().len(), 3);
     let limits: Vec<_> = view.users.iter().map(|user| user.sso_max_idle()).collect();
     assert_eq!(limits, [Some(Duration::from_secs(1800)), None, None]);
     let facts = view.users.iter().next().unwrap().facts.as_ref().unwrap();
-    assert!(facts.username.is_none(), "not asked for, not kept");
+    assert!(facts.username.is_none(), "usernames are off");
+    poller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_limit_for_all_needs_no_lookup() {
+async fn is_ready_when_the_first_poll_and_the_first_lookups_have_ended() {
+    let script = Script { list_latency: Duration::from_secs(10), ..source(Ok(users(&["1", "2"]))) };
+    let plan = UserListPlan { sso: SsoLimits::Groups, ..listed(2) };
+    let poller = Running::start(plan, HOUR, script);
+    seconds(5).await;
+    assert!(poller.view().is_up(0) && !poller.reader.is_ready());
+    seconds(6).await;
+    assert!(poller.reader.is_ready() && poller.view().sso.is_some());
+    poller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_limit_needs_no_lookup() {
     let limit = Duration::from_secs(1800);
     let plan = UserListPlan { sso: SsoLimits::Fixed(limit), ..listed(2) };
-    let (mut poller, reader, _) = poller_of(plan, 4, Script::default());
-    poller.poll().await;
-    let view = reader.snapshot().networks[0].clone();
+    let poller = Running::start(plan, HOUR, Script::default());
+    seconds(1).await;
+    let view = poller.view();
     assert_eq!(view.sso.as_deref(), Some(&inventory::Sso::Fixed));
     assert!(view.users.iter().all(|user| user.sso_max_idle() == Some(limit)));
-    assert!(poller.plan.source.asked_for_users.lock().unwrap().is_empty());
-
-    // Those who are found have it, too.
-    let source =
-        Script { users: Mutex::new(Ok(vec![user("1", "a", &["g"])])), ..Script::default() };
-    let plan = all(UserFilter::default(), SsoLimits::Fixed(limit));
-    let (mut poller, reader, _) = poller_of(plan, 4, source);
-    poller.poll().await;
-    let view = reader.snapshot().networks[0].clone();
-    let limits: Vec<_> = view.users.iter().map(|user| user.sso_max_idle()).collect();
-    assert_eq!(limits, [Some(limit)]);
+    assert_eq!(poller.list_requests(), 0);
+    poller.stop().await;
+    // Discovered users have it, too.
+    let plan = UserListPlan { sso: SsoLimits::Fixed(limit), ..all() };
+    let poller = Running::start(plan, HOUR, source(Ok(vec![user("1", "a", &["g"])])));
+    seconds(1).await;
+    assert_eq!(poller.view().users.iter().next().unwrap().sso_max_idle(), Some(limit));
+    poller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn shards_share_the_users_among_themselves() {
+async fn shards_divide_the_users_of_configured_and_discovered_lists_alike() {
     let mut everybody = Vec::new();
     for index in 0..3 {
         let plan = UserListPlan { shard: Shard { index, total: 3 }, ..listed(300) };
-        let (mut poller, reader, _) = poller_of(plan, 16, Script::default());
-        poller.poll().await;
-        let own = ids(&reader);
+        let poller = Running::start(plan, HOUR, Script::default());
+        seconds(1).await;
+        let own = poller.ids();
         assert!((70..130).contains(&own.len()), "{}", own.len());
         everybody.extend(own);
+        poller.stop().await;
     }
     let shard = Shard { index: 1, total: 3 };
-    let users = (1..=300).map(|id: u32| user(&id.to_string(), "a", &[])).collect();
-    let source = Script { users: Mutex::new(Ok(users)), ..Script::default() };
-    let plan = UserListPlan { shard, ..all(UserFilter::default(), SsoLimits::Off) };
-    let (mut poller, reader, _) = poller_of(plan, 16, source);
-    poller.poll().await;
+    let list = (1..=300).map(|id: u32| user(&id.to_string(), "a", &[])).collect();
+    let poller = Running::start(UserListPlan { shard, ..all() }, HOUR, source(Ok(list)));
+    seconds(1).await;
     let network = "12345678".parse().unwrap();
     let has = |id: &String| shard.has(&network, &id.parse().unwrap());
-    assert_eq!(ids(&reader), everybody.iter().filter(|id| has(id)).cloned().collect::<Vec<_>>());
+    assert_eq!(poller.ids(), everybody.iter().filter(|id| has(id)).cloned().collect::<Vec<_>>());
     everybody.sort_by_key(|id| id.parse::<u32>().unwrap());
     assert_eq!(everybody, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
-}
-
-/// The publisher of a first poll that a reload breaks off, after one of the users.
-fn broken_off(poller: NetworkPoller<Script>) -> (Plan<Script>, inventory::Publisher) {
-    let NetworkPoller { plan, mut publisher, .. } = poller;
-    let users = ["1".parse().unwrap(), "2".parse().unwrap()];
-    publisher.begin(&users);
-    publisher.read(&users[0], vec![], 0);
-    (plan, publisher)
-}
-
-#[tokio::test(start_paused = true)]
-async fn some_who_are_known_are_polled_but_they_are_not_all() {
-    let source = Script {
-        users: Mutex::new(Err(Error::new(Operation::ListUsers, ErrorKind::RateLimited, "x"))),
-        ..Script::default()
-    };
-    let (first, reader, _) = poller_of(listed(2), 1, source);
-    let (mut plan, publisher) = broken_off(first);
-    // Another configuration comes: now all users are wanted, and nobody can say who they are.
-    plan.roster = all(UserFilter::default(), SsoLimits::Off);
-    let mut second = NetworkPoller::new(plan, publisher);
-    for _ in 0..2 {
-        assert_eq!(second.poll().await, PollResult::Partial);
-        let view = &reader.snapshot().networks[0];
-        assert!(!view.is_up(0) && view.polls.last_success.is_none());
-        assert_eq!(view.users_by_freshness(0), [1, 0, 0]);
-    }
-    // Nor are they after one more reload, or when another choice is made.
-    let NetworkPoller { plan, publisher, .. } = second;
-    let mut third = NetworkPoller::new(plan, publisher);
-    assert_eq!(third.poll().await, PollResult::Partial);
-    *third.plan.source.users.lock().unwrap() = Ok(vec![user("1", "a", &[])]);
-    tokio::time::advance(Duration::from_secs(60)).await;
-    assert_eq!(third.poll().await, PollResult::Partial);
-    assert!(third.roster.take_news(), "that they are all is a reason to poll at once");
-    assert_eq!(third.poll().await, PollResult::Success);
-    assert!(reader.snapshot().networks[0].is_up(0));
-    // Another choice is made: whoever was read, it is not known who there is.
-    let NetworkPoller { mut plan, publisher, .. } = third;
-    *plan.source.users.lock().unwrap() = Err(broken(Operation::ListUsers));
-    plan.roster.selector_id += 1;
-    let mut fourth = NetworkPoller::new(plan, publisher);
-    assert!(!reader.snapshot().networks[0].is_up(0));
-    assert_eq!(fourth.poll().await, PollResult::Partial);
-    assert!(!reader.snapshot().networks[0].is_up(0));
-    // Those who are listed are known to be all, and are covered once they have been asked for.
-    let NetworkPoller { mut plan, publisher, .. } = fourth;
-    plan.roster = listed(2);
-    let mut fifth = NetworkPoller::new(plan, publisher);
-    assert_eq!(fifth.poll().await, PollResult::Success);
-    let view = reader.snapshot().networks[0].clone();
-    assert!(view.list.is_none() && view.users.iter().all(|user| user.facts.is_none()));
-    let NetworkPoller { mut plan, publisher, .. } = fifth;
-    plan.roster = listed(3);
-    let mut sixth = NetworkPoller::new(plan, publisher);
-    assert!(!reader.snapshot().networks[0].is_up(0), "the third was never asked for");
-    assert_eq!(sixth.poll().await, PollResult::Success);
-    assert!(reader.snapshot().networks[0].is_up(0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_poll_of_those_who_turn_out_to_be_all_is_whole_and_one_of_some_is_not() {
-    for (found, result) in [(1, PollResult::Success), (3, PollResult::Partial)] {
-        let users = (1..=found).map(|id| user(&id.to_string(), "a", &[])).collect();
-        let source = Script {
-            users: Mutex::new(Ok(users)),
-            latency: Duration::from_secs(10),
-            list_latency: Duration::from_secs(1),
-            ..Script::default()
-        };
-        let (first, reader, _) = poller_of(listed(2), 1, source);
-        let (mut plan, publisher) = broken_off(first);
-        plan.roster = all(UserFilter::default(), SsoLimits::Off);
-        let mut second = NetworkPoller::new(plan, publisher);
-        assert_eq!(second.poll().await, result);
-        assert_eq!(
-            second.roster.take_news(),
-            result != PollResult::Success,
-            "polled again at once"
-        );
-        assert_eq!(reader.snapshot().networks[0].is_up(0), result == PollResult::Success);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_was_found_and_not_reached_yet_is_polled_by_the_next_poller_too() {
-    let users = vec![user("1", "a", &[]), user("2", "b", &[]), user("3", "c", &[])];
-    let source = Script {
-        users: Mutex::new(Ok(users)),
-        latency: Duration::from_secs(10),
-        ..Script::default()
-    };
-    let (first, reader, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 1, source);
-    let publisher = first.run(stop_later(Duration::from_secs(15))).await;
-    assert_eq!(ids(&reader), ["1"]);
-    let mute = Script { users: Mutex::new(Err(broken(Operation::ListUsers))), ..Script::default() };
-    let (next, _, _) = poller_of(all(UserFilter::default(), SsoLimits::Off), 1, mute);
-    let mut second = NetworkPoller::new(next.plan, publisher);
-    assert_eq!(second.poll().await, PollResult::Success);
-    assert_eq!(ids(&reader), ["1", "2", "3"]);
-    assert!(reader.snapshot().networks[0].is_up(0));
+    poller.stop().await;
 }
