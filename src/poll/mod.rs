@@ -236,7 +236,9 @@ impl<S: Source + 'static> NetworkPoller<S> {
         while self.list.users().is_none() {
             let result = lookups.recv().await;
             let failed = matches!(result, None | Some(LookupResult::Users(Err(_))));
-            result.map(|result| self.apply(result));
+            if let Some(result) = result {
+                self.apply(result);
+            }
             if failed {
                 // Nobody can be polled. Discovery retries, and users that it finds are polled at once.
                 let now = self.plan.clock.now();
