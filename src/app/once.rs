@@ -94,7 +94,7 @@ pub(super) async fn poll(
             Ok((networks, unusable)) => {
                 if unusable > 0 {
                     all_found = false;
-                    tracing::warn!(unusable, "some networks come without a usable networkId");
+                    tracing::warn!(unusable, "networks without a usable networkId are not polled");
                 }
                 found.insert(place, networks);
             }

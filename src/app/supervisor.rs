@@ -220,7 +220,7 @@ impl Supervisor {
                     // It may be one of those that were found before: they stay.
                     let kind = ErrorKind::InvalidResponse;
                     self.fleet.metrics().discovery_failed(Operation::ListNetworks, kind);
-                    tracing::warn!(unusable, "some networks come without a usable networkId");
+                    tracing::warn!(unusable, "networks without a usable networkId are not polled");
                     let former = self.found.remove(&find.place).unwrap_or_default();
                     let gone = |known: &Network| networks.iter().all(|now| now.id != known.id);
                     let former: Vec<_> = former.into_iter().filter(gone).collect();
@@ -234,7 +234,7 @@ impl Supervisor {
                     operation = Operation::ListNetworks.as_str(),
                     %error,
                     remedy = error.kind.remedy(),
-                    "discovery failed; what it found before, if anything, stays in use"
+                    "discovery failed; the last result stays in use"
                 );
             }
         }

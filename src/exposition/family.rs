@@ -130,7 +130,7 @@ families! {
     POLLS: Exporter Counter "wickr_exporter_polls_total" ["network_id", "result"]
         "Polls that ended: success (every user read), partial (some) or failure (none).";
     POLL_DURATION: Exporter Gauge "wickr_exporter_poll_duration_seconds" ["network_id"]
-        "How long the last poll took.";
+        "Duration of the last poll of all users.";
     POLL_PROGRESS: Exporter Gauge "wickr_exporter_poll_progress_ratio" ["network_id"]
         "Users done of users to do in the poll under way; 1 between polls.";
     POLL_OVERRUNS: Exporter Counter "wickr_exporter_poll_overruns_total" ["network_id"]

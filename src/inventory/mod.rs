@@ -150,6 +150,8 @@ impl Publisher {
 
     /// The network goes by another name, interval or the like from now on.
     pub fn rename(&mut self, identity: NetworkIdentity) {
+        // Lookups start again, which must not withdraw a readiness that nobody has asked for yet.
+        self.shelf.is_ready();
         self.book.rename(identity);
         self.publish();
     }
@@ -285,6 +287,13 @@ impl Publisher {
     /// No poll is under way, and the next one is due at `at`.
     pub fn due(&mut self, at: Millis) {
         self.book.due(at);
+        self.publish();
+    }
+
+    /// The poll under way has read no user for `stale_after`, at `at`: data that was read before
+    /// `began` is overdue.
+    pub fn stalled(&mut self, began: Millis, at: Millis) {
+        self.book.stalled(began, at);
         self.publish();
     }
 

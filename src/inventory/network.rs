@@ -174,8 +174,8 @@ impl NetworkView {
         self.polls.ended.iter().any(|count| *count > 0)
     }
 
-    /// Whether the last poll read every user, and nothing has been amiss since: what the poll
-    /// under way finds out counts at once, for an outage may make it last for hours.
+    /// Whether the last poll read every user, and the poll under way has neither failed for a user nor
+    /// stalled: in an outage it can last for hours.
     pub fn is_up(&self, now: Millis) -> bool {
         self.is_up_with(self.users_by_freshness(now))
     }

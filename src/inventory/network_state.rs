@@ -160,8 +160,14 @@ impl NetworkState {
             covered: self.covered,
             polls: self.polls.clone(),
             lookups: self.lookups,
-            lookups_pending: !self.needed.iter().all(|subject| self.lookups.has_ended(*subject)),
+            lookups_pending: !self.needed.iter().all(|subject| self.has_looked_up(*subject)),
         }
+    }
+
+    /// Whether the first attempt of a lookup has ended, or an earlier process left its result.
+    fn has_looked_up(&self, subject: Subject) -> bool {
+        let restored = matches!(subject, Subject::Users) && self.directory.list.is_some();
+        restored || self.lookups.has_ended(subject)
     }
 
     /// A poll of `asked` of `users` begins. Data of other users is dropped.
@@ -293,6 +299,16 @@ impl NetworkState {
         self.polls.next = Some(at);
     }
 
+    /// The poll under way has read no user for `stale_after` (at `at`): data that was read before
+    /// `began` is overdue.
+    pub(super) fn stalled(&mut self, began: Millis, at: Millis) {
+        self.users.update(|user| {
+            let is_old = user.last.as_ref().is_some_and(|last| last.at < began);
+            let overdue = is_old && user.overdue_since.is_none();
+            overdue.then(|| UserRecord { overdue_since: Some(at), ..user.clone() })
+        });
+    }
+
     /// The poll under way outlasts the interval.
     pub(super) fn overran(&mut self) {
         self.polls.overruns += 1;
@@ -418,6 +434,23 @@ mod tests {
         book.end(2 * hour, Some(Duration::from_secs(3600)), true);
         assert_eq!(book.view().users_by_freshness(2 * hour + 60_000), [1, 1, 0]);
         assert_eq!(book.view().users_by_freshness(2 * hour + 60_001), [1, 0, 1]);
+    }
+
+    #[test]
+    fn data_is_overdue_from_the_moment_the_poll_stalls() {
+        let mut book = book();
+        let users = [id("1"), id("2")];
+        book.begin(&users, 2);
+        users.iter().for_each(|user| book.read(user, vec![], 0));
+        book.end(0, Some(Duration::ZERO), true);
+        book.begin(&users, 2);
+        book.read(&users[0], vec![], 1_000);
+        book.stalled(1_000, 70_000);
+        assert_eq!(book.view().users_by_freshness(70_000), [1, 1, 0]);
+        assert!(!book.view().is_up(70_000));
+        assert_eq!(book.view().users_by_freshness(130_001), [1, 0, 1]);
+        book.read(&users[1], vec![], 140_000);
+        assert_eq!(book.view().users_by_freshness(140_000), [2, 0, 0]);
     }
 
     #[test]

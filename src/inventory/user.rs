@@ -55,8 +55,8 @@ pub struct UserRecord {
     pub facts: Option<Arc<UserFacts>>,
     /// The last data that was read, kept while the user may still exist.
     pub(super) last: Option<UserData>,
-    /// When the first poll ended that should have refreshed `last` and did not. None while `last` is
-    /// from the last poll, or while that poll is under way.
+    /// When the first poll ended, or stalled, that should have refreshed `last` and did not. None while
+    /// `last` is from the last poll, or while that poll proceeds.
     pub(super) overdue_since: Option<Millis>,
 }
 
@@ -104,9 +104,9 @@ impl UserRecord {
         self.last.is_some()
     }
 
-    /// Whether the last attempt of this process read it.
+    /// Whether the last attempt of this process read it, and its data is not overdue.
     pub fn is_up(&self) -> bool {
-        self.failure.is_none() && !self.restored
+        self.failure.is_none() && !self.restored && self.overdue_since.is_none()
     }
 
     fn known_devices(&self) -> &[Device] {

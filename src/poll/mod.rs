@@ -186,7 +186,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             due += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
             while let Wake::Users(users) = self.wait_until(due, &mut lookups).await {
                 let started = Instant::now();
-                if self.poll_some(&users, &mut lookups).await {
+                if self.poll_some(&users, due, &mut lookups).await {
                     // That was a poll of all users: the interval starts again.
                     due = started + interval;
                 }
@@ -233,8 +233,19 @@ impl<S: Source + 'static> NetworkPoller<S> {
         due: Option<Instant>,
     ) -> PollResult {
         let started = Instant::now();
+        let stalls = tokio::time::sleep(self.plan.identity.stale_after);
+        tokio::pin!(stalls);
+        let mut stalled = false;
         while self.list.users().is_none() {
-            let result = lookups.recv().await;
+            let result = tokio::select! {
+                result = lookups.recv() => result,
+                () = &mut stalls, if !stalled => {
+                    stalled = true;
+                    let now = self.plan.clock.now();
+                    self.publisher.stalled(now, now);
+                    continue;
+                }
+            };
             let failed = matches!(result, None | Some(LookupResult::Users(Err(_))));
             if let Some(result) = result {
                 self.apply(result);
@@ -249,27 +260,30 @@ impl<S: Source + 'static> NetworkPoller<S> {
         }
         let users = self.list.users().unwrap_or_default().to_vec();
         self.retry = Retry::IDLE;
-        self.poll_users(&users, users.len(), started, due, lookups).await
+        self.poll_users(&users, users.len(), started, due, started, lookups).await
     }
 
-    /// Polls some users of the list. Returns whether those were all.
+    /// Polls some users of the list while the next poll of all users is not `due`. Returns whether
+    /// those were all.
     async fn poll_some(
         &mut self,
         users: &[UserId],
+        due: Instant,
         lookups: &mut mpsc::Receiver<LookupResult>,
     ) -> bool {
         let all = self.list.users().unwrap_or_default().len();
-        self.poll_users(users, all, Instant::now(), None, lookups).await;
+        self.poll_users(users, all, Instant::now(), None, due, lookups).await;
         users.len() == all
     }
 
-    /// Polls `users`, of `all` on the list.
+    /// Polls `users`, of `all` on the list. From `refresh_from` on, data of all users has to be refreshed.
     async fn poll_users(
         &mut self,
         users: &[UserId],
         all: usize,
         started: Instant,
         due: Option<Instant>,
+        refresh_from: Instant,
         lookups: &mut mpsc::Receiver<LookupResult>,
     ) -> PollResult {
         let complete = self.list.is_complete();
@@ -278,7 +292,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let mut users = users.to_vec();
         let skip = self.skip.checked_rem(users.len()).unwrap_or(0);
         users.rotate_left(skip);
-        let failures = self.request_devices(&users, due, lookups).await;
+        let failures = self.request_devices(&users, due, refresh_from, lookups).await;
         let took = started.elapsed();
         // The list may have become complete during the poll.
         let list = self.list.users().unwrap_or_default();
@@ -306,6 +320,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         &mut self,
         users: &[UserId],
         due: Option<Instant>,
+        refresh_from: Instant,
         lookups: &mut mpsc::Receiver<LookupResult>,
     ) -> Failures {
         let mut flush = interval(FLUSH_EVERY);
@@ -322,6 +337,9 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let mut on_time = true;
         let mut not_found = NotFoundGuard::default();
         let mut done = 0;
+        let began = self.plan.clock.now();
+        let stale_after = self.plan.identity.stale_after;
+        let (mut proceeded, mut stalled) = (refresh_from, false);
         let (source, limiter) = (self.plan.source.clone(), self.plan.limiter.clone());
         let network_id = self.plan.identity.id.clone();
         let mut requests = FanOut::new(&*source, &network_id, users, &limiter);
@@ -330,6 +348,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 step = requests.next() => {
                     match step {
                         Step::Read(user, devices) => {
+                            proceeded = proceeded.max(Instant::now());
                             not_found.end_row(&mut self.publisher);
                             self.publisher.read(user, devices, self.plan.clock.now());
                         }
@@ -345,7 +364,13 @@ impl<S: Source + 'static> NetworkPoller<S> {
                     done += 1;
                 }
                 Some(result) = lookups.recv() => self.apply(result),
-                _ = flush.tick() => self.publisher.flush(),
+                _ = flush.tick() => {
+                    self.publisher.flush();
+                    if !stalled && proceeded.elapsed() > stale_after {
+                        stalled = true;
+                        self.publisher.stalled(began, self.plan.clock.now());
+                    }
+                }
                 _ = report.tick() => {
                     tracing::info!(%network_id, done, users = users.len(), "poll in progress");
                 }

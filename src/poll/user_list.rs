@@ -106,26 +106,37 @@ impl UserList {
         let (subject, error) = match result {
             LookupResult::Users(Ok(listing)) => {
                 let error = (listing.unusable > 0).then(|| unusable(listing.unusable));
+                if let Some(error) = &error {
+                    tracing::warn!(%network_id, %error, "users without a usable userId are not polled");
+                }
                 tracing::info!(%network_id, users = listing.users.len(), "users discovered");
                 self.apply_users(listing);
                 (self.plan.users_subject(), error)
             }
-            LookupResult::Users(Err(error)) => (self.plan.users_subject(), Some(error)),
+            LookupResult::Users(Err(error)) => {
+                self.log_failure(&error);
+                (self.plan.users_subject(), Some(error))
+            }
             LookupResult::Groups(Ok(groups)) => {
                 self.groups = Some(groups);
                 (Subject::Groups, None)
             }
-            LookupResult::Groups(Err(error)) => (Subject::Groups, Some(error)),
+            LookupResult::Groups(Err(error)) => {
+                self.log_failure(&error);
+                (Subject::Groups, Some(error))
+            }
         };
-        let Some(error) = error else {
-            return (subject, Ok(()), self.directory());
+        let attempt = match error {
+            None => Ok(()),
+            Some(error) => {
+                self.observer.discovery_failed(error.operation, error.kind);
+                Err((error.operation, error.kind))
+            }
         };
-        self.log_failure(&error);
-        (subject, Err((error.operation, error.kind)), self.directory())
+        (subject, attempt, self.directory())
     }
 
     fn log_failure(&self, error: &Error) {
-        self.observer.discovery_failed(error.operation, error.kind);
         tracing::warn!(
             network_id = %self.network,
             operation = error.operation.as_str(),

@@ -29,7 +29,40 @@ pub struct Circumstances<'a> {
     pub started: Ms,
     pub stale_after: Ms,
     pub interval: Ms,
+    pub overdue: &'a Overdue,
     pub sso: Sso,
+}
+
+/// By when the data of each user is known to be overdue.
+#[derive(Default)]
+pub struct Overdue(BTreeMap<Who, OverdueUser>);
+
+struct OverdueUser {
+    read_at: Ms,
+    seen_stale: Ms,
+    /// When a poll ended after the user was seen stale: its data is overdue since then at the latest.
+    since: Option<Ms>,
+}
+
+impl Overdue {
+    /// Records which users are stale.
+    pub fn update(&mut self, scrape: &Scrape, started: Ms) {
+        let mut before = std::mem::take(&mut self.0);
+        for (who, user) in scrape.users() {
+            let Some(read_at) = user.read_at.filter(|_| user.up != Some(1.0)) else { continue };
+            let ended = scrape.network("wickr_exporter_last_poll_timestamp_seconds", &who.0);
+            let known = before.remove(&who).filter(|known| known.read_at == read_at);
+            let mut known =
+                known.unwrap_or(OverdueUser { read_at, seen_stale: scrape.to, since: None });
+            let ended = ended.map(millis).filter(|at| *at >= started && *at > known.seen_stale);
+            known.since = known.since.or(ended);
+            self.0.insert(who, known);
+        }
+    }
+
+    fn since(&self, who: &Who, read_at: Ms) -> Option<Ms> {
+        self.0.get(who).filter(|known| known.read_at == read_at)?.since
+    }
 }
 
 impl Circumstances<'_> {
@@ -137,9 +170,14 @@ pub fn judge_list(list: &Value, about: &Circumstances<'_>) -> Vec<String> {
                 && told.idle == told.last_login.map(|at| (generated_at - at).max(0))
         };
         let is_true = about.was_there(&who, read_at).iter().any(|all| all.iter().any(is_it));
-        let is_young = device["freshness"] == "fresh"
-            || generated_at - read_at <= about.stale_after + BLINK
-                && device["freshness"] == "stale";
+        let is_young = match device["freshness"].as_str() {
+            Some("fresh") => true,
+            Some("stale") => about
+                .overdue
+                .since(&who, read_at)
+                .is_none_or(|since| generated_at - since <= about.stale_after + BLINK),
+            _ => false,
+        };
         if !is_true || !is_young || read_at > generated_at + BLINK {
             complaints.push(format!("listed at {generated_at}: {device}"));
         }
@@ -206,7 +244,6 @@ impl Judge<'_> {
         let (scrape, about) = (self.scrape, self.about);
         let ended = scrape.network("wickr_exporter_last_poll_timestamp_seconds", id).map(millis);
         let took = scrape.network("wickr_exporter_poll_duration_seconds", id).map_or(0, millis);
-        let began = ended.map(|ended| ended - took);
         // A poll of this process has ended.
         let polled = ended.is_some_and(|ended| ended >= about.started);
         let is_named = about.truth.named_networks.contains(id);
@@ -226,7 +263,7 @@ impl Judge<'_> {
                 (false, Some(_)) => stale += 1.0,
                 (false, None) => missing += 1.0,
             }
-            self.freshness(who, user, began, took);
+            self.freshness(who, user, took, here.len());
             self.discovered(who, user);
             if let Some(told) = self.data(who, user) {
                 tally.add_all(told);
@@ -245,7 +282,10 @@ impl Judge<'_> {
         self.hold(failures <= stale + missing, || {
             format!("{id}: {failures} failures, but {stale} stale and {missing} missing")
         });
-        self.hold(!polled || stale <= failures, || {
+        // Data is stale without a failure while a poll stalls.
+        let is_polling =
+            scrape.network("wickr_exporter_poll_progress_ratio", id).is_some_and(|done| done < 1.0);
+        self.hold(!polled || is_polling || stale <= failures, || {
             format!("{id}: {failures} failures, and {stale} stale")
         });
         let reasons = scrape.of_network("wickr_exporter_user_failures", id).count();
@@ -285,7 +325,7 @@ impl Judge<'_> {
     }
 
     /// Whether what is said of a user's freshness is so.
-    fn freshness(&mut self, who: &Who, user: &ToldUser, began: Option<Ms>, took: Ms) {
+    fn freshness(&mut self, who: &Who, user: &ToldUser, took: Ms, users: usize) {
         let (scrape, about) = (self.scrape, self.about);
         self.hold(about.truth.named.contains(who), || format!("{who:?} never was"));
         self.hold(user.up.is_some() || user.read_at.is_some(), || {
@@ -301,15 +341,17 @@ impl Judge<'_> {
         let age = scrape.from - read_at;
         self.hold(read_at <= scrape.to + BLINK, || format!("{who:?} was read in the future"));
         if user.up == Some(1.0) {
-            let least = began.unwrap_or(about.started).max(about.started);
-            self.hold(read_at + BLINK >= least, || {
-                format!("{who:?} counts as fresh, read {} ms before the last poll", least - read_at)
+            self.hold(read_at + BLINK >= about.started, || {
+                format!("{who:?} counts as fresh, read by an earlier process")
             });
-            let most = about.stale_after.max(took + about.interval);
+            // Data is refreshed by the next poll, in which each user delays the others by less than
+            // `stale_after`.
+            let most = took + about.interval + about.stale_after * (users as Ms + 1);
             self.hold(age <= most + BLINK, || format!("{who:?} is fresh at the age of {age} ms"));
-        } else {
-            self.hold(age <= about.stale_after + BLINK, || {
-                format!("{who:?} is served at the age of {age} ms")
+        } else if let Some(since) = about.overdue.since(who, read_at) {
+            let overdue = scrape.from - since;
+            self.hold(overdue <= about.stale_after + BLINK, || {
+                format!("{who:?} is served although it is overdue by {overdue} ms")
             });
         }
     }

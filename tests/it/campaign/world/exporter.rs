@@ -6,7 +6,7 @@ use wickr_exporter::simulator::Operation;
 
 use super::{
     super::{
-        judge::{Circumstances, Remembered, fallen, judge, judge_list},
+        judge::{Circumstances, Overdue, Remembered, fallen, judge, judge_list},
         scrape::Scrape,
         truth::{Chance, Ms, Who, now, pick},
     },
@@ -31,6 +31,7 @@ impl World {
             ("AWS_SECRET_ACCESS_KEY", ""),
         ];
         self.started = now();
+        self.overdue = Overdue::default();
         let exporter = Exporter::start_with(&self.config(), &arguments, &environment);
         self.exporter = Some(exporter);
         self.memory.clear();
@@ -75,6 +76,7 @@ impl World {
         }
         let scrape = Scrape::parse(&text, from, to).map_err(|error| self.report(&error))?;
         self.hear_what_was_asked();
+        self.overdue.update(&scrape, self.started);
         let mut complaints = self.complaints(&scrape);
         if self.rng.chance(1, 4) {
             complaints.extend(self.listed().await?);
@@ -109,6 +111,7 @@ impl World {
             started: self.started,
             stale_after: self.setup.stale_after,
             interval: self.setup.interval,
+            overdue: &self.overdue,
             sso: self.setup.sso,
         }
     }
@@ -189,8 +192,13 @@ impl World {
                 if there.is_some_and(|at| at >= read_at) {
                     continue;
                 }
+                // Data that was fresh is not overdue before that.
+                let was_fresh = self.last.as_ref().filter(|_| !since_start && !self.reloaded);
+                let was_fresh = was_fresh
+                    .filter(|last| last.users().get(who).is_some_and(|user| user.up == Some(1.0)));
+                let overdue = was_fresh.map_or(*read_at, |last| last.from);
                 let too_old =
-                    scrape.to - read_at > self.least_stale_after.min(self.setup.stale_after) - 100;
+                    scrape.to - overdue > self.least_stale_after.min(self.setup.stale_after) - 100;
                 let not_saved = since_start && *read_at > before.saved.saturating_sub(500);
                 let said_gone = self.asked.not_found.get(who).is_some_and(|at| at >= read_at);
                 let was_gone = self
@@ -287,6 +295,7 @@ impl World {
         self.note(&format!("reload: {setup:?}"));
         self.setup = setup;
         self.reloaded = true;
+        self.overdue = Overdue::default();
         self.name_the_listed();
         fs::write(&path, self.config()).unwrap();
         self.write_web_config();

@@ -22,7 +22,7 @@ use wickr_exporter::simulator::{Fleet, Operation, Options, Simulator, UnknownUse
 
 use super::{
     disk::Disk,
-    judge::{Asked, Remembered},
+    judge::{Asked, Overdue, Remembered},
     scrape::Scrape,
     truth::{Chance, Ms, Timeline, Truth, now, pick},
 };
@@ -90,6 +90,7 @@ pub struct World {
     least_stale_after: Ms,
     truth: Truth,
     asked: Asked,
+    overdue: Overdue,
     pages_go_round: Timeline<bool>,
     started: Ms,
     /// The last scrape of this process.
@@ -147,6 +148,7 @@ impl World {
             least_stale_after: Ms::MAX,
             truth: Truth::default(),
             asked: Asked::default(),
+            overdue: Overdue::default(),
             pages_go_round: Timeline::default(),
             started: 0,
             last: None,
