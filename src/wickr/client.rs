@@ -5,11 +5,8 @@ use std::{
     collections::HashSet,
     fmt,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,7 +23,7 @@ use super::{
     operation::{List, ListUsersFilter},
     paging::{self, Bounds, Pages},
     rate::RateLimiter,
-    response::{self, Times},
+    response,
     retry::{Attempts, Verdict},
     signing::sign,
     transport::{Answer, Failure, Transport},
@@ -95,8 +92,6 @@ pub struct Client {
     options: ClientOptions,
     host: String,
     transport: Transport,
-    /// The seconds by which the service's clock is ahead of this machine's.
-    clock_ahead: AtomicI64,
     flaws: KnownFlaws,
 }
 
@@ -114,9 +109,8 @@ impl Client {
             None => host.to_owned(),
         };
         let transport = Transport::new(&options.endpoint, options.request_timeout)?;
-        let clock_ahead = AtomicI64::new(0);
         let flaws = KnownFlaws::default();
-        Ok(Client { options, host, transport, clock_ahead, flaws })
+        Ok(Client { options, host, transport, flaws })
     }
 
     /// All devices of a user, ordered by `appId`, each once: pages may overlap.
@@ -173,7 +167,8 @@ impl Client {
     ) -> Result<Vec<User>, Error> {
         let list = List::users(network, filter, self.options.page_size);
         let body = self.call(&list, None, lane).await?;
-        let (users, _) = wire::users_page(&body).map_err(|error| not_json(&list, &error))?;
+        let (mut users, _) = wire::users_page(&body).map_err(|error| not_json(&list, &error))?;
+        users.retain(|user| !user.is_bot);
         Ok(users)
     }
 
@@ -193,7 +188,8 @@ impl Client {
         let list = List::users(network, filter, self.options.page_size);
         let read = |body: &[u8]| {
             let (users, token) = wire::users_page(body)?;
-            Ok((users.into_iter().filter_map(&keep).collect(), token))
+            let users = users.into_iter().filter(|user| !user.is_bot);
+            Ok((users.filter_map(&keep).collect(), token))
         };
         self.collect(&list, lane, paging::DIRECTORY, read).await
     }
@@ -297,16 +293,19 @@ impl Client {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
         loop {
+            // Everything that can take time comes before the rate token: tokens that wait would be
+            // spent in a burst.
+            let permit = lane.enter().await;
+            self.credentials(list.operation).await?;
             let asked = Instant::now();
             let pass = self.options.rate.pass().await;
             self.options.observer.waited(asked.elapsed());
-            // After the wait, for they may expire during it.
-            let kept = self.options.credentials.get().await.map_err(|why| {
-                let why = format!("no AWS credentials: {why}");
-                Error::new(list.operation, ErrorKind::Unauthorized, why)
-            })?;
+            // They can expire during the wait.
+            let kept = self.credentials(list.operation).await?;
             let request = Request { operation: list.operation, url: &url, token, kept: &kept };
-            let error = match self.attempt(request, lane).await {
+            let result = self.attempt(request).await;
+            drop(permit);
+            let error = match result {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
@@ -326,20 +325,24 @@ impl Client {
                         seconds = ahead,
                         "the clock here is off, the service's is ahead by so much; using the service's"
                     );
-                    self.clock_ahead.store(ahead, Ordering::Relaxed);
+                    self.options.credentials.clock().set_ahead(ahead);
                 }
                 Verdict::WithNewCredentials => self.options.credentials.replace(&kept).await,
             }
         }
     }
 
-    async fn attempt(&self, request: Request<'_>, lane: &NetworkLimiter) -> Result<Bytes, Error> {
+    async fn credentials(&self, operation: Operation) -> Result<Arc<Kept>, Error> {
+        self.options.credentials.get().await.map_err(|why| {
+            let why = format!("no AWS credentials: {why}");
+            Error::new(operation, ErrorKind::Unauthorized, why)
+        })
+    }
+
+    async fn attempt(&self, request: Request<'_>) -> Result<Bytes, Error> {
         let Request { operation, url, token, kept } = request;
         let invalid = |why: String| Error::new(operation, ErrorKind::InvalidRequest, why);
-        // A place is held for the exchange alone, never while waiting for anything else.
-        let place = lane.enter().await;
-        let here = SystemTime::now();
-        let times = Times { here, signed: self.service_time(here) };
+        let times = self.options.credentials.clock().times();
         let region = &self.options.region;
         let headers =
             sign(url, &self.host, region, &kept.credentials, times.signed).map_err(invalid)?;
@@ -347,7 +350,6 @@ impl Client {
         let path = url.path().to_owned();
         let started = Instant::now();
         let done = self.transport.get(url, headers).await;
-        drop(place);
         let outcome = match &done {
             Ok(answer) => Outcome::Status(answer.status.as_u16()),
             Err(Failure::TooLarge(status)) => Outcome::Status(status.as_u16()),
@@ -371,13 +373,6 @@ impl Client {
             }
             Err(Failure::Connection(why)) => Err(Error::new(operation, ErrorKind::Connection, why)),
         }
-    }
-
-    fn service_time(&self, now: SystemTime) -> SystemTime {
-        let ahead = self.clock_ahead.load(Ordering::Relaxed);
-        let by = Duration::from_secs(ahead.unsigned_abs());
-        // A time that cannot be written is no better than the machine's own.
-        if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
     }
 
     fn read_devices(&self, body: &[u8]) -> serde_json::Result<(Vec<Device>, Option<String>)> {

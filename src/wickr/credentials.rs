@@ -24,10 +24,14 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
+use aws_smithy_async::time::TimeSource as _;
 use std::sync::Arc;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::error::{chain, one_line};
+use super::{
+    error::{chain, one_line},
+    service_clock::ServiceClock,
+};
 
 /// Credentials are replaced when this much of their life is left, or a tenth of a short life.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -36,6 +40,9 @@ const LONGEST_FETCH: Duration = Duration::from_secs(30);
 /// The least time between two fetches that refusals ask for, and from a failed one to the next: a
 /// policy that forbids some users of a thousand must not become a thousand calls to STS.
 const REST: Duration = Duration::from_secs(10);
+
+/// How long credentials are used that are expired as soon as they are fetched.
+const UNVERIFIED_LIFE: Duration = Duration::from_secs(30);
 
 /// Which credentials to use.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -118,15 +125,16 @@ pub async fn region_of_chain(profile: Option<&str>, instance: bool) -> Option<St
 impl CredentialSource {
     /// Builds the chain anew at each fetch: a chain remembers the files that it has read, and
     /// the very reason to fetch may be that they have changed.
-    async fn fetch(&self) -> Result<Credentials, String> {
+    async fn fetch(&self, clock: &ServiceClock) -> Result<Credentials, String> {
         let (profile, role, region) = match self {
             CredentialSource::Fixed { access_key_id, secret_access_key } => {
                 return Ok(Credentials::new(access_key_id, secret_access_key, None, None, "fixed"));
             }
             CredentialSource::Chain { profile, role, region } => (profile, role, region),
         };
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.clone()));
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .time_source(clock.clone());
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);
         }
@@ -138,7 +146,8 @@ impl CredentialSource {
                     .profile_name(profile)
                     .configure(
                         &ProviderConfig::without_region()
-                            .with_region(Some(Region::new(region.clone()))),
+                            .with_region(Some(Region::new(region.clone())))
+                            .with_time_source(clock.clone()),
                     )
                     .build(),
             ),
@@ -170,9 +179,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    fn new(credentials: Credentials) -> Kept {
-        let expires_at = credentials.expiry();
-        let now = SystemTime::now();
+    /// Credentials that a provider has just returned, at `now`. If they are expired by then, the clock
+    /// may be wrong: they are used for a short time, and the service's response corrects the clock.
+    fn new(credentials: Credentials, now: SystemTime) -> Kept {
+        let expires_at = credentials.expiry().map(|expiry| expiry.max(now + UNVERIFIED_LIFE));
         let replace_at = expires_at.map(|expiry| {
             let life = expiry.duration_since(now).unwrap_or_default();
             expiry - MARGIN.min(life / 10)
@@ -180,12 +190,12 @@ impl Kept {
         Kept { credentials, replace_at, expires_at }
     }
 
-    fn is_good(&self) -> bool {
-        self.replace_at.is_none_or(|at| SystemTime::now() < at)
+    fn is_good(&self, now: SystemTime) -> bool {
+        self.replace_at.is_none_or(|at| now < at)
     }
 
-    fn has_expired(&self) -> bool {
-        self.expires_at.is_some_and(|at| SystemTime::now() >= at)
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires_at.is_some_and(|at| now >= at)
     }
 }
 
@@ -193,6 +203,7 @@ impl Kept {
 #[derive(Debug)]
 pub struct CredentialStore {
     source: CredentialSource,
+    clock: ServiceClock,
     current: ArcSwapOption<Kept>,
     /// One fetch at a time; the rest wait for its result. Holds how the last one went.
     fetching: Mutex<Option<LastFetch>>,
@@ -209,7 +220,17 @@ struct LastFetch {
 impl CredentialStore {
     /// A store that has nothing yet: the first request fetches.
     pub fn new(source: CredentialSource) -> CredentialStore {
-        CredentialStore { source, current: ArcSwapOption::empty(), fetching: Mutex::new(None) }
+        CredentialStore {
+            source,
+            clock: ServiceClock::default(),
+            current: ArcSwapOption::empty(),
+            fetching: Mutex::new(None),
+        }
+    }
+
+    /// The clock of the account's service.
+    pub(super) fn clock(&self) -> &ServiceClock {
+        &self.clock
     }
 
     /// Credentials that have not expired.
@@ -220,7 +241,7 @@ impl CredentialStore {
         // While the current ones have some life left, one request fetches and the others go on.
         let mut last = match (self.current.load_full(), self.fetching.try_lock()) {
             (_, Ok(last)) => last,
-            (Some(kept), Err(_)) if !kept.has_expired() => return Ok(kept),
+            (Some(kept), Err(_)) if !kept.has_expired(self.clock.now()) => return Ok(kept),
             _ => self.fetching.lock().await,
         };
         if let Some(kept) = self.good() {
@@ -232,7 +253,7 @@ impl CredentialStore {
         }
         // What cannot be replaced yet is used until it expires.
         match (self.current.load_full(), last.as_ref().and_then(|last| last.failure.clone())) {
-            (Some(kept), _) if !kept.has_expired() => Ok(kept),
+            (Some(kept), _) if !kept.has_expired(self.clock.now()) => Ok(kept),
             (_, failure) => Err(failure.unwrap_or_else(|| "they have expired".into())),
         }
     }
@@ -250,21 +271,25 @@ impl CredentialStore {
     }
 
     fn good(&self) -> Option<Arc<Kept>> {
-        self.current.load_full().filter(|kept| kept.is_good())
+        self.current.load_full().filter(|kept| kept.is_good(self.clock.now()))
     }
 
     async fn fetch(&self, last: &mut Option<LastFetch>, replacing: bool) {
-        let fetched = match tokio::time::timeout(LONGEST_FETCH, self.source.fetch()).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(format!("no answer within {} s", LONGEST_FETCH.as_secs())),
-        };
-        let fetched = fetched.map(Kept::new).and_then(|kept| {
-            let expired = kept.has_expired();
-            if expired { Err("what was found has expired already".into()) } else { Ok(kept) }
-        });
+        let fetched =
+            match tokio::time::timeout(LONGEST_FETCH, self.source.fetch(&self.clock)).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err(format!("no answer within {} s", LONGEST_FETCH.as_secs())),
+            };
         let failure = match fetched {
-            Ok(kept) => {
-                self.current.store(Some(Arc::new(kept)));
+            Ok(credentials) => {
+                let now = self.clock.now();
+                if let Some(expiry) = credentials.expiry().filter(|expiry| *expiry <= now) {
+                    tracing::warn!(
+                        expired_at = humantime::format_rfc3339_seconds(expiry).to_string(),
+                        "the AWS credentials are expired, or the local clock is wrong"
+                    );
+                }
+                self.current.store(Some(Arc::new(Kept::new(credentials, now))));
                 None
             }
             Err(failure) => {
@@ -283,7 +308,7 @@ mod tests {
 
     fn kept(lifetime: Option<u64>) -> Kept {
         let expiry = lifetime.map(|s| SystemTime::now() + Duration::from_secs(s));
-        Kept::new(Credentials::new("a", "b", None, expiry, "test"))
+        Kept::new(Credentials::new("a", "b", None, expiry, "test"), SystemTime::now())
     }
 
     #[test]
@@ -293,8 +318,20 @@ mod tests {
         };
         assert_eq!(left(&kept(Some(3600))), 300);
         assert!((5..=6).contains(&left(&kept(Some(60)))));
-        assert!(kept(None).is_good());
-        assert!(!kept(Some(0)).is_good() && kept(Some(0)).has_expired());
+        let now = SystemTime::now();
+        assert!(kept(None).is_good(now) && !kept(None).has_expired(now));
+        let hour = kept(Some(3600));
+        let later = now + Duration::from_secs(3595);
+        assert!(hour.is_good(now) && !hour.is_good(later) && !hour.has_expired(later));
+        assert!(hour.has_expired(now + Duration::from_secs(3605)));
+    }
+
+    #[test]
+    fn credentials_that_are_expired_when_fetched_are_used_for_a_short_time() {
+        let expired = kept(Some(0));
+        let now = SystemTime::now();
+        assert!(expired.is_good(now) && !expired.has_expired(now));
+        assert!(expired.has_expired(now + UNVERIFIED_LIFE + Duration::from_secs(1)));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod paging;
 mod rate;
 mod response;
 mod retry;
+mod service_clock;
 mod signing;
 mod timestamp;
 mod transport;

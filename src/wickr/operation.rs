@@ -68,8 +68,9 @@ impl List {
         }
     }
 
+    /// Sorted, because page tokens are offsets: in an unstable order a page can skip entries.
     pub(super) fn users(network: &NetworkId, filter: &ListUsersFilter, page_size: u16) -> List {
-        let mut query = format!("maxResults={page_size}");
+        let mut query = format!("maxResults={page_size}&sortDirection=ASC&sortFields=username");
         if let Some(status) = filter.status {
             query.push_str(&format!("&status={status}"));
         }
@@ -84,7 +85,7 @@ impl List {
         List {
             operation: Operation::ListNetworks,
             path: "/networks".into(),
-            query: format!("maxResults={page_size}"),
+            query: format!("maxResults={page_size}&sortDirection=ASC&sortFields=networkId"),
         }
     }
 
@@ -92,7 +93,7 @@ impl List {
         List {
             operation: Operation::ListSecurityGroups,
             path: format!("/networks/{network}/security-groups"),
-            query: format!("maxResults={page_size}"),
+            query: format!("maxResults={page_size}&sortDirection=ASC&sortFields=id"),
         }
     }
 
@@ -153,7 +154,7 @@ mod tests {
         let filter = ListUsersFilter { status: Some(2), group: Some("a b+c".into()) };
         assert_eq!(
             List::users(&"12345678".parse().unwrap(), &filter, 50).url("", None),
-            "/networks/12345678/users?maxResults=50&status=2&groupId=a%20b%2Bc"
+            "/networks/12345678/users?maxResults=50&sortDirection=ASC&sortFields=username&status=2&groupId=a%20b%2Bc"
         );
     }
 }

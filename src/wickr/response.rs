@@ -34,9 +34,9 @@ pub fn error(
         serde_json::from_slice(&answer.body).ok().filter(|body: &Value| body.is_object());
     let code = code(&answer.headers, body.as_ref());
     let message = message(body.as_ref());
-    let kind = match kind(answer.status, code.as_deref(), body.is_some()) {
-        // What the service says of a user that it does not know, by its model's own example.
-        ErrorKind::InvalidRequest
+    let kind = match kind(answer.status, code.as_deref()) {
+        // The response for an unknown user in the service model's example.
+        ErrorKind::InvalidRequest | ErrorKind::InvalidResponse
             if operation == Operation::ListDevicesForUser && is_invalid_user(&message) =>
         {
             ErrorKind::NotFound
@@ -93,17 +93,15 @@ fn message(body: Option<&Value>) -> String {
     message
 }
 
-/// The name beats the status, for AWS sends some names with several statuses.
-fn kind(status: StatusCode, code: Option<&str>, json: bool) -> ErrorKind {
+/// The name takes precedence, because AWS sends some names with several statuses.
+fn kind(status: StatusCode, code: Option<&str>) -> ErrorKind {
     if let Some(kind) = code.and_then(kind_of_code) {
         return kind;
     }
     match status.as_u16() {
         401 => ErrorKind::Unauthorized,
         403 => ErrorKind::Forbidden,
-        // A bare 404 in JSON is the service's; anything else is of something in between, and must
-        // not pass for the news that a user is gone.
-        404 if code.is_none() && json => ErrorKind::NotFound,
+        // Gateways and proxies send a 404 without an error name. It must not drop a user's data.
         404 if code.is_none() => ErrorKind::InvalidResponse,
         408 => ErrorKind::Timeout,
         429 => ErrorKind::RateLimited,
@@ -115,7 +113,7 @@ fn kind(status: StatusCode, code: Option<&str>, json: bool) -> ErrorKind {
 
 fn kind_of_code(code: &str) -> Option<ErrorKind> {
     Some(match code {
-        "ResourceNotFoundError" | "ResourceNotFoundException" => ErrorKind::NotFound,
+        "ResourceNotFoundError" => ErrorKind::NotFound,
         "ForbiddenError" | "AccessDeniedException" | "AccessDenied" => ErrorKind::Forbidden,
         "UnauthorizedError"
         | "ExpiredToken"
@@ -306,7 +304,8 @@ mod tests {
         for (status, body, kind) in [
             (401, "", Unauthorized),
             (403, "<html>", Forbidden),
-            (404, r#"{"message": "User not found."}"#, NotFound),
+            (404, r#"{"message": "Not Found"}"#, InvalidResponse),
+            (404, r#"{"message": "Invalid userId."}"#, NotFound),
             (404, "<html>not here</html>", InvalidResponse),
             (429, "", RateLimited),
             (408, "", Timeout),
@@ -400,7 +399,7 @@ mod tests {
     fn a_name_is_told_whatever_the_status() {
         use ErrorKind::*;
         for (names, kind) in [
-            (&["ResourceNotFoundError", "ResourceNotFoundException"][..], NotFound),
+            (&["ResourceNotFoundError"][..], NotFound),
             (&["ForbiddenError", "AccessDeniedException", "AccessDenied"], Forbidden),
             (&["UnauthorizedError", "SignatureDoesNotMatch", "RequestExpired"], Unauthorized),
             (&["RateLimitError", "Throttling", "SlowDown", "LimitExceededException"], RateLimited),

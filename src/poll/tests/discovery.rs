@@ -9,6 +9,7 @@ fn user(id: &str, username: &str, groups: &[&str]) -> User {
         status: Some(2),
         suspended: None,
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        is_bot: false,
     }
 }
 

@@ -24,6 +24,8 @@ pub struct User {
     pub suspended: Option<bool>,
     /// The ids of the user's security groups.
     pub groups: Vec<String>,
+    /// Whether the account is a bot. ListUsers lists bots, too.
+    pub is_bot: bool,
 }
 
 /// One network of an account.
@@ -57,6 +59,8 @@ impl<'de> Deserialize<'de> for User {
             username: text(&value, "username"),
             status: value.get("status").and_then(Value::as_i64),
             suspended: value.get("suspended").and_then(Value::as_bool),
+            is_bot: value.get("isUser").and_then(Value::as_bool) == Some(false)
+                || text(&value, "type").is_some_and(|kind| is_bot_type(&kind)),
             groups: groups
                 .into_iter()
                 .flatten()
@@ -119,6 +123,12 @@ impl<'de> Deserialize<'de> for SecurityGroup {
     }
 }
 
+/// Whether an account's `type` names a bot, such as `bot` or `WickrBot`. The service model documents
+/// only `user`.
+fn is_bot_type(kind: &str) -> bool {
+    kind.to_ascii_lowercase().ends_with("bot")
+}
+
 /// A member that is a text and not empty. An id may come as a number.
 fn text(value: &Value, member: &str) -> Option<String> {
     match value.get(member)? {
@@ -169,6 +179,21 @@ mod tests {
         let items = r#"{"networks": [{}, "x", {"networkId": "bad"}, {"networkId": "12345678"}]}"#;
         let networks = page::<Usable<Network>>(items.as_bytes(), "networks", true).unwrap().0;
         assert_eq!(networks.iter().filter(|network| network.0.is_some()).count(), 1);
+    }
+
+    #[test]
+    fn bots_are_recognised_by_is_user_or_type() {
+        let is_bot = |json: &str| serde_json::from_str::<User>(json).unwrap().is_bot;
+        for bot in [r#"{"isUser": false}"#, r#"{"type": "bot"}"#, r#"{"type": "WickrBot"}"#] {
+            assert!(is_bot(bot), "{bot}");
+        }
+        for user in [
+            "{}",
+            r#"{"isUser": true, "type": "user"}"#,
+            r#"{"isUser": null, "username": "talbot"}"#,
+        ] {
+            assert!(!is_bot(user), "{user}");
+        }
     }
 
     #[test]
