@@ -238,7 +238,7 @@ fn grafanas_schema_has_every_member() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_shows_something() {
     let Some(program) = tools::find("prometheus") else { return };
-    let stage = Stage::set(&program, "device").await;
+    let stage = Stage::start(&program, "device").await;
     for Query { panel, expression, .. } in queries() {
         eprintln!("{panel}: {expression}");
         let found = stage.prometheus.wait_for(&expression).await;
@@ -278,7 +278,7 @@ fn all_jobs_are_those_of_exporters() {
 async fn panels_say_what_level_of_detail_they_need() {
     let Some(program) = tools::find("prometheus") else { return };
     for detail in ["network", "user"] {
-        let stage = Stage::set(&program, detail).await;
+        let stage = Stage::start(&program, detail).await;
         for Query { panel, description, expression } in queries() {
             let (_, needs) = description.split_once("eeds detail = ").unwrap_or_default();
             // As in `Needs detail = "user" or "device"`.
