@@ -7,7 +7,6 @@ use wickr_exporter::simulator::{Count, Options};
 
 use crate::{
     harness::{Exporter, config, http, simulator},
-    peers::python_with_libraries,
     prometheus::Prometheus,
     tools,
 };
@@ -61,7 +60,7 @@ const PATH: &str = "/metrics?collect[]=user&collect[]=device";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_decodes_gzip_and_zstd() {
-    let Some(python3) = python_with_libraries() else { return };
+    let Some(python3) = tools::python("zstandard") else { return };
     let (_simulator, exporter) = polled().await;
     let plain = exporter.text(PATH).await;
     assert!(plain.lines().count() > 600 * 8 + 600 * 5);

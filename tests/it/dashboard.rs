@@ -5,7 +5,6 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -219,15 +218,7 @@ for file in sys.argv[1:]:
 
 #[test]
 fn dashboards_match_grafanas_schema() {
-    let Some(python) = tools::find("python3") else { return };
-    let has_sdk = Command::new(&python)
-        .args(["-c", "import grafana_foundation_sdk"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    let python =
-        if has_sdk { Some(python) } else { tools::find("python3-with-grafana-foundation-sdk") };
-    let Some(python) = python else { return };
+    let Some(python) = tools::python("grafana_foundation_sdk") else { return };
     let mut arguments = vec!["-c".into(), SCHEMA.into()];
     arguments.extend(DASHBOARDS.map(|name| file(name).into_os_string()));
     tools::run(&python, &arguments);

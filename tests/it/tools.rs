@@ -20,6 +20,17 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Finds a Python that can import these modules.
+pub(crate) fn python(modules: &str) -> Option<PathBuf> {
+    let python = find("python3")?;
+    let mut command = Command::new(&python);
+    let output = command.args(["-c", &format!("import {modules}")]).output().unwrap();
+    if !output.status.success() {
+        skip(&format!("python3 cannot import {modules}"));
+    }
+    output.status.success().then_some(python)
+}
+
 /// The folder with the packages of `browser/package.json`.
 pub(crate) fn node_modules() -> Option<PathBuf> {
     let folder = cache("WICKR_TEST_NODE", ".cache/wickr-exporter-browser");
