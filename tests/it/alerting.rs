@@ -1,5 +1,5 @@
-//! End-to-end alerting, from a device in the simulator to a notification: the exporter, a real
-//! Prometheus and a real Alertmanager, both with the shipped configuration and rules.
+//! End-to-end alerting, from a device in the simulator to a notification, by Prometheus and
+//! Alertmanager with the shipped configurations and rules.
 //!
 //! Differences to the shipped files: addresses; 1 second for the scrape and evaluation intervals, `for`,
 //! `keep_firing_for`, `group_wait` and `group_interval`; and a webhook instead of Slack. Thresholds are
@@ -77,7 +77,7 @@ impl Webhook {
     /// Waits for an alert with this name, network (null for none) and status, `firing` or `resolved`.
     async fn wait_for(&self, name: &str, network: impl Into<Value>, status: &str) -> Value {
         let network = network.into();
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let alerts = self.0.lock().unwrap().clone();
             let matches = |alert: &&Value| {
@@ -88,7 +88,7 @@ impl Webhook {
             if let Some(alert) = alerts.iter().find(matches) {
                 return alert.clone();
             }
-            assert!(Instant::now() < until, "{name} is not {status}: {alerts:#?}");
+            assert!(Instant::now() < deadline, "{name} is not {status}: {alerts:#?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

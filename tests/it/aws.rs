@@ -1,10 +1,10 @@
-//! What is shipped for AWS, held to the program that needs it and to botocore's model of the services.
+//! `deploy/aws`: policies and the ECS task, compared with the program and botocore's service models.
 
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    path::Path,
+    process::{Command, Output},
 };
 
 use serde_json::Value;
@@ -24,7 +24,7 @@ fn json(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The files of a folder, by their names from `deploy/aws`.
+/// The files of a folder, relative to `deploy/aws`.
 fn files(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(shipped(&format!("aws/{folder}"))).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -34,7 +34,7 @@ fn files(folder: &str) -> Vec<String> {
     names
 }
 
-/// The statements of a policy document, each with only the members that IAM knows.
+/// The statements of a policy document, which may have only members of IAM's grammar.
 fn statements(name: &str) -> Vec<Value> {
     let document = json(name);
     assert_eq!(document["Version"], "2012-10-17", "{name}");
@@ -61,7 +61,6 @@ fn strings(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
 }
 
-/// Every action of a document.
 fn actions(name: &str) -> BTreeSet<String> {
     let statements = statements(name);
     let actions = statements.iter().flat_map(|statement| strings(&statement["Action"]));
@@ -73,14 +72,14 @@ fn action_of(operation: Operation) -> String {
 }
 
 #[test]
-fn what_is_allowed_is_what_the_client_can_call_and_nothing_else() {
+fn policies_allow_exactly_the_operations_of_the_client() {
     let all: BTreeSet<String> = Operation::ALL.into_iter().map(action_of).collect();
     let assume = "policies/assume-role.json";
     for name in files("policies").iter().filter(|name| *name != assume) {
-        let beyond: Vec<_> = actions(name).difference(&all).cloned().collect();
-        assert!(beyond.is_empty(), "{name}: {beyond:?}");
+        let unused: Vec<_> = actions(name).difference(&all).cloned().collect();
+        assert!(unused.is_empty(), "{name}: {unused:?}");
         for statement in statements(name) {
-            // By AWS's service authorization reference.
+            // Resource types as in AWS's service authorization reference.
             let lists_networks = strings(&statement["Action"]) == ["wickr:ListNetworks"];
             for resource in strings(&statement["Resource"]) {
                 let network = format!("arn:aws:wickr:us-east-1:{ACCOUNT}:network/");
@@ -94,7 +93,7 @@ fn what_is_allowed_is_what_the_client_can_call_and_nothing_else() {
     assert_eq!(actions("policies/all-networks.json"), all);
     assert_eq!(actions("vpc-endpoint-policy.json"), all);
     assert_eq!(actions(assume), ["sts:AssumeRole".to_owned()].into());
-    // A tag is a tag of a network: what lists networks cannot be held to one.
+    // ListNetworks does not support resource tags.
     let mut of_networks = all;
     of_networks.remove(&action_of(Operation::ListNetworks));
     assert_eq!(actions("policies/by-tag.json"), of_networks);
@@ -109,7 +108,7 @@ fn check(configuration: &str) -> Output {
     program().args(["check", "--iam-policy", &flag]).output().unwrap()
 }
 
-/// The documents that it prints, as they are written, and what stands before each.
+/// The documents on stdout, and the headings on stderr.
 fn printed(output: &Output) -> (Vec<String>, Vec<String>) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, headings) = (text(&output.stdout), text(&output.stderr));
@@ -119,7 +118,7 @@ fn printed(output: &Output) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn check_prints_what_is_shipped() {
+fn check_prints_the_shipped_policies() {
     let aws = |role: &str| format!("[aws]\nregion = \"us-east-1\"\n{role}\n");
     let role = format!("role_arn = {ROLE:?}");
     let listed = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
@@ -133,89 +132,64 @@ fn check_prints_what_is_shipped() {
         ("sso-limits", format!("{sso}{discovered}")),
         ("all-networks", format!("{sso}{every}")),
     ] {
-        let wanted = read(&shipped(&format!("aws/policies/{name}.json")));
+        let policy = read(&shipped(&format!("aws/policies/{name}.json")));
         let (documents, headings) = printed(&check(&format!("{}{rest}", aws(&role))));
-        assert_eq!(documents, [read(&shipped("aws/policies/assume-role.json")), wanted.clone()]);
+        assert_eq!(documents, [read(&shipped("aws/policies/assume-role.json")), policy.clone()]);
         assert_eq!(headings.len(), 2, "{headings:?}");
         assert!(headings[0].contains("default credential chain"), "{headings:?}");
         assert!(headings[1].contains(ROLE), "{headings:?}");
-        // Without a role the account is not known, and there is one document and nothing else.
+        // The account is unknown without a role.
         let (documents, headings) = printed(&check(&format!("{}{rest}", aws(""))));
-        assert_eq!(documents, [wanted.replace(&format!(":{ACCOUNT}:"), ":*:")]);
+        assert_eq!(documents, [policy.replace(&format!(":{ACCOUNT}:"), ":*:")]);
         assert!(headings.is_empty(), "{headings:?}");
     }
 }
 
 #[test]
-fn the_endpoint_lets_only_the_role_through() {
+fn endpoint_policy_allows_only_the_role() {
     for statement in statements("vpc-endpoint-policy.json") {
         assert_eq!(statement["Principal"], "*");
         assert_eq!(statement["Condition"]["ArnEquals"]["aws:PrincipalArn"], ROLE);
     }
 }
 
-/// What a trust policy is to say.
-struct Trust {
-    file: &'static str,
-    /// Its kind, and what it begins with.
-    principal: (&'static str, &'static str),
-    actions: &'static [&'static str],
-    /// What each key ends with.
-    conditions: &'static [&'static str],
-}
-
 #[test]
-fn each_trust_policy_trusts_one_kind_of_principal_and_asks_for_what_tells_it_from_others() {
-    let trust = |file, kind, principal, actions, conditions| Trust {
-        file,
-        principal: (kind, principal),
-        actions,
-        conditions,
-    };
+fn trust_policies_trust_one_principal_with_the_expected_conditions() {
+    // File, kind and prefix of the principal, actions, suffixes of the condition keys.
     let assume: &[&str] = &["sts:AssumeRole"];
     let cases = [
-        trust("ec2", "Service", "ec2.amazonaws.com", assume, &[]),
-        trust(
+        ("ec2", ("Service", "ec2.amazonaws.com"), assume, &[][..]),
+        (
             "eks-irsa",
-            "Federated",
-            "arn:aws:iam::111122223333:oidc-provider/oidc.eks.",
+            ("Federated", "arn:aws:iam::111122223333:oidc-provider/oidc.eks."),
             &["sts:AssumeRoleWithWebIdentity"],
             &[":aud", ":sub"],
         ),
-        trust(
+        (
             "eks-pod-identity",
-            "Service",
-            "pods.eks.amazonaws.com",
+            ("Service", "pods.eks.amazonaws.com"),
             &["sts:AssumeRole", "sts:TagSession"],
             &["eks-cluster-arn", "kubernetes-namespace", "kubernetes-service-account"],
         ),
-        trust(
+        (
             "ecs",
-            "Service",
-            "ecs-tasks.amazonaws.com",
+            ("Service", "ecs-tasks.amazonaws.com"),
             assume,
             &["aws:SourceAccount", "aws:SourceArn"],
         ),
-        trust(
-            "cross-account",
-            "AWS",
-            "arn:aws:iam::444455556666:role/",
-            assume,
-            &["sts:ExternalId"],
-        ),
+        ("cross-account", ("AWS", "arn:aws:iam::444455556666:role/"), assume, &["sts:ExternalId"]),
     ];
     let names: BTreeSet<String> =
-        cases.iter().map(|case| format!("trust/{}.json", case.file)).collect();
+        cases.iter().map(|case| format!("trust/{}.json", case.0)).collect();
     assert_eq!(names, files("trust").into_iter().collect());
-    for Trust { file: name, principal: (kind, principal), actions: wanted, conditions } in cases {
+    for (name, (kind, principal), actions, conditions) in cases {
         let statements = statements(&format!("trust/{name}.json"));
         let [statement] = &statements[..] else { panic!("{name}: several statements") };
-        // A trust policy is about the role it belongs to.
         assert!(statement.get("Resource").is_none(), "{name}");
         let principals = statement["Principal"].as_object().unwrap();
         assert_eq!(principals.len(), 1, "{name}");
         assert!(principals[kind].as_str().unwrap().starts_with(principal), "{name}");
-        assert_eq!(strings(&statement["Action"]), wanted, "{name}");
+        assert_eq!(strings(&statement["Action"]), actions, "{name}");
         let mut keys: Vec<&str> = Vec::new();
         for (operator, tests) in statement["Condition"].as_object().into_iter().flatten() {
             assert!(["StringEquals", "ArnLike"].contains(&operator.as_str()), "{name}");
@@ -230,25 +204,25 @@ fn each_trust_policy_trusts_one_kind_of_principal_and_asks_for_what_tells_it_fro
     let issuer = provider["Principal"]["Federated"].as_str().unwrap();
     let issuer = issuer.split_once("oidc-provider/").unwrap().1;
     for key in provider["Condition"]["StringEquals"].as_object().unwrap().keys() {
-        assert!(key.starts_with(issuer), "{key} is another cluster's");
+        assert!(key.starts_with(issuer), "{key} is a key of another cluster");
     }
 }
 
-/// Holds what is shipped to the models of botocore, which every AWS tool in Python works by.
+/// Validates the task definition and the names of actions.
 const BOTOCORE: &str = r#"
 import json, sys, botocore.session
 from botocore.validate import ParamValidator
 task, *actions = sys.argv[1:]
 session = botocore.session.get_session()
 
-def strangers(shape, value, path):
-    """Values that are not among those that an enumeration knows."""
+def invalid(shape, value, path):
+    """Values that are not in their enumeration."""
     if shape.type_name == "structure":
         for name, member in value.items():
-            yield from strangers(shape.members[name], member, f"{path}.{name}")
+            yield from invalid(shape.members[name], member, f"{path}.{name}")
     elif shape.type_name == "list":
         for member in value:
-            yield from strangers(shape.member, member, path)
+            yield from invalid(shape.member, member, path)
     elif getattr(shape, "enum", None) and value not in shape.enum:
         yield f"{path}: {value}"
 
@@ -258,47 +232,36 @@ with open(task) as file:
 report = ParamValidator().validate(definition, shape)
 if report.has_errors():
     sys.exit(report.generate_report())
-unknown = list(strangers(shape, definition, "task"))
-if unknown:
-    sys.exit("\n".join(unknown))
+found = list(invalid(shape, definition, "task"))
+if found:
+    sys.exit("\n".join(found))
 
 for action in actions:
     service, operation = action.split(":")
     model = session.get_service_model(service)
     if operation not in model.operation_names:
-        sys.exit(f"{action} is no operation")
+        sys.exit(f"{action} is not an operation")
     if service == "wickr" and model.operation_model(operation).http["method"] != "GET":
-        sys.exit(f"{action} does more than read")
-print("good")
+        sys.exit(f"{action} is not read-only")
+print("valid")
 "#;
 
-/// Python with botocore, which `.ci/tools` installs.
-fn python() -> Option<PathBuf> {
-    let python = tools::find("python3")?;
-    let import =
-        Command::new(&python).args(["-c", "import botocore"]).stderr(Stdio::null()).status();
-    match import.is_ok_and(|status| status.success()) {
-        true => Some(python),
-        false => tools::find("python3-with-boto3-and-prometheus_client"),
-    }
-}
-
 #[test]
-fn botocore_takes_the_task_definition_and_knows_every_action() {
-    let Some(python) = python() else { return };
+fn botocore_accepts_the_task_definition_and_knows_every_action() {
+    let Some(python) = tools::python("botocore") else { return };
     let mut named: BTreeSet<String> = BTreeSet::new();
     let policies = files("policies").into_iter().chain(files("trust"));
     let others = ["vpc-endpoint-policy.json", "ecs/execution-role-policy.json"];
     for name in policies.chain(others.map(str::to_owned)) {
         named.extend(actions(&name));
     }
-    // STS has it as a permission only.
+    // A permission without an operation.
     assert!(named.remove("sts:TagSession"));
     let task = shipped("aws/ecs/task-definition.json");
     let mut arguments = vec!["-c".to_owned(), BOTOCORE.to_owned(), task.display().to_string()];
     arguments.extend(named);
-    assert_eq!(tools::run(&python, &arguments).trim(), "good");
-    // That it would find what is wrong.
+    assert_eq!(tools::run(&python, &arguments).trim(), "valid");
+    // Shows that an invalid value is found.
     let bad = tempfile::NamedTempFile::new().unwrap();
     let text = read(&task).replace("\"FARGATE\"", "\"FARGATES\"");
     fs::write(bad.path(), text).unwrap();
@@ -307,7 +270,7 @@ fn botocore_takes_the_task_definition_and_knows_every_action() {
 }
 
 #[test]
-fn the_task_is_confined_and_its_exporter_is_this_one() {
+fn task_is_confined_and_runs_this_version_with_the_given_configuration() {
     let task = json("ecs/task-definition.json");
     let containers = task["containerDefinitions"].as_array().unwrap();
     for container in containers {
@@ -318,29 +281,29 @@ fn the_task_is_confined_and_its_exporter_is_this_one() {
     let [config, exporter] = &containers[..] else { panic!("{} containers", containers.len()) };
     assert_eq!(exporter["user"], "65532:65532");
     assert_eq!(exporter["portMappings"][0]["containerPort"], 10471);
-    // The program is where the image has it.
     let dockerfile = read(&shipped("docker/Dockerfile"));
     let entry = dockerfile.lines().find_map(|line| line.strip_prefix("ENTRYPOINT ")).unwrap();
     let entry: Vec<String> = serde_json::from_str(entry).unwrap();
     assert_eq!(strings(&exporter["healthCheck"]["command"]), ["CMD", &entry[0], "health"]);
     let version = format!(":{}", env!("CARGO_PKG_VERSION"));
     assert!(exporter["image"].as_str().unwrap().ends_with(&version), "{exporter}");
-    // What the one reads, the other may read, and nothing else.
+    // The execution role may read the configuration's parameter only.
     let parameter = &config["secrets"][0]["valueFrom"];
     let allowed = &statements("ecs/execution-role-policy.json")[0]["Resource"];
     assert_eq!(strings(allowed), [parameter.as_str().unwrap()]);
 
-    // The configuration gets from the one to the other as it is.
+    // The first container writes the configuration that the exporter reads.
     let folder = tempfile::tempdir().unwrap();
-    let moved = |word: &str| word.replace("/etc/wickr-exporter", folder.path().to_str().unwrap());
-    let command: Vec<String> = strings(&config["command"]).into_iter().map(moved).collect();
+    let relocated =
+        |word: &str| word.replace("/etc/wickr-exporter", folder.path().to_str().unwrap());
+    let command: Vec<String> = strings(&config["command"]).into_iter().map(relocated).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = read(&root.join("config.example.toml"));
-    let wrote =
+    let status =
         Command::new(&command[0]).args(&command[1..]).env("CONFIG", &example).status().unwrap();
-    assert!(wrote.success());
+    assert!(status.success());
     assert_eq!(read(&folder.path().join("config.toml")), example);
-    let arguments = strings(&exporter["command"]).into_iter().map(moved);
+    let arguments = strings(&exporter["command"]).into_iter().map(relocated);
     let output = program().arg("check").args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

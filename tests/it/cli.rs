@@ -1,4 +1,4 @@
-//! Commands, their exit statuses, and what they say.
+//! Commands, their exit statuses and output.
 
 use std::{path::Path, process::Output};
 
@@ -16,7 +16,7 @@ fn fleet() -> Fleet {
     )
 }
 
-/// Runs it to its end, with a configuration in a folder of its own.
+/// Runs the program in a new folder with this configuration.
 async fn run(text: &str, arguments: &[&str]) -> (Output, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.toml"), text).unwrap();
@@ -26,71 +26,73 @@ async fn run(text: &str, arguments: &[&str]) -> (Output, tempfile::TempDir) {
     (output, folder)
 }
 
-fn said(output: &Output) -> (String, String) {
+/// Stdout and stderr.
+fn streams(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_prints_one_poll_and_its_status_tells_how_it_went() {
+async fn once_prints_one_poll_and_exits_with_its_result() {
     let simulator = serving(fleet()).await;
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001", "1002"]);
     let (output, _) = run(&text, &["once"]).await;
-    let (out, err) = said(&output);
+    let (out, err) = streams(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     let samples = Samples::parse(&out);
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
     assert_eq!(samples.sum("wickr_network_devices"), 2.0);
-    // The node exporter has these itself, and refuses doubles.
+    // The node exporter has these families, and rejects duplicates.
     assert!(!out.contains("process_"), "{out}");
 
     simulator.faults().add("500,user=1001".parse::<Fault>().unwrap());
     let text = text.replace("[poll]", "[poll]\nmax_attempts = 1");
     let (output, _) = run(&text, &["once"]).await;
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(Samples::parse(&said(&output).0).get("wickr_up", &[]), Some(0.0));
+    assert_eq!(Samples::parse(&streams(&output).0).get("wickr_up", &[]), Some(0.0));
 
     simulator.faults().add("500".parse::<Fault>().unwrap());
     let (output, _) = run(&text, &["once"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).0.contains("wickr_exporter_user_failures"));
+    assert!(streams(&output).0.contains("wickr_exporter_user_failures"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_writes_a_file_whole_and_readable() {
+async fn once_writes_its_output_file_atomically() {
     use std::os::unix::fs::PermissionsExt;
     let simulator = serving(fleet()).await;
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
     let (output, folder) = run(&text, &["once", "--output.file", "wickr.prom"]).await;
-    let (out, err) = said(&output);
+    let (out, err) = streams(&output);
     assert_eq!((output.status.code(), out.as_str()), (Some(0), ""), "{err}");
     let file = folder.path().join("wickr.prom");
     assert!(std::fs::read_to_string(&file).unwrap().contains("wickr_up{"));
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o644);
     let names: Vec<_> = folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "nothing stays behind: {names:?}");
+    assert_eq!(names.len(), 2, "temporary file: {names:?}");
     std::os::unix::fs::symlink("wickr.prom", folder.path().join("link.prom")).unwrap();
     std::fs::write(&file, "old").unwrap();
-    let mut again = program();
-    again.current_dir(folder.path()).args(["once", "--output.file", "link.prom"]);
-    assert!(tokio::task::spawn_blocking(move || again.status().unwrap()).await.unwrap().success());
-    assert!(folder.path().join("link.prom").is_symlink(), "a link stays one");
+    let mut command = program();
+    command.current_dir(folder.path()).args(["once", "--output.file", "link.prom"]);
+    let status = tokio::task::spawn_blocking(move || command.status().unwrap()).await.unwrap();
+    assert!(status.success());
+    assert!(folder.path().join("link.prom").is_symlink(), "replaced a symbolic link");
     assert!(std::fs::read_to_string(&file).unwrap().contains("wickr_up{"));
     let (output, _) = run(&text, &["once", "--output.file", "/dev/stdout"]).await;
-    assert!(said(&output).0.contains("wickr_up{"), "what is no file is written to as it is");
+    assert!(streams(&output).0.contains("wickr_up{"), "not a regular file");
     let (output, _) = run(&text, &["once", "--output.file", "no/such/folder/x.prom"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).1.contains("cannot write no/such/folder/x.prom"));
+    assert!(streams(&output).1.contains("cannot write no/such/folder/x.prom"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_configuration_stops_every_command_with_all_its_problems() {
+async fn every_command_reports_all_errors_of_the_configuration() {
     let text = "[poll]\nintervall = \"5m\"\n[[network]]\nid = \"1234\"\nusers = []\n";
     for command in
         [&[][..], &["check"], &["check", "--online"], &["check", "--iam-policy"], &["once"]]
     {
         let (output, _) = run(text, command).await;
-        let (out, err) = said(&output);
+        let (out, err) = streams(&output);
         assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{command:?}");
         for line in [
             "config.toml:2:1: poll.intervall: unknown key; did you mean poll.interval?",
@@ -103,26 +105,26 @@ async fn a_bad_configuration_stops_every_command_with_all_its_problems() {
     }
     let (output, _) = run("", &["--config.file=elsewhere.toml"]).await;
     assert_eq!(output.status.code(), Some(2));
-    let (_, err) = said(&output);
+    let (_, err) = streams(&output);
     assert!(err.starts_with("elsewhere.toml: does not exist\n"), "{err}");
     assert!(err.contains("wickr-exporter demo"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_that_nobody_names_is_a_bad_configuration() {
+async fn once_rejects_a_configuration_without_a_region() {
     let text = "[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n";
     let (output, _) = run(text, &["once"]).await;
-    let (_, err) = said(&output);
+    let (_, err) = streams(&output);
     assert_eq!(output.status.code(), Some(2), "{err}");
     assert!(err.contains("network[1].aws.region: is missing"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_tells_what_it_would_do_and_online_tries_it() {
+async fn check_prints_the_plan_and_online_tests_the_requests() {
     let simulator = serving(fleet()).await;
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001", "1002"]);
     let (output, _) = run(&text, &["check"]).await;
-    let (out, err) = said(&output);
+    let (out, err) = streams(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     for part in [
         "config.toml is good",
@@ -132,23 +134,23 @@ async fn check_tells_what_it_would_do_and_online_tries_it() {
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }
-    assert_eq!(simulator.requests().total(), 0, "check alone asks nobody");
+    assert_eq!(simulator.requests().total(), 0);
 
     let (output, _) = run(&text, &["check", "--online"]).await;
-    let (out, err) = said(&output);
+    let (out, err) = streams(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
     assert!(out.contains("good, the first page of user 1001 has 1 device"), "{out}");
     assert_eq!(simulator.requests().total(), 1);
 
     let unknown = text.replace(NETWORK, "99999999");
     let (output, _) = run(&unknown, &["check", "--online"]).await;
-    let (out, _) = said(&output);
+    let (out, _) = streams(&output);
     assert_eq!(output.status.code(), Some(1), "{out}");
     assert!(out.contains("FAILED") && out.contains("Are the ids of the network"), "{out}");
 
     simulator.credentials().deny_network(NETWORK);
     let (output, _) = run(&text, &["check", "--online"]).await;
-    let (out, _) = said(&output);
+    let (out, _) = streams(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         out.contains("FAILED: ListDevicesForUser: 403 ForbiddenError")
@@ -157,12 +159,12 @@ async fn check_tells_what_it_would_do_and_online_tries_it() {
     );
 
     let (output, _) = run(&text, &["check", "--iam-policy"]).await;
-    let policy: serde_json::Value = serde_json::from_str(&said(&output).0).unwrap();
+    let policy: serde_json::Value = serde_json::from_str(&streams(&output).0).unwrap();
     assert_eq!(policy["Statement"][0]["Action"][0], "wickr:ListDevicesForUser");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_series_that_check_foretells_are_those_that_come() {
+async fn check_estimates_the_number_of_series() {
     let devices = |user: u32| {
         ["iOS", "Android", "Windows"].map(|kind| device(format!("{user}-{kind}")).kind(kind))
     };
@@ -174,28 +176,26 @@ async fn the_series_that_check_foretells_are_those_that_come() {
         let text = config(&simulator.endpoint(), FAST, NETWORK, &ids);
         let text = format!("{text}[metrics]\ndetail = \"{detail}\"\n");
         let (output, _) = run(&text, &["once"]).await;
-        let there = Samples::parse(&said(&output).0).0.len() as f64;
+        let actual = Samples::parse(&streams(&output).0).0.len() as f64;
         let (output, _) = run(&text, &["check"]).await;
-        let (out, _) = said(&output);
-        let foretold = out.split("about ").nth(1).unwrap().split(',').next().unwrap();
-        let foretold: f64 = foretold.parse().unwrap();
-        assert!((0.7..1.4).contains(&(foretold / there)), "{detail}: {foretold} of {there}");
-        if detail != "network" {
-            assert!((0.95..1.05).contains(&(foretold / there)), "{detail}: {foretold} of {there}");
-        }
+        let (out, _) = streams(&output);
+        let estimate = out.split("about ").nth(1).unwrap().split(',').next().unwrap();
+        let estimate: f64 = estimate.parse().unwrap();
+        let accepted = if detail == "network" { 0.7..1.4 } else { 0.95..1.05 };
+        assert!(accepted.contains(&(estimate / actual)), "{detail}: {estimate}, not {actual}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_example_is_good() {
+async fn check_accepts_the_example_configuration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = std::fs::read_to_string(root.join("config.example.toml")).unwrap();
     let (output, _) = run(&example, &["check"]).await;
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output).1);
+    assert_eq!(output.status.code(), Some(0), "{}", streams(&output).1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn help_man_and_completions_are_printed_and_bad_arguments_are_refused() {
+async fn prints_help_man_page_and_completions_and_rejects_invalid_arguments() {
     for (arguments, part) in [
         (&["--help"][..], "--config.file"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
@@ -206,7 +206,7 @@ async fn help_man_and_completions_are_printed_and_bad_arguments_are_refused() {
         (&["simulate", "--help"], "--fault"),
     ] {
         let (output, _) = run("", arguments).await;
-        let (out, err) = said(&output);
+        let (out, err) = streams(&output);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {err}");
         assert!(out.contains(part), "{arguments:?}: {out}");
     }
@@ -221,16 +221,16 @@ async fn help_man_and_completions_are_printed_and_bad_arguments_are_refused() {
         &["simulate", "--empty-pages=2"],
     ] {
         let (output, _) = run("", arguments).await;
-        let (out, err) = said(&output);
+        let (out, err) = streams(&output);
         assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(!err.is_empty());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_taken_is_told_and_ends_it() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+async fn exits_when_the_listen_address_is_in_use() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     let simulator = serving(fleet()).await;
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
     for command in [&[][..], &["demo"]] {
@@ -238,12 +238,12 @@ async fn an_address_that_is_taken_is_told_and_ends_it() {
         let arguments: Vec<_> = command.iter().copied().chain([flag.as_str()]).collect();
         let (output, _) = run(&text, &arguments).await;
         assert_eq!(output.status.code(), Some(1));
-        assert!(said(&output).1.contains(&format!("cannot listen on {address}")));
+        assert!(streams(&output).1.contains(&format!("cannot listen on {address}")));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_addresses_are_all_answered() {
+async fn listens_on_several_addresses() {
     let simulator = serving(fleet()).await;
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
     let exporter = Exporter::start_with(&text, &["--web.listen-address=localhost:0"], &[]);
@@ -256,7 +256,8 @@ async fn several_addresses_are_all_answered() {
         .collect();
     assert_eq!(addresses.len(), 2, "{}", exporter.log());
     for address in addresses {
-        let answer = crate::harness::http().get(format!("http://{address}/-/healthy")).send().await;
-        assert_eq!(answer.unwrap().status(), 200);
+        let response =
+            crate::harness::http().get(format!("http://{address}/-/healthy")).send().await;
+        assert_eq!(response.unwrap().status(), 200);
     }
 }

@@ -1,4 +1,4 @@
-//! Requests, retries, credentials and clocks, as the service sees them.
+//! Requests, pages, retries, rate limits and clock correction.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,6 @@ use wickr_exporter::{
 use crate::harness::{Exporter, FAST, Samples, config, serving, simulator};
 
 const NETWORK: &str = "12345678";
-/// One poll and no other for a long time.
 const ONE_POLL: &str = "interval = \"1h\"\nrequests_per_second = 10000";
 
 fn one_user() -> Fleet {
@@ -36,70 +35,68 @@ fn requests(samples: &Samples, code: &str) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn devices_are_asked_for_as_documented_and_only_with_get() {
+async fn requests_devices_in_ascending_order_with_the_exporters_user_agent() {
     let simulator = serving(one_user()).await;
     after_one_poll(&simulator, ONE_POLL).await;
-    let asked = simulator.requests().recent();
-    assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].path, "/networks/12345678/users/1001/devices");
-    assert_eq!(asked[0].query, "maxResults=100&sortDirection=ASC&sortFields=created");
-    let agent = asked[0].user_agent.clone().unwrap();
+    let requests = simulator.requests().recent();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].path, "/networks/12345678/users/1001/devices");
+    assert_eq!(requests[0].query, "maxResults=100&sortDirection=ASC&sortFields=created");
+    let agent = requests[0].user_agent.clone().unwrap();
     assert!(agent.starts_with(concat!("wickr-exporter/", env!("CARGO_PKG_VERSION"))), "{agent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_pass_is_tried_again_up_to_the_last_attempt() {
-    for (trouble, code, reason, kind) in [
-        ("429", "429", "rate_limited", "rate_limited"),
-        ("500", "500", "server_error", "server_error"),
-        ("503", "503", "server_error", "server_error"),
-        ("html", "502", "server_error", "server_error"),
-        ("close", "connection", "connection", "connection"),
-        ("reset", "connection", "connection", "connection"),
-        ("truncate", "connection", "connection", "connection"),
-        ("hang", "timeout", "timeout", "timeout"),
-        ("drip:200ms", "timeout", "timeout", "timeout"),
+async fn retries_transient_errors_up_to_max_attempts() {
+    for (fault, code, reason) in [
+        ("429", "429", "rate_limited"),
+        ("500", "500", "server_error"),
+        ("503", "503", "server_error"),
+        ("html", "502", "server_error"),
+        ("close", "connection", "connection"),
+        ("reset", "connection", "connection"),
+        ("truncate", "connection", "connection"),
+        ("hang", "timeout", "timeout"),
+        ("drip:200ms", "timeout", "timeout"),
     ] {
         let poll = format!("{ONE_POLL}\nmax_attempts = 3\nrequest_timeout = \"300ms\"");
-        // Twice, and then it is good.
         let simulator = serving(one_user()).await;
-        simulator.faults().add(format!("{trouble},times=2").parse::<Fault>().unwrap());
+        simulator.faults().add(format!("{fault},times=2").parse::<Fault>().unwrap());
         let samples = after_one_poll(&simulator, &poll).await;
-        assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{trouble}");
-        assert_eq!(samples.sum("wickr_network_devices"), 5.0, "{trouble}");
-        assert_eq!(requests(&samples, code), Some(2.0), "{trouble}");
+        assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{fault}");
+        assert_eq!(samples.sum("wickr_network_devices"), 5.0, "{fault}");
+        assert_eq!(requests(&samples, code), Some(2.0), "{fault}");
         let retries = samples.get("wickr_exporter_api_retries_total", &[("reason", reason)]);
-        assert_eq!(retries, Some(2.0), "{trouble}");
-        // Always: three attempts, and then it stands.
+        assert_eq!(retries, Some(2.0), "{fault}");
         let simulator = serving(one_user()).await;
-        simulator.faults().add(trouble.parse::<Fault>().unwrap());
+        simulator.faults().add(fault.parse::<Fault>().unwrap());
         let samples = after_one_poll(&simulator, &poll).await;
-        assert_eq!(requests(&samples, code), Some(3.0), "{trouble}");
-        assert_eq!(simulator.requests().total(), 3, "{trouble}");
-        let failed = samples.get("wickr_exporter_user_failures", &[("reason", kind)]);
-        assert_eq!(failed, Some(1.0), "{trouble}");
+        assert_eq!(requests(&samples, code), Some(3.0), "{fault}");
+        assert_eq!(simulator.requests().total(), 3, "{fault}");
+        let failed = samples.get("wickr_exporter_user_failures", &[("reason", reason)]);
+        assert_eq!(failed, Some(1.0), "{fault}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_fail_again_is_not_tried_again() {
-    for (trouble, reason) in [
+async fn does_not_retry_permanent_errors() {
+    for (fault, reason) in [
         ("400", "invalid_request"),
         ("422", "invalid_request"),
         ("404", "not_found"),
         ("nonsense", "invalid_response"),
     ] {
         let simulator = serving(one_user()).await;
-        simulator.faults().add(trouble.parse::<Fault>().unwrap());
+        simulator.faults().add(fault.parse::<Fault>().unwrap());
         let samples = after_one_poll(&simulator, ONE_POLL).await;
-        assert_eq!(simulator.requests().total(), 1, "{trouble}");
+        assert_eq!(simulator.requests().total(), 1, "{fault}");
         let failed = samples.get("wickr_exporter_user_failures", &[("reason", reason)]);
-        assert_eq!(failed, Some(1.0), "{trouble}");
+        assert_eq!(failed, Some(1.0), "{fault}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_after_is_honoured() {
+async fn waits_for_retry_after() {
     let simulator = serving(one_user()).await;
     simulator.faults().add("429:retry-after=2,times=1".parse::<Fault>().unwrap());
     let started = Instant::now();
@@ -109,24 +106,24 @@ async fn retry_after_is_honoured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_page_token_starts_the_user_over_once() {
+async fn restarts_the_list_once_after_a_rejected_page_token() {
     let poll = format!("{ONE_POLL}\npage_size = 2");
     let simulator = serving(one_user()).await;
     simulator.faults().add("refuse-token,page=3,times=1".parse::<Fault>().unwrap());
     let samples = after_one_poll(&simulator, &poll).await;
     assert_eq!(samples.sum("wickr_network_devices"), 5.0);
-    assert_eq!(simulator.requests().total(), 6, "two pages, a refusal, three pages");
+    assert_eq!(simulator.requests().total(), 6, "two pages, a rejection, three pages");
 
     let simulator = serving(one_user()).await;
     simulator.faults().add("refuse-token,page=3".parse::<Fault>().unwrap());
     let samples = after_one_poll(&simulator, &poll).await;
     let failed = samples.get("wickr_exporter_user_failures", &[("reason", "invalid_request")]);
     assert_eq!(failed, Some(1.0));
-    assert_eq!(simulator.requests().total(), 6, "and no third time");
+    assert_eq!(simulator.requests().total(), 6, "no second restart");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_off_is_set_right_once_and_stays_so() {
+async fn corrects_the_clock_after_one_rejection() {
     for (offset, clock_error) in
         [("skew:10m", ClockError::InvalidSignature), ("skew:-2h", ClockError::RequestTimeTooSkewed)]
     {
@@ -142,7 +139,7 @@ async fn a_clock_that_is_off_is_set_right_once_and_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_correction_of_the_clock_is_taken_back_when_it_is_no_longer_right() {
+async fn removes_the_clock_correction_when_it_is_rejected() {
     let simulator = serving(one_user()).await;
     simulator.faults().add("skew:10m".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, NETWORK, &["1001"]));
@@ -154,7 +151,7 @@ async fn a_correction_of_the_clock_is_taken_back_when_it_is_no_longer_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_before_trying_again_holds_up_nobody() {
+async fn backoff_does_not_block_other_users() {
     let fleet =
         Fleet::new().network(network(NETWORK).with_users((1..=20).map(|id| user(id.to_string()))));
     let simulator = serving(fleet).await;
@@ -166,57 +163,59 @@ async fn who_waits_before_trying_again_holds_up_nobody() {
     let poll = format!("{ONE_POLL}\nconcurrency = 2");
     let started = Instant::now();
     let exporter = Exporter::start(&config(&simulator.endpoint(), &poll, NETWORK, &ids));
-    exporter.wait_for("the other sixteen", |s| s.sum("wickr_user_up") == 16.0).await;
+    exporter.wait_for("the other 16 users", |s| s.sum("wickr_user_up") == 16.0).await;
     assert!(started.elapsed() < Duration::from_secs(45), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_lists_are_read_whole_too() {
+async fn reads_all_pages_of_directory_lists() {
     let simulator =
         simulator(Options { networks: 3, users: 45, empty_pages: 0.3, ..Options::default() }).await;
-    let client = bare_client(&simulator);
-    let lane = ConcurrencyLimiter::new(4).open();
-    let (networks, unusable) = client.networks(&lane).await.unwrap();
-    assert_eq!(unusable, 0);
+    let client = client(&simulator);
+    let limiter = ConcurrencyLimiter::new(4).open();
+    let (networks, invalid) = client.networks(&limiter).await.unwrap();
+    assert_eq!(invalid, 0);
     assert_eq!(networks.len(), 3);
     let network = &networks[0].id;
-    let all = client.users(network, &ListUsersFilter::default(), &lane, Some).await.unwrap();
-    let there: Vec<_> = simulator.read_fleet(|fleet| {
+    let all = client.users(network, &ListUsersFilter::default(), &limiter, Some).await.unwrap();
+    let expected: Vec<_> = simulator.read_fleet(|fleet| {
         fleet.get(network.as_str()).unwrap().users().map(|user| user.id().to_owned()).collect()
     });
     let mut ids: Vec<_> = all.iter().map(|user| user.id.clone().unwrap().to_string()).collect();
     ids.sort();
-    assert_eq!(ids, there);
+    assert_eq!(ids, expected);
     assert!(!format!("{all:?}").contains("INVITE"));
-    let groups = client.security_groups(network, &lane).await.unwrap();
+    let groups = client.security_groups(network, &limiter).await.unwrap();
     assert_eq!(groups.len(), 4);
     assert!(
         groups.iter().any(|group| group.sso_max_idle == Some(Duration::from_secs(43_200 * 60)))
     );
     let filter = ListUsersFilter { status: Some(2), group: Some(groups[1].id.clone()) };
-    let some = client.users(network, &filter, &lane, Some).await.unwrap();
-    assert!(!some.is_empty() && some.len() < all.len());
-    assert!(some.iter().all(|user| user.groups.contains(&groups[1].id)));
+    let filtered = client.users(network, &filter, &limiter, Some).await.unwrap();
+    assert!(!filtered.is_empty() && filtered.len() < all.len());
+    assert!(filtered.iter().all(|user| user.groups.contains(&groups[1].id)));
 
-    // A token refused on a later page starts the list over; a network that is not there is told.
+    // A rejected token restarts these lists, too.
     simulator.faults().add("refuse-token,op=ListUsers,page=2,times=1".parse::<Fault>().unwrap());
-    assert_eq!(client.users(network, &ListUsersFilter::default(), &lane, Some).await.unwrap(), all);
-    let unknown = client.security_groups(&"99999999".parse().unwrap(), &lane).await;
+    assert_eq!(
+        client.users(network, &ListUsersFilter::default(), &limiter, Some).await.unwrap(),
+        all
+    );
+    let unknown = client.security_groups(&"99999999".parse().unwrap(), &limiter).await;
     assert_eq!(unknown.unwrap_err().kind, ErrorKind::NotFound);
 }
 
-/// Nobody who wants to know what the client does.
 #[derive(Debug)]
-struct Nobody;
+struct NoObserver;
 
-impl Observer for Nobody {
+impl Observer for NoObserver {
     fn attempted(&self, _: wickr::Operation, _: Outcome, _: Duration) {}
     fn retried(&self, _: ErrorKind) {}
     fn waited(&self, _: Duration) {}
 }
 
-/// A client of the simulator without an exporter around it, with small pages.
-fn bare_client(simulator: &Simulator) -> Client {
+/// A client of the simulator with small pages, without an exporter.
+fn client(simulator: &Simulator) -> Client {
     let fixed = CredentialSource::Fixed {
         access_key_id: ACCESS_KEY.into(),
         secret_access_key: SECRET_KEY.into(),
@@ -231,29 +230,29 @@ fn bare_client(simulator: &Simulator) -> Client {
         max_attempts: 3,
         page_size: 7,
         labels: Arc::default(),
-        observer: Arc::new(Nobody),
+        observer: Arc::new(NoObserver),
     })
     .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_an_answer_is_read_is_a_failure_of_that_answer_alone() {
+async fn panic_in_a_response_callback_fails_that_request_only() {
     let simulator = serving(Fleet::new().network(network(NETWORK).user(user("1")))).await;
-    let (client, lanes) = (bare_client(&simulator), ConcurrencyLimiter::new(2));
-    let (lane, network) = (lanes.open(), NETWORK.parse().unwrap());
-    let everybody = ListUsersFilter::default();
-    let bad = |_: wickr::User| -> Option<()> { panic!("nobody has thought of that") };
-    let failed = client.users(&network, &everybody, &lane, bad).await;
+    let client = client(&simulator);
+    let (limiter, network) = (ConcurrencyLimiter::new(2).open(), NETWORK.parse().unwrap());
+    let filter = ListUsersFilter::default();
+    let panicking = |_: wickr::User| -> Option<()> { panic!("test") };
+    let failed = client.users(&network, &filter, &limiter, panicking).await;
     assert_eq!(failed.unwrap_err().kind, ErrorKind::InvalidResponse);
-    // The place in flight was given back, and the client is good for more.
+    // More requests than permits: the failed request released its permit.
     for _ in 0..3 {
-        let users = client.users(&network, &everybody, &lane, |user| Some(user.id)).await.unwrap();
+        let users = client.users(&network, &filter, &limiter, |user| Some(user.id)).await.unwrap();
         assert_eq!(users.len(), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_lowers_the_rate_and_it_recovers() {
+async fn throttling_lowers_the_rate_until_it_recovers() {
     let fleet =
         Fleet::new().network(network(NETWORK).with_users((1..=40).map(|id| user(id.to_string()))));
     let simulator = serving(fleet).await;
@@ -271,11 +270,11 @@ async fn throttling_lowers_the_rate_and_it_recovers() {
     let samples = exporter.polled(1.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
     assert!(samples.sum("wickr_exporter_api_throttled_seconds_total") > 0.0);
-    exporter.wait_for("the ceiling again", |s| rate(s) == 50.0).await;
+    exporter.wait_for("the configured rate", |s| rate(s) == 50.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_requests_are_in_flight_than_allowed_and_all_of_those_are() {
+async fn uses_the_configured_concurrency_across_networks() {
     let fleet = ["11111111", "22222222", "33333333"].iter().fold(Fleet::new(), |fleet, id| {
         fleet.network(network(*id).with_users((1..=50).map(|id| user(id.to_string()))))
     });

@@ -1,5 +1,5 @@
-//! `deploy/compose`: one command that starts everything, as far as it can be proved without pulling
-//! images. The programs that read the files judge them, and the files must fit each other.
+//! `deploy/compose`: the schema, promtool and amtool accept the files, and the files agree with each
+//! other. No test pulls an image.
 
 use std::{collections::BTreeMap, fs};
 
@@ -15,13 +15,12 @@ fn file(name: &str) -> std::path::PathBuf {
     shipped("compose").join(name)
 }
 
-/// A YAML file of the folder, read.
 fn yaml(chart: &Chart, name: &str) -> Value {
     chart.objects(&BTreeMap::from([("", read(&file(name)))])).remove("").unwrap().remove(0)
 }
 
 #[test]
-fn both_files_are_what_the_compose_specification_says() {
+fn files_match_the_compose_schema() {
     let Some(check) = tools::find("check-jsonschema") else { return };
     let files = ["compose.yaml", "compose.aws.yaml"].map(file);
     let mut arguments = vec!["--builtin-schema".into(), "vendor.compose-spec".into()];
@@ -30,7 +29,7 @@ fn both_files_are_what_the_compose_specification_says() {
 }
 
 #[test]
-fn services_are_confined_and_pinned_and_for_this_machine_alone() {
+fn services_are_confined_pinned_and_published_on_loopback_only() {
     let Some(chart) = Chart::find() else { return };
     let services = yaml(&chart, "compose.yaml")["services"].as_object().unwrap().clone();
     assert_eq!(
@@ -50,53 +49,52 @@ fn services_are_confined_and_pinned_and_for_this_machine_alone() {
         let pinned = image.split_once(':').is_some_and(|(_, tag)| tag.matches('.').count() == 2);
         assert!(pinned || service["build"].is_object(), "{name}: {image}");
         for volume in strings(&service["volumes"]).into_iter().filter(|v| v.starts_with('.')) {
-            let (source, inside) = volume.split_once(':').unwrap();
+            let (source, target) = volume.split_once(':').unwrap();
             assert!(file(source).exists(), "{name}: {source}");
-            assert!(inside.ends_with(":ro"), "{name}: {volume}");
+            assert!(target.ends_with(":ro"), "{name}: {volume}");
         }
     }
-    let home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    let dashboard = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
         .as_str()
         .and_then(|path| path.strip_prefix("/etc/grafana/wickr/"));
-    assert!(shipped("grafana").join(home.unwrap()).exists());
+    assert!(shipped("grafana").join(dashboard.unwrap()).exists());
     let build = &services["exporter"]["build"];
     let context = file(build["context"].as_str().unwrap());
     assert!(context.join(build["dockerfile"].as_str().unwrap()).exists());
 }
 
 #[test]
-fn the_exporter_takes_its_command_lines() {
+fn exporter_accepts_its_command_lines() {
     let Some(chart) = Chart::find() else { return };
     for name in ["compose.yaml", "compose.aws.yaml"] {
         let compose = yaml(&chart, name);
         let arguments = strings(&compose["services"]["exporter"]["command"]);
         let help = program().args(&arguments).arg("--help").output().unwrap();
         assert!(help.status.success(), "{arguments:?}: {help:?}");
-        let spoilt = program().args(&arguments).args(["--nonsense", "--help"]).output().unwrap();
-        assert_eq!(spoilt.status.code(), Some(2), "arguments before --help are looked at");
+        // Shows that the arguments before `--help` are parsed.
+        let invalid = program().args(&arguments).args(["--nonsense", "--help"]).output().unwrap();
+        assert_eq!(invalid.status.code(), Some(2));
     }
 }
 
 #[test]
-fn prometheus_and_alertmanager_take_their_files() {
+fn promtool_and_amtool_accept_the_files() {
     let (Some(promtool), Some(amtool)) = (tools::find("promtool"), tools::find("amtool")) else {
         return;
     };
     tools::run(&amtool, &["check-config".as_ref(), file("alertmanager.yml").as_os_str()]);
-    // The rules lie elsewhere here, and must be found.
     let rules = shipped("prometheus");
     let text =
         read(&file("prometheus.yml")).replace("/etc/prometheus/wickr", rules.to_str().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("prometheus.yml");
     fs::write(&config, text).unwrap();
-    let said = tools::run(&promtool, &["check".as_ref(), "config".as_ref(), config.as_os_str()]);
-    assert!(said.contains("rules found"), "{said}");
+    let output = tools::run(&promtool, &["check".as_ref(), "config".as_ref(), config.as_os_str()]);
+    assert!(output.contains("rules found"), "{output}");
 }
 
-/// Who asks whom, by the names and ports of the services.
 #[test]
-fn the_services_find_each_other() {
+fn services_refer_to_each_other_by_name_and_port() {
     let Some(chart) = Chart::find() else { return };
     let services = &yaml(&chart, "compose.yaml")["services"];
     let port = |service: &str| {
@@ -106,7 +104,7 @@ fn the_services_find_each_other() {
     let prometheus = yaml(&chart, "prometheus.yml");
     let target = |list: &Value| strings(&list[0]["static_configs"][0]["targets"])[0].to_owned();
     let job = &prometheus["scrape_configs"];
-    assert_eq!(job[0]["job_name"], "wickr-exporter", "the alerts go by it");
+    assert_eq!(job[0]["job_name"], "wickr-exporter", "the alerts select this job");
     assert_eq!(target(job), format!("exporter:{}", port("exporter")));
     let alertmanager = target(&prometheus["alerting"]["alertmanagers"]);
     assert_eq!(alertmanager, format!("alertmanager:{}", port("alertmanager")));

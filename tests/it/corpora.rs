@@ -1,40 +1,39 @@
-//! What the fuzzer has found and what led it there: every file in `tests/corpora` goes through its
-//! target again.
+//! Replays the fuzzer's inputs in `tests/corpora`.
 
 use std::{fs, panic, path::Path};
 
 use crate::targets::TARGETS;
 
-/// Runs a target's corpus, and gives the files that it panicked at.
+/// The number of files in a target's corpus, and those at which it panics.
 fn replay(name: &str, target: fn(&[u8])) -> (usize, Vec<String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora").join(name);
-    let (mut read, mut bad) = (0, Vec::new());
+    let (mut count, mut failed) = (0, Vec::new());
     for file in fs::read_dir(&folder).unwrap() {
         let file = file.unwrap();
         let data = fs::read(file.path()).unwrap();
-        read += 1;
+        count += 1;
         if panic::catch_unwind(|| target(&data)).is_err() {
-            bad.push(format!("{name}/{}", file.file_name().display()));
+            failed.push(format!("{name}/{}", file.file_name().display()));
         }
     }
-    (read, bad)
+    (count, failed)
 }
 
 #[test]
-fn what_was_found_once_stays_found() {
-    let replaying =
+fn corpora_pass_their_targets() {
+    let threads =
         TARGETS.map(|(name, target)| std::thread::spawn(move || (name, replay(name, target))));
-    let mut bad = Vec::new();
-    for replayed in replaying {
-        let (name, (read, found)) = replayed.join().unwrap();
-        assert!(read > 5, "{name} has a corpus of {read}");
-        bad.extend(found);
+    let mut failed = Vec::new();
+    for thread in threads {
+        let (name, (count, found)) = thread.join().unwrap();
+        assert!(count > 5, "{name} has a corpus of {count}");
+        failed.extend(found);
     }
-    assert!(bad.is_empty(), "{bad:?}");
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 #[test]
-fn each_target_is_a_program_and_has_a_corpus() {
+fn each_target_has_a_fuzz_program_and_a_corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let names = |folder: &str| -> Vec<String> {
         let files = fs::read_dir(root.join(folder)).unwrap();
@@ -47,7 +46,7 @@ fn each_target_is_a_program_and_has_a_corpus() {
     };
     let targets = TARGETS.map(|(name, _)| name.to_owned());
     assert_eq!(names("tests/corpora"), targets);
-    // A package of this crate comes without the fuzzer.
+    // `cargo package` excludes the fuzzer.
     if root.join("fuzz").is_dir() {
         assert_eq!(names("fuzz/fuzz_targets"), targets);
     }

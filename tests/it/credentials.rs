@@ -1,12 +1,8 @@
-//! Where credentials come from, and when they are replaced: the container's endpoint and a role
-//! of STS, both played by a small server here; profiles, from files.
+//! Credentials of containers, roles and profiles, and their renewal.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::any};
@@ -25,32 +21,36 @@ async fn one_user() -> Simulator {
     .await
 }
 
-/// Hands out credentials as a container's endpoint and as STS do.
+/// A container credentials endpoint (for requests without a body) and STS.
 #[derive(Default)]
-struct Vendor {
-    asked: AtomicUsize,
-    /// The bodies and `Authorization` headers of what STS was asked.
+struct Provider {
+    requests: AtomicUsize,
+    /// The bodies and `Authorization` headers of requests to STS.
     sts: Mutex<Vec<(String, String)>>,
-    /// Access key, secret, token, and the seconds they live.
+    /// Access key, secret, token, and lifetime in seconds.
     current: Mutex<(String, String, String, i64)>,
 }
 
-impl Vendor {
-    fn hand_out(&self, key: &str, secret: &str, token: &str, life: i64) {
-        *self.current.lock().unwrap() = (key.into(), secret.into(), token.into(), life);
+impl Provider {
+    fn set(&self, key: &str, secret: &str, token: &str, lifetime: i64) {
+        *self.current.lock().unwrap() = (key.into(), secret.into(), token.into(), lifetime);
     }
 
-    async fn answer(State(vendor): State<Arc<Vendor>>, headers: HeaderMap, body: Bytes) -> String {
-        vendor.asked.fetch_add(1, Ordering::Relaxed);
-        let (key, secret, token, life) = vendor.current.lock().unwrap().clone();
-        let expiration = (Timestamp::now() + life.seconds()).to_string();
+    async fn respond(
+        State(provider): State<Arc<Provider>>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> String {
+        provider.requests.fetch_add(1, Ordering::Relaxed);
+        let (key, secret, token, lifetime) = provider.current.lock().unwrap().clone();
+        let expiration = (Timestamp::now() + lifetime.seconds()).to_string();
         if body.is_empty() {
             return json!({"AccessKeyId": key, "SecretAccessKey": secret, "Token": token, "Expiration": expiration})
                 .to_string();
         }
         let authorization = headers.get("authorization").map(|v| v.to_str().unwrap().to_owned());
         let body = String::from_utf8(body.to_vec()).unwrap();
-        vendor.sts.lock().unwrap().push((body, authorization.unwrap_or_default()));
+        provider.sts.lock().unwrap().push((body, authorization.unwrap_or_default()));
         format!(
             "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
              <AssumedRoleUser><AssumedRoleId>A:x</AssumedRoleId><Arn>arn:aws:sts::111122223333:assumed-role/r/x</Arn></AssumedRoleUser>\
@@ -60,72 +60,67 @@ impl Vendor {
         )
     }
 
-    async fn start() -> (Arc<Vendor>, String) {
-        let vendor = Arc::new(Vendor::default());
+    async fn start() -> (Arc<Provider>, String) {
+        let provider = Arc::new(Provider::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(any(Vendor::answer)).with_state(vendor.clone());
-        tokio::spawn(async move {
-            let metrics = std::sync::Arc::new(wickr_exporter::telemetry::Metrics::new().unwrap());
-            let doors = wickr_exporter::web::Doors::new(None, metrics).unwrap();
-            let server = wickr_exporter::web::Server::new(router, std::sync::Arc::new(doors));
-            server.serve(listener, Default::default()).await;
-        });
-        (vendor, url)
+        let router = Router::new().fallback(any(Provider::respond)).with_state(provider.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (provider, url)
     }
 }
 
-/// No keys in the environment: the chain must look further.
+/// An environment without access keys, so that the chain continues to the next provider.
 fn without_keys<'a>(others: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     [&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")], others].concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_replaced_before_they_expire_and_when_they_are_refused() {
-    let (vendor, url) = Vendor::start().await;
+async fn renews_credentials_before_expiry_and_after_a_rejection() {
+    let (provider, url) = Provider::start().await;
     let simulator = one_user().await;
     simulator.credentials().add(Credential::new("ASIAFIRST", "s1").session_token("t1/+="));
-    vendor.hand_out("ASIAFIRST", "s1", "t1/+=", 3600);
+    provider.set("ASIAFIRST", "s1", "t1/+=", 3600);
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
     let environment = without_keys(&[
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
-        // The systemd unit always names one.
+        // The systemd unit always sets this variable.
         ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials"),
     ]);
     let exporter = Exporter::start_with(&text, &[], &environment);
     let samples = exporter.polled(3.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{}", exporter.log());
-    assert_eq!(vendor.asked.load(Ordering::Relaxed), 1, "kept as long as they are good");
+    assert_eq!(provider.requests.load(Ordering::Relaxed), 1, "not cached");
 
-    // The service refuses them; the vendor has others, which live for 10 seconds only.
+    // The service rejects them; the next ones are valid for 10 seconds.
     simulator.credentials().add(Credential::new("ASIASECOND", "s2").session_token("t2"));
-    vendor.hand_out("ASIASECOND", "s2", "t2", 10);
+    provider.set("ASIASECOND", "s2", "t2", 10);
     simulator.credentials().refuse("ASIAFIRST", Refusal::ExpiredToken);
-    let refused = |s: &crate::harness::Samples| {
+    let rejected = |s: &crate::harness::Samples| {
         s.get("wickr_exporter_api_requests_total", &[("code", "403")]).unwrap_or(0.0)
     };
-    let samples = exporter.wait_for("a refusal", |s| refused(s) >= 1.0).await;
-    assert_eq!(refused(&samples), 1.0);
+    let samples = exporter.wait_for("a rejection", |s| rejected(s) >= 1.0).await;
+    assert_eq!(rejected(&samples), 1.0);
     let samples = exporter.polled_anew().await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
     assert_eq!(samples.get("wickr_exporter_polls_total", &[("result", "failure")]), Some(0.0));
-    assert_eq!(vendor.asked.load(Ordering::Relaxed), 2);
+    assert_eq!(provider.requests.load(Ordering::Relaxed), 2);
 
-    // The next ones are fetched before those expire: nothing is ever refused again.
+    // The third ones are fetched before the second ones expire.
     simulator.credentials().add(Credential::new("ASIATHIRD", "s3").session_token("t3"));
-    vendor.hand_out("ASIATHIRD", "s3", "t3", 3600);
-    exporter.wait_for("a third fetch", |_| vendor.asked.load(Ordering::Relaxed) == 3).await;
+    provider.set("ASIATHIRD", "s3", "t3", 3600);
+    exporter.wait_for("a third fetch", |_| provider.requests.load(Ordering::Relaxed) == 3).await;
     let samples = exporter.polled_anew().await;
-    assert_eq!(refused(&samples), 1.0);
+    assert_eq!(rejected(&samples), 1.0);
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_is_assumed_with_its_external_id() {
-    let (vendor, url) = Vendor::start().await;
+async fn assumes_a_role_with_its_external_id_and_does_not_log_it() {
+    let (provider, url) = Provider::start().await;
     let simulator = one_user().await;
     simulator.credentials().add(Credential::new("ASIAROLE", "sr").session_token("tr"));
-    vendor.hand_out("ASIAROLE", "sr", "tr", 3600);
+    provider.set("ASIAROLE", "sr", "tr", 3600);
     let role =
         "role_arn = \"arn:aws:iam::111122223333:role/wickr-read\"\nexternal_id = \"shibboleth\"";
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"])
@@ -134,9 +129,9 @@ async fn a_role_is_assumed_with_its_external_id() {
         Exporter::start_with(&text, &["--log.level=trace"], &[("AWS_ENDPOINT_URL_STS", &url)]);
     let samples = exporter.polled(2.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{}", exporter.log());
-    let asked = vendor.sts.lock().unwrap().clone();
-    assert_eq!(asked.len(), 1);
-    let (body, authorization) = &asked[0];
+    let requests = provider.sts.lock().unwrap().clone();
+    assert_eq!(requests.len(), 1);
+    let (body, authorization) = &requests[0];
     for part in ["Action=AssumeRole", "role%2Fwickr-read", "ExternalId=shibboleth"] {
         assert!(body.contains(part), "{part} in {body}");
     }
@@ -147,7 +142,7 @@ async fn a_role_is_assumed_with_its_external_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_gives_keys_and_region_and_its_file_is_read_anew_when_they_are_refused() {
+async fn reads_keys_and_region_from_a_profile_and_reads_it_again_after_a_rejection() {
     let simulator = one_user().await;
     simulator.credentials().add(Credential::new("AKIAPROFILE", "sp"));
     let folder = tempfile::tempdir().unwrap();
@@ -176,7 +171,7 @@ async fn a_profile_gives_keys_and_region_and_its_file_is_read_anew_when_they_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_credentials_it_says_so_and_goes_on_trying() {
+async fn missing_credentials_fail_the_poll_as_unauthorized() {
     let simulator = one_user().await;
     let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
     let exporter = Exporter::start_with(&text, &[], &without_keys(&[]));
@@ -188,5 +183,4 @@ async fn without_credentials_it_says_so_and_goes_on_trying() {
     assert_eq!(samples.get("wickr_up", &[]), Some(0.0));
     assert!(exporter.log().contains("cannot get AWS credentials"), "{}", exporter.log());
     assert_eq!(simulator.requests().total(), 0);
-    tokio::time::sleep(Duration::from_millis(10)).await;
 }

@@ -1,11 +1,10 @@
-//! The Grafana dashboards. Grafana cannot be run here, so its queries are: they must be valid, speak
-//! of metrics that exist, and give something. The rest is held to Grafana's own schema.
+//! The Grafana dashboards: their queries are valid, use existing metrics and return samples, and the
+//! files match Grafana's schema. Grafana itself does not run.
 
 use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -14,15 +13,14 @@ use crate::{promql, stage::Stage, tools};
 
 const DASHBOARDS: [&str; 2] = ["wickr-fleet", "wickr-exporter-health"];
 
-/// A query of a panel, as Grafana would send it with everything chosen.
+/// A query as Grafana sends it with all networks and jobs selected.
 struct Query {
     panel: String,
-    /// What the panel says about itself.
+    /// The description of the panel.
     description: String,
     expression: String,
 }
 
-/// Every query of every dashboard.
 fn queries() -> Vec<Query> {
     let mut queries = Vec::new();
     for dashboard in DASHBOARDS.map(dashboard) {
@@ -40,7 +38,7 @@ fn queries() -> Vec<Query> {
     queries
 }
 
-/// Puts values in place of Grafana's variables.
+/// Replaces Grafana's variables.
 fn interpolate(expression: &str) -> String {
     let mut expression = expression.to_owned();
     for (variable, value) in [
@@ -48,12 +46,11 @@ fn interpolate(expression: &str) -> String {
         ("$__interval", "1m"),
         ("$__range", "1h"),
         ("$network", ".+"),
-        // As Grafana lists the jobs that have exporters, without an allValue.
         ("$job", "wickr-exporter"),
     ] {
         expression = expression.replace(variable, value);
     }
-    assert!(!expression.contains('$'), "an unknown variable: {expression}");
+    assert!(!expression.contains('$'), "unknown variable: {expression}");
     expression
 }
 
@@ -65,27 +62,26 @@ fn dashboard(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(file(name)).unwrap()).unwrap()
 }
 
-/// The panels, those folded into rows included.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    let own = |panel: &Value| panel["panels"].as_array().map_or(0, Vec::len);
-    let top = dashboard["panels"].as_array().unwrap();
-    assert!(top.iter().all(|row| own(row) == 0), "walk the panels inside rows, too");
-    top.iter()
+    let nested = |panel: &Value| panel["panels"].as_array().map_or(0, Vec::len);
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.iter().all(|panel| nested(panel) == 0), "nested panels are not supported here");
+    panels.iter()
 }
 
 #[test]
-fn queries_name_metrics_that_exist() {
+fn queries_use_existing_metrics() {
     for Query { panel, expression, .. } in queries() {
         let metrics = promql::metrics(&expression);
         assert!(!metrics.is_empty(), "{panel}: {expression}");
         for metric in metrics {
-            assert!(promql::is_known_metric(&metric), "{panel}: no metric is called {metric}");
+            assert!(promql::is_known_metric(&metric), "{panel}: unknown metric {metric}");
         }
     }
 }
 
 #[test]
-fn queries_are_valid() {
+fn promtool_accepts_the_queries() {
     let Some(promtool) = tools::find("promtool") else { return };
     let rule = |(index, query): (usize, Query)| json!({ "record": format!("query:{index}"), "expr": query.expression });
     let rules: Vec<Value> = queries().into_iter().enumerate().map(rule).collect();
@@ -98,17 +94,17 @@ fn queries_are_valid() {
 }
 
 #[test]
-fn panels_are_told_apart_and_explained() {
+fn panels_have_unique_ids_descriptions_and_units() {
     for name in DASHBOARDS {
         let dashboard = dashboard(name);
         assert_eq!((&dashboard["uid"], &dashboard["editable"]), (&json!(name), &json!(true)));
         let mut ids = HashSet::new();
         for panel in panels(&dashboard) {
             let title = panel["title"].as_str().unwrap();
-            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is taken");
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: duplicate id");
             if panel["type"] != "row" {
                 assert!(!panel["description"].as_str().unwrap_or_default().is_empty(), "{title}");
-                // A unit is a member of the panel's defaults, or a property of one column.
+                // A unit is set in the panel's defaults or as a property of a column.
                 let text = panel.to_string();
                 let has_unit = text.contains(r#""unit":"#) || text.contains(r#""id":"unit""#);
                 assert!(has_unit, "{title}: no unit");
@@ -134,7 +130,7 @@ fn panels_do_not_overlap() {
     }
 }
 
-/// Calls `check` for every object in it.
+/// Calls `check` for each object in a JSON value.
 fn each_object(value: &Value, check: &mut impl FnMut(&serde_json::Map<String, Value>)) {
     match value {
         Value::Object(members) => {
@@ -147,7 +143,7 @@ fn each_object(value: &Value, check: &mut impl FnMut(&serde_json::Map<String, Va
 }
 
 #[test]
-fn reads_from_the_data_source_that_is_chosen() {
+fn every_query_uses_the_selected_data_source() {
     for name in DASHBOARDS {
         let dashboard = dashboard(name);
         each_object(&dashboard, &mut |members| {
@@ -165,7 +161,7 @@ fn reads_from_the_data_source_that_is_chosen() {
 }
 
 #[test]
-fn links_name_variables_and_columns_that_exist() {
+fn links_use_existing_columns() {
     let dashboard = dashboard("wickr-fleet");
     let mut links = 0;
     for panel in panels(&dashboard) {
@@ -176,7 +172,7 @@ fn links_name_variables_and_columns_that_exist() {
             assert!(url.starts_with("${scheme}://${__data.fields.instance}/devices?network_id="));
             for field in url.split("${__data.fields.").skip(1).map(|rest| rest.split('}').next()) {
                 let field = field.unwrap();
-                // A label that the query keeps, or what one is renamed to.
+                // A label in the query, or the new name of a renamed column.
                 let expression = panel["targets"][0]["expr"].as_str().unwrap();
                 let renamed = text.contains(&format!(":\"{field}\""));
                 assert!(expression.contains(field) || renamed, "{}: {field}", panel["title"]);
@@ -186,63 +182,56 @@ fn links_name_variables_and_columns_that_exist() {
     assert!(links >= 4);
 }
 
-/// Reads the dashboards into Grafana's own types and writes them again. What is lost on the way is not
-/// of its schema.
+/// Converts the dashboards to Grafana's types and back. Members outside the schema are lost.
 const SCHEMA: &str = r#"
 import json, sys
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-def lost(ours, theirs, at):
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key, value in ours.items():
-            if key in theirs:
-                yield from lost(value, theirs[key], f"{at}.{key}")
+def lost(before, after, path):
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, value in before.items():
+            if key in after:
+                yield from lost(value, after[key], f"{path}.{key}")
             elif value not in (None, {}, []):
-                yield f"{at}.{key}"
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for index, pair in enumerate(zip(ours, theirs)):
-            yield from lost(*pair, f"{at}[{index}]")
-    elif ours != theirs:
-        yield f"{at}: {ours!r} became {theirs!r}"
+                yield f"{path}.{key}"
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, pair in enumerate(zip(before, after)):
+            yield from lost(*pair, f"{path}[{index}]")
+    elif before != after:
+        yield f"{path}: {before!r} became {after!r}"
+
+def converted(dashboard):
+    return json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
 
 register_default_plugins()
 for file in sys.argv[1:]:
-    ours = json.load(open(file))
-    theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
-    found = list(lost(ours, theirs, file))
+    dashboard = json.load(open(file))
+    found = list(lost(dashboard, converted(dashboard), file))
     assert not found, found
-    # It is not blind.
-    ours["panels"][0]["fieldConfig"]["defaults"]["unti"] = "s"
-    theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
-    assert list(lost(ours, theirs, "")) == [".panels[0].fieldConfig.defaults.unti"]
+    # Shows that an unknown member is found.
+    dashboard["panels"][0]["fieldConfig"]["defaults"]["unti"] = "s"
+    found = list(lost(dashboard, converted(dashboard), ""))
+    assert found == [".panels[0].fieldConfig.defaults.unti"]
 "#;
 
 #[test]
-fn grafanas_schema_has_every_member() {
-    let Some(python) = tools::find("python3") else { return };
-    let has = Command::new(&python)
-        .args(["-c", "import grafana_foundation_sdk"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    let python =
-        if has { Some(python) } else { tools::find("python3-with-grafana-foundation-sdk") };
-    let Some(python) = python else { return };
+fn dashboards_match_grafanas_schema() {
+    let Some(python) = tools::python("grafana_foundation_sdk") else { return };
     let mut arguments = vec!["-c".into(), SCHEMA.into()];
     arguments.extend(DASHBOARDS.map(|name| file(name).into_os_string()));
     tools::run(&python, &arguments);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_panel_shows_something() {
+async fn every_query_returns_samples() {
     let Some(program) = tools::find("prometheus") else { return };
-    let stage = Stage::set(&program, "device").await;
+    let stage = Stage::start(&program, "device").await;
     for Query { panel, expression, .. } in queries() {
         eprintln!("{panel}: {expression}");
         let found = stage.prometheus.wait_for(&expression).await;
-        // Prometheus scrapes itself, too, and that is none of theirs.
+        // Prometheus also scrapes itself, which these queries must exclude.
         match panel.as_str() {
             "Scraped" => assert_eq!(found[0]["value"][1], "2"),
             "Versions" => assert_eq!(found.len(), 2, "{found:?}"),
@@ -252,22 +241,21 @@ async fn every_panel_shows_something() {
 }
 
 #[test]
-fn all_jobs_are_those_of_exporters() {
+fn general_metrics_are_limited_to_the_exporters_jobs() {
     let dashboard = dashboard("wickr-exporter-health");
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     let job = variables.iter().find(|variable| variable["name"] == "job").unwrap();
     assert_eq!((&job["includeAll"], job.get("allValue")), (&json!(true), None));
     assert!(job["query"]["query"].as_str().unwrap().contains("wickr_exporter_build_info"));
-    // What is not of a network or of one exporter is chosen by its job.
     for panel in panels(&dashboard) {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let expression = target["expr"].as_str().unwrap();
-            for own in ["up", "process_start_time_seconds", "scrape_duration_seconds"] {
-                for (at, _) in expression.match_indices(own) {
-                    let whole =
-                        !expression[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-                    let rest = &expression[at + own.len()..];
-                    assert!(!whole || rest.starts_with("{job=~\"$job\""), "{expression}");
+            for metric in ["up", "process_start_time_seconds", "scrape_duration_seconds"] {
+                for (at, _) in expression.match_indices(metric) {
+                    let is_suffix =
+                        expression[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                    let rest = &expression[at + metric.len()..];
+                    assert!(is_suffix || rest.starts_with("{job=~\"$job\""), "{expression}");
                 }
             }
         }
@@ -275,10 +263,10 @@ fn all_jobs_are_those_of_exporters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn panels_say_what_level_of_detail_they_need() {
+async fn descriptions_state_the_required_level_of_detail() {
     let Some(program) = tools::find("prometheus") else { return };
     for detail in ["network", "user"] {
-        let stage = Stage::set(&program, detail).await;
+        let stage = Stage::start(&program, detail).await;
         for Query { panel, description, expression } in queries() {
             let (_, needs) = description.split_once("eeds detail = ").unwrap_or_default();
             // As in `Needs detail = "user" or "device"`.
@@ -286,7 +274,7 @@ async fn panels_say_what_level_of_detail_they_need() {
                 stage.prometheus.wait_for(&expression).await;
             } else if needs.starts_with("\"device\"") || detail == "network" {
                 let found = stage.prometheus.query(&expression).await;
-                assert_eq!(found, Some(vec![]), "{panel} needs no {needs}");
+                assert_eq!(found, Some(vec![]), "{panel} does not need {needs}");
             }
         }
     }

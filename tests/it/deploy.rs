@@ -1,4 +1,4 @@
-//! What operators take away from `deploy/`, held to the programs that will read it.
+//! The files in `deploy/`, checked by the programs that read them.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use std::{
 use crate::{promql, tools};
 
 const RULES: &str = "prometheus/wickr-exporter.rules.yml";
-/// What links in alerts begin with, where it is set.
+/// The external label with the base URL of links in alerts.
 const EXTERNAL_LABEL: &str = "wickr_exporter_url";
 
 pub(crate) fn shipped(name: &str) -> PathBuf {
@@ -21,7 +21,7 @@ pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The names that the shipped rules record.
+/// The names of the shipped recording rules.
 pub(crate) fn recorded() -> BTreeSet<String> {
     let rules = read(&shipped(RULES));
     let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
@@ -37,13 +37,13 @@ fn rule_tests() -> Vec<PathBuf> {
 }
 
 #[test]
-fn prometheus_takes_the_configuration_and_the_rules() {
+fn promtool_accepts_the_configurations_and_rules() {
     let Some(promtool) = tools::find("promtool") else { return };
     let check = |what: &str, name: &str| {
         tools::run(&promtool, &["check".into(), what.into(), shipped(name).into_os_string()])
     };
     check("config", "prometheus/prometheus.yml");
-    // It wants the files that it names to be there.
+    // promtool requires the files that a configuration refers to.
     let folder = tempfile::tempdir().unwrap();
     for name in ["prometheus-tls.yml", "wickr-exporter.rules.yml"] {
         fs::copy(shipped("prometheus").join(name), folder.path().join(name)).unwrap();
@@ -66,7 +66,7 @@ fn alerts_fire_and_resolve() {
     tools::run(&promtool, &arguments);
 }
 
-/// The alerts of the shipped rules, by name, each with all that is written of it.
+/// The name and definition of each alert.
 fn alerts(rules: &str) -> Vec<(&str, &str)> {
     let alerts: Vec<_> = rules
         .split("- alert: ")
@@ -79,20 +79,20 @@ fn alerts(rules: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn every_alert_has_cases_in_which_it_fires_does_not_and_resolves() {
+fn every_alert_is_tested_inactive_firing_and_resolved() {
     let rules = read(&shipped(RULES));
     let cases: String = rule_tests().iter().map(|file| read(file)).collect();
     for (alert, _) in alerts(&rules) {
-        let silent = format!("alertname: {alert}, exp_alerts: []}}");
-        let fires = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels");
-        let at = cases.find(&fires).unwrap_or_else(|| panic!("{alert} never fires"));
-        assert!(cases[..at].contains(&silent), "{alert} is never silent before it fires");
-        assert!(cases[at..].contains(&silent), "{alert} never resolves");
+        let inactive = format!("alertname: {alert}, exp_alerts: []}}");
+        let firing = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels");
+        let at = cases.find(&firing).unwrap_or_else(|| panic!("{alert} never fires"));
+        assert!(cases[..at].contains(&inactive), "{alert} is never inactive before it fires");
+        assert!(cases[at..].contains(&inactive), "{alert} never resolves");
     }
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_what_to_do() {
+fn every_alert_has_a_severity_texts_and_a_runbook() {
     let rules = read(&shipped(RULES));
     let runbooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbooks.md");
     let runbooks = read(&runbooks);
@@ -109,15 +109,15 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
         let section = runbooks.split(&format!("\n## {alert}\n")).nth(1);
         let section = section.unwrap_or_else(|| panic!("{alert} has no section in the runbooks"));
         let section = section.split("\n## ").next().unwrap();
-        assert!(section.len() > 200, "{alert}: its section says little");
+        assert!(section.len() > 200, "{alert}: short section in the runbooks");
         assert!(section.contains(&format!("**{severity}**")), "{alert} is {severity}");
     }
     let sections = runbooks.lines().filter_map(|line| line.strip_prefix("## Wickr"));
-    assert_eq!(sections.count(), alerts.len(), "a section for an alert that there is not");
+    assert_eq!(sections.count(), alerts.len(), "a section without an alert");
 }
 
 #[test]
-fn the_list_of_alerts_is_current() {
+fn readme_lists_every_alert_with_its_severity() {
     let (rules, list) = (read(&shipped(RULES)), read(&shipped("README.md")));
     let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| Wickr")).collect();
     let mut listed = 0;
@@ -135,14 +135,14 @@ fn the_list_of_alerts_is_current() {
 }
 
 #[test]
-fn alertmanager_takes_its_configuration() {
+fn amtool_accepts_the_configuration() {
     let Some(amtool) = tools::find("amtool") else { return };
     let file = shipped("prometheus/alertmanager.yml");
     tools::run(&amtool, &["check-config".into(), file.into_os_string()]);
 }
 
 #[test]
-fn rules_and_their_cases_name_metrics_that_exist() {
+fn rules_and_their_tests_use_existing_metrics() {
     let recorded = recorded();
     let files = rule_tests().into_iter().chain([shipped(RULES)]);
     for file in files {
@@ -157,7 +157,7 @@ fn rules_and_their_cases_name_metrics_that_exist() {
 }
 
 #[test]
-fn the_dockerfile_follows_good_practice() {
+fn hadolint_accepts_the_dockerfile() {
     let Some(hadolint) = tools::find("hadolint") else { return };
     tools::run(&hadolint, &[shipped("docker/Dockerfile")]);
 }

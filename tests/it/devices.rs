@@ -1,5 +1,4 @@
-//! The command `devices`: what it lists, from one poll and from an exporter that runs, and that a
-//! password is safe with it.
+//! The command `devices`, with a poll of its own and with `--from`.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -15,7 +14,7 @@ use crate::{
     tools,
 };
 
-/// Runs `devices` to its end, with a configuration in a folder of its own.
+/// Runs `devices` in a new folder with this configuration: exit status, stdout, stderr.
 pub(crate) async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.toml"), text).unwrap();
@@ -27,13 +26,13 @@ pub(crate) async fn devices(text: &str, arguments: &[&str]) -> (Option<i32>, Str
     (status.code(), text(stdout), text(stderr))
 }
 
-/// The last cell of each line of a table, but for its head.
+/// The last cell of each row of a table, without the header.
 fn last_cells(table: &str) -> Vec<&str> {
     table.lines().skip(1).map(|line| line.split_whitespace().last().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
+async fn lists_devices_of_a_poll_or_of_a_running_exporter() {
     let simulator = serving(fleet()).await;
     let text = everything(&simulator, SLOW, "[metrics]\ndetail = \"network\"\nusername = true");
     let exporter = Exporter::start(&text);
@@ -68,7 +67,7 @@ async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
     let (status, out, err) = devices(&text, &[]).await;
     assert_eq!((status, last_cells(&out)), (Some(3), vec!["a", "b"]), "{err}");
     assert!(err.contains("there is no data of 1 user"), "{err}");
-    assert_eq!(devices(&text, &["--user", "1001"]).await.0, Some(0), "that one was read");
+    assert_eq!(devices(&text, &["--user", "1001"]).await.0, Some(0));
     simulator.faults().add("500".parse::<Fault>().unwrap());
     assert_eq!(devices(&text, &[]).await.0, Some(1));
     for (text, arguments) in [
@@ -84,8 +83,8 @@ async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
     }
 }
 
-/// Answers every request with what `answer` makes of it.
-fn fake(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+/// A server that calls `respond` with each request; returns its address.
+fn server(respond: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -94,20 +93,19 @@ fn fake(answer: impl Fn(&str) -> String + Send + 'static) -> String {
             let mut request = [0; 4096];
             let length = stream.read(&mut request).unwrap();
             let text = String::from_utf8_lossy(&request[..length]).into_owned();
-            stream.write_all(answer(&text).as_bytes()).unwrap();
+            stream.write_all(respond(&text).as_bytes()).unwrap();
         }
     });
     address.to_string()
 }
 
-fn http_answer(status: &str, body: &str) -> String {
+fn response(status: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
-/// Whoever answers at an address may be anybody.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_stranger_says_steers_no_terminal() {
+async fn escapes_control_characters_of_an_untrusted_response() {
     let escape = "\\u001b]0;x\\u0007\\u202e";
     let list = |more: &str, device: &str| {
         format!(
@@ -116,86 +114,66 @@ async fn what_a_stranger_says_steers_no_terminal() {
     };
     let quoted = format!("\"{escape}\"");
     let no_exporter = "no wickr-exporter of this version";
-    for (answer, status, says) in [
-        (http_answer("200 OK", &list("", "null")), 0, "\\u{1b}"),
-        (http_answer("200 OK", &list(&quoted, "null")), 1, no_exporter),
-        (http_answer("200 OK", &list("", &quoted)), 1, no_exporter),
-        (http_answer("500 No", &format!("\u{1b}[2J\u{202e}{}", "x".repeat(70_000))), 1, "xxx"),
-        (http_answer("302 Found", ""), 1, "redirects"),
-        (http_answer("403 Forbidden", "A client certificate that is valid"), 1, "--from-cert-file"),
+    for (body, status, expected) in [
+        (response("200 OK", &list("", "null")), 0, "\\u{1b}"),
+        (response("200 OK", &list(&quoted, "null")), 1, no_exporter),
+        (response("200 OK", &list("", &quoted)), 1, no_exporter),
+        (response("500 No", &format!("\u{1b}[2J\u{202e}{}", "x".repeat(70_000))), 1, "xxx"),
+        (response("302 Found", ""), 1, "redirects"),
+        (response("403 Forbidden", "A client certificate that is valid"), 1, "--from-cert-file"),
     ] {
-        let host = fake(move |_| answer.clone());
+        let host = server(move |_| body.clone());
         let (found, out, err) = devices("", &["--from", &format!("http://{host}")]).await;
-        assert_eq!(found, Some(status), "{says}: {err}");
-        assert!(format!("{out}{err}").contains(says), "{says}: {out}{err}");
+        assert_eq!(found, Some(status), "{expected}: {err}");
+        assert!(format!("{out}{err}").contains(expected), "{expected}: {out}{err}");
         assert!(!format!("{out}{err}").contains(['\u{1b}', '\u{7}', '\u{202e}']), "{out}{err}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_reaches_the_exporter_and_nobody_else() {
+async fn sends_a_password_to_the_exporter_only_and_never_prints_it() {
     let list = r#"{"generated_at":"","complete":true,"networks":1,"unsettled_networks":0,
         "users":{"fresh":1,"stale":0,"missing":0,"pending":0},
         "not_known":{"network_id":[],"user_id":[]},"matched":0,"devices":[],"more":"to come"}"#;
     // ann:se cret
     let host =
-        fake(move |request| match request.contains("uthorization: Basic YW5uOnNlIGNyZXQ=\r\n") {
-            true => http_answer("200 OK", list),
-            false => http_answer("401 Unauthorized", "no"),
+        server(move |request| match request.contains("uthorization: Basic YW5uOnNlIGNyZXQ=\r\n") {
+            true => response("200 OK", list),
+            false => response("401 Unauthorized", "no"),
         });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "se cret\n").unwrap();
     let file = file.to_str().unwrap();
-    for (arguments, status, says) in [
-        (vec!["--from".into(), format!("http://ann:se%20cret@{host}")], 0, "0 devices."),
-        (
-            vec![
-                "--from".into(),
-                format!("http://ann@{host}"),
-                "--from-password-file".into(),
-                file.into(),
-            ],
-            0,
-            "0 devices.",
-        ),
-        (vec!["--from".into(), format!("http://{host}")], 1, "asks for a name and a password"),
-        (vec!["--from".into(), format!("http://ann:se%20cre@{host}")], 1, "is wrong"),
-        (
-            vec![
-                "--from".into(),
-                format!("http://ann:se%20cret@{}", fake(|_| http_answer("302 Found", ""))),
-            ],
-            1,
-            "302",
-        ),
-        (
-            vec![
-                "--from".into(),
-                format!("http://ann:se%20cret@{}", fake(|_| http_answer("200 OK", "<html>"))),
-            ],
-            1,
-            "is no wickr-exporter",
-        ),
-        (vec!["--from".into(), "http://ann:se%20cret@127.0.0.1:1".into()], 1, "refused"),
+    let redirect = server(|_| response("302 Found", ""));
+    let html = server(|_| response("200 OK", "<html>"));
+    let password_file = ["--from-password-file", file];
+    for (from, options, status, expected) in [
+        (format!("http://ann:se%20cret@{host}"), &[][..], 0, "0 devices."),
+        (format!("http://ann@{host}"), &password_file, 0, "0 devices."),
+        (format!("http://{host}"), &[], 1, "asks for a name and a password"),
+        (format!("http://ann:se%20cre@{host}"), &[], 1, "is wrong"),
+        (format!("http://ann:se%20cret@{redirect}"), &[], 1, "302"),
+        (format!("http://ann:se%20cret@{html}"), &[], 1, "is no wickr-exporter"),
+        ("http://ann:se%20cret@127.0.0.1:1".into(), &[], 1, "refused"),
     ] {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let more = ["--log.level=trace"];
-        let (code, out, err) = devices("", &[&arguments[..], &more].concat()).await;
+        let arguments = [&["--log.level=trace", "--from", &from], options].concat();
+        let (code, out, err) = devices("", &arguments).await;
         assert_eq!(code, Some(status), "{arguments:?}: {err}");
-        assert!(err.contains(says), "{arguments:?}: {err}");
-        let told = format!("{out}{err}");
-        assert!(!told.contains("cret") && !told.contains("YW5u"), "{told}");
+        assert!(err.contains(expected), "{arguments:?}: {err}");
+        let output = format!("{out}{err}");
+        assert!(!output.contains("cret") && !output.contains("YW5u"), "{output}");
     }
 }
 
+/// An HTTPS server that requires a client certificate below `/client/`.
 const TLS: &str = r#"
 import http.server, ssl, sys
 certificate, body = sys.argv[1:]
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        strange = self.path.startswith("/client/") and not self.connection.getpeercert()
-        self.send_response(403 if strange else 200)
+        rejected = self.path.startswith("/client/") and not self.connection.getpeercert()
+        self.send_response(403 if rejected else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -211,37 +189,14 @@ server.serve_forever()
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_ones_own_can_be_trusted() {
+async fn accepts_a_ca_file_and_a_client_certificate() {
     let (Some(python), Some(openssl)) = (tools::find("python3"), tools::find("openssl")) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (key, cert, both) = (path("key"), path("cert"), path("both"));
-    tools::run(
-        &openssl,
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            &key,
-            "-out",
-            &cert,
-        ],
-    );
+    let (key, cert, both) = (path("key.pem"), path("cert.pem"), path("both.pem"));
+    crate::health::certificate(&openssl, folder.path());
     let pem = [std::fs::read(&key).unwrap(), std::fs::read(&cert).unwrap()].concat();
     std::fs::write(&both, pem).unwrap();
     let body = r#"{"generated_at":"","complete":true,"networks":1,"unsettled_networks":0,"users":{"fresh":1,"stale":0,"missing":0,"pending":0},"not_known":{"network_id":[],"user_id":[]},"matched":0,"devices":[]}"#;
@@ -254,24 +209,23 @@ async fn a_certificate_of_ones_own_can_be_trusted() {
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
     let from = format!("https://127.0.0.1:{}", port.trim());
     let trusted = devices("", &["--from", &from, "--from-ca-file", &cert]).await;
-    let strange = devices("", &["--from", &from]).await;
-    let no_file = devices("", &["--from", &from, "--from-ca-file", &key]).await;
-    let asks = format!("{from}/client");
-    let to_it = ["--from", &asks, "--from-ca-file", &cert];
-    let unknown = devices("", &to_it).await;
-    let own = ["--from-cert-file", &cert, "--from-key-file", &key];
-    let known = devices("", &[&to_it[..], &own].concat()).await;
-    let swapped = ["--from-cert-file", &key, "--from-key-file", &cert];
+    let untrusted = devices("", &["--from", &from]).await;
+    let key_as_ca = devices("", &["--from", &from, "--from-ca-file", &key]).await;
+    let url = format!("{from}/client");
+    let mutual = ["--from", &url, "--from-ca-file", &cert];
+    let anonymous = devices("", &mutual).await;
+    let identity = ["--from-cert-file", &cert, "--from-key-file", &key];
+    let identified = devices("", &[&mutual[..], &identity].concat()).await;
     let no_key = ["--from-cert-file", &cert, "--from-key-file", &cert];
-    let no_identity = devices("", &[&to_it[..], &no_key].concat()).await;
-    let half = devices("", &[&to_it[..], &swapped[..2]].concat()).await;
+    let no_key = devices("", &[&mutual[..], &no_key].concat()).await;
+    let no_key_file = devices("", &[&mutual[..], &["--from-cert-file", &key]].concat()).await;
     server.kill().unwrap();
     server.wait().unwrap();
     assert_eq!(trusted.0, Some(0), "{trusted:?}");
-    assert_eq!((unknown.0, known.0), (Some(1), Some(0)), "{unknown:?} {known:?}");
-    assert_eq!((no_identity.0, half.0), (Some(2), Some(2)), "{no_identity:?} {half:?}");
-    assert!(no_identity.2.contains("hold no certificate and key"), "{no_identity:?}");
-    assert_eq!(strange.0, Some(1), "{strange:?}");
-    assert_eq!(no_file.0, Some(2), "{no_file:?}");
-    assert!(no_file.2.contains("holds no certificate"), "{no_file:?}");
+    assert_eq!((anonymous.0, identified.0), (Some(1), Some(0)), "{anonymous:?} {identified:?}");
+    assert_eq!((no_key.0, no_key_file.0), (Some(2), Some(2)), "{no_key:?} {no_key_file:?}");
+    assert!(no_key.2.contains("hold no certificate and key"), "{no_key:?}");
+    assert_eq!(untrusted.0, Some(1), "{untrusted:?}");
+    assert_eq!(key_as_ca.0, Some(2), "{key_as_ca:?}");
+    assert!(key_as_ca.2.contains("holds no certificate"), "{key_as_ca:?}");
 }

@@ -419,7 +419,7 @@ fn hurried(query: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_the_cookbook_returns_a_result() {
     let Some(program) = tools::find("prometheus") else { return };
-    let stage = Stage::set(&program, "device").await;
+    let stage = Stage::start(&program, "device").await;
     for (heading, query) in cookbook() {
         eprintln!("{heading}: {query}");
         stage.prometheus.wait_for(&hurried(&query)).await;

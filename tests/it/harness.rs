@@ -1,4 +1,4 @@
-//! Starts the real program with a configuration of its own and asks it over HTTP.
+//! Starts the program with a configuration and reads it over HTTP.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use std::{
 use tempfile::TempDir;
 use wickr_exporter::simulator::{ACCESS_KEY, Fleet, Options, SECRET_KEY, Simulator};
 
-/// Whatever is waited for comes within this, or never: machines may be slow, but not so slow.
+/// The time limit of each wait, generous for slow machines.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program, with credentials for the simulator and nothing else of this machine's AWS setup.
+/// The program, with credentials for the simulator and without this machine's AWS and proxy settings.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wickr-exporter"));
     for (name, _) in std::env::vars_os() {
@@ -42,12 +42,12 @@ pub async fn simulator(options: Options) -> Simulator {
     Simulator::start(listener, options).unwrap()
 }
 
-/// A simulator with exactly this fleet.
+/// A simulator with this fleet.
 pub async fn serving(fleet: Fleet) -> Simulator {
     simulator(Options::serving(fleet)).await
 }
 
-/// A configuration for one network of a simulator, to which a test may add.
+/// A configuration for one network of a simulator. It ends in `[[network]]`.
 pub fn config(endpoint: &str, poll: &str, network: &str, users: &[&str]) -> String {
     format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n[poll]\n{poll}\n\
@@ -55,7 +55,7 @@ pub fn config(endpoint: &str, poll: &str, network: &str, users: &[&str]) -> Stri
     )
 }
 
-/// Polls every second, as fast as it can.
+/// Polls every second, without a rate limit in practice.
 pub const FAST: &str = "interval = \"1s\"\nrequests_per_second = 10000";
 
 /// A running exporter. Dropping it kills it.
@@ -63,7 +63,6 @@ pub struct Exporter {
     child: Mutex<Child>,
     pub base: String,
     log: Arc<Mutex<Vec<String>>>,
-    /// Holds the configuration.
     folder: TempDir,
 }
 
@@ -72,30 +71,30 @@ impl Exporter {
         Exporter::start_with(config, &[], &[])
     }
 
-    /// Starts it with further arguments and environment.
     pub fn start_with(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Exporter {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
         Exporter::start_in(folder, arguments, environment)
     }
 
-    /// Starts it with the `config.toml` of a folder.
+    /// Starts it with the `config.toml` in a folder.
     pub fn start_in(folder: TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Exporter {
         Exporter::start_command(program(), folder, arguments, environment)
     }
 
-    /// Starts it as another user, which only root may.
+    /// Starts it as another user; requires root.
     pub fn start_as(user: u32, config: &str) -> Exporter {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        // Where it was built, that user may have no business.
-        let built = program();
-        let copied = folder.path().join("wickr-exporter");
-        let linked = std::fs::hard_link(built.get_program(), &copied);
-        linked.or_else(|_| std::fs::copy(built.get_program(), &copied).map(drop)).unwrap();
-        let mut command = Command::new(copied);
-        command.env_clear().envs(built.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        // The user might not have access to the build directory.
+        let original = program();
+        let copy = folder.path().join("wickr-exporter");
+        let linked = std::fs::hard_link(original.get_program(), &copy);
+        linked.or_else(|_| std::fs::copy(original.get_program(), &copy).map(drop)).unwrap();
+        let mut command = Command::new(copy);
+        let environment = original.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.env_clear().envs(environment);
         command.uid(user);
         Exporter::start_command(command, folder, &[], &[])
     }
@@ -117,29 +116,27 @@ impl Exporter {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (found, address) = mpsc::channel();
-        let kept = log.clone();
+        let (sender, addresses) = mpsc::channel();
+        let shared_log = log.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if let Some(address) = listening(&line) {
-                    // Only the first address is waited for.
-                    let _ = found.send(address.to_owned());
+                if let Some(address) = listen_address(&line) {
+                    // Only the first address has a receiver.
+                    let _ = sender.send(address.to_owned());
                 }
-                kept.lock().unwrap().push(line);
+                shared_log.lock().unwrap().push(line);
             }
         });
-        let Ok(address) = address.recv_timeout(PATIENCE) else {
-            panic!("the exporter does not listen; it said:\n{}", last_lines(&log.lock().unwrap()));
+        let Ok(address) = addresses.recv_timeout(PATIENCE) else {
+            panic!("the exporter does not listen; its log:\n{}", last_lines(&log.lock().unwrap()));
         };
         Exporter { child: Mutex::new(child), base: format!("http://{address}"), log, folder }
     }
 
-    /// Its configuration.
     pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
 
-    /// What it has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
@@ -156,17 +153,17 @@ impl Exporter {
         Samples::parse(&self.text("/metrics").await)
     }
 
-    /// Scrapes until `holds`, and gives that scrape.
-    pub async fn wait_for(&self, what: &str, holds: impl Fn(&Samples) -> bool) -> Samples {
-        let until = Instant::now() + PATIENCE;
+    /// Scrapes until `condition` holds, and returns that scrape.
+    pub async fn wait_for(&self, what: &str, condition: impl Fn(&Samples) -> bool) -> Samples {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let samples = self.metrics().await;
-            if holds(&samples) {
+            if condition(&samples) {
                 return samples;
             }
             assert!(
-                Instant::now() < until,
-                "never came true: {what}\n{}\n{:#?}",
+                Instant::now() < deadline,
+                "time-out: {what}\n{}\n{:#?}",
                 last_lines(&self.log.lock().unwrap()),
                 samples.0
             );
@@ -176,35 +173,34 @@ impl Exporter {
 
     /// Waits until `count` polls of a network have ended.
     pub async fn polled(&self, count: f64) -> Samples {
-        self.wait_for("so many polls", |samples| samples.sum("wickr_exporter_polls_total") >= count)
-            .await
+        let polls = |samples: &Samples| samples.sum("wickr_exporter_polls_total");
+        self.wait_for("poll count", |samples| polls(samples) >= count).await
     }
 
-    /// Waits until a poll has begun and ended that began after this call.
+    /// Waits for the end of a poll that starts after this call.
     pub async fn polled_anew(&self) -> Samples {
         let before = self.metrics().await.sum("wickr_exporter_polls_total");
         self.polled(before + 2.0).await
     }
 
-    /// Sends a signal to it, and to nothing else.
     pub fn signal(&self, name: &str) {
         let id = self.child.lock().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, once it has exited.
     pub fn ended(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
     }
 
-    /// Ends it as a crash does.
+    /// Kills it without a shutdown.
     pub fn kill(mut self) {
         let child = self.child.get_mut().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Asks it to end and waits for that.
+    /// Terminates it: its exit status, the duration of the shutdown, and its log.
     pub fn stop(mut self) -> (ExitStatus, Duration, String) {
         let started = Instant::now();
         self.signal("TERM");
@@ -215,7 +211,6 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        // It has ended already where a test stopped it.
         if let Ok(child) = self.child.get_mut() {
             let _ = child.kill();
             let _ = child.wait();
@@ -223,10 +218,10 @@ impl Drop for Exporter {
     }
 }
 
-/// The address in the log line that tells it, in either format.
-fn listening(line: &str) -> Option<&str> {
-    let said = line.contains("message=listening") || line.contains("\"message\":\"listening\"");
-    let rest = line.split("address").nth(1).filter(|_| said)?;
+/// The address of the log line `listening`, in either log format.
+fn listen_address(line: &str) -> Option<&str> {
+    let matches = line.contains("message=listening") || line.contains("\"message\":\"listening\"");
+    let rest = line.split("address").nth(1).filter(|_| matches)?;
     rest.trim_start_matches(['"', '=', ':']).split(['"', ' ']).next()
 }
 
@@ -234,38 +229,34 @@ fn last_lines(log: &[String]) -> String {
     log[log.len().saturating_sub(20)..].join("\n")
 }
 
-/// A client that tries once and waits as long as anything here waits.
+/// An HTTP client without retries or proxy.
 pub fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
 }
 
-/// The samples of a scrape in the text format, by name and labels as they are written.
+/// The values of a scrape in the text format, by series as written.
 #[derive(Debug, Default)]
 pub struct Samples(pub BTreeMap<String, f64>);
 
 impl Samples {
     pub fn parse(text: &str) -> Samples {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let samples: Vec<_> = lines
-            .map(|line| {
-                let (series, value) = line.rsplit_once(' ').unwrap();
-                (series.to_owned(), value.parse().unwrap())
-            })
-            .collect();
-        let count = samples.len();
-        let samples: BTreeMap<_, _> = samples.into_iter().collect();
-        assert_eq!(samples.len(), count, "a series stands twice");
+        let mut samples = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let former = samples.insert(series.to_owned(), value.parse().unwrap());
+            assert!(former.is_none(), "duplicate series: {series}");
+        }
         Samples(samples)
     }
 
-    /// The value of the one series of this name whose labels include these.
+    /// The value of the only series with this name and these labels, among others.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let found: Vec<_> = self.series(name, labels).collect();
         assert!(found.len() <= 1, "several series of {name} with {labels:?}: {found:?}");
         found.first().map(|(_, value)| *value)
     }
 
-    /// The series of this name whose labels include these.
+    /// The series with this name and these labels, among others.
     pub fn series<'a>(
         &'a self,
         name: &'a str,
@@ -273,15 +264,14 @@ impl Samples {
     ) -> impl Iterator<Item = (&'a str, f64)> {
         self.0.iter().filter_map(move |(series, value)| {
             let (this, rest) = series.split_once('{').unwrap_or((series, ""));
-            let has = |(label, wanted): &(&str, &str)| {
-                let wanted = format!("{label}=\"{wanted}\"");
-                rest.starts_with(&wanted) || rest.contains(&format!(",{wanted}"))
+            let has = |(label, value): &(&str, &str)| {
+                let pair = format!("{label}=\"{value}\"");
+                rest.starts_with(&pair) || rest.contains(&format!(",{pair}"))
             };
             (this == name && labels.iter().all(has)).then_some((series.as_str(), *value))
         })
     }
 
-    /// Whether there is any series of this name.
     pub fn has(&self, name: &str) -> bool {
         self.series(name, &[]).next().is_some()
     }

@@ -1,4 +1,4 @@
-//! `wickr-exporter health`: what the health checks of images run.
+//! `wickr-exporter health`, for the health checks of container images.
 
 use std::{
     fs,
@@ -16,17 +16,17 @@ use crate::{
 
 const NETWORK: &str = "12345678";
 
-/// Its exit status and all that it said.
+/// The exit status and output.
 async fn health(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = program();
     command.arg("health").args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_tells_what_the_exporter_says_of_itself() {
+async fn prints_the_exporters_response_and_fails_unless_it_is_200() {
     let fleet = Fleet::new().network(network(NETWORK).user(user("1001").device(device("a"))));
     let simulator = serving(fleet).await;
     simulator.faults().add("hang".parse::<Fault>().unwrap());
@@ -34,35 +34,34 @@ async fn it_tells_what_the_exporter_says_of_itself() {
     let (healthy, ready) =
         (format!("{}/-/healthy", exporter.base), format!("{}/-/ready", exporter.base));
     assert_eq!(health(&[&healthy]).await, (Some(0), "wickr-exporter is healthy.\n".into()));
-    let (status, said) = health(&[&ready]).await;
+    let (status, output) = health(&[&ready]).await;
     assert_eq!(status, Some(1));
-    assert!(said.starts_with(&format!("{ready}: 503 Service Unavailable: ")), "{said}");
-    assert!(said.contains("first poll has not ended"), "{said}");
+    assert!(output.starts_with(&format!("{ready}: 503 Service Unavailable: ")), "{output}");
+    assert!(output.contains("first poll has not ended"), "{output}");
 
-    // Nobody listens any more.
     exporter.stop();
-    let (status, said) = health(&[&healthy]).await;
+    let (status, output) = health(&[&healthy]).await;
     assert_eq!(status, Some(1));
-    assert!(said.starts_with(&format!("{healthy}: ")), "{said}");
-    assert!(said.to_lowercase().contains("connection refused"), "{said}");
+    assert!(output.starts_with(&format!("{healthy}: ")), "{output}");
+    assert!(output.to_lowercase().contains("connection refused"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_does_not_answer_is_not_waited_for_and_a_password_is_not_repeated() {
-    // It takes connections, and says nothing.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
+async fn times_out_without_printing_the_password_of_the_url() {
+    // Accepts connections and never responds.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     let url = format!("http://somebody:hush@{address}/-/healthy");
-    let (status, said) = health(&[&url, "--timeout=200ms"]).await;
+    let (status, output) = health(&[&url, "--timeout=200ms"]).await;
     assert_eq!(status, Some(1));
-    assert!(said.contains("timed out") && said.contains(&address.to_string()), "{said}");
-    assert!(!said.contains("hush") && !said.contains("somebody"), "{said}");
-    let (status, said) = health(&["no-url"]).await;
-    assert_eq!(status, Some(2), "{said}");
+    assert!(output.contains("timed out") && output.contains(&address.to_string()), "{output}");
+    assert!(!output.contains("hush") && !output.contains("somebody"), "{output}");
+    let (status, output) = health(&["no-url"]).await;
+    assert_eq!(status, Some(2), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_trusted_as_it_is_told() {
+async fn verifies_certificates_unless_insecure_or_with_a_ca_file() {
     let Some(openssl) = tools::find("openssl") else { return };
     let folder = tempfile::tempdir().unwrap();
     certificate(&openssl, folder.path());
@@ -70,35 +69,36 @@ async fn tls_is_trusted_as_it_is_told() {
     let url = format!("https://{}/", server.address);
     let file = folder.path().join("cert.pem").display().to_string();
 
-    let (status, said) = health(&[&url]).await;
-    assert_eq!(status, Some(1), "nobody vouches for it");
-    assert!(said.to_lowercase().contains("certificate"), "{said}");
+    let (status, output) = health(&[&url]).await;
+    assert_eq!(status, Some(1), "self-signed");
+    assert!(output.to_lowercase().contains("certificate"), "{output}");
     assert_eq!(health(&[&url, "--insecure"]).await.0, Some(0));
-    let (status, said) = health(&[&url, "--ca.file", &file]).await;
-    assert_eq!(status, Some(0), "{said}");
-    assert_eq!(health(&[&url, "--insecure", "--ca.file", &file]).await.0, Some(2), "one or other");
+    let (status, output) = health(&[&url, "--ca.file", &file]).await;
+    assert_eq!(status, Some(0), "{output}");
+    let conflict = health(&[&url, "--insecure", "--ca.file", &file]).await;
+    assert_eq!(conflict.0, Some(2));
 
     let key = folder.path().join("key.pem").display().to_string();
-    for (bad, why) in [("/nowhere", "No such file"), (&*key, "no certificate")] {
-        let (status, said) = health(&[&url, "--ca.file", bad]).await;
+    for (file, error) in [("/nowhere", "No such file"), (&*key, "no certificate")] {
+        let (status, output) = health(&[&url, "--ca.file", file]).await;
         assert_eq!(status, Some(1));
-        assert!(said.contains(bad) && said.contains(why), "{said}");
+        assert!(output.contains(file) && output.contains(error), "{output}");
     }
 }
 
-/// Makes a certificate for loopback that vouches for itself: `cert.pem`, `key.pem`.
+/// Writes a self-signed certificate for loopback: `cert.pem`, `key.pem`.
 pub fn certificate(openssl: &Path, folder: &Path) {
     let settings = "[req]\ndistinguished_name = name\nx509_extensions = extensions\n[name]\n\
                     [extensions]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n";
     fs::write(folder.join("settings"), settings).unwrap();
     let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
                      -subj /CN=test -config settings -keyout key.pem -out cert.pem";
-    let made = Command::new(openssl).current_dir(folder).args(arguments.split(' ')).output();
-    let made = made.unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let output = Command::new(openssl).current_dir(folder).args(arguments.split(' ')).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// OpenSSL's own server, which answers every GET. Dropping it kills it.
+/// `openssl s_server`, which responds to every GET. Dropping it kills it.
 struct TlsServer {
     child: Child,
     address: String,
@@ -117,7 +117,7 @@ impl TlsServer {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines.find_map(|line| Some(line.ok()?.strip_prefix("ACCEPT ")?.to_owned()));
-        TlsServer { child, address: address.expect("openssl tells where it listens") }
+        TlsServer { child, address: address.expect("openssl prints its address") }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Routes, formats, compression, limits and the end of the process.
+//! Routes, formats, compression, limits and shutdown.
 
 use std::{
     io::{Read, Write},
@@ -20,7 +20,7 @@ fn small_fleet() -> Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_path_answers_as_it_should() {
+async fn routes_return_their_status() {
     let simulator = serving(small_fleet()).await;
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &["1001"]));
     exporter.polled(1.0).await;
@@ -44,13 +44,13 @@ async fn every_path_answers_as_it_should() {
             Method::from_bytes(method.as_bytes()).unwrap(),
             format!("{}{path}", exporter.base),
         );
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{method} {path}");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{method} {path}");
         if status == 405 {
             let allowed = if path == "/-/reload" { "POST" } else { "GET,HEAD" };
-            assert_eq!(answer.headers()[header::ALLOW], allowed);
+            assert_eq!(response.headers()[header::ALLOW], allowed);
         }
-        let body = answer.text().await.unwrap();
+        let body = response.text().await.unwrap();
         assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");
     }
     assert!(exporter.text("/").await.contains("href=\"/metrics\""));
@@ -58,7 +58,7 @@ async fn every_path_answers_as_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_telemetry_path_can_be_moved() {
+async fn telemetry_path_moves_the_metrics() {
     let simulator = serving(small_fleet()).await;
     let config = config(&simulator.endpoint(), FAST, "12345678", &["1001"]);
     let exporter = Exporter::start_with(&config, &["--web.telemetry-path=/wickr/x"], &[]);
@@ -70,46 +70,46 @@ async fn the_telemetry_path_can_be_moved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_format_is_negotiated_and_gzip_holds_the_same() {
+async fn negotiates_the_format_and_compresses_with_gzip() {
     let simulator = serving(small_fleet()).await;
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &["1001"]));
     exporter.polled(1.0).await;
-    let ask = async |accept: &'static str| {
+    let get = async |accept: &'static str| {
         let request =
             http().get(format!("{}/metrics", exporter.base)).header(header::ACCEPT, accept);
-        let answer = request.send().await.unwrap();
-        let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
-        (kind, answer.text().await.unwrap())
+        let response = request.send().await.unwrap();
+        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        (kind, response.text().await.unwrap())
     };
-    let (kind, text) = ask("*/*").await;
+    let (kind, text) = get("*/*").await;
     assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
     assert!(text.contains("# TYPE wickr_network_device_idle_seconds histogram\n"));
     assert!(text.contains("# TYPE wickr_exporter_polls_total counter\n"));
-    let (kind, text) = ask("application/openmetrics-text; version=1.0.0").await;
+    let (kind, text) = get("application/openmetrics-text; version=1.0.0").await;
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(text.ends_with("\n# EOF\n"));
     assert!(text.contains("# TYPE wickr_network_device_idle_seconds gaugehistogram\n"));
     assert!(text.contains("# TYPE wickr_exporter_polls counter\n"));
 
     let url = format!("{}/metrics?collect[]=network", exporter.base);
-    let packed = http().get(&url).header(header::ACCEPT_ENCODING, "gzip").send().await.unwrap();
-    assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
-    let packed = packed.bytes().await.unwrap();
-    let mut unpacked = String::new();
-    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
+    let compressed = http().get(&url).header(header::ACCEPT_ENCODING, "gzip").send().await.unwrap();
+    assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
+    let compressed = compressed.bytes().await.unwrap();
+    let mut decompressed = String::new();
+    flate2::read::GzDecoder::new(&compressed[..]).read_to_string(&mut decompressed).unwrap();
     let plain = http().get(&url).send().await.unwrap().text().await.unwrap();
-    // Ages move on between two scrapes; the lines stay the same.
+    // Values that depend on the time differ between scrapes.
     let names = |text: &str| -> Vec<String> {
         text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
     };
-    assert_eq!(names(&unpacked), names(&plain));
+    assert_eq!(names(&decompressed), names(&plain));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn collect_and_detail_narrow_what_is_told() {
+async fn collect_and_detail_select_groups() {
     let simulator = serving(small_fleet()).await;
     let base = config(&simulator.endpoint(), FAST, "12345678", &["1001"]);
-    for (detail, query, there, not_there) in [
+    for (detail, query, present, absent) in [
         (
             "device",
             "",
@@ -136,17 +136,17 @@ async fn collect_and_detail_narrow_what_is_told() {
         exporter.polled(1.0).await;
         let samples =
             crate::harness::Samples::parse(&exporter.text(&format!("/metrics{query}")).await);
-        for name in there.split_whitespace() {
-            assert!(samples.has(name), "{detail} {query}: {name} is missing");
+        for name in present.split_whitespace() {
+            assert!(samples.has(name), "{detail} {query}: {name} is absent");
         }
-        for name in not_there.split_whitespace() {
-            assert!(!samples.has(name), "{detail} {query}: {name} is there");
+        for name in absent.split_whitespace() {
+            assert!(!samples.has(name), "{detail} {query}: {name} is present");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_ready_when_every_first_poll_has_ended_and_healthy_before() {
+async fn is_healthy_at_once_and_ready_after_the_first_poll() {
     let simulator = serving(small_fleet()).await;
     simulator.faults().add("slow:1s".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &["1001"]));
@@ -157,22 +157,20 @@ async fn it_is_ready_when_every_first_poll_has_ended_and_healthy_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_promptly_in_the_middle_of_a_poll_and_finishes_answers() {
+async fn shutdown_is_prompt_during_a_poll_and_completes_responses() {
     let options = Options { users: 2_000, ..Options::default() };
     let simulator = simulator(options).await;
     simulator.faults().add("hang,user=1001".parse::<Fault>().unwrap());
     let users: Vec<_> = (1001..3001).map(|id| id.to_string()).collect();
     let users: Vec<_> = users.iter().map(String::as_str).collect();
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &users));
-    exporter
-        .wait_for("all but the one that hangs", |samples| samples.sum("wickr_user_up") >= 1_999.0)
-        .await;
-    // A client that asks and does not read, and one that says nothing at all.
+    exporter.wait_for("all users but one", |samples| samples.sum("wickr_user_up") >= 1_999.0).await;
+    // A client that does not read the response, and one that sends nothing.
     let address = exporter.base.trim_start_matches("http://").to_owned();
-    let mut deaf = TcpStream::connect(&address).unwrap();
-    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let _mute = TcpStream::connect(&address).unwrap();
-    // And one that has begun to read, and reads on while the process ends.
+    let mut unread = TcpStream::connect(&address).unwrap();
+    unread.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _idle = TcpStream::connect(&address).unwrap();
+    // A client that reads the rest of the response during the shutdown.
     let mut slow = TcpStream::connect(&address).unwrap();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut start = [0; 1000];
@@ -186,32 +184,31 @@ async fn it_ends_promptly_in_the_middle_of_a_poll_and_finishes_answers() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     let rest = reading.join().unwrap().unwrap();
-    assert!(rest.ends_with(b"0\r\n\r\n"), "the answer was cut off");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "truncated response");
     assert!(started.elapsed() < PATIENCE);
     simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scrapes_beyond_the_limit_are_refused_and_slow_readers_hold_only_theirs() {
+async fn rejects_scrapes_above_the_limit_until_a_permit_is_free() {
     let simulator = simulator(Options { users: 3_000, ..Options::default() }).await;
     let users: Vec<_> = (1001..4001).map(|id| id.to_string()).collect();
     let users: Vec<_> = users.iter().map(String::as_str).collect();
     let config = config(&simulator.endpoint(), FAST, "12345678", &users);
     let exporter = Exporter::start(&format!("{config}[web]\nmax_concurrent_scrapes = 1\n"));
     exporter.polled(1.0).await;
-    let mut deaf = TcpStream::connect(exporter.base.trim_start_matches("http://")).unwrap();
-    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut slow = TcpStream::connect(exporter.base.trim_start_matches("http://")).unwrap();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut start = [0; 100];
-    deaf.read_exact(&mut start).unwrap();
+    slow.read_exact(&mut start).unwrap();
     let refused = exporter.get("/metrics").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.text().await.unwrap().contains("max_concurrent_scrapes"));
-    // Health does not depend on it.
     assert_eq!(exporter.get("/-/healthy").await.status(), StatusCode::OK);
-    drop(deaf);
-    let until = Instant::now() + PATIENCE;
+    drop(slow);
+    let deadline = Instant::now() + PATIENCE;
     while exporter.get("/metrics").await.status() != StatusCode::OK {
-        assert!(Instant::now() < until, "the place was never given back");
+        assert!(Instant::now() < deadline, "the permit was not released");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,8 +1,7 @@
-//! The image, built by the real buildah from the Dockerfile as it is shipped, and run.
+//! Builds the image with buildah from the shipped Dockerfile, and runs it.
 //!
-//! No registry is asked: the two images that it is made from are replaced by stand-ins of the same
-//! names. One holds a shell and, as `cargo`, a script that has the program ready; the other the
-//! libraries that the program loads. So everything is proved but the compilation and those images.
+//! Local stand-ins replace both base images, so no registry is needed: one has a shell and a script
+//! `cargo` that copies the built program, the other the shared libraries of the program.
 
 use std::{
     fs,
@@ -21,18 +20,17 @@ use crate::{
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wickr-exporter");
-/// Where the image has it.
 const INSTALLED: &str = "/usr/bin/wickr-exporter";
 const USER: u32 = 65532;
 
 #[test]
-fn the_image_is_built_and_runs_confined() {
+fn image_builds_and_runs_unprivileged_on_a_read_only_root() {
     let (Some(buildah), Some(openssl)) = (tools::find("buildah"), tools::find("openssl")) else {
         return;
     };
-    let who = Command::new("id").arg("-u").output().unwrap().stdout;
-    if who != b"0\n" {
-        return tools::skip("only root can build images here");
+    let uid = Command::new("id").arg("-u").output().unwrap().stdout;
+    if uid != b"0\n" {
+        return tools::skip("building images requires root");
     }
     let folder = tempfile::tempdir().unwrap();
     let builder = Builder { buildah, openssl, folder: folder.path().to_owned() };
@@ -48,7 +46,7 @@ fn the_image_is_built_and_runs_confined() {
     builder.stand_in(base, &[], false);
 
     let root = env!("CARGO_MANIFEST_DIR");
-    let said = builder.run(&[
+    let output = builder.run(&[
         "bud",
         "--format=docker",
         "--isolation=chroot",
@@ -59,7 +57,8 @@ fn the_image_is_built_and_runs_confined() {
         "--tag=wickr-exporter",
         root,
     ]);
-    assert!(said.contains("cargo build --release --locked --bin wickr-exporter of abc"), "{said}");
+    let build = "cargo build --release --locked --bin wickr-exporter of abc";
+    assert!(output.contains(build), "{output}");
 
     let image: Value =
         serde_json::from_str(&builder.run(&["inspect", "--type=image", "wickr-exporter"])).unwrap();
@@ -71,17 +70,17 @@ fn the_image_is_built_and_runs_confined() {
     assert_eq!(config["Labels"]["org.opencontainers.image.revision"], "abc");
 
     let container = builder.run(&["from", "--pull-never", "wickr-exporter"]).trim().to_owned();
-    let inside = PathBuf::from(builder.run(&["mount", &container]).trim());
-    let state = inside.join("var/lib/wickr-exporter").metadata().unwrap();
-    assert_eq!((state.uid(), state.gid()), (USER, USER), "its volume is to be its own");
-    let mut demo = Running::start(&inside, &["demo", "--web.listen-address=127.0.0.1:0"]);
-    let url = demo.base.replace("/metrics", "/-/healthy");
-    let asked = confined(&inside, &["health", &url]).output().unwrap();
-    assert!(asked.status.success(), "{asked:?}");
+    let root = PathBuf::from(builder.run(&["mount", &container]).trim());
+    let state = root.join("var/lib/wickr-exporter").metadata().unwrap();
+    assert_eq!((state.uid(), state.gid()), (USER, USER), "owner of the volume");
+    let mut demo = Running::start(&root, &["demo", "--web.listen-address=127.0.0.1:0"]);
+    let url = demo.url.replace("/metrics", "/-/healthy");
+    let health = confined(&root, &["health", &url]).output().unwrap();
+    assert!(health.status.success(), "{health:?}");
     demo.child.kill().unwrap();
     demo.child.wait().unwrap();
-    let asked = confined(&inside, &["health", &url]).output().unwrap();
-    assert_eq!(asked.status.code(), Some(1), "{asked:?}");
+    let health = confined(&root, &["health", &url]).output().unwrap();
+    assert_eq!(health.status.code(), Some(1), "{health:?}");
 }
 
 struct Builder {
@@ -91,7 +90,7 @@ struct Builder {
 }
 
 impl Builder {
-    /// Runs buildah with a store of its own.
+    /// Runs buildah with a private store.
     fn run(&self, arguments: &[&str]) -> String {
         let option = |name: &str| format!("--{name}={}", self.folder.join(name).display());
         let store = [option("root"), option("runroot"), "--storage-driver=vfs".into()];
@@ -99,21 +98,21 @@ impl Builder {
         tools::run(&self.buildah, &store.into_iter().chain(arguments).collect::<Vec<_>>())
     }
 
-    /// An image of that name with these programs, the exporter, and the libraries that they load.
-    fn stand_in(&self, name: &str, programs: &[&str], compiles: bool) {
+    /// Builds an image with these programs, and with the libraries of these and the exporter.
+    fn stand_in(&self, name: &str, programs: &[&str], is_compiler: bool) {
         let root = tempfile::tempdir_in(&self.folder).unwrap();
         for program in programs.iter().chain([&PROGRAM]) {
-            let loaded = Command::new("ldd").arg(program).output().unwrap().stdout;
-            let loaded = String::from_utf8(loaded).unwrap();
-            for library in loaded.split_whitespace().filter(|word| word.starts_with('/')) {
-                place(library.as_ref(), &root.path().join(&library[1..]));
+            let libraries = Command::new("ldd").arg(program).output().unwrap().stdout;
+            let libraries = String::from_utf8(libraries).unwrap();
+            for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+                copy(library.as_ref(), &root.path().join(&library[1..]));
             }
         }
         for program in programs {
-            place(program.as_ref(), &root.path().join(&program[1..]));
+            copy(program.as_ref(), &root.path().join(&program[1..]));
         }
-        if compiles {
-            place(PROGRAM.as_ref(), &root.path().join("ready"));
+        if is_compiler {
+            copy(PROGRAM.as_ref(), &root.path().join("ready"));
             let cargo = root.path().join("usr/bin/cargo");
             fs::create_dir_all(cargo.parent().unwrap()).unwrap();
             let script = "#!/bin/sh\necho cargo \"$@\" of $WICKR_EXPORTER_REVISION\n\
@@ -122,62 +121,59 @@ impl Builder {
             fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
         }
         if programs.is_empty() {
-            // In place of the public authorities' certificates, for it does not start without any.
+            // The program does not start without certificate authorities.
             certificate(&self.openssl, root.path());
             let pem = root.path().join("cert.pem");
-            place(&pem, &root.path().join("etc/ssl/certs/ca-certificates.crt"));
+            copy(&pem, &root.path().join("etc/ssl/certs/ca-certificates.crt"));
         }
-        let recipe = self.folder.join("recipe");
-        fs::write(&recipe, "FROM scratch\nCOPY . /\nENV PATH=/usr/bin:/bin\n").unwrap();
-        let known =
+        let dockerfile = self.folder.join("Dockerfile");
+        fs::write(&dockerfile, "FROM scratch\nCOPY . /\nENV PATH=/usr/bin:/bin\n").unwrap();
+        let name =
             if name.contains('/') { name.into() } else { format!("docker.io/library/{name}") };
-        let (file, tag) = (format!("--file={}", recipe.display()), format!("--tag={known}"));
+        let (file, tag) = (format!("--file={}", dockerfile.display()), format!("--tag={name}"));
         self.run(&["bud", &file, &tag, root.path().to_str().unwrap()]);
     }
 }
 
-fn place(from: &Path, to: &Path) {
+fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     fs::copy(from, to).unwrap();
 }
 
-/// The program in the image: as its user, with nothing writable.
-fn confined(inside: &Path, arguments: &[&str]) -> Command {
+/// The program in the image, as its user, on a read-only root.
+fn confined(root: &Path, arguments: &[&str]) -> Command {
     let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && root=$1 && shift \
                   && exec chroot --userspec=65532:65532 \"$root\" \"$@\"";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(inside).arg(INSTALLED).args(arguments);
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(root).arg(INSTALLED).args(arguments);
     command.stdin(Stdio::null());
     command
 }
 
-/// Killed when it is dropped.
+/// A process that is killed when dropped.
 struct Running {
     child: Child,
-    base: String,
+    url: String,
 }
 
 impl Running {
-    /// Starts it and waits until it tells where its metrics are.
-    fn start(inside: &Path, arguments: &[&str]) -> Running {
-        let mut child = confined(inside, arguments).stdout(Stdio::piped()).spawn().unwrap();
+    /// Starts it and waits until it prints the URL of its metrics.
+    fn start(root: &Path, arguments: &[&str]) -> Running {
+        let mut child = confined(root, arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines.find_map(|line| {
+        let url = lines.find_map(|line| {
             let line = line.ok()?;
             Some(line.trim().strip_prefix("metrics ")?.trim().to_owned())
         });
-        // What it says from now on is nobody's business, but its output stays open.
+        // Keeps the pipe open.
         std::thread::spawn(move || lines.for_each(drop));
-        let mut running = Running { child, base: String::new() };
-        running.base =
-            told.unwrap_or_else(|| panic!("it does not start: {:?}", running.child.wait()));
-        running
+        let url = url.unwrap_or_else(|| panic!("demo does not start: {:?}", child.wait()));
+        Running { child, url }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already where the test went well.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Certificates for the tests of the doors, made anew each time.
+//! Certificates for tests of TLS, generated in each test.
 
 use std::{fs, path::Path};
 
@@ -7,38 +7,38 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-/// The password of `prometheus` in the files of `deploy`.
+/// The password of the user `prometheus` in the files of `deploy`.
 pub const DEPLOYED_PASSWORD: &str = "change-me";
 
-/// A certificate and its key, in PEM.
+/// In PEM.
 pub struct Pair {
     pub certificate: String,
     pub key: String,
 }
 
 impl Pair {
-    /// Both in one, as reqwest wants it.
+    /// Certificate and key in one PEM, for reqwest.
     pub fn both(&self) -> String {
         format!("{}{}", self.certificate, self.key)
     }
 }
 
-/// An authority, and what it signed; and another that is nobody's.
 pub struct Keys {
     authority: CertifiedIssuer<'static, KeyPair>,
-    stranger: CertifiedIssuer<'static, KeyPair>,
+    /// Trusted by no configuration.
+    other: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Keys {
     pub fn generate() -> Keys {
-        Keys { authority: authority("an authority"), stranger: authority("another authority") }
+        Keys { authority: authority("an authority"), other: authority("another authority") }
     }
 
     pub fn authority(&self) -> String {
         self.authority.pem()
     }
 
-    /// For the exporter, on this machine.
+    /// The exporter's certificate, for loopback.
     pub fn server(&self) -> Pair {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
@@ -46,17 +46,15 @@ impl Keys {
         signed(params, &self.authority)
     }
 
-    /// For a client of that name.
     pub fn client(&self, name: &str) -> Pair {
         signed(client(name), &self.authority)
     }
 
-    /// The same that nobody trusts.
+    /// A client certificate of another authority.
     pub fn stranger(&self, name: &str) -> Pair {
-        signed(client(name), &self.stranger)
+        signed(client(name), &self.other)
     }
 
-    /// The same of long ago.
     pub fn expired(&self, name: &str) -> Pair {
         let mut params = client(name);
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -64,12 +62,12 @@ impl Keys {
         signed(params, &self.authority)
     }
 
-    /// The exporter's own, which is not for clients.
+    /// A certificate without the extended key usage for clients.
     pub fn not_for_clients(&self) -> Pair {
         self.server()
     }
 
-    /// The files that those of `deploy/prometheus` name.
+    /// Writes the files that the configurations in `deploy/prometheus` refer to.
     pub fn write_as_deployed(&self, folder: &Path) {
         let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
         let pair = self.server();

@@ -1,42 +1,28 @@
-//! The integration tests: one binary, so that they link once. The real program runs against the
-//! simulator, and other people's programs judge what it says.
+//! The integration tests, in one binary so that they link once. They run the program against the
+//! simulator, and check its output with third-party programs.
 //!
-//! - `harness`: starts the program, scrapes it, waits for what should come true
-//! - `truth`: what is exposed while things go wrong
-//! - `campaign`: everything that can go wrong, at random, and a judge of every number
-//! - `client`: requests, pages, retries and clocks, as the service sees them
-//! - `credentials`: where they come from, and when they are replaced
+//! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
+//! - `truth`: the exposition during failures; `campaign`: random failures, with each number checked
+//! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `organisation`: discovery, SSO limits, accounts, shards
-//! - `reload`: another configuration while it runs
-//! - `restart`: what outlives the process; `upgrades`: what earlier versions left
-//! - `service`: what a service manager is told
-//! - `http`: routes, formats, compression, shutdown
-//! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
-//!   certificates for it
-//! - `pages`: the pages and the API; `browser` looks at them with a real one
-//! - `devices`: the command of that name
-//! - `cli`: commands, exit statuses, messages
-//! - `peers`: boto3 reads the same fleet; promtool, Python's parsers and a real Prometheus read the
-//!   expositions
-//! - `packed`: what is compressed in pieces is read whole by everybody
-//! - `deploy`: what operators take away, by the tools that read it; `dashboard` and `promql` take
-//!   queries apart for it; `systemd`, `aws` and `package` have what is for those
-//! - `alerting`: from a device in the simulator to a notification, by a real Prometheus and a real
-//!   Alertmanager
-//! - `docs`: what is written is true of the code
-//! - `prometheus`: starts a real Prometheus; `stage` gives it a fleet with everything in it
-//! - `health`: asking a running exporter whether it is well
-//! - `helm`: the chart and the plain manifest, by the real Helm, kubectl and schemas
-//! - `compose`: the compose files, and what they mount
-//! - `image`: the image is built and run, on stand-ins for the images that it is made from
-//! - `threats`: what SECURITY.md claims and no other module shows
-//! - `supply`: what the program is made of
-//! - `targets`: what is held true of any bytes that come from outside; `corpora` replays what the
-//!   fuzzer has kept of them
-//! - `tools`: finds other people's programs
+//! - `reload`, `restart`; `upgrades`: files of released versions
+//! - `service`: systemd's notification protocol; `health`: the command
+//! - `http`: routes, formats, compression, shutdown; `compression`: other decoders
+//! - `doors`: TLS, passwords, client certificates, hostile clients; `keys`: certificates for tests
+//! - `pages`: the pages and the API; `browser`: the pages in Chromium
+//! - `cli` and `devices`: commands, exit statuses, messages
+//! - `peers`: comparison with boto3, and parsers of the exposition formats
+//! - `deploy`: the files of `deploy/`, with `aws`, `compose`, `dashboard`, `helm`, `image`, `package`
+//!   and `systemd`
+//! - `alerting`: from a device in the simulator to a notification of Alertmanager
+//! - `prometheus`: a Prometheus server; `stage`: exporters and a Prometheus for queries;
+//!   `promql`: the metric names in an expression
+//! - `docs`: the documentation agrees with the code; `threats`: the claims of SECURITY.md
+//! - `sbom`: the SBOM agrees with Cargo
+//! - `targets`: properties of each parser of outside input; `corpora`: the fuzzer's inputs
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// Nothing leaves this binary, so what modules share is plain `pub`.
+// A test binary exports nothing, so shared items are plain `pub`.
 #![allow(unreachable_pub)]
 
 mod alerting;
@@ -46,6 +32,7 @@ mod campaign;
 mod cli;
 mod client;
 mod compose;
+mod compression;
 mod corpora;
 mod credentials;
 mod dashboard;
@@ -61,16 +48,15 @@ mod image;
 mod keys;
 mod organisation;
 mod package;
-mod packed;
 mod pages;
 mod peers;
 mod prometheus;
 mod promql;
 mod reload;
 mod restart;
+mod sbom;
 mod service;
 mod stage;
-mod supply;
 mod systemd;
 mod targets;
 mod threats;

@@ -7,24 +7,24 @@ use crate::{
     harness::program,
 };
 
-/// Runs `check` on a configuration: its exit status, and what it says.
+/// Runs `check` on a configuration: its exit status and output.
 fn check(configuration: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     fs::write(&file, configuration).unwrap();
     let output =
         program().args(["check", "--config.file", file.to_str().unwrap()]).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 #[test]
-fn a_fresh_installation_polls_nobody_until_it_is_told_whom() {
+fn installed_configuration_is_valid_only_with_its_example_network() {
     let shipped = read(&shipped("debian/config.toml"));
-    let (status, said) = check(&shipped);
-    assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("network: there is none"), "{said}");
-    // Words have a space after the sign, settings have none.
+    let (status, output) = check(&shipped);
+    assert_eq!(status, Some(2), "{output}");
+    assert!(output.contains("network: there is none"), "{output}");
+    // Comments have a space after `#`; disabled settings have none.
     let settings: Vec<&str> = shipped
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -32,13 +32,13 @@ fn a_fresh_installation_polls_nobody_until_it_is_told_whom() {
             _ => line,
         })
         .collect();
-    let (status, said) = check(&settings.join("\n"));
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("2 users"), "{said}");
+    let (status, output) = check(&settings.join("\n"));
+    assert_eq!(status, Some(0), "{output}");
+    assert!(output.contains("2 users"), "{output}");
 }
 
 #[test]
-fn what_is_packed_is_there_or_made_before() {
+fn packaged_files_exist_or_are_generated_by_release_sh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest: toml::Table = read(&root.join("Cargo.toml")).parse().unwrap();
     let deb = &manifest["package"]["metadata"]["deb"];
@@ -47,24 +47,24 @@ fn what_is_packed_is_there_or_made_before() {
     for source in sources.chain(["license-file", "changelog"].map(|key| deb[key].as_str().unwrap()))
     {
         let name = source.rsplit('/').next().unwrap();
-        let is_made = source.starts_with("target/release/")
+        let is_generated = source.starts_with("target/release/")
             || source.starts_with("dist/assets/") && release.contains(name);
         let folder = root.join(source.trim_end_matches(name));
-        let is_there = match name.strip_prefix('*') {
+        let exists = match name.strip_prefix('*') {
             None => root.join(source).is_file(),
             Some(end) => folder
                 .read_dir()
                 .unwrap()
                 .any(|entry| entry.unwrap().file_name().into_string().unwrap().ends_with(end)),
         };
-        assert!(is_made || is_there, "{source}");
+        assert!(is_generated || exists, "{source}");
     }
 }
 
 #[test]
-fn the_scripts_are_scripts() {
+fn scripts_have_valid_syntax() {
     for script in ["debian/scripts/postinst", "debian/scripts/postrm"] {
-        // Debian's own snippets go where this stands.
+        // cargo-deb replaces this line with debhelper's snippets.
         assert!(read(&shipped(script)).contains("\n#DEBHELPER#\n"), "{script}");
         assert!(Command::new("sh").arg("-n").arg(shipped(script)).status().unwrap().success());
     }

@@ -1,4 +1,4 @@
-//! A real Prometheus, for tests that ask it or have it judge.
+//! A Prometheus server for tests.
 
 use std::{
     path::Path,
@@ -10,8 +10,7 @@ use serde_json::Value;
 
 use crate::harness::{PATIENCE, http};
 
-/// A port of loopback that was free a moment ago. It may be taken before it is used; then the test
-/// fails loudly.
+/// A loopback port that was free a moment ago. If another process takes it, the test fails.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -20,12 +19,12 @@ pub fn free_port() -> u16 {
 pub struct Prometheus {
     child: Child,
     base: String,
-    /// Holds what it was configured with, and its data.
+    /// Configuration and data.
     _folder: tempfile::TempDir,
 }
 
 impl Prometheus {
-    /// One that scrapes these exporters every second, and itself, which is no exporter.
+    /// Scrapes these exporters and itself every second.
     pub async fn scraping(program: &Path, targets: &[&str]) -> Prometheus {
         let port = free_port();
         let config = format!(
@@ -41,7 +40,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// One with the `prometheus.yml` of a folder.
+    /// Starts with the `prometheus.yml` in a folder.
     pub fn start_in(program: &Path, folder: tempfile::TempDir) -> Prometheus {
         Prometheus::start_at(program, folder, free_port())
     }
@@ -59,36 +58,38 @@ impl Prometheus {
         Prometheus { child, base: format!("http://127.0.0.1:{port}"), _folder: folder }
     }
 
-    /// The samples that a query gives; none while Prometheus does not answer yet.
+    /// The result of a query; `None` while Prometheus is starting.
     pub async fn query(&self, expression: &str) -> Option<Vec<Value>> {
         let url = reqwest::Url::parse_with_params(
             &format!("{}/api/v1/query", self.base),
             [("query", expression)],
         )
         .unwrap();
-        let answer = http().get(url).send().await.ok()?;
-        let answer: Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
-        assert!(answer["status"] != "error", "{expression}: {answer}");
-        match &answer["data"]["result"] {
-            Value::Array(found) if answer["data"]["resultType"] == "vector" => Some(found.clone()),
-            other => panic!("{expression} gives no vector: {other}"),
+        let response = http().get(url).send().await.ok()?;
+        let response: Value = serde_json::from_str(&response.text().await.ok()?).ok()?;
+        assert!(response["status"] != "error", "{expression}: {response}");
+        match &response["data"]["result"] {
+            Value::Array(found) if response["data"]["resultType"] == "vector" => {
+                Some(found.clone())
+            }
+            other => panic!("{expression} does not return a vector: {other}"),
         }
     }
 
-    /// Asks until there is an answer with any sample in it.
+    /// Repeats a query until its result has a sample.
     pub async fn wait_for(&self, expression: &str) -> Vec<Value> {
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match self.query(expression).await {
                 Some(found) if !found.is_empty() => return found,
                 _ => {}
             }
-            assert!(Instant::now() < until, "never gives anything: {expression}");
+            assert!(Instant::now() < deadline, "no sample: {expression}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// The one value that a query gives.
+    /// The value of a query with one sample.
     pub async fn number(&self, expression: &str) -> f64 {
         let found = self.query(expression).await.unwrap();
         assert_eq!(found.len(), 1, "{expression}: {found:?}");

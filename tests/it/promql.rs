@@ -1,11 +1,10 @@
-//! What a PromQL expression speaks of: enough of a reader to hold names to those that the exporter
-//! has. Whether an expression is valid is for promtool to say.
+//! Finds the metric names in a PromQL expression. promtool checks the syntax.
 
 use std::collections::BTreeSet;
 
 use wickr_exporter::exposition::{FAMILIES, Kind};
 
-/// What the exporter counts of its own doings, by the names of their series.
+/// The series of the exporter's own metrics.
 const OWN: &[&str] = &[
     "wickr_exporter_api_request_duration_seconds_bucket",
     "wickr_exporter_api_request_duration_seconds_count",
@@ -29,10 +28,10 @@ const OWN: &[&str] = &[
 /// Words that are neither metrics nor functions.
 const OPERATORS: [&str; 8] = ["and", "atan2", "bool", "inf", "nan", "offset", "or", "unless"];
 
-/// Words that label names may follow, in parentheses.
+/// Words before a list of labels in parentheses.
 const GROUPINGS: [&str; 6] = ["by", "group_left", "group_right", "ignoring", "on", "without"];
 
-/// Whether a scrape of the exporter can bring a series of that name.
+/// Whether a scrape of the exporter can have a series with this name.
 pub(crate) fn is_known_metric(name: &str) -> bool {
     let suffixes = |kind| match kind {
         Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_count", "_sum"][..],
@@ -41,7 +40,7 @@ pub(crate) fn is_known_metric(name: &str) -> bool {
     let of_inventory = FAMILIES.iter().any(|family| {
         name.strip_prefix(family.name).is_some_and(|rest| suffixes(family.kind).contains(&rest))
     });
-    // Prometheus itself brings these.
+    // Prometheus adds these to each scrape.
     let of_prometheus = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
     of_inventory
         || OWN.contains(&name)
@@ -49,18 +48,18 @@ pub(crate) fn is_known_metric(name: &str) -> bool {
         || of_prometheus.contains(&name)
 }
 
-/// Whether there is a family of that name, whatever its series are called.
+/// Whether a family has this name, its series possibly with suffixes.
 pub(crate) fn is_known_family(name: &str) -> bool {
     is_known_metric(name) || is_known_metric(&format!("{name}_bucket"))
 }
 
-/// Whether the name of any metric begins so.
-pub(crate) fn begins_a_metric(start: &str) -> bool {
+/// Whether any metric name has this prefix.
+pub(crate) fn begins_a_metric(prefix: &str) -> bool {
     let of_inventory = FAMILIES.iter().map(|family| family.name);
-    of_inventory.chain(OWN.iter().copied()).any(|name| name.starts_with(start))
+    of_inventory.chain(OWN.iter().copied()).any(|name| name.starts_with(prefix))
 }
 
-/// The names of the metrics in `expression`.
+/// The metric names in an expression.
 pub(crate) fn metrics(expression: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut rest = expression.trim_start();
@@ -88,7 +87,7 @@ pub(crate) fn metrics(expression: &str) -> BTreeSet<String> {
     names
 }
 
-/// Whether what follows a word makes it a function or an aggregation.
+/// Whether the text after a word makes the word a function or an aggregation.
 fn is_call(after: &str) -> bool {
     let word = after.split(|c| !is_word(c)).next().unwrap_or_default();
     after.starts_with('(') || word == "by" || word == "without"
@@ -109,10 +108,10 @@ fn after_string(text: &str) -> &str {
             _ => {}
         }
     }
-    panic!("a string without end: {text}");
+    panic!("unterminated string: {text}");
 }
 
-/// What comes after `closing`, strings aside. Nothing that this is used for nests.
+/// The text after `closing`, which is not searched in strings. Does not support nesting.
 fn after_closing(mut text: &str, closing: char) -> &str {
     loop {
         let at = text.find([closing, '"', '\'']).unwrap_or_else(|| panic!("no {closing}: {text}"));
@@ -124,7 +123,7 @@ fn after_closing(mut text: &str, closing: char) -> &str {
 }
 
 #[test]
-fn finds_the_metrics_of_an_expression() {
+fn finds_the_metrics_in_an_expression() {
     for (expression, expected) in [
         ("up", &["up"][..]),
         (r#"sum by (le) (rate(a_bucket{le="b", c=~"d}\"e"}[5m])) / 2"#, &["a_bucket"]),
@@ -139,7 +138,7 @@ fn finds_the_metrics_of_an_expression() {
 }
 
 #[test]
-fn knows_the_metrics_of_the_exporter() {
+fn recognizes_the_exporters_metrics() {
     assert!(is_known_metric("wickr_up"));
     assert!(is_known_metric("wickr_network_device_idle_seconds_bucket"));
     assert!(is_known_metric("wickr_exporter_api_requests_total"));

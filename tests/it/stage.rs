@@ -1,6 +1,6 @@
-//! A fleet with everything in it that queries can be about, for tests that run queries: two networks
-//! shared by two shards, SSO limits, usernames, a state file; and trouble: throttling, lookups that
-//! fail, a user that cannot be read, a time that nobody understands.
+//! Exporters and a Prometheus for tests of queries. Each family has samples: two networks, two
+//! shards, SSO limits, usernames, a state file, throttling, failed lookups, a user with errors and
+//! an invalid timestamp.
 
 use std::path::Path;
 
@@ -13,7 +13,6 @@ use crate::{
     prometheus::Prometheus,
 };
 
-/// All that runs. Dropping it ends it.
 pub struct Stage {
     pub prometheus: Prometheus,
     _exporters: [Exporter; 2],
@@ -22,8 +21,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Sets it, at this level of detail, and waits until Prometheus has seen the trouble.
-    pub async fn set(program: &Path, detail: &str) -> Stage {
+    /// Starts all with this level of detail, and waits until Prometheus has the errors.
+    pub async fn start(program: &Path, detail: &str) -> Stage {
         let simulator = simulator(Options { networks: 2, users: 40, ..Options::default() }).await;
         let odd = json!({"appId": "odd", "type": "iOS", "lastLogin": "some day"});
         simulator.change_fleet(|fleet| {

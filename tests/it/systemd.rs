@@ -1,4 +1,4 @@
-//! The shipped units, held to systemd's own tools; and the program to what they allow it.
+//! The shipped systemd units, and the system calls of the program.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,11 +19,11 @@ use crate::{
 
 const SERVICE: &str = "systemd/wickr-exporter.service";
 
-/// The units in a folder of their own, with the drop-ins that are wanted.
+/// The units and these drop-ins in a new folder.
 fn installed(drop_ins: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let install = |name: &str| {
-        // systemd wants the program to be there.
+        // systemd-analyze requires that the program exists.
         let text = read(&shipped(&format!("systemd/{name}")));
         let program = format!("={} ", env!("CARGO_BIN_EXE_wickr-exporter"));
         let file = folder.path().join(name);
@@ -39,7 +39,7 @@ fn installed(drop_ins: &[&str]) -> tempfile::TempDir {
 }
 
 #[test]
-fn systemd_takes_the_units_with_and_without_their_drop_ins() {
+fn systemd_accepts_the_units_with_each_combination_of_drop_ins() {
     let Some(analyze) = tools::find("systemd-analyze") else { return };
     let entries = fs::read_dir(shipped("systemd/wickr-exporter.service.d")).unwrap();
     let names: Vec<String> =
@@ -51,15 +51,15 @@ fn systemd_takes_the_units_with_and_without_their_drop_ins() {
         for unit in ["wickr-exporter.service", "wickr-exporter.socket"] {
             arguments.push(folder.path().join(unit).into_os_string());
         }
-        // A key that it does not know is a warning only.
-        let said = tools::run(&analyze, &arguments);
-        assert!(!said.contains("wickr-exporter"), "{drop_ins:?}: {said}");
+        // An unknown key is only a warning.
+        let output = tools::run(&analyze, &arguments);
+        assert!(!output.contains("wickr-exporter"), "{drop_ins:?}: {output}");
         folder
     };
     verify(&[]);
     for name in &names {
         verify(&[name]);
-        // They go together: none takes back the command of another.
+        // No drop-in replaces the command, so that they can be combined.
         let drop_in = read(&shipped(&format!("systemd/wickr-exporter.service.d/{name}")));
         assert!(!drop_in.contains("ExecStart"), "{name}");
         let (variable, _) = drop_in.split_once("_ARGS=").unwrap();
@@ -68,34 +68,34 @@ fn systemd_takes_the_units_with_and_without_their_drop_ins() {
         assert!(words.contains(&format!("${variable}_ARGS")), "{name}: {words:?}");
     }
     verify(&[&names[0], &names[1]]);
-    // That drop-ins are looked at at all.
+    // Shows that systemd-analyze reads drop-ins.
     let folder = verify(&[]);
     let bad = folder.path().join("wickr-exporter.service.d");
     fs::create_dir(&bad).unwrap();
     fs::write(bad.join("bad.conf"), "[Service]\nNoSuchKey=1\n").unwrap();
     let unit = folder.path().join("wickr-exporter.service");
-    let said = tools::run(&analyze, &["verify".into(), "--man=no".into(), unit.into_os_string()]);
-    assert!(said.contains("NoSuchKey"), "{said}");
+    let output = tools::run(&analyze, &["verify".into(), "--man=no".into(), unit.into_os_string()]);
+    assert!(output.contains("NoSuchKey"), "{output}");
 }
 
 #[test]
-fn the_unit_is_confined() {
+fn exposure_of_the_unit_is_at_most_1_5() {
     let Some(analyze) = tools::find("systemd-analyze") else { return };
-    // The threshold is ten times the exposure.
+    // The threshold is 10 times the exposure.
     let options = ["security", "--offline=true", "--no-pager", "--threshold=15"];
     let options = options.into_iter().map(OsString::from);
     let arguments: Vec<OsString> = options.chain([shipped(SERVICE).into_os_string()]).collect();
     tools::run(&analyze, &arguments);
 }
 
-/// The words of all lines of the unit that set this key.
+/// The words of each line that sets a key of the unit.
 fn set(key: &str) -> Vec<Vec<String>> {
     let unit = read(&shipped(SERVICE));
     let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
 }
 
-/// systemd's groups of system calls, by its own word.
+/// systemd's groups of system calls.
 fn groups(analyze: &Path) -> BTreeMap<String, Vec<String>> {
     let text = tools::run(analyze, &["syscall-filter", "--no-pager"]);
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -118,25 +118,24 @@ fn expand(name: &str, groups: &BTreeMap<String, Vec<String>>, calls: &mut BTreeS
     }
 }
 
-/// The system calls that the unit's filter lets pass.
+/// The system calls that the unit allows.
 fn allowed(analyze: &Path) -> BTreeSet<String> {
     let groups = groups(analyze);
     let mut calls = BTreeSet::new();
-    // These a filter that allows anything allows too.
+    // Every allow list implies this group.
     expand("@default", &groups, &mut calls);
     for words in set("SystemCallFilter") {
-        let mut these = BTreeSet::new();
-        let refused = words[0].starts_with('~');
-        words.iter().for_each(|word| expand(word.trim_start_matches('~'), &groups, &mut these));
-        match refused {
-            true => calls.retain(|call| !these.contains(call)),
-            false => calls.extend(these),
+        let mut listed = BTreeSet::new();
+        words.iter().for_each(|word| expand(word.trim_start_matches('~'), &groups, &mut listed));
+        match words[0].starts_with('~') {
+            true => calls.retain(|call| !listed.contains(call)),
+            false => calls.extend(listed),
         }
     }
     calls
 }
 
-/// An exporter of which every system call is counted.
+/// An exporter under strace.
 struct Traced {
     child: Child,
     folder: tempfile::TempDir,
@@ -145,11 +144,11 @@ struct Traced {
 impl Traced {
     fn start(strace: &Path, folder: tempfile::TempDir) -> Traced {
         let path = |name: &str| folder.path().join(name);
-        let known = program();
+        let exporter = program();
         let mut command = Command::new(strace);
-        // -D: the process that is started is the exporter, and strace looks on.
-        command.args(["-D", "-f", "-c", "-o"]).arg(path("calls")).arg(known.get_program());
-        for (name, value) in known.get_envs() {
+        // -D: the child process is the exporter, not strace.
+        command.args(["-D", "-f", "-c", "-o"]).arg(path("calls")).arg(exporter.get_program());
+        for (name, value) in exporter.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
@@ -161,7 +160,7 @@ impl Traced {
             .env_remove("AWS_ACCESS_KEY_ID")
             .env_remove("AWS_SECRET_ACCESS_KEY")
             .env("AWS_CONFIG_FILE", path("aws"))
-            // As where root has put none into the credentials' store.
+            // As without credentials in systemd's credential store.
             .env("AWS_SHARED_CREDENTIALS_FILE", path("missing"))
             .env("NOTIFY_SOCKET", path("notify"))
             .env("WATCHDOG_USEC", "300000")
@@ -176,15 +175,15 @@ impl Traced {
         self.folder.path().join(name)
     }
 
-    /// Waits for a word in its log, and gives what comes after it.
-    async fn logged(&self, word: &str) -> String {
-        let until = Instant::now() + PATIENCE;
+    /// Waits for a text in its log; returns the word after it.
+    async fn logged(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let log = read(&self.path("log"));
-            if let Some((_, rest)) = log.split_once(word) {
+            if let Some((_, rest)) = log.split_once(text) {
                 return rest.split_whitespace().next().unwrap_or_default().to_owned();
             }
-            assert!(Instant::now() < until, "{word} is not in {log}");
+            assert!(Instant::now() < deadline, "{text} is not in {log}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -194,13 +193,13 @@ impl Traced {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Ends it and gives the names of the calls that it made.
+    /// Terminates it; returns the names of its system calls.
     async fn stop(mut self) -> BTreeSet<String> {
         self.signal("TERM");
         let child = &mut self.child;
         assert!(tokio::task::block_in_place(|| child.wait().unwrap()).success());
-        // strace writes when all that it looks at has ended.
-        let until = Instant::now() + PATIENCE;
+        // strace writes its file after the last process has ended.
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
             if calls.trim_end().ends_with("total") {
@@ -208,7 +207,7 @@ impl Traced {
                 let names = lines.filter_map(|line| line.split_whitespace().last());
                 return names.filter(|name| *name != "total").map(str::to_owned).collect();
             }
-            assert!(Instant::now() < until, "{calls}");
+            assert!(Instant::now() < deadline, "{calls}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -216,14 +215,13 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // It has ended already where the test got that far.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_makes_no_system_call_that_the_unit_forbids() {
+async fn makes_only_system_calls_that_the_unit_allows() {
     let (Some(analyze), Some(strace)) = (tools::find("systemd-analyze"), tools::find("strace"))
     else {
         return;
@@ -232,7 +230,7 @@ async fn the_program_makes_no_system_call_that_the_unit_forbids() {
         serving(Fleet::new().network(network("12345678").user(user("1").device(device("a")))))
             .await;
     let folder = tempfile::tempdir().unwrap();
-    // A name to look up, a program that gives credentials, a state file, a service manager.
+    // DNS, a credential process, a state file, a notification socket.
     let endpoint = simulator.endpoint().replace("127.0.0.1", "localhost");
     let text = config(&endpoint, "interval = \"1s\"", "12345678", &["1"]);
     let state = folder.path().join("state");
@@ -248,25 +246,25 @@ async fn the_program_makes_no_system_call_that_the_unit_forbids() {
 
     let exporter = Traced::start(&strace, folder);
     let address = exporter.logged("message=listening address=").await;
-    let until = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
-        let answer = http().get(format!("http://{address}/metrics")).send().await.unwrap();
-        if answer.text().await.unwrap().contains("wickr_up{network_id=\"12345678\"} 1") {
+        let response = http().get(format!("http://{address}/metrics")).send().await.unwrap();
+        if response.text().await.unwrap().contains("wickr_up{network_id=\"12345678\"} 1") {
             break;
         }
-        assert!(Instant::now() < until, "{}", read(&exporter.path("log")));
+        assert!(Instant::now() < deadline, "{}", read(&exporter.path("log")));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     exporter.signal("HUP");
     exporter.logged("was loaded anew").await;
     fs::write(exporter.path("config.toml"), format!("{text}\n# Another.\n")).unwrap();
     exporter.logged("has changed").await;
-    let made = exporter.stop().await;
+    let calls = exporter.stop().await;
     for expected in ["execve", "connect", "openat", "epoll_wait", "fsync"] {
-        assert!(made.contains(expected), "the trace is not one: {made:?}");
+        assert!(calls.contains(expected), "incomplete trace: {calls:?}");
     }
     let allowed = allowed(&analyze);
     assert!(!allowed.contains("mlock") && !allowed.contains("setuid"), "{allowed:?}");
-    let forbidden: Vec<_> = made.difference(&allowed).collect();
-    assert!(forbidden.is_empty(), "{forbidden:?} of {made:?}");
+    let forbidden: Vec<_> = calls.difference(&allowed).collect();
+    assert!(forbidden.is_empty(), "{forbidden:?} of {calls:?}");
 }

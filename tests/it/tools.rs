@@ -1,8 +1,7 @@
 //! Third-party programs that tests run. `.ci/tools` installs them.
 //!
-//! Where one is missing, the test that wants it says so loudly and passes, so that a plain
-//! `cargo test` works on any machine. With `CI=true` it fails instead: there, nothing may be
-//! skipped in silence.
+//! A test whose program is missing prints `SKIPPED` and passes, so that `cargo test` works on any
+//! machine. With `CI=true` it fails.
 
 use std::{
     env,
@@ -12,11 +11,7 @@ use std::{
     process::Command,
 };
 
-/// The program of that name: from the tests' own Python environment, else from `PATH`.
-///
-/// # Panics
-///
-/// With `CI=true`, if there is none.
+/// Finds a program in the tests' Python environment, else in `PATH`.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let found = directories().map(|directory| directory.join(name)).find(|file| is_program(file));
     if found.is_none() {
@@ -25,11 +20,18 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Finds a Python that can import these modules.
+pub(crate) fn python(modules: &str) -> Option<PathBuf> {
+    let python = find("python3")?;
+    let mut command = Command::new(&python);
+    let output = command.args(["-c", &format!("import {modules}")]).output().unwrap();
+    if !output.status.success() {
+        skip(&format!("python3 cannot import {modules}"));
+    }
+    output.status.success().then_some(python)
+}
+
 /// The folder with the packages of `browser/package.json`.
-///
-/// # Panics
-///
-/// With `CI=true`, if there is none.
 pub(crate) fn node_modules() -> Option<PathBuf> {
     let folder = cache("WICKR_TEST_NODE", ".cache/wickr-exporter-browser");
     let found = folder.join("node_modules/playwright-core").is_dir();
@@ -39,26 +41,18 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
     found.then_some(folder)
 }
 
-/// Tells loudly that a test cannot run here, and why.
-///
-/// # Panics
-///
-/// With `CI=true`.
+/// Reports that the test is skipped; panics with `CI=true`.
 pub(crate) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(env::var("CI").as_deref() != Ok("true"), "{why}: run .ci/tools");
-    // Not eprintln: the test harness swallows that of a test that passes.
+    // The test harness hides the `eprintln!` output of a passing test.
     let _ = std::io::Write::write_all(
         &mut std::io::stderr(),
         format!("\n*** SKIPPED {test}: {why}. Install it with .ci/tools.\n").as_bytes(),
     );
 }
 
-/// Runs a program to its end and gives back all that it wrote.
-///
-/// # Panics
-///
-/// If it fails, with what it wrote.
+/// Runs a program that must succeed; returns its stdout and stderr.
 pub(crate) fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -69,17 +63,17 @@ pub(crate) fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
     text
 }
 
-/// Where `.ci/tools` puts the Python environment.
+/// The Python environment that `.ci/tools` installs.
 fn environment() -> PathBuf {
     cache("WICKR_TEST_VENV", ".cache/wickr-exporter-tests").join("bin")
 }
 
-/// A folder that a variable names, or the usual one in the home.
-fn cache(variable: &str, usual: &str) -> PathBuf {
+/// The folder in an environment variable, or a default in the home directory.
+fn cache(variable: &str, default: &str) -> PathBuf {
     let home = || Path::new(&env::var_os("HOME").unwrap_or_default()).to_owned();
     env::var_os(variable)
         .filter(|path| !path.is_empty())
-        .map_or_else(|| home().join(usual), PathBuf::from)
+        .map_or_else(|| home().join(default), PathBuf::from)
 }
 
 fn directories() -> impl Iterator<Item = PathBuf> {
