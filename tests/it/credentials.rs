@@ -67,8 +67,8 @@ impl Vendor {
         let router = Router::new().fallback(any(Vendor::answer)).with_state(vendor.clone());
         tokio::spawn(async move {
             let metrics = std::sync::Arc::new(wickr_exporter::telemetry::Metrics::new().unwrap());
-            let doors = wickr_exporter::web::Doors::new(None, metrics).unwrap();
-            let server = wickr_exporter::web::Server::new(router, std::sync::Arc::new(doors));
+            let access = wickr_exporter::web::AccessControl::new(None, metrics).unwrap();
+            let server = wickr_exporter::web::Server::new(router, std::sync::Arc::new(access));
             server.serve(listener, Default::default()).await;
         });
         (vendor, url)

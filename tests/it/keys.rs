@@ -1,4 +1,4 @@
-//! Certificates for the tests of the doors, made anew each time.
+//! Certificates for the tests of TLS and authentication, created for each run.
 
 use std::{fs, path::Path};
 

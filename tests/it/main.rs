@@ -11,8 +11,8 @@
 //! - `restart`: what outlives the process; `upgrades`: what earlier versions left
 //! - `service`: what a service manager is told
 //! - `http`: routes, formats, compression, shutdown
-//! - `doors`: TLS, passwords, client certificates, and clients that mean no good; `keys` makes
-//!   certificates for it
+//! - `web_auth`: TLS, passwords, client certificates and attacks; `keys` creates the
+//!   certificates
 //! - `pages`: the pages and the API; `browser` looks at them with a real one
 //! - `devices`: the command of that name
 //! - `cli`: commands, exit statuses, messages
@@ -52,7 +52,6 @@ mod dashboard;
 mod deploy;
 mod devices;
 mod docs;
-mod doors;
 mod harness;
 mod health;
 mod helm;
@@ -77,3 +76,4 @@ mod threats;
 mod tools;
 mod truth;
 mod upgrades;
+mod web_auth;

@@ -13,9 +13,9 @@ const DEEPEST: usize = 16;
 
 /// Line and column, both counted from 1, the column in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 impl Place {
@@ -26,13 +26,13 @@ impl Place {
 
 /// A value and where it begins.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A text, and whether it stands without quotes, so that it may be a number, a boolean or null.
     Scalar(String, bool),
     List(Vec<Rc<Node>>),
@@ -42,7 +42,7 @@ pub(super) enum Value {
 
 impl Node {
     /// Whether it says nothing: `key:` or `key: null`.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         let nulls = ["", "~", "null", "Null", "NULL"];
         matches!(&self.value, Value::Scalar(text, true) if nulls.contains(&text.as_str()))
     }
@@ -50,9 +50,9 @@ impl Node {
 
 /// Why a text is no YAML, or none that can be used here.
 #[derive(Debug)]
-pub(super) struct Broken {
-    pub(super) place: Place,
-    pub(super) message: String,
+pub(crate) struct Broken {
+    pub(crate) place: Place,
+    pub(crate) message: String,
 }
 
 /// A list or map that has not ended yet.
@@ -65,7 +65,7 @@ struct Open {
 }
 
 /// The tree of the one document in `text`; none if there is nothing in it.
-pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, Broken> {
+pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>, Broken> {
     let (mut tree, end) = (Tree::default(), end_of(text));
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| broken(&error, end))?;

@@ -1,5 +1,7 @@
 //! From what is written about TLS to what the TLS library wants.
 
+mod client_certs;
+
 use std::sync::Arc;
 
 use tokio_rustls::rustls::{
@@ -10,25 +12,27 @@ use tokio_rustls::rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{
-    clients::{ClientAuth, Clients, end_of},
-    load::Files,
+use self::client_certs::end_of;
+pub use self::client_certs::names_of;
+pub(crate) use self::client_certs::{ClientAuth, Clients};
+use super::web_config::{
+    Files,
     problems::Problems,
-    reader::Spot,
-    written::{Pem, TlsWritten},
+    raw::{Pem, TlsWritten},
+    table::Spot,
 };
 
 /// TLS, ready for handshakes.
 #[derive(Debug)]
-pub(super) struct Tls {
-    pub(super) config: Arc<ServerConfig>,
-    pub(super) clients: Arc<Clients>,
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) clients: Arc<Clients>,
     /// When our certificate ends to be valid, in seconds since the epoch.
-    pub(super) valid_until: Option<u64>,
+    pub(crate) valid_until: Option<u64>,
 }
 
 /// Makes it, from the files that it names too. None if there was something to complain of.
-pub(super) fn build(
+pub(crate) fn build(
     written: &TlsWritten,
     files: &mut Files,
     problems: &mut Problems,

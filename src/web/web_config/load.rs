@@ -12,34 +12,33 @@ use sha2::{Digest, Sha256};
 use super::{
     Settings,
     problems::Problems,
-    reader::Spot,
-    tls,
-    written::{self, Pem, Written},
+    raw::{self, Pem, Written},
+    table::Spot,
     yaml,
 };
-use crate::config::file;
+use crate::{config::file, web::tls};
 
 /// What is larger is neither a web configuration nor a certificate.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// One reading of the web configuration and of all files that it names.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// What came of it: the settings, or what is wrong.
-    pub(super) result: Result<Settings, String>,
-    pub(super) seen: Seen,
+    pub(crate) result: Result<Settings, String>,
+    pub(crate) seen: Seen,
 }
 
 /// What was read, so that a change of it can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     files: Vec<PathBuf>,
     digest: [u8; 32],
 }
 
 impl Seen {
     /// The same files as they are now.
-    pub(super) fn again(&self) -> Seen {
+    pub(crate) fn again(&self) -> Seen {
         let mut files = Files::default();
         for path in &self.files {
             // That it cannot be read is something to see, too.
@@ -51,7 +50,7 @@ impl Seen {
 
 /// Reads files, and remembers which and what.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     read: Vec<PathBuf>,
     digest: Sha256,
 }
@@ -67,7 +66,7 @@ impl Files {
     }
 
     /// Something in PEM, wherever it is.
-    pub(super) fn pem(&mut self, spot: &Spot<Pem>, problems: &mut Problems) -> Option<Vec<u8>> {
+    pub(crate) fn pem(&mut self, spot: &Spot<Pem>, problems: &mut Problems) -> Option<Vec<u8>> {
         match &spot.value {
             Pem::Inline(text) => Some(text.clone().into_bytes()),
             Pem::File(path) => match self.read(path) {
@@ -94,7 +93,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Reads the web configuration at `path` and makes settings of it.
-pub(super) fn load(path: &Path) -> Attempt {
+pub(crate) fn load(path: &Path) -> Attempt {
     let (mut files, mut problems) = (Files::default(), Problems::of(path));
     let settings = settings(path, &mut files, &mut problems);
     let result = match settings {
@@ -141,5 +140,5 @@ fn written_in(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<Writ
         }
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    Some(written::read(root.as_deref(), folder, problems))
+    Some(raw::read(root.as_deref(), folder, problems))
 }

@@ -14,8 +14,11 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, Doors, Prepared, Seen, Settings, attempt};
-use crate::clock::Clock;
+use super::AccessControl;
+use crate::{
+    clock::Clock,
+    web::web_config::{Attempt, Prepared, Seen, Settings, attempt},
+};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,7 +30,7 @@ struct Refused {
     told: bool,
 }
 
-impl Doors {
+impl AccessControl {
     /// Follows the files until `stop`.
     pub async fn follow(&self, clock: Clock, stop: CancellationToken) {
         let Some(path) = &self.path else { return stop.cancelled().await };

@@ -5,10 +5,10 @@ use tokio_rustls::rustls::{
     crypto::{SupportedKxGroup, aws_lc_rs as provider},
 };
 
-use super::clients::ClientAuth;
+use crate::web::tls::ClientAuth;
 
 /// What a name stands for.
-pub(super) enum Named<T> {
+pub(crate) enum Named<T> {
     Known(T),
     /// A name that Go knows, for what cannot be done here, and why.
     Refused(&'static str),
@@ -16,10 +16,10 @@ pub(super) enum Named<T> {
 }
 
 /// The protocol versions that are spoken, oldest first.
-pub(super) const VERSIONS: [&str; 2] = ["TLS12", "TLS13"];
+pub(crate) const VERSIONS: [&str; 2] = ["TLS12", "TLS13"];
 
 /// A version, by how new it is.
-pub(super) fn version(name: &str) -> Named<usize> {
+pub(crate) fn version(name: &str) -> Named<usize> {
     match VERSIONS.iter().position(|version| *version == name) {
         Some(version) => Named::Known(version),
         None if ["TLS10", "TLS11"].contains(&name) => {
@@ -29,7 +29,7 @@ pub(super) fn version(name: &str) -> Named<usize> {
     }
 }
 
-pub(super) const CLIENT_AUTH_TYPES: [&str; 5] = [
+pub(crate) const CLIENT_AUTH_TYPES: [&str; 5] = [
     "NoClientCert",
     "RequestClientCert",
     "RequireAnyClientCert",
@@ -37,7 +37,7 @@ pub(super) const CLIENT_AUTH_TYPES: [&str; 5] = [
     "RequireAndVerifyClientCert",
 ];
 
-pub(super) fn client_auth(name: &str) -> Option<ClientAuth> {
+pub(crate) fn client_auth(name: &str) -> Option<ClientAuth> {
     Some(match name {
         "NoClientCert" => ClientAuth::No,
         "RequestClientCert" => ClientAuth::Request,
@@ -50,7 +50,7 @@ pub(super) fn client_auth(name: &str) -> Option<ClientAuth> {
 }
 
 /// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let be chosen either.
-pub(super) fn cipher_suite(name: &str) -> Named<Option<SupportedCipherSuite>> {
+pub(crate) fn cipher_suite(name: &str) -> Named<Option<SupportedCipherSuite>> {
     use provider::cipher_suite as suites;
     Named::Known(match name {
         "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => {
@@ -87,7 +87,7 @@ pub(super) fn cipher_suite(name: &str) -> Named<Option<SupportedCipherSuite>> {
 }
 
 /// For the nearest name.
-pub(super) const CIPHER_SUITES: [&str; 6] = [
+pub(crate) const CIPHER_SUITES: [&str; 6] = [
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -96,10 +96,10 @@ pub(super) const CIPHER_SUITES: [&str; 6] = [
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
 
-pub(super) const CURVES: [&str; 5] =
+pub(crate) const CURVES: [&str; 5] =
     ["CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"];
 
-pub(super) fn curve(name: &str) -> Named<&'static dyn SupportedKxGroup> {
+pub(crate) fn curve(name: &str) -> Named<&'static dyn SupportedKxGroup> {
     use provider::kx_group as groups;
     Named::Known(match name {
         "CurveP256" => groups::SECP256R1,

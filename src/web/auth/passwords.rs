@@ -37,7 +37,7 @@ type Fingerprint = [u8; 32];
 
 /// What came of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Right,
     Wrong,
     /// Not tried: too many wait already.
@@ -45,7 +45,7 @@ pub(super) enum Verdict {
 }
 
 /// Verifies passwords, and remembers.
-pub(super) struct Passwords {
+pub(crate) struct Passwords {
     /// Of this process alone, so that a fingerprint says nothing to anybody else.
     key: [u8; 32],
     turn: Arc<Semaphore>,
@@ -84,7 +84,7 @@ impl Known {
 
 impl Passwords {
     /// Fails if the system has no randomness.
-    pub(super) fn new() -> Option<Passwords> {
+    pub(crate) fn new() -> Option<Passwords> {
         let mut key = [0; 32];
         aws_lc_rs::default_provider().secure_random.fill(&mut key).ok()?;
         let turn = Arc::new(Semaphore::new(1));
@@ -92,7 +92,7 @@ impl Passwords {
     }
 
     /// Whether this is the password of one of `users`, which has at least one.
-    pub(super) async fn verify(
+    pub(crate) async fn verify(
         &self,
         users: &BTreeMap<String, String>,
         user: &[u8],

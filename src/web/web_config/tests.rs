@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::rustls::NamedGroup;
 
-use super::{clients::ClientAuth, load::load, *};
+use super::{load::load, *};
+use crate::{telemetry::Refusal, web::tls::ClientAuth};
 
 const HASH: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
@@ -323,10 +324,10 @@ fn what_is_wrong_is_told_with_its_place_and_nothing_secret() {
 #[test]
 fn every_key_and_name_is_documented() {
     let text = include_str!("../../../docs/tls-and-authentication.md");
-    let headers = written::HEADERS.map(|(name, _)| name);
+    let headers = raw::HEADERS.map(|(name, _)| name);
     let reasons = Refusal::ALL.map(Refusal::as_str);
     let names = [
-        &written::TLS_KEYS[..],
+        &raw::TLS_KEYS[..],
         &headers,
         &names::VERSIONS,
         &names::CLIENT_AUTH_TYPES,
@@ -424,41 +425,6 @@ fn what_opens_a_door_is_told_from_what_does_not() {
     ] {
         assert_eq!(read(now.clone()).opens(&read(before.clone())), opens, "{before}{now}");
     }
-}
-
-#[test]
-fn credentials_are_one_name_and_one_password() {
-    let read = |values: &[&str]| {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-        }
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        credentials(&headers).map(|(user, password)| (text(user), text(password)))
-    };
-    let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
-    assert_eq!(read(&["Basic YTpiOmM="]), pair("a", "b:c"));
-    assert_eq!(read(&["basic  YTo="]), pair("a", ""));
-    for bad in [
-        &[][..],
-        &["Basic"],
-        &["Basic "],
-        &["Bearer YTpi"],
-        &["Basic YQ=="],
-        &["Basic !"],
-        &["Basic YTpi", "Basic YTpi"],
-    ] {
-        assert_eq!(read(bad), None, "{bad:?}");
-    }
-}
-
-#[test]
-fn a_peer_is_an_address_or_a_network_of_ipv6() {
-    let peer = |text: &str| Peer::of(text.parse().unwrap());
-    assert_eq!(peer("127.0.0.1"), peer("::ffff:127.0.0.1"));
-    assert_ne!(peer("127.0.0.1"), peer("127.0.0.2"));
-    assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
-    assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
 }
 
 #[test]

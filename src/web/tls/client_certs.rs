@@ -21,7 +21,7 @@ use x509_cert::{
 
 /// What is asked of clients, by the names that Go has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClientAuth {
+pub(crate) enum ClientAuth {
     No,
     /// Asked for and not looked at.
     Request,
@@ -32,16 +32,16 @@ pub(super) enum ClientAuth {
 }
 
 impl ClientAuth {
-    pub(super) fn verifies(self) -> bool {
+    pub(crate) fn verifies(self) -> bool {
         matches!(self, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
     }
 
-    pub(super) fn requires(self) -> bool {
+    pub(crate) fn requires(self) -> bool {
         matches!(self, ClientAuth::RequireAny | ClientAuth::RequireAndVerify)
     }
 
     /// How much it keeps out. More is stricter.
-    pub(super) fn strictness(self) -> u8 {
+    pub(crate) fn strictness(self) -> u8 {
         match self {
             ClientAuth::No | ClientAuth::Request | ClientAuth::VerifyIfGiven => 0,
             ClientAuth::RequireAny => 1,
@@ -52,18 +52,18 @@ impl ClientAuth {
 
 /// Judges certificates of clients.
 #[derive(Debug)]
-pub(super) struct Clients {
-    pub(super) auth: ClientAuth,
+pub(crate) struct Clients {
+    pub(crate) auth: ClientAuth,
     /// Who verifies chains, where that is asked for.
-    pub(super) chains: Option<Arc<dyn ClientCertVerifier>>,
+    pub(crate) chains: Option<Arc<dyn ClientCertVerifier>>,
     /// Names one of which a certificate must have, where any are asked for.
-    pub(super) names: Option<Vec<String>>,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(crate) names: Option<Vec<String>>,
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Clients {
     /// Whether a connection on which this chain was presented may ask for more than its health.
-    pub(super) fn admits(&self, chain: Option<&[CertificateDer<'_>]>) -> bool {
+    pub(crate) fn admits(&self, chain: Option<&[CertificateDer<'_>]>) -> bool {
         match chain.and_then(|chain| chain.split_first()) {
             Some((own, others)) => {
                 let now = UnixTime::now();
@@ -154,7 +154,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// When a certificate ends to be valid, in seconds since the epoch; none if it is none.
-pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<u64> {
+pub(crate) fn end_of(certificate: &CertificateDer<'_>) -> Option<u64> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
 }

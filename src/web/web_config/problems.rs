@@ -10,23 +10,23 @@ const MOST: usize = 100;
 
 /// Collects what is wrong. It never holds a value that could be a secret.
 #[derive(Debug)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     file: Arc<str>,
     found: Vec<Problem>,
 }
 
 impl Problems {
-    pub(super) fn of(file: &Path) -> Problems {
+    pub(crate) fn of(file: &Path) -> Problems {
         Problems { file: file.display().to_string().into(), found: Vec::new() }
     }
 
     /// Something is wrong with what stands at `place`, under `key`.
-    pub(super) fn add(&mut self, place: Place, key: &str, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: Place, key: &str, message: impl Into<String>) {
         self.keep(place.line, place.column, key, message.into());
     }
 
     /// Something is wrong with the whole file.
-    pub(super) fn add_for_all(&mut self, message: impl Into<String>) {
+    pub(crate) fn add_for_all(&mut self, message: impl Into<String>) {
         self.keep(0, 0, "", message.into());
     }
 
@@ -37,12 +37,12 @@ impl Problems {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// All of them in the order of the file, a line each.
-    pub(super) fn told(mut self) -> String {
+    pub(crate) fn told(mut self) -> String {
         self.found.sort_by_key(|problem| (problem.line, problem.column));
         let lines: Vec<_> = self.found.iter().map(ToString::to_string).collect();
         lines.join("\n")
@@ -50,7 +50,7 @@ impl Problems {
 }
 
 /// An unknown name, and the nearest that there is.
-pub(super) fn unknown(what: &str, typed: &str, names: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, typed: &str, names: &[&str]) -> String {
     let hint = nearest(typed, names).map(|name| format!("; did you mean {name}?"));
     format!("unknown {what}{}", hint.unwrap_or_default())
 }
@@ -67,7 +67,7 @@ fn nearest<'n>(typed: &str, names: &[&'n str]) -> Option<&'n str> {
 }
 
 /// `a, b or c`.
-pub(super) fn one_of<T: Display>(names: &[T]) -> String {
+pub(crate) fn one_of<T: Display>(names: &[T]) -> String {
     match names {
         [] => String::new(),
         [one] => one.to_string(),

@@ -13,45 +13,45 @@ use http::{HeaderName, HeaderValue};
 use tokio_rustls::rustls::{SupportedCipherSuite, crypto::SupportedKxGroup};
 
 use super::{
-    clients::ClientAuth,
     names::{self, Named, VERSIONS},
     problems::{Problems, one_of, unknown},
-    rate::{self, RateWritten},
-    reader::{Spot, Table},
+    rate_limit::{self, RateWritten},
+    table::{Spot, Table},
     yaml::{Node, Value},
 };
+use crate::web::tls::ClientAuth;
 
 /// The costs of bcrypt that are taken. Beyond the most, one attempt takes a minute.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=18;
 
 /// A web configuration in which every value is one that could be.
 #[derive(Debug, Default)]
-pub(super) struct Written {
-    pub(super) tls: Option<TlsWritten>,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) users: BTreeMap<String, String>,
-    pub(super) rate: Option<RateWritten>,
+pub(crate) struct Written {
+    pub(crate) tls: Option<TlsWritten>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) users: BTreeMap<String, String>,
+    pub(crate) rate: Option<RateWritten>,
 }
 
 /// What is written about TLS.
 #[derive(Debug)]
-pub(super) struct TlsWritten {
-    pub(super) certificate: Spot<Pem>,
-    pub(super) key: Spot<Pem>,
-    pub(super) clients: ClientAuth,
-    pub(super) client_ca: Option<Spot<Pem>>,
-    pub(super) client_sans: Option<Vec<String>>,
+pub(crate) struct TlsWritten {
+    pub(crate) certificate: Spot<Pem>,
+    pub(crate) key: Spot<Pem>,
+    pub(crate) clients: ClientAuth,
+    pub(crate) client_ca: Option<Spot<Pem>>,
+    pub(crate) client_sans: Option<Vec<String>>,
     /// The oldest and the newest version, as places in [`VERSIONS`].
-    pub(super) versions: (usize, usize),
+    pub(crate) versions: (usize, usize),
     /// Those of TLS 1.2; all if nothing is said.
-    pub(super) cipher_suites: Option<Vec<SupportedCipherSuite>>,
-    pub(super) server_prefers: bool,
-    pub(super) curves: Option<Vec<&'static dyn SupportedKxGroup>>,
+    pub(crate) cipher_suites: Option<Vec<SupportedCipherSuite>>,
+    pub(crate) server_prefers: bool,
+    pub(crate) curves: Option<Vec<&'static dyn SupportedKxGroup>>,
 }
 
 /// Where something in PEM is.
 #[derive(Clone)]
-pub(super) enum Pem {
+pub(crate) enum Pem {
     File(PathBuf),
     Inline(String),
 }
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Pem {
 }
 
 /// Reads the whole tree. Relative paths are relative to `folder`.
-pub(super) fn read(root: Option<&Node>, folder: &Path, problems: &mut Problems) -> Written {
+pub(crate) fn read(root: Option<&Node>, folder: &Path, problems: &mut Problems) -> Written {
     let keys = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
     let Some(table) = root.and_then(|root| Table::with_keys(root, "", &keys, problems)) else {
         return Written::default();
@@ -76,11 +76,11 @@ pub(super) fn read(root: Option<&Node>, folder: &Path, problems: &mut Problems) 
         tls: of("tls_server_config").and_then(|spot| tls(&spot, folder, problems)),
         headers: of("http_server_config").map(|s| http(&s, problems)).unwrap_or_default(),
         users: of("basic_auth_users").map(|s| users(&s, problems)).unwrap_or_default(),
-        rate: of("rate_limit").and_then(|spot| rate::read(&spot, problems)),
+        rate: of("rate_limit").and_then(|spot| rate_limit::read(&spot, problems)),
     }
 }
 
-pub(super) const TLS_KEYS: [&str; 13] = [
+pub(crate) const TLS_KEYS: [&str; 13] = [
     "cert",
     "key",
     "client_ca",
@@ -264,7 +264,7 @@ fn curves(
 }
 
 /// The headers that the toolkit lets be set, and the values that some may have.
-pub(super) const HEADERS: [(&str, &[&str]); 5] = [
+pub(crate) const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
     ("X-Content-Type-Options", &["nosniff"]),

@@ -1,25 +1,22 @@
-//! The toolkit's `rate_limit`: a bucket of so many requests that fills up with time.
+//! The key `rate_limit`.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use super::{
     problems::Problems,
-    reader::{Spot, Table},
+    table::{Spot, Table},
     yaml::Node,
 };
 
 /// So many requests at once, and one more with each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RateWritten {
-    pub(super) interval: Duration,
-    pub(super) burst: u32,
+pub(crate) struct RateWritten {
+    pub(crate) interval: Duration,
+    pub(crate) burst: u32,
 }
 
 /// Reads what is written of it; none if it asks for no limit.
-pub(super) fn read(spot: &Spot<&Node>, problems: &mut Problems) -> Option<RateWritten> {
+pub(crate) fn read(spot: &Spot<&Node>, problems: &mut Problems) -> Option<RateWritten> {
     let keys = ["interval", "burst"];
     let table = Table::with_keys(spot.value, &spot.key, &keys, problems)?;
     let interval = table.text("interval", problems);
@@ -80,33 +77,6 @@ fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|_| !text.is_empty())
 }
 
-/// How many requests may come at present.
-#[derive(Debug)]
-pub(super) struct Bucket {
-    rate: RateWritten,
-    /// How many requests may come, and when that was so.
-    level: Mutex<(f64, Instant)>,
-}
-
-impl Bucket {
-    pub(super) fn full(rate: RateWritten, now: Instant) -> Bucket {
-        Bucket { rate, level: Mutex::new((f64::from(rate.burst), now)) }
-    }
-
-    /// Whether one more request may come.
-    pub(super) fn take(&self, now: Instant) -> bool {
-        // Two numbers are whole whatever a thread that held the lock died of.
-        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, at) = *level;
-        let filled = now.saturating_duration_since(at).as_secs_f64();
-        let left = left + filled / self.rate.interval.as_secs_f64();
-        let left = left.min(f64::from(self.rate.burst));
-        let allowed = left >= 1.0;
-        *level = (if allowed { left - 1.0 } else { left }, now);
-        allowed
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,19 +101,5 @@ mod tests {
         {
             assert_eq!(duration(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_burst_and_then_one_an_interval() {
-        let start = Instant::now();
-        let rate = RateWritten { interval: Duration::from_secs(2), burst: 3 };
-        let bucket = Bucket::full(rate, start);
-        let at = |millis| start + Duration::from_millis(millis);
-        let taken: Vec<_> = [0, 0, 0, 0, 1_900, 2_100, 2_200, 60_000, 60_000, 60_000, 60_000]
-            .map(|millis| bucket.take(at(millis)))
-            .into();
-        let expected =
-            [true, true, true, false, false, true, false, true, true, true, false].to_vec();
-        assert_eq!(taken, expected);
     }
 }

@@ -9,29 +9,29 @@ use super::{
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Spot<T> {
-    pub(super) place: Place,
+pub(crate) struct Spot<T> {
+    pub(crate) place: Place,
     /// The full path of its key.
-    pub(super) key: String,
-    pub(super) value: T,
+    pub(crate) key: String,
+    pub(crate) value: T,
 }
 
 impl<T> Spot<T> {
-    pub(super) fn with<U>(&self, value: U) -> Spot<U> {
+    pub(crate) fn with<U>(&self, value: U) -> Spot<U> {
         Spot { place: self.place, key: self.key.clone(), value }
     }
 }
 
 /// The entries of a map, each key once.
-pub(super) struct Table<'n> {
-    pub(super) place: Place,
+pub(crate) struct Table<'n> {
+    pub(crate) place: Place,
     path: String,
     entries: Vec<(String, Place, &'n Node)>,
 }
 
 impl<'n> Table<'n> {
     /// The entries of a map whose keys are anything, such as names of users; none if it is no map.
-    pub(super) fn open(node: &'n Node, path: &str, problems: &mut Problems) -> Option<Table<'n>> {
+    pub(crate) fn open(node: &'n Node, path: &str, problems: &mut Problems) -> Option<Table<'n>> {
         let pairs: &[(Rc<Node>, Rc<Node>)] = match &node.value {
             Value::Map(pairs) => pairs,
             _ if node.is_null() => &[],
@@ -58,7 +58,7 @@ impl<'n> Table<'n> {
     }
 
     /// The entries of a map that has these keys and no others.
-    pub(super) fn with_keys(
+    pub(crate) fn with_keys(
         node: &'n Node,
         path: &str,
         known: &[&str],
@@ -74,19 +74,19 @@ impl<'n> Table<'n> {
         Some(table)
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, Place, &'n Node)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Place, &'n Node)> {
         self.entries.iter().map(|(name, place, node)| (name.as_str(), *place, *node))
     }
 
     /// What stands under a key, unless that is nothing.
-    pub(super) fn get(&self, name: &str) -> Option<Spot<&'n Node>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Spot<&'n Node>> {
         let (_, _, node) = self.entries.iter().find(|(key, _, _)| key == name)?;
         let key = joined(&self.path, name);
         (!node.is_null()).then_some(Spot { place: node.place, key, value: *node })
     }
 
     /// A text. An empty one is as none, as it is for the toolkit.
-    pub(super) fn text(&self, name: &str, problems: &mut Problems) -> Option<Spot<String>> {
+    pub(crate) fn text(&self, name: &str, problems: &mut Problems) -> Option<Spot<String>> {
         let spot = self.get(name)?;
         match &spot.value.value {
             Value::Scalar(text, _) => (!text.is_empty()).then(|| spot.with(text.clone())),
@@ -98,7 +98,7 @@ impl<'n> Table<'n> {
     }
 
     /// A boolean, in any of the spellings of YAML 1.1.
-    pub(super) fn boolean(&self, name: &str, problems: &mut Problems) -> Option<bool> {
+    pub(crate) fn boolean(&self, name: &str, problems: &mut Problems) -> Option<bool> {
         const TRUE: [&str; 11] =
             ["true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"];
         const FALSE: [&str; 11] =
@@ -115,7 +115,7 @@ impl<'n> Table<'n> {
     }
 
     /// A list of texts.
-    pub(super) fn texts(
+    pub(crate) fn texts(
         &self,
         name: &str,
         problems: &mut Problems,

@@ -1,10 +1,10 @@
 //! TLS, passwords, client certificates, and clients that mean no good.
 
 mod attacks;
-mod changes;
-mod house;
+mod fixture;
+mod interop;
 mod limits;
-mod programs;
+mod reload;
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::{
     tools,
 };
 
-use house::{ALICE, House, NETWORK, TLS, eventually, hash, s_client, small, users};
+use fixture::{ALICE, House, NETWORK, TLS, eventually, hash, s_client, small, users};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_asked_for_everywhere_but_for_health() {
