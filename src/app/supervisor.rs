@@ -28,7 +28,7 @@ use crate::{
     inventory::{Account, Lookup, Publisher},
     lifecycle::{Reloaded, Requests},
     poll::Observer,
-    web::{AccessControl, Prepared, Shown},
+    web::{AccessControl, Shown, WebConfig},
     wickr::{Client, Error, ErrorKind, Network, NetworkId, NetworkLimiter, Operation},
 };
 
@@ -45,7 +45,7 @@ struct Find {
 /// A configuration that was loaded anew, and the web configuration to go with it.
 struct Loaded {
     config: Config,
-    web_config: Option<Prepared>,
+    web_config: Option<WebConfig>,
 }
 
 struct Running {
@@ -306,7 +306,7 @@ impl Supervisor {
     async fn load(&self) -> Result<Loaded, String> {
         let file = self.file.as_ref().ok_or("there is no configuration file to load anew")?;
         let web_config = match &self.access {
-            Some(access) => access.prepare().await.map(Some),
+            Some(access) => access.prepare().await,
             None => Ok(None),
         };
         match (resolve::load(file).await, web_config) {
@@ -324,8 +324,8 @@ impl Supervisor {
         self.fleet.metrics().reloaded(loaded.is_ok(), now);
         let config = match loaded {
             Ok(Loaded { config, web_config }) => {
-                if let (Some(access), Some(prepared)) = (&self.access, web_config) {
-                    access.reload(prepared, self.fleet.clock());
+                if let (Some(access), Some(web_config)) = (&self.access, web_config) {
+                    access.reload(web_config, self.fleet.clock());
                 }
                 config
             }

@@ -37,7 +37,7 @@ pub use auth::{AccessControl, credentials};
 pub use scrape::groups;
 pub use server::{Server, bind, passed};
 pub use tls::names_of;
-pub use web_config::{Prepared, WebConfig, problems_of};
+pub use web_config::{WebConfig, problems_of};
 
 use crate::{
     clock::Clock,

@@ -132,7 +132,7 @@ impl Server {
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     if self.connections.shed() {
-                        self.access.count_rejection(Refusal::Connection);
+                        self.access.count_refusal(Refusal::Connection);
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -155,7 +155,7 @@ impl Server {
     fn place(&self, address: SocketAddr) -> Option<Place> {
         let (place, full) = self.connections.admit(address.into());
         if full {
-            self.access.count_rejection(Refusal::Connection);
+            self.access.count_refusal(Refusal::Connection);
         }
         place
     }
@@ -204,12 +204,12 @@ impl Server {
                     // Whoever only looks whether the port is open, as probes do, was not refused.
                     Some(Ok(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => return,
                     Some(Ok(Err(error))) => {
-                        self.access.count_rejection(Refusal::Handshake);
+                        self.access.count_refusal(Refusal::Handshake);
                         tracing::debug!(%error, "a TLS handshake failed");
                         return;
                     }
                     Some(Err(_)) => {
-                        self.access.count_rejection(Refusal::Handshake);
+                        self.access.count_refusal(Refusal::Handshake);
                         tracing::debug!("a TLS handshake took too long");
                         return;
                     }
@@ -288,7 +288,7 @@ impl Server {
                 break;
             }
             match self.connections.relieve(peer) {
-                Relief::Made => self.access.count_rejection(Refusal::Connection),
+                Relief::Made => self.access.count_refusal(Refusal::Connection),
                 Relief::Soon => {}
                 Relief::None => break,
             }

@@ -213,11 +213,11 @@ async fn it_warns_of_strangers_beyond_loopback() {
     let wide = "--web.listen-address=0.0.0.0:0";
     for (web_config, arguments, warning) in [
         ("", &[][..], ""),
-        ("", &[wide], "nobody is asked for a password"),
-        (TLS, &[wide], "nobody is asked for a password"),
+        ("", &[wide], "no password or client certificate"),
+        (TLS, &[wide], "no password or client certificate"),
         (&users(&[ALICE]), &[wide], "without TLS"),
         (&format!("{TLS}{}", users(&[ALICE])), &[wide], ""),
-        (&format!("{TLS}  client_auth_type: RequireAnyClientCert\n"), &[wide], "anybody can make"),
+        (&format!("{TLS}  client_auth_type: RequireAnyClientCert\n"), &[wide], "not verified"),
     ] {
         let house = House::with(web_config, arguments).await;
         let scheme = if web_config.contains("tls") { &house.https } else { &house.exporter.base };

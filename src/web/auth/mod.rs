@@ -1,10 +1,9 @@
-//! Authentication: passwords, client certificates, the rate limit, and reloading them.
+//! Access control: TLS, client certificates, passwords and the rate limit, for each request.
 //!
-//! [`AccessControl::authorize`] runs before routing, on the same undecoded path as the routes. Only
-//! the two health paths are public.
+//! [`AccessControl::authorize`] runs before routing, on the same undecoded path as the routes.
 
 mod passwords;
-pub(crate) mod rate_limit;
+mod rate_limit;
 mod reload;
 
 use std::{
@@ -23,146 +22,142 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio_rustls::rustls::{ServerConfig, pki_types::CertificateDer};
 
 use self::passwords::{Passwords, Verdict};
-use super::web_config::{Seen, Settings, WebConfig};
+pub(super) use self::rate_limit::TokenBucket;
+use super::web_config::{FilesDigest, Settings, WebConfig};
 use crate::telemetry::{Metrics, Refusal};
 
-/// The paths that answer whoever asks.
-const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
+/// The paths that need no authentication.
+const PUBLIC: [&str; 2] = ["/-/healthy", "/-/ready"];
 
-/// What every connection and every request goes through.
+/// The web configuration in force.
 #[derive(Debug)]
 pub struct AccessControl {
-    /// The file, if there is one.
     path: Option<PathBuf>,
     settings: ArcSwap<Settings>,
-    /// What the settings in force were read from.
-    seen: Mutex<Seen>,
+    /// Of the files that `settings` were read from.
+    digest: Mutex<FilesDigest>,
     passwords: Passwords,
     metrics: Arc<Metrics>,
 }
 
 impl AccessControl {
-    /// AccessControl by this configuration; ones that are open to everybody without one.
+    /// Without a configuration, every request is authorized.
     ///
     /// # Errors
     ///
-    /// When the system has no randomness.
+    /// If the system's random number generator fails.
     pub fn new(config: Option<WebConfig>, metrics: Arc<Metrics>) -> Result<AccessControl, String> {
-        let passwords = Passwords::new().ok_or("the system has no randomness")?;
-        let (path, settings, seen) = match config {
-            Some(WebConfig { path, settings, seen }) => (Some(path), settings, seen),
-            None => (None, Settings::default(), Seen::default()),
+        let passwords = Passwords::new().ok_or("the system's random number generator failed")?;
+        let (path, settings, digest) = match config {
+            Some(WebConfig { path, settings, digest }) => (Some(path), settings, digest),
+            None => (None, Settings::default(), FilesDigest::default()),
         };
         let settings = ArcSwap::from_pointee(settings);
-        Ok(AccessControl { path, settings, seen: Mutex::new(seen), passwords, metrics })
+        Ok(AccessControl { path, settings, digest: Mutex::new(digest), passwords, metrics })
     }
 
-    /// Whether connections are encrypted now.
+    /// Whether new connections use TLS.
     pub fn has_tls(&self) -> bool {
         self.settings.load().tls.is_some()
     }
 
-    /// What is wrong with listening beyond this machine like this, if anything.
+    /// Why listening beyond loopback exposes data, if it does.
     pub fn exposure(&self) -> Option<&'static str> {
         let settings = self.settings.load();
-        let auth = settings.tls.as_ref().map(|tls| tls.clients.auth);
+        let auth = settings.tls.as_ref().map(|tls| tls.client_certs.auth);
         let certificates = auth.is_some_and(|auth| auth.verifies() && auth.requires());
         match (settings.tls.is_some(), certificates || !settings.users.is_empty()) {
             (_, false) if auth.is_some_and(|auth| auth.requires()) => {
-                Some("client certificates are asked for and not verified: anybody can make one")
+                Some("client certificates are required but not verified")
             }
-            (_, false) => Some("nobody is asked for a password or a client certificate"),
-            (false, true) => Some("without TLS, passwords and data can be read on their way"),
+            (_, false) => Some("no password or client certificate is required"),
+            (false, true) => Some("without TLS, passwords and data can be read in transit"),
             (true, true) => None,
         }
     }
 
-    /// How to shake hands with a client that connects now; none if nothing is encrypted.
-    pub(crate) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+    /// For the next handshake; none without TLS.
+    pub(super) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
         self.settings.load().tls.as_ref().map(|tls| tls.config.clone())
     }
 
-    /// A client was sent away before there was a request.
-    pub(crate) fn count_rejection(&self, why: Refusal) {
-        self.metrics.refused(why);
+    pub(super) fn count_refusal(&self, reason: Refusal) {
+        self.metrics.refused(reason);
     }
 
-    /// Whether a request may go on to the routes; if not, what it gets for an answer.
-    pub(crate) async fn authorize(&self, request: &Parts, client: &Client) -> Result<(), Response> {
+    /// Checks a request; the error is the response to it.
+    pub(super) async fn authorize(&self, request: &Parts, client: &Client) -> Result<(), Response> {
         if is_public(&request.uri) {
             return Ok(());
         }
         let settings = self.settings.load_full();
-        let admitted = self.judge(&settings, request, client).await;
-        admitted.map_err(|why| {
-            self.metrics.refused(why);
-            refusal(why)
+        self.check(&settings, request, client).await.map_err(|reason| {
+            self.count_refusal(reason);
+            response(reason)
         })
     }
 
-    async fn judge(
+    async fn check(
         &self,
         settings: &Settings,
         request: &Parts,
         client: &Client,
     ) -> Result<(), Refusal> {
         if let Some(tls) = &settings.tls {
-            // It may have connected when there was no TLS yet.
+            // The connection may be older than the TLS settings.
             let Transport::Tls(chain) = &client.transport else { return Err(Refusal::Unencrypted) };
-            if !tls.clients.admits(chain.as_deref()) {
+            if !tls.client_certs.authorizes(chain.as_deref()) {
                 return Err(Refusal::Certificate);
             }
         }
         if !settings.users.is_empty() {
             let (user, password) = credentials(&request.headers).ok_or(Refusal::Credentials)?;
-            let peer = client.peer;
-            match self.passwords.verify(&settings.users, &user, &password, peer).await {
+            match self.passwords.verify(&settings.users, &user, &password, client.peer).await {
                 Verdict::Right => {}
                 Verdict::Wrong => return Err(Refusal::Credentials),
                 Verdict::Busy => return Err(Refusal::Busy),
             }
         }
-        // After that, so that those who are not let in take nothing from those who are.
-        match &settings.bucket {
+        // Last, so that unauthenticated requests use no tokens.
+        match &settings.rate_limit {
             Some(bucket) if !bucket.take(Instant::now()) => Err(Refusal::RateLimit),
             _ => Ok(()),
         }
     }
 
-    /// Puts the configured headers on an answer, in place of its own.
-    pub(crate) fn apply_headers(&self, headers: &mut HeaderMap) {
+    /// Sets the configured headers, replacing existing ones.
+    pub(super) fn apply_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.settings.load().headers {
             headers.insert(name.clone(), value.clone());
         }
     }
 }
 
-/// Whether whoever asks for this gets it. The routes go by the very same path, undecoded.
-pub(crate) fn is_public(uri: &Uri) -> bool {
-    OPEN.contains(&uri.path())
+/// Whether a path needs no authentication.
+pub(super) fn is_public(uri: &Uri) -> bool {
+    PUBLIC.contains(&uri.path())
 }
 
-/// Whoever is at the other end of a connection.
+/// The client of a connection.
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) peer: Peer,
-    pub(crate) transport: Transport,
+pub(super) struct Client {
+    pub(super) peer: Peer,
+    pub(super) transport: Transport,
 }
 
-/// How a connection is transport.
 #[derive(Debug)]
-pub(crate) enum Transport {
+pub(super) enum Transport {
     Plain,
-    /// By TLS, and with the certificates that the client presented, its own first.
+    /// With the client's certificate chain, leaf first, if it presented one.
     Tls(Option<Vec<CertificateDer<'static>>>),
 }
 
-/// Who counts as one client: an address, and of the plenty that IPv6 gives to each, a network.
+/// A client for per-client limits: an IPv4 address or an IPv6 /64 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(IpAddr);
+pub(super) struct Peer(IpAddr);
 
 impl Peer {
-    pub(crate) fn of(address: IpAddr) -> Peer {
+    pub(super) fn of(address: IpAddr) -> Peer {
         Peer(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => {
@@ -179,10 +174,11 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// The name and the password of a request that has just one of each.
+/// The user and password of HTTP basic authentication; none unless there is exactly one
+/// `Authorization` header.
 pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (given.next(), given.next()) else { return None };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, encoded) = value.as_bytes().split_at_checked("Basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
@@ -192,39 +188,27 @@ pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
 }
 
-/// What who is not let in gets to read. It does not say what would be right.
-fn refusal(why: Refusal) -> Response {
-    let (status, text) = match why {
+fn response(reason: Refusal) -> Response {
+    let (status, text) = match reason {
         Refusal::Unencrypted => (StatusCode::FORBIDDEN, "Use https.\n"),
         Refusal::Certificate => {
-            (StatusCode::FORBIDDEN, "A client certificate that is valid here is needed.\n")
+            (StatusCode::FORBIDDEN, "A valid client certificate is required.\n")
         }
-        Refusal::Credentials => (StatusCode::UNAUTHORIZED, "A name and a password are needed.\n"),
+        Refusal::Credentials => (StatusCode::UNAUTHORIZED, "A user and password are required.\n"),
         Refusal::Busy => {
-            (StatusCode::TOO_MANY_REQUESTS, "Too many passwords are being tried; try again.\n")
+            (StatusCode::TOO_MANY_REQUESTS, "Too many password checks in progress; try again.\n")
         }
-        Refusal::RateLimit => {
-            (StatusCode::TOO_MANY_REQUESTS, "More requests than rate_limit allows.\n")
-        }
+        Refusal::RateLimit => (StatusCode::TOO_MANY_REQUESTS, "The rate limit is exceeded.\n"),
         Refusal::Handshake | Refusal::Connection => (StatusCode::SERVICE_UNAVAILABLE, "\n"),
     };
-    let mut response = (status, text).into_response();
-    let headers = response.headers_mut();
-    match why {
-        Refusal::Credentials => {
-            let challenge = HeaderValue::from_static("Basic realm=\"wickr-exporter\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        Refusal::Busy | Refusal::RateLimit => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        // So that the next request comes over a connection that begins with a new handshake.
-        Refusal::Unencrypted | Refusal::Certificate => {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Refusal::Handshake | Refusal::Connection => {}
-    }
-    response
+    let (name, value) = match reason {
+        Refusal::Credentials => (header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\""),
+        Refusal::Busy | Refusal::RateLimit => (header::RETRY_AFTER, "1"),
+        // The next request needs a new handshake.
+        Refusal::Unencrypted | Refusal::Certificate => (header::CONNECTION, "close"),
+        Refusal::Handshake | Refusal::Connection => return (status, text).into_response(),
+    };
+    (status, [(name, HeaderValue::from_static(value))], text).into_response()
 }
 
 #[cfg(test)]
@@ -232,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_one_name_and_one_password() {
+    fn reads_one_basic_authorization_header() {
         let read = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -258,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_an_address_or_a_network_of_ipv6() {
+    fn peer_is_an_ipv4_address_or_an_ipv6_network() {
         let peer = |text: &str| Peer::of(text.parse().unwrap());
         assert_eq!(peer("127.0.0.1"), peer("::ffff:127.0.0.1"));
         assert_ne!(peer("127.0.0.1"), peer("127.0.0.2"));

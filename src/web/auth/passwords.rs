@@ -1,13 +1,11 @@
-//! Passwords: whether they are right, without letting who guesses keep us busy.
+//! Verifies passwords without letting guesses occupy the exporter or delay clients.
 //!
-//! - bcrypt is slow on purpose, so it runs off the runtime's workers, one attempt at a time. After a
-//!   wrong one it rests, so that guessing takes a third of one processor at the most.
-//! - Only so many attempts wait, of each peer a few; whoever comes beyond that is told to come back.
-//!   So a stranger finds a place though another one guesses without end.
-//! - What was found is remembered, as the toolkit does: not the password, but a keyed hash of the
-//!   user, the hash and the password. A client that has been let in is not held up by guesses.
-//! - A name that nobody has is compared with the hash of one that somebody has, so that it takes as
-//!   long.
+//! - bcrypt is slow by design: one check runs at a time, on a blocking thread. The delay after a wrong
+//!   password limits guessing to a third of one processor.
+//! - The number of waiting checks is limited, in total and for each peer.
+//! - Results are cached under a keyed hash of user, bcrypt hash and password, so an authenticated
+//!   client never waits for guesses.
+//! - An unknown user is checked against the hash of a known one, so that it takes as long.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,35 +20,32 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::Peer;
 
-/// Attempts that wait, of one peer and of all. With the one under way, that is how long a stranger
-/// waits at the most: a few seconds at the usual costs.
-const MOST_OF_A_PEER: usize = 4;
-const MOST_WAITING: usize = 64;
-/// How much longer than an attempt the rest after a wrong one is, and at the most.
-const REST: u32 = 2;
-const LONGEST_REST: Duration = Duration::from_millis(500);
-/// Findings that are remembered. When there are more, all are forgotten: right ones are found again
-/// at the price of one attempt, and a guesser can only push out wrong ones.
-const REMEMBERED: usize = 1024;
+const MAX_WAITING_PER_PEER: usize = 4;
+const MAX_WAITING: usize = 64;
+/// The delay after a wrong password, as a multiple of the check, and at most.
+const DELAY_FACTOR: u32 = 2;
+const MAX_DELAY: Duration = Duration::from_millis(500);
+/// A set that reaches this is cleared. Guesses evict only wrong passwords.
+const MAX_CACHED: usize = 1024;
 
-type Fingerprint = [u8; 32];
+type CacheKey = [u8; 32];
+/// Waiting checks by peer.
+type Waiting = Arc<Mutex<HashMap<Peer, usize>>>;
 
-/// What came of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(super) enum Verdict {
     Right,
     Wrong,
-    /// Not tried: too many wait already.
+    /// Not checked: too many checks are waiting.
     Busy,
 }
 
-/// Verifies passwords, and remembers.
-pub(crate) struct Passwords {
-    /// Of this process alone, so that a fingerprint says nothing to anybody else.
-    key: [u8; 32],
-    turn: Arc<Semaphore>,
-    waiting: Arc<Mutex<HashMap<Peer, usize>>>,
-    known: Arc<Mutex<Known>>,
+pub(super) struct Passwords {
+    /// Random for each process.
+    hmac_key: [u8; 32],
+    semaphore: Arc<Semaphore>,
+    waiting: Waiting,
+    cache: Arc<Mutex<Cache>>,
 }
 
 impl std::fmt::Debug for Passwords {
@@ -60,39 +55,39 @@ impl std::fmt::Debug for Passwords {
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    right: HashSet<Fingerprint>,
-    wrong: HashSet<Fingerprint>,
+struct Cache {
+    right: HashSet<CacheKey>,
+    wrong: HashSet<CacheKey>,
 }
 
-impl Known {
-    fn verdict(&self, fingerprint: &Fingerprint) -> Option<Verdict> {
-        if self.right.contains(fingerprint) {
+impl Cache {
+    fn get(&self, key: &CacheKey) -> Option<Verdict> {
+        if self.right.contains(key) {
             return Some(Verdict::Right);
         }
-        self.wrong.contains(fingerprint).then_some(Verdict::Wrong)
+        self.wrong.contains(key).then_some(Verdict::Wrong)
     }
 
-    fn remember(&mut self, fingerprint: Fingerprint, right: bool) {
+    fn insert(&mut self, key: CacheKey, right: bool) {
         let set = if right { &mut self.right } else { &mut self.wrong };
-        if set.len() >= REMEMBERED {
+        if set.len() >= MAX_CACHED {
             set.clear();
         }
-        set.insert(fingerprint);
+        set.insert(key);
     }
 }
 
 impl Passwords {
-    /// Fails if the system has no randomness.
-    pub(crate) fn new() -> Option<Passwords> {
-        let mut key = [0; 32];
-        aws_lc_rs::default_provider().secure_random.fill(&mut key).ok()?;
-        let turn = Arc::new(Semaphore::new(1));
-        Some(Passwords { key, turn, waiting: Arc::default(), known: Arc::default() })
+    /// None if the system's random number generator fails.
+    pub(super) fn new() -> Option<Passwords> {
+        let mut hmac_key = [0; 32];
+        aws_lc_rs::default_provider().secure_random.fill(&mut hmac_key).ok()?;
+        let semaphore = Arc::new(Semaphore::new(1));
+        Some(Passwords { hmac_key, semaphore, waiting: Arc::default(), cache: Arc::default() })
     }
 
-    /// Whether this is the password of one of `users`, which has at least one.
-    pub(crate) async fn verify(
+    /// Whether `password` is that of `user`. `users` maps at least one name to its bcrypt hash.
+    pub(super) async fn verify(
         &self,
         users: &BTreeMap<String, String>,
         user: &[u8],
@@ -102,49 +97,52 @@ impl Passwords {
         let own = std::str::from_utf8(user).ok().and_then(|name| users.get(name));
         let is_known = own.is_some();
         let Some(hash) = own.or_else(|| self.decoy(users, user)) else { return Verdict::Wrong };
-        let fingerprint = self.fingerprint(&[user, hash.as_bytes(), password]);
-        let judged = |verdict| if is_known { verdict } else { Verdict::Wrong };
-        if let Some(verdict) = lock(&self.known).verdict(&fingerprint) {
-            return judged(verdict);
+        let key = self.cache_key(&[user, hash.as_bytes(), password]);
+        let cached = || {
+            let verdict = lock(&self.cache).get(&key)?;
+            // A user who was right may have been removed.
+            Some(if is_known { verdict } else { Verdict::Wrong })
+        };
+        if let Some(verdict) = cached() {
+            return verdict;
         }
-        let Some(_place) = Place::take(&self.waiting, peer) else { return Verdict::Busy };
-        let Ok(turn) = self.turn.clone().acquire_owned().await else { return Verdict::Busy };
-        // Whoever had the turn before may have asked the same.
-        if let Some(verdict) = lock(&self.known).verdict(&fingerprint) {
-            return judged(verdict);
+        let Some(_slot) = Slot::take(&self.waiting, peer) else { return Verdict::Busy };
+        let Ok(permit) = self.semaphore.clone().acquire_owned().await else { return Verdict::Busy };
+        // An earlier check may have been for the same password.
+        if let Some(verdict) = cached() {
+            return verdict;
         }
-        let (hash, password, known) = (hash.clone(), password.to_vec(), self.known.clone());
-        // It goes on if the client does not wait for it, and what it finds is remembered.
-        let attempt = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+        let (hash, password, cache) = (hash.clone(), password.to_vec(), self.cache.clone());
+        // Runs to its end and fills the cache even if the client disconnects.
+        let check = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let started = Instant::now();
-            let matches = bcrypt::verify(&password, &hash).unwrap_or(false);
-            let right = matches && is_known;
-            lock(&known).remember(fingerprint, right);
+            let right = bcrypt::verify(&password, &hash).unwrap_or(false) && is_known;
+            lock(&cache).insert(key, right);
             if !right {
-                std::thread::sleep((started.elapsed() * REST).min(LONGEST_REST));
+                std::thread::sleep((started.elapsed() * DELAY_FACTOR).min(MAX_DELAY));
             }
             right
         });
-        match attempt.await {
+        match check.await {
             Ok(true) => Verdict::Right,
             Ok(false) => Verdict::Wrong,
             Err(error) => {
-                tracing::error!(%error, "verifying a password failed");
+                tracing::error!(%error, "password check failed");
                 Verdict::Busy
             }
         }
     }
 
-    /// The hash that a name nobody has is compared with: always the same for the same name.
+    /// The hash for an unknown user, always the same for the same name.
     fn decoy<'u>(&self, users: &'u BTreeMap<String, String>, user: &[u8]) -> Option<&'u String> {
-        let choice = usize::from(self.fingerprint(&[user])[0]);
-        users.values().nth(choice % users.len().max(1))
+        let index = usize::from(self.cache_key(&[user])[0]);
+        users.values().nth(index % users.len().max(1))
     }
 
-    fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
-        // A key of any length will do.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return [0; 32] };
+    fn cache_key(&self, parts: &[&[u8]]) -> CacheKey {
+        // Infallible: HMAC accepts keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.hmac_key) else { return [0; 32] };
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
@@ -153,26 +151,25 @@ impl Passwords {
     }
 }
 
-/// A place among those that wait, given back when dropped.
-#[derive(Debug)]
-struct Place {
-    waiting: Arc<Mutex<HashMap<Peer, usize>>>,
+/// Counts as waiting until dropped.
+struct Slot {
+    waiting: Waiting,
     peer: Peer,
 }
 
-impl Place {
-    fn take(waiting: &Arc<Mutex<HashMap<Peer, usize>>>, peer: Peer) -> Option<Place> {
+impl Slot {
+    fn take(waiting: &Waiting, peer: Peer) -> Option<Slot> {
         let mut counts = lock(waiting);
         let own = counts.get(&peer).copied().unwrap_or(0);
-        if own >= MOST_OF_A_PEER || counts.values().sum::<usize>() >= MOST_WAITING {
+        if own >= MAX_WAITING_PER_PEER || counts.values().sum::<usize>() >= MAX_WAITING {
             return None;
         }
         counts.insert(peer, own + 1);
-        Some(Place { waiting: waiting.clone(), peer })
+        Some(Slot { waiting: waiting.clone(), peer })
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = lock(&self.waiting);
         match counts.get_mut(&self.peer) {
@@ -182,8 +179,8 @@ impl Drop for Place {
     }
 }
 
+/// Sets and counts are consistent even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Sets and counts are whole whatever a thread that held the lock died of.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -205,9 +202,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn right_and_wrong_are_told_apart_and_remembered_without_the_password() {
+    async fn caches_right_and_wrong_passwords() {
         let (passwords, users) = (Passwords::new().unwrap(), users());
-        for (user, password, verdict) in [
+        for (user, password, expected) in [
             ("alice", "wonder", Verdict::Right),
             ("alice", "wonder", Verdict::Right),
             ("alice", "builder", Verdict::Wrong),
@@ -217,20 +214,19 @@ mod tests {
             ("", "", Verdict::Wrong),
             ("alice", "", Verdict::Wrong),
         ] {
-            let found = passwords.verify(&users, user.as_bytes(), password.as_bytes(), peer(1));
-            assert_eq!(found.await, verdict, "{user}");
+            let verdict = passwords.verify(&users, user.as_bytes(), password.as_bytes(), peer(1));
+            assert_eq!(verdict.await, expected, "{user}");
         }
-        assert_eq!(lock(&passwords.known).right.len(), 1);
-        assert_eq!(lock(&passwords.known).wrong.len(), 6);
+        assert_eq!(lock(&passwords.cache).right.len(), 1);
+        assert_eq!(lock(&passwords.cache).wrong.len(), 6);
         assert!(lock(&passwords.waiting).is_empty());
     }
 
     #[tokio::test]
-    async fn a_changed_hash_is_not_taken_for_the_former() {
+    async fn checks_again_after_a_hash_change() {
         let (passwords, mut users) = (Passwords::new().unwrap(), users());
         assert_eq!(passwords.verify(&users, b"alice", b"wonder", peer(1)).await, Verdict::Right);
-        let bobs = users["bob"].clone();
-        users.insert("alice".into(), bobs);
+        users.insert("alice".into(), users["bob"].clone());
         assert_eq!(passwords.verify(&users, b"alice", b"wonder", peer(1)).await, Verdict::Wrong);
         assert_eq!(passwords.verify(&users, b"alice", b"builder", peer(1)).await, Verdict::Right);
         users.remove("alice");
@@ -238,28 +234,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_guesses_takes_no_place_from_others() {
+    async fn guesses_of_one_peer_do_not_block_another() {
         let (passwords, users) = (Arc::new(Passwords::new().unwrap()), users());
-        let held = passwords.turn.clone().acquire_owned().await.unwrap();
-        let guesses: Vec<_> = (0..1000)
-            .map(|guess| {
-                let (passwords, users) = (passwords.clone(), users.clone());
-                tokio::spawn(async move {
-                    let guess = format!("guess{guess}");
-                    passwords.verify(&users, b"alice", guess.as_bytes(), peer(1)).await
-                })
+        let permit = passwords.semaphore.clone().acquire_owned().await.unwrap();
+        let verify = |user: &'static str, password: String, peer| {
+            let (passwords, users) = (passwords.clone(), users.clone());
+            tokio::spawn(async move {
+                passwords.verify(&users, user.as_bytes(), password.as_bytes(), peer).await
             })
-            .collect();
-        while lock(&passwords.waiting).get(&peer(1)) != Some(&MOST_OF_A_PEER) {
+        };
+        let guesses: Vec<_> =
+            (0..1000).map(|i| verify("alice", format!("guess{i}"), peer(1))).collect();
+        while lock(&passwords.waiting).get(&peer(1)) != Some(&MAX_WAITING_PER_PEER) {
             tokio::task::yield_now().await;
         }
-        let good = {
-            let (passwords, users) = (passwords.clone(), users.clone());
-            tokio::spawn(async move { passwords.verify(&users, b"bob", b"builder", peer(2)).await })
-        };
+        let right = verify("bob", "builder".to_owned(), peer(2));
         tokio::task::yield_now().await;
-        drop(held);
-        assert_eq!(good.await.unwrap(), Verdict::Right);
+        drop(permit);
+        assert_eq!(right.await.unwrap(), Verdict::Right);
         let mut busy = 0;
         for guess in guesses {
             match guess.await.unwrap() {
@@ -267,16 +259,15 @@ mod tests {
                 verdict => assert_eq!(verdict, Verdict::Wrong),
             }
         }
-        assert!(busy >= 1000 - 2 * MOST_OF_A_PEER, "{busy}");
+        assert!(busy >= 1000 - 2 * MAX_WAITING_PER_PEER, "{busy}");
     }
 
     #[test]
-    fn all_peers_together_take_so_many_places_and_give_them_back() {
+    fn limits_waiting_checks_of_all_peers() {
         let waiting = Arc::default();
-        let places: Vec<_> =
-            (0..=255).filter_map(|last| Place::take(&waiting, peer(last))).collect();
-        assert_eq!(places.len(), MOST_WAITING);
-        drop(places);
+        let slots: Vec<_> = (0..=255).filter_map(|last| Slot::take(&waiting, peer(last))).collect();
+        assert_eq!(slots.len(), MAX_WAITING);
+        drop(slots);
         assert!(lock(&waiting).is_empty());
     }
 }

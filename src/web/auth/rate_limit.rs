@@ -1,35 +1,35 @@
-//! The toolkit's `rate_limit`: a bucket of so many requests that fills up with time.
+//! The token bucket of `rate_limit`.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Instant,
 };
 
-use crate::web::web_config::rate_limit::RateWritten;
+use crate::web::web_config::RateLimit;
 
-/// How many requests may come at present.
+/// Starts full.
 #[derive(Debug)]
-pub(crate) struct Bucket {
-    rate: RateWritten,
-    /// How many requests may come, and when that was so.
+pub(in crate::web) struct TokenBucket {
+    limit: RateLimit,
+    /// The tokens at the time of the last request.
     level: Mutex<(f64, Instant)>,
 }
 
-impl Bucket {
-    pub(crate) fn full(rate: RateWritten, now: Instant) -> Bucket {
-        Bucket { rate, level: Mutex::new((f64::from(rate.burst), now)) }
+impl TokenBucket {
+    pub(in crate::web) fn new(limit: RateLimit, now: Instant) -> TokenBucket {
+        TokenBucket { limit, level: Mutex::new((f64::from(limit.burst), now)) }
     }
 
-    /// Whether one more request may come.
-    pub(crate) fn take(&self, now: Instant) -> bool {
-        // Two numbers are whole whatever a thread that held the lock died of.
+    /// Takes a token, if there is one.
+    pub(super) fn take(&self, now: Instant) -> bool {
+        // Two numbers are consistent even after a panic.
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, at) = *level;
-        let filled = now.saturating_duration_since(at).as_secs_f64();
-        let left = left + filled / self.rate.interval.as_secs_f64();
-        let left = left.min(f64::from(self.rate.burst));
-        let allowed = left >= 1.0;
-        *level = (if allowed { left - 1.0 } else { left }, now);
+        let (tokens, since) = *level;
+        let elapsed = now.saturating_duration_since(since).as_secs_f64();
+        let tokens = tokens + elapsed / self.limit.interval.as_secs_f64();
+        let tokens = tokens.min(f64::from(self.limit.burst));
+        let allowed = tokens >= 1.0;
+        *level = (if allowed { tokens - 1.0 } else { tokens }, now);
         allowed
     }
 }
@@ -41,16 +41,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_and_then_one_an_interval() {
+    fn allows_a_burst_then_one_request_per_interval() {
         let start = Instant::now();
-        let rate = RateWritten { interval: Duration::from_secs(2), burst: 3 };
-        let bucket = Bucket::full(rate, start);
-        let at = |millis| start + Duration::from_millis(millis);
-        let taken: Vec<_> = [0, 0, 0, 0, 1_900, 2_100, 2_200, 60_000, 60_000, 60_000, 60_000]
-            .map(|millis| bucket.take(at(millis)))
-            .into();
-        let expected =
-            [true, true, true, false, false, true, false, true, true, true, false].to_vec();
-        assert_eq!(taken, expected);
+        let limit = RateLimit { interval: Duration::from_secs(2), burst: 3 };
+        let bucket = TokenBucket::new(limit, start);
+        let allowed = [0, 0, 0, 0, 1_900, 2_100, 2_200, 60_000, 60_000, 60_000, 60_000]
+            .map(|millis| bucket.take(start + Duration::from_millis(millis)));
+        let expected = [true, true, true, false, false, true, false, true, true, true, false];
+        assert_eq!(allowed, expected);
     }
 }

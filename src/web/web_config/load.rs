@@ -1,86 +1,81 @@
-//! From the files to the settings, and whether the files have changed since.
-//!
-//! All here waits for the disk, so it runs on threads that may.
+//! Reads the web configuration and the files that it names. Blocks on the disk.
 
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    Settings,
-    problems::Problems,
-    raw::{self, Pem, Written},
-    table::Spot,
+    Located, Problems, Settings,
+    raw::{self, Pem, RawWebConfig},
     yaml,
 };
-use crate::{config::file, web::tls};
+use crate::{
+    config::file,
+    web::{auth::TokenBucket, tls},
+};
 
-/// What is larger is neither a web configuration nor a certificate.
+/// Of each file. Larger files are neither web configurations nor certificates.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// One reading of the web configuration and of all files that it names.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    /// What came of it: the settings, or what is wrong.
-    pub(crate) result: Result<Settings, String>,
-    pub(crate) seen: Seen,
-}
-
-/// What was read, so that a change of it can be told.
+/// The names and a digest of the files that were read, to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Seen {
-    files: Vec<PathBuf>,
-    digest: [u8; 32],
+pub(in crate::web) struct FilesDigest {
+    paths: Vec<PathBuf>,
+    sha256: [u8; 32],
 }
 
-impl Seen {
-    /// The same files as they are now.
-    pub(crate) fn again(&self) -> Seen {
+impl FilesDigest {
+    /// The digest of the same files as they are now.
+    pub(in crate::web) fn recompute(&self) -> FilesDigest {
         let mut files = Files::default();
-        for path in &self.files {
-            // That it cannot be read is something to see, too.
+        for path in &self.paths {
+            // The digest covers read errors.
             let _ = files.read(path);
         }
-        files.seen()
+        files.digest()
     }
 }
 
-/// Reads files, and remembers which and what.
+/// Reads files and computes their digest.
 #[derive(Debug, Default)]
-pub(crate) struct Files {
-    read: Vec<PathBuf>,
-    digest: Sha256,
+pub(in crate::web) struct Files {
+    paths: Vec<PathBuf>,
+    sha256: Sha256,
 }
 
 impl Files {
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         let read = read(path);
         let content = read.as_deref().unwrap_or_default();
-        self.digest.update([u8::from(read.is_ok())]);
-        self.digest.update(Sha256::digest(content));
-        self.read.push(path.to_owned());
+        self.sha256.update([u8::from(read.is_ok())]);
+        self.sha256.update(Sha256::digest(content));
+        self.paths.push(path.to_owned());
         read.map_err(|error| file::unreadable(&error))
     }
 
-    /// Something in PEM, wherever it is.
-    pub(crate) fn pem(&mut self, spot: &Spot<Pem>, problems: &mut Problems) -> Option<Vec<u8>> {
-        match &spot.value {
+    pub(in crate::web) fn pem(
+        &mut self,
+        pem: &Located<Pem>,
+        problems: &mut Problems,
+    ) -> Option<Vec<u8>> {
+        match &pem.value {
             Pem::Inline(text) => Some(text.clone().into_bytes()),
             Pem::File(path) => match self.read(path) {
                 Ok(bytes) => Some(bytes),
-                Err(why) => {
-                    problems.add(spot.place, &spot.key, format!("{} {why}", path.display()));
+                Err(error) => {
+                    problems.add(pem, format!("{} {error}", path.display()));
                     None
                 }
             },
         }
     }
 
-    fn seen(self) -> Seen {
-        Seen { files: self.read, digest: self.digest.finalize().into() }
+    fn digest(self) -> FilesDigest {
+        FilesDigest { paths: self.paths, sha256: self.sha256.finalize().into() }
     }
 }
 
@@ -92,53 +87,52 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the web configuration at `path` and makes settings of it.
-pub(crate) fn load(path: &Path) -> Attempt {
-    let (mut files, mut problems) = (Files::default(), Problems::of(path));
-    let settings = settings(path, &mut files, &mut problems);
-    let result = match settings {
+/// The settings or all problems, and the digest of the files that were read.
+pub(super) fn load(path: &Path) -> (Result<Settings, String>, FilesDigest) {
+    let (mut files, mut problems) = (Files::default(), Problems::new(path));
+    let result = match settings(path, &mut files, &mut problems) {
         Some(settings) if problems.is_empty() => Ok(settings),
-        _ => Err(problems.told()),
+        _ => Err(problems.to_lines()),
     };
-    Attempt { result, seen: files.seen() }
+    (result, files.digest())
 }
 
 fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<Settings> {
     let bytes = match files.read(path) {
         Ok(bytes) => bytes,
-        Err(why) => {
-            problems.add_for_all(why);
+        Err(error) => {
+            problems.add_for_file(error);
             return None;
         }
     };
-    let written = written_in(&bytes, path, problems)?;
-    let tls = match &written.tls {
-        Some(tls) => Some(tls::build(tls, files, problems)?),
+    let RawWebConfig { tls, users, headers, rate_limit } = parse(&bytes, path, problems)?;
+    let tls = match tls {
+        Some(tls) => Some(tls::build(&tls, files, problems)?),
         None => None,
     };
-    Some(Settings::new(tls, written))
+    let rate_limit = rate_limit.map(|limit| TokenBucket::new(limit, Instant::now()));
+    Some(Settings { tls, users, headers, rate_limit })
 }
 
-/// What is wrong with a text as a web configuration, a line each, files that it names aside; empty
-/// if nothing is.
+/// The problems of a web configuration, one a line, without reading the files that it names.
 pub fn problems_of(bytes: &[u8], path: &Path) -> String {
-    let mut problems = Problems::of(path);
-    written_in(bytes, path, &mut problems);
-    problems.told()
+    let mut problems = Problems::new(path);
+    parse(bytes, path, &mut problems);
+    problems.to_lines()
 }
 
-fn written_in(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<Written> {
+fn parse(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<RawWebConfig> {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        problems.add_for_all("not valid YAML: not encoded in UTF-8");
+        problems.add_for_file("not valid YAML: not encoded in UTF-8");
         return None;
     };
     let root = match yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         Ok(root) => root,
-        Err(broken) => {
-            problems.add(broken.place, "", broken.message);
+        Err(error) => {
+            problems.add_at(error.position, "", error.message);
             return None;
         }
     };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    Some(raw::read(root.as_deref(), folder, problems))
+    let directory = path.parent().unwrap_or(Path::new(""));
+    Some(raw::read(root.as_deref(), directory, problems))
 }

@@ -1,98 +1,96 @@
 //! The web configuration file, in the format of the Prometheus exporter-toolkit.
 //!
-//! `yaml` parses the text, `table` reads its keys, `raw` and `names` validate them, and `load` reads
-//! the files that they name.
+//! `yaml` parses the text, `table` reads keys, `raw` and `names` validate them, and `load` reads the
+//! files that they name.
 
 mod load;
 mod names;
-pub(crate) mod problems;
-pub(crate) mod rate_limit;
-pub(crate) mod raw;
-pub(crate) mod table;
+mod problems;
+mod rate_limit;
+mod raw;
+mod table;
 #[cfg(test)]
 mod tests;
-pub(crate) mod yaml;
+mod yaml;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use axum::http::{HeaderName, HeaderValue};
 
 pub use self::load::problems_of;
-pub(crate) use self::load::{Attempt, Files, Seen};
-use self::raw::Written;
-use super::{auth::rate_limit::Bucket, tls::Tls};
+pub(super) use self::{
+    load::{Files, FilesDigest},
+    problems::Problems,
+    rate_limit::RateLimit,
+    raw::{Pem, RawTls},
+    table::Located,
+};
+use super::{auth::TokenBucket, tls::Tls};
 
-/// What a web configuration says, ready for use.
+/// A validated web configuration.
 #[derive(Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) tls: Option<Tls>,
-    /// Names, and bcrypt hashes. Nobody is asked for a password if there are none.
-    pub(crate) users: BTreeMap<String, String>,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) bucket: Option<Bucket>,
+pub(super) struct Settings {
+    pub(super) tls: Option<Tls>,
+    /// Names with bcrypt hashes. Without any, no password is required.
+    pub(super) users: BTreeMap<String, String>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) rate_limit: Option<TokenBucket>,
 }
 
 impl Settings {
-    fn new(tls: Option<Tls>, written: Written) -> Settings {
-        let Written { headers, users, rate, .. } = written;
-        let bucket = rate.map(|rate| Bucket::full(rate, Instant::now()));
-        Settings { tls, users, headers, bucket }
-    }
-
-    /// How much is asked of a client, each in a way of its own.
+    /// How strict each kind of protection is.
     fn strictness(&self) -> [u8; 4] {
-        let clients = self.tls.as_ref().map(|tls| &tls.clients);
+        let certs = self.tls.as_ref().map(|tls| &tls.client_certs);
         [
             u8::from(self.tls.is_some()),
             u8::from(!self.users.is_empty()),
-            clients.map_or(0, |clients| clients.auth.strictness()),
-            u8::from(clients.is_some_and(|clients| clients.names.is_some())),
+            certs.map_or(0, |certs| certs.auth.strictness()),
+            u8::from(certs.is_some_and(|certs| certs.allowed_sans.is_some())),
         ]
     }
 
-    /// Whether somebody could come in now who could not before, but for one who was added.
-    pub(crate) fn opens(&self, before: &Settings) -> bool {
-        self.strictness().iter().zip(before.strictness()).any(|(now, before)| *now < before)
+    /// Whether any kind of protection is less strict than in `previous`.
+    pub(super) fn weakens(&self, previous: &Settings) -> bool {
+        self.strictness().iter().zip(previous.strictness()).any(|(new, old)| *new < old)
     }
 }
 
-/// The web configuration as it was read before anything starts.
+/// A web configuration and the files that it was read from.
 #[derive(Debug)]
 pub struct WebConfig {
-    pub(crate) path: PathBuf,
-    pub(crate) settings: Settings,
-    pub(crate) seen: Seen,
+    pub(super) path: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) digest: FilesDigest,
 }
 
 impl WebConfig {
-    /// Reads it, and every file that it names.
+    /// Reads the file and all files that it names.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it, a line each, with its place.
+    /// All problems with line and column, one a line.
     pub async fn load(path: &Path) -> Result<WebConfig, String> {
-        let Attempt { result, seen } = attempt(path.to_owned()).await?;
-        Ok(WebConfig { path: path.to_owned(), settings: result?, seen })
+        let (settings, digest) = load(path.to_owned()).await;
+        Ok(WebConfig { path: path.to_owned(), settings: settings?, digest })
     }
 
-    /// Whether connections are to be encrypted.
+    /// Whether it turns TLS on.
     pub fn has_tls(&self) -> bool {
         self.settings.tls.is_some()
     }
 
-    /// What it asks of clients, in words.
+    /// What clients need, such as `TLS, a password (1 user), no client certificate`.
     pub fn summary(&self) -> String {
-        let tls = if self.settings.tls.is_some() { "TLS" } else { "no TLS" };
+        let tls = if self.has_tls() { "TLS" } else { "no TLS" };
         let users = match self.settings.users.len() {
             0 => "no password".to_owned(),
             1 => "a password (1 user)".to_owned(),
             users => format!("a password ({users} users)"),
         };
-        let auth = self.settings.tls.as_ref().map(|tls| tls.clients.auth);
+        let auth = self.settings.tls.as_ref().map(|tls| tls.client_certs.auth);
         let certificate = match auth {
             Some(auth) if auth.verifies() && auth.requires() => "a client certificate",
             Some(auth) if auth.requires() => "any client certificate, unverified",
@@ -102,11 +100,10 @@ impl WebConfig {
     }
 }
 
-pub(crate) async fn attempt(path: PathBuf) -> Result<Attempt, String> {
-    let attempt = tokio::task::spawn_blocking(move || load::load(&path)).await;
-    attempt.map_err(|error| format!("the web configuration cannot be read: {error}"))
+/// Reads the files on a blocking thread.
+pub(super) async fn load(path: PathBuf) -> (Result<Settings, String>, FilesDigest) {
+    let loaded = tokio::task::spawn_blocking(move || load::load(&path)).await;
+    loaded.unwrap_or_else(|error| {
+        (Err(format!("the web configuration cannot be read: {error}")), FilesDigest::default())
+    })
 }
-
-/// A new web configuration that is good but not in force yet.
-#[derive(Debug)]
-pub struct Prepared(pub(crate) Option<(Settings, Seen)>);

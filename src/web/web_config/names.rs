@@ -1,35 +1,38 @@
-//! The names that Go has for what TLS is made of, and what the TLS library here has for them.
+//! Go's names for TLS versions, cipher suites, curves and client authentication.
 
 use tokio_rustls::rustls::{
     SupportedCipherSuite,
-    crypto::{SupportedKxGroup, aws_lc_rs as provider},
+    crypto::{
+        SupportedKxGroup,
+        aws_lc_rs::{cipher_suite as suites, kx_group as groups},
+    },
 };
 
 use crate::web::tls::ClientAuth;
 
 /// What a name stands for.
-pub(crate) enum Named<T> {
-    Known(T),
-    /// A name that Go knows, for what cannot be done here, and why.
-    Refused(&'static str),
+pub(super) enum Name<T> {
+    Supported(T),
+    /// Valid in Go, with the reason why it is not supported here.
+    Unsupported(&'static str),
     Unknown,
 }
 
-/// The protocol versions that are spoken, oldest first.
-pub(crate) const VERSIONS: [&str; 2] = ["TLS12", "TLS13"];
+/// The supported protocol versions, oldest first.
+pub(super) const VERSIONS: [&str; 2] = ["TLS12", "TLS13"];
 
-/// A version, by how new it is.
-pub(crate) fn version(name: &str) -> Named<usize> {
+/// The index in [`VERSIONS`].
+pub(super) fn version(name: &str) -> Name<usize> {
     match VERSIONS.iter().position(|version| *version == name) {
-        Some(version) => Named::Known(version),
+        Some(version) => Name::Supported(version),
         None if ["TLS10", "TLS11"].contains(&name) => {
-            Named::Refused("TLS 1.0 and 1.1 are broken, and not spoken here: TLS12 is the least")
+            Name::Unsupported("TLS 1.0 and 1.1 are insecure and not supported: use TLS12 or TLS13")
         }
-        None => Named::Unknown,
+        None => Name::Unknown,
     }
 }
 
-pub(crate) const CLIENT_AUTH_TYPES: [&str; 5] = [
+pub(super) const CLIENT_AUTH_TYPES: [&str; 5] = [
     "NoClientCert",
     "RequestClientCert",
     "RequireAnyClientCert",
@@ -37,11 +40,11 @@ pub(crate) const CLIENT_AUTH_TYPES: [&str; 5] = [
     "RequireAndVerifyClientCert",
 ];
 
-pub(crate) fn client_auth(name: &str) -> Option<ClientAuth> {
+pub(super) fn client_auth(name: &str) -> Option<ClientAuth> {
     Some(match name {
         "NoClientCert" => ClientAuth::No,
         "RequestClientCert" => ClientAuth::Request,
-        // The second is an old name that the toolkit still takes.
+        // The toolkit still accepts the second, older name.
         "RequireAnyClientCert" | "RequireClientCert" => ClientAuth::RequireAny,
         "VerifyClientCertIfGiven" => ClientAuth::VerifyIfGiven,
         "RequireAndVerifyClientCert" => ClientAuth::RequireAndVerify,
@@ -49,67 +52,59 @@ pub(crate) fn client_auth(name: &str) -> Option<ClientAuth> {
     })
 }
 
-/// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let be chosen either.
-pub(crate) fn cipher_suite(name: &str) -> Named<Option<SupportedCipherSuite>> {
-    use provider::cipher_suite as suites;
-    Named::Known(match name {
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => {
-            Some(suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)
-        }
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" => {
-            Some(suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384)
-        }
-        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
-        | "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305" => {
-            Some(suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)
-        }
-        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" => {
-            Some(suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
-        }
-        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" => {
-            Some(suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384)
-        }
-        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256" | "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305" => {
-            Some(suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)
-        }
+pub(super) static CIPHER_SUITES: [(&str, SupportedCipherSuite); 6] = [
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    (
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    (
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+];
+
+/// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let configure either.
+pub(super) fn cipher_suite(name: &str) -> Name<Option<SupportedCipherSuite>> {
+    // Go accepts two suites without the hash, too.
+    let is = |full: &str| {
+        name == full || (name.ends_with("_CHACHA20_POLY1305") && full == format!("{name}_SHA256"))
+    };
+    if let Some((_, suite)) = CIPHER_SUITES.iter().find(|(full, _)| is(full)) {
+        return Name::Supported(Some(*suite));
+    }
+    match name {
         "TLS_AES_128_GCM_SHA256" | "TLS_AES_256_GCM_SHA384" | "TLS_CHACHA20_POLY1305_SHA256" => {
-            None
+            Name::Supported(None)
         }
         _ if name.starts_with("TLS_RSA_WITH_")
             || (name.starts_with("TLS_ECDHE_") && name.contains("_CBC_")) =>
         {
-            return Named::Refused(
-                "has no forward secrecy or no authenticated encryption, and is not spoken here; take it out",
-            );
+            Name::Unsupported(
+                "has no forward secrecy or no authenticated encryption and is not supported; remove it",
+            )
         }
-        _ => return Named::Unknown,
-    })
+        _ => Name::Unknown,
+    }
 }
 
-/// For the nearest name.
-pub(crate) const CIPHER_SUITES: [&str; 6] = [
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+pub(super) static CURVES: [(&str, &dyn SupportedKxGroup); 5] = [
+    ("CurveP256", groups::SECP256R1),
+    ("CurveP384", groups::SECP384R1),
+    ("X25519", groups::X25519),
+    ("X25519MLKEM768", groups::X25519MLKEM768),
+    ("SecP256r1MLKEM768", groups::SECP256R1MLKEM768),
 ];
 
-pub(crate) const CURVES: [&str; 5] =
-    ["CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"];
-
-pub(crate) fn curve(name: &str) -> Named<&'static dyn SupportedKxGroup> {
-    use provider::kx_group as groups;
-    Named::Known(match name {
-        "CurveP256" => groups::SECP256R1,
-        "CurveP384" => groups::SECP384R1,
-        "X25519" => groups::X25519,
-        "X25519MLKEM768" => groups::X25519MLKEM768,
-        "SecP256r1MLKEM768" => groups::SECP256R1MLKEM768,
-        "CurveP521" | "SecP384r1MLKEM1024" => {
-            return Named::Refused("is not among what the TLS library here can do; take it out");
+pub(super) fn curve(name: &str) -> Name<&'static dyn SupportedKxGroup> {
+    match CURVES.iter().find(|(curve, _)| *curve == name) {
+        Some((_, group)) => Name::Supported(*group),
+        None if ["CurveP521", "SecP384r1MLKEM1024"].contains(&name) => {
+            Name::Unsupported("is not supported by the TLS library; remove it")
         }
-        _ => return Named::Unknown,
-    })
+        None => Name::Unknown,
+    }
 }

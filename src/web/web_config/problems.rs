@@ -1,79 +1,76 @@
-//! What is wrong with a web configuration, all of it, and where.
+//! Collects the problems of a web configuration. Messages contain no values that could be secret.
 
-use std::{fmt::Display, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use super::yaml::Place;
+use super::{table::Located, yaml::Position};
 use crate::config::Problem;
 
-/// As many are kept. A file with more of them is most likely not the file that was meant.
-const MOST: usize = 100;
+/// A file with more is most likely the wrong file.
+const MAX_PROBLEMS: usize = 100;
 
-/// Collects what is wrong. It never holds a value that could be a secret.
 #[derive(Debug)]
-pub(crate) struct Problems {
+pub(in crate::web) struct Problems {
     file: Arc<str>,
     found: Vec<Problem>,
 }
 
 impl Problems {
-    pub(crate) fn of(file: &Path) -> Problems {
+    pub(super) fn new(file: &Path) -> Problems {
         Problems { file: file.display().to_string().into(), found: Vec::new() }
     }
 
-    /// Something is wrong with what stands at `place`, under `key`.
-    pub(crate) fn add(&mut self, place: Place, key: &str, message: impl Into<String>) {
-        self.keep(place.line, place.column, key, message.into());
+    pub(in crate::web) fn add<T>(&mut self, at: &Located<T>, message: impl Into<String>) {
+        self.add_at(at.position, &at.key, message);
     }
 
-    /// Something is wrong with the whole file.
-    pub(crate) fn add_for_all(&mut self, message: impl Into<String>) {
-        self.keep(0, 0, "", message.into());
-    }
-
-    fn keep(&mut self, line: usize, column: usize, key: &str, message: String) {
-        if self.found.len() < MOST {
-            let (file, key) = (self.file.clone(), key.to_owned());
-            self.found.push(Problem { file, line, column, key, message });
+    pub(super) fn add_at(&mut self, at: Position, key: &str, message: impl Into<String>) {
+        if self.found.len() < MAX_PROBLEMS {
+            let (file, key, message) = (self.file.clone(), key.to_owned(), message.into());
+            self.found.push(Problem { file, line: at.line, column: at.column, key, message });
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Without a position.
+    pub(super) fn add_for_file(&mut self, message: impl Into<String>) {
+        self.add_at(Position { line: 0, column: 0 }, "", message);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// All of them in the order of the file, a line each.
-    pub(crate) fn told(mut self) -> String {
+    /// One a line, in the order of the file.
+    pub(super) fn to_lines(mut self) -> String {
         self.found.sort_by_key(|problem| (problem.line, problem.column));
         let lines: Vec<_> = self.found.iter().map(ToString::to_string).collect();
         lines.join("\n")
     }
 }
 
-/// An unknown name, and the nearest that there is.
-pub(crate) fn unknown(what: &str, typed: &str, names: &[&str]) -> String {
-    let hint = nearest(typed, names).map(|name| format!("; did you mean {name}?"));
-    format!("unknown {what}{}", hint.unwrap_or_default())
+/// Reports an unknown name with the nearest valid one. Does not repeat `name`: it may be a misplaced
+/// secret.
+pub(super) fn unknown(kind: &str, name: &str, valid: &[&str]) -> String {
+    let hint = nearest(name, valid).map(|name| format!("; did you mean {name}?"));
+    format!("unknown {kind}{}", hint.unwrap_or_default())
 }
 
-fn nearest<'n>(typed: &str, names: &[&'n str]) -> Option<&'n str> {
-    // No name is longer than that, and likeness takes time by the product of both lengths.
-    if typed.len() > 64 {
+fn nearest<'n>(name: &str, valid: &[&'n str]) -> Option<&'n str> {
+    // No valid name is longer, and the comparison takes time proportional to both lengths.
+    if name.len() > 64 {
         return None;
     }
-    let likeness = |name: &str| strsim::jaro_winkler(&typed.to_lowercase(), &name.to_lowercase());
-    let rated = names.iter().map(|name| (likeness(name), *name));
+    let name = name.to_lowercase();
+    let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_lowercase());
+    let rated = valid.iter().map(|other| (similarity(other), *other));
     let best = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (best.0 > 0.8).then_some(best.1)
 }
 
 /// `a, b or c`.
-pub(crate) fn one_of<T: Display>(names: &[T]) -> String {
+pub(super) fn one_of(names: &[&str]) -> String {
     match names {
         [] => String::new(),
-        [one] => one.to_string(),
-        [many @ .., last] => {
-            let many: Vec<_> = many.iter().map(ToString::to_string).collect();
-            format!("{} or {last}", many.join(", "))
-        }
+        [name] => (*name).to_owned(),
+        [names @ .., last] => format!("{} or {last}", names.join(", ")),
     }
 }

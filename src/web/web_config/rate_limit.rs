@@ -4,53 +4,47 @@ use std::time::Duration;
 
 use super::{
     problems::Problems,
-    table::{Spot, Table},
+    table::{Located, Table},
     yaml::Node,
 };
 
-/// So many requests at once, and one more with each interval.
+/// `burst` requests at once, and one more each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RateWritten {
-    pub(crate) interval: Duration,
-    pub(crate) burst: u32,
+pub(in crate::web) struct RateLimit {
+    pub(in crate::web) interval: Duration,
+    pub(in crate::web) burst: u32,
 }
 
-/// Reads what is written of it; none if it asks for no limit.
-pub(crate) fn read(spot: &Spot<&Node>, problems: &mut Problems) -> Option<RateWritten> {
-    let keys = ["interval", "burst"];
-    let table = Table::with_keys(spot.value, &spot.key, &keys, problems)?;
-    let interval = table.text("interval", problems);
-    let burst = table.text("burst", problems);
-    let interval = interval.and_then(|spot| {
-        let parsed = duration(&spot.value);
+/// None if there is no limit, which an interval of 0 means, or if it is invalid.
+pub(super) fn read(node: &Located<&Node>, problems: &mut Problems) -> Option<RateLimit> {
+    let table = Table::with_keys(node, &["interval", "burst"], problems)?;
+    let interval = table.string("interval", problems);
+    let burst = table.string("burst", problems);
+    let interval = interval.and_then(|text| {
+        let parsed = duration(&text.value);
         if parsed.is_none() {
-            problems.add(spot.place, &spot.key, "must be a duration such as 1s or 500ms");
+            problems.add(&text, "must be a duration such as 1s or 500ms");
         }
         parsed
     });
-    let amount = burst.as_ref().and_then(|spot| {
-        let parsed = spot.value.parse::<u32>().ok();
-        if parsed.is_none() {
-            problems.add(spot.place, &spot.key, "must be a whole number");
-        }
-        parsed
-    });
+    let parsed = burst.as_ref().map(|text| text.value.parse::<u32>());
+    if let (Some(Err(_)), Some(text)) = (&parsed, &burst) {
+        problems.add(text, "must be a whole number");
+    }
     let interval = interval.filter(|interval| !interval.is_zero())?;
-    match (amount, burst) {
-        (Some(1..), _) => {}
-        // It has been complained of already.
-        (None, Some(_)) => return None,
-        (_, burst) => {
-            let place = burst.map_or(table.place, |spot| spot.place);
-            let key = format!("{}.burst", spot.key);
-            problems.add(place, &key, "must be at least 1: otherwise no request is ever let in");
-            return None;
+    match parsed {
+        Some(Ok(burst @ 1..)) => Some(RateLimit { interval, burst }),
+        Some(Err(_)) => None,
+        None | Some(Ok(0)) => {
+            let position = burst.map_or(table.position, |text| text.position);
+            let key = format!("{}.burst", node.key);
+            problems.add_at(position, &key, "must be at least 1, or no request is allowed");
+            None
         }
     }
-    Some(RateWritten { interval, burst: amount? })
 }
 
-/// A duration as Go writes it: figures with units, such as `1h30m` or `1.5s`, or a bare 0.
+/// A duration in Go's syntax: numbers with units, such as `1h30m` or `1.5s`, or 0.
 fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -59,10 +53,10 @@ fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (figure, after) = rest.split_at(digits);
+        let (number, after) = rest.split_at(digits);
         let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit);
-        let worth = match unit {
+        let unit = match unit {
             "ns" => 1e-9,
             "us" | "µs" | "μs" => 1e-6,
             "ms" => 1e-3,
@@ -71,7 +65,7 @@ fn duration(text: &str) -> Option<Duration> {
             "h" => 3600.0,
             _ => return None,
         };
-        seconds += figure.parse::<f64>().ok()? * worth;
+        seconds += number.parse::<f64>().ok()? * unit;
         rest = after;
     }
     Duration::try_from_secs_f64(seconds).ok().filter(|_| !text.is_empty())
@@ -82,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn parses_durations_in_go_syntax() {
         for (text, millis) in [
             ("0", 0),
             ("1s", 1_000),

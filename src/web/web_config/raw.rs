@@ -1,8 +1,7 @@
-//! The web configuration as it is written: the exporter-toolkit's format, key by key.
+//! The keys of the web configuration, validated.
 //!
-//! What the toolkit would take in silence and not do, such as TLS settings without a certificate,
-//! is refused here. So is what the format has and this exporter cannot do. `tls` then makes something
-//! of what is written about TLS.
+//! Unlike the toolkit, this rejects settings that would have no effect, such as TLS settings without a
+//! certificate.
 
 use std::{
     collections::BTreeMap,
@@ -13,45 +12,44 @@ use http::{HeaderName, HeaderValue};
 use tokio_rustls::rustls::{SupportedCipherSuite, crypto::SupportedKxGroup};
 
 use super::{
-    names::{self, Named, VERSIONS},
+    names::{self, Name, VERSIONS},
     problems::{Problems, one_of, unknown},
-    rate_limit::{self, RateWritten},
-    table::{Spot, Table},
+    rate_limit::{self, RateLimit},
+    table::{Located, Table},
     yaml::{Node, Value},
 };
 use crate::web::tls::ClientAuth;
 
-/// The costs of bcrypt that are taken. Beyond the most, one attempt takes a minute.
+/// At a higher bcrypt cost, one check takes a minute.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=18;
 
-/// A web configuration in which every value is one that could be.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
-    pub(crate) tls: Option<TlsWritten>,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) users: BTreeMap<String, String>,
-    pub(crate) rate: Option<RateWritten>,
+pub(super) struct RawWebConfig {
+    pub(super) tls: Option<RawTls>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Names with bcrypt hashes.
+    pub(super) users: BTreeMap<String, String>,
+    pub(super) rate_limit: Option<RateLimit>,
 }
 
-/// What is written about TLS.
+/// The table `tls_server_config`.
 #[derive(Debug)]
-pub(crate) struct TlsWritten {
-    pub(crate) certificate: Spot<Pem>,
-    pub(crate) key: Spot<Pem>,
-    pub(crate) clients: ClientAuth,
-    pub(crate) client_ca: Option<Spot<Pem>>,
-    pub(crate) client_sans: Option<Vec<String>>,
-    /// The oldest and the newest version, as places in [`VERSIONS`].
-    pub(crate) versions: (usize, usize),
-    /// Those of TLS 1.2; all if nothing is said.
-    pub(crate) cipher_suites: Option<Vec<SupportedCipherSuite>>,
-    pub(crate) server_prefers: bool,
-    pub(crate) curves: Option<Vec<&'static dyn SupportedKxGroup>>,
+pub(in crate::web) struct RawTls {
+    pub(in crate::web) cert: Located<Pem>,
+    pub(in crate::web) key: Located<Pem>,
+    pub(in crate::web) client_auth: ClientAuth,
+    pub(in crate::web) client_ca: Option<Located<Pem>>,
+    pub(in crate::web) allowed_sans: Option<Vec<String>>,
+    /// The lowest and highest version, as indices in [`VERSIONS`].
+    pub(in crate::web) versions: (usize, usize),
+    /// Of TLS 1.2. None means all.
+    pub(in crate::web) cipher_suites: Option<Vec<SupportedCipherSuite>>,
+    pub(in crate::web) prefer_server_cipher_suites: bool,
+    pub(in crate::web) curves: Option<Vec<&'static dyn SupportedKxGroup>>,
 }
 
-/// Where something in PEM is.
 #[derive(Clone)]
-pub(crate) enum Pem {
+pub(in crate::web) enum Pem {
     File(PathBuf),
     Inline(String),
 }
@@ -65,22 +63,24 @@ impl std::fmt::Debug for Pem {
     }
 }
 
-/// Reads the whole tree. Relative paths are relative to `folder`.
-pub(crate) fn read(root: Option<&Node>, folder: &Path, problems: &mut Problems) -> Written {
+/// Relative paths are relative to `directory`.
+pub(super) fn read(root: Option<&Node>, directory: &Path, problems: &mut Problems) -> RawWebConfig {
     let keys = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
-    let Some(table) = root.and_then(|root| Table::with_keys(root, "", &keys, problems)) else {
-        return Written::default();
+    let Some(root) = root else { return RawWebConfig::default() };
+    let root = Located { position: root.position, key: String::new(), value: root };
+    let Some(table) = Table::with_keys(&root, &keys, problems) else {
+        return RawWebConfig::default();
     };
-    let of = |name| table.get(name);
-    Written {
-        tls: of("tls_server_config").and_then(|spot| tls(&spot, folder, problems)),
-        headers: of("http_server_config").map(|s| http(&s, problems)).unwrap_or_default(),
-        users: of("basic_auth_users").map(|s| users(&s, problems)).unwrap_or_default(),
-        rate: of("rate_limit").and_then(|spot| rate_limit::read(&spot, problems)),
+    let get = |name| table.get(name);
+    RawWebConfig {
+        tls: get("tls_server_config").and_then(|node| tls(&node, directory, problems)),
+        headers: get("http_server_config").map(|n| headers(&n, problems)).unwrap_or_default(),
+        users: get("basic_auth_users").map(|n| users(&n, problems)).unwrap_or_default(),
+        rate_limit: get("rate_limit").and_then(|node| rate_limit::read(&node, problems)),
     }
 }
 
-pub(crate) const TLS_KEYS: [&str; 13] = [
+pub(super) const TLS_KEYS: [&str; 13] = [
     "cert",
     "key",
     "client_ca",
@@ -96,150 +96,148 @@ pub(crate) const TLS_KEYS: [&str; 13] = [
     "curve_preferences",
 ];
 
-fn tls(spot: &Spot<&Node>, folder: &Path, problems: &mut Problems) -> Option<TlsWritten> {
-    let table = Table::with_keys(spot.value, &spot.key, &TLS_KEYS, problems)?;
-    let mut pem = |inline, file| pem(&table, inline, file, folder, problems);
-    let (certificate, key, client_ca) =
+fn tls(node: &Located<&Node>, directory: &Path, problems: &mut Problems) -> Option<RawTls> {
+    let table = Table::with_keys(node, &TLS_KEYS, problems)?;
+    let mut pem = |inline, file| pem(&table, inline, file, directory, problems);
+    let (cert, key, client_ca) =
         (pem("cert", "cert_file"), pem("key", "key_file"), pem("client_ca", "client_ca_file"));
-    let clients = clients(&table, client_ca.as_ref(), problems);
-    let client_sans = sans(&table, clients, problems);
+    let client_auth = client_auth(&table, client_ca.as_ref(), problems);
+    let allowed_sans = allowed_sans(&table, client_auth, problems);
     let versions = versions(&table, problems);
     let cipher_suites = cipher_suites(&table, versions, problems);
-    let server_prefers = table.boolean("prefer_server_cipher_suites", problems).unwrap_or(true);
+    let prefer_server_cipher_suites =
+        table.boolean("prefer_server_cipher_suites", problems).unwrap_or(true);
     let curves = curves(&table, problems);
-    // An empty table is as none.
+    // An empty table means no TLS.
     table.entries().next()?;
-    let mut missing = |what: &str| {
-        let message = format!("has no {what}_file and no {what}: without, nothing is encrypted");
-        problems.add(table.place, &spot.key, message);
-    };
-    if certificate.is_none() {
-        missing("cert");
+    for (name, pem) in [("cert", &cert), ("key", &key)] {
+        if pem.is_none() {
+            problems.add(node, format!("requires {name}_file or {name}"));
+        }
     }
-    if key.is_none() {
-        missing("key");
-    }
-    Some(TlsWritten {
-        certificate: certificate?,
+    Some(RawTls {
+        cert: cert?,
         key: key?,
-        clients,
+        client_auth,
         client_ca,
-        client_sans,
+        allowed_sans,
         versions,
         cipher_suites,
-        server_prefers,
+        prefer_server_cipher_suites,
         curves,
     })
 }
 
-/// What is either in a file or written out.
 fn pem(
     table: &Table<'_>,
     inline: &str,
     file: &str,
-    folder: &Path,
+    directory: &Path,
     problems: &mut Problems,
-) -> Option<Spot<Pem>> {
-    let (text, path) = (table.text(inline, problems), table.text(file, problems));
+) -> Option<Located<Pem>> {
+    let (text, path) = (table.string(inline, problems), table.string(file, problems));
     if let (Some(text), Some(_)) = (&text, &path) {
-        problems.add(text.place, &text.key, format!("give it or {file}, not both"));
+        problems.add(text, format!("excludes {file}: set only one of them"));
     }
-    let path = path.map(|spot| spot.with(Pem::File(folder.join(&spot.value))));
-    path.or_else(|| text.map(|spot| spot.with(Pem::Inline(spot.value.clone()))))
+    let path = path.map(|path| path.map(|path| Pem::File(directory.join(path))));
+    path.or_else(|| text.map(|text| text.map(Pem::Inline)))
 }
 
-fn clients(
+fn client_auth(
     table: &Table<'_>,
-    client_ca: Option<&Spot<Pem>>,
+    client_ca: Option<&Located<Pem>>,
     problems: &mut Problems,
 ) -> ClientAuth {
-    let asked = table.text("client_auth_type", problems);
-    let clients = match &asked {
+    let name = table.string("client_auth_type", problems);
+    let auth = match &name {
         None => ClientAuth::No,
-        Some(spot) => names::client_auth(&spot.value).unwrap_or_else(|| {
-            let message = format!("must be {}", one_of(&names::CLIENT_AUTH_TYPES));
-            problems.add(spot.place, &spot.key, message);
-            // The strictest, so that nothing else is said to be missing but what is.
+        Some(name) => names::client_auth(&name.value).unwrap_or_else(|| {
+            problems.add(name, format!("must be {}", one_of(&names::CLIENT_AUTH_TYPES)));
+            // The strictest, so that this causes no further problems.
             ClientAuth::RequireAndVerify
         }),
     };
-    match (client_ca, &asked) {
-        (None, Some(spot)) if clients.verifies() => problems.add(
-            spot.place,
-            &spot.key,
-            "needs client_ca_file or client_ca: certificates of all the world's authorities are not taken here",
+    match (client_ca, &name) {
+        (None, Some(name)) if auth.verifies() => problems.add(
+            name,
+            "requires client_ca_file or client_ca: the system's authorities are not used",
         ),
-        (Some(ca), _) if clients == ClientAuth::No => {
-            problems.add(ca.place, &ca.key, "is of no use without a client_auth_type");
+        (Some(ca), _) if auth == ClientAuth::No => {
+            problems.add(ca, "has no effect without client_auth_type");
         }
-        (Some(ca), _) if !clients.verifies() => problems.add(
-            ca.place,
-            &ca.key,
-            "is of no use with this client_auth_type, which verifies nothing; RequireAndVerifyClientCert does",
-        ),
+        (Some(ca), _) if !auth.verifies() => problems
+            .add(ca, "has no effect with this client_auth_type; use RequireAndVerifyClientCert"),
         _ => {}
     }
-    clients
+    auth
 }
 
-fn sans(table: &Table<'_>, clients: ClientAuth, problems: &mut Problems) -> Option<Vec<String>> {
-    let list = table.texts("client_allowed_sans", problems)?;
-    if ![ClientAuth::RequireAny, ClientAuth::RequireAndVerify].contains(&clients) {
+fn allowed_sans(
+    table: &Table<'_>,
+    auth: ClientAuth,
+    problems: &mut Problems,
+) -> Option<Vec<String>> {
+    let list = table.strings("client_allowed_sans", problems)?;
+    if !auth.requires() {
         problems.add(
-            list.place,
-            &list.key,
-            "needs a client_auth_type of RequireAndVerifyClientCert or RequireAnyClientCert",
+            &list,
+            "requires client_auth_type RequireAndVerifyClientCert or RequireAnyClientCert",
         );
     }
     if list.value.is_empty() {
-        problems.add(list.place, &list.key, "must not be empty: nobody could come in");
+        problems.add(&list, "must not be empty, or no client is allowed");
     }
-    Some(list.value.into_iter().map(|spot| spot.value).collect())
+    Some(list.value.into_iter().map(|san| san.value).collect())
+}
+
+/// The value of a name. Reports an invalid one, with `unknown` if Go does not know it.
+fn supported<T>(
+    text: &Located<String>,
+    name: Name<T>,
+    unknown: impl FnOnce() -> String,
+    problems: &mut Problems,
+) -> Option<T> {
+    match name {
+        Name::Supported(value) => return Some(value),
+        Name::Unsupported(reason) => problems.add(text, reason),
+        Name::Unknown => problems.add(text, unknown()),
+    }
+    None
 }
 
 fn versions(table: &Table<'_>, problems: &mut Problems) -> (usize, usize) {
-    let mut version = |key: &str, default: usize| {
-        let Some(spot) = table.text(key, problems) else { return default };
-        match names::version(&spot.value) {
-            Named::Known(version) => return version,
-            Named::Refused(why) => problems.add(spot.place, &spot.key, why),
-            Named::Unknown => {
-                problems.add(spot.place, &spot.key, format!("must be {}", one_of(&VERSIONS)));
-            }
-        }
-        default
+    let mut version = |key: &str| {
+        let text = table.string(key, problems)?;
+        let unknown = || format!("must be {}", one_of(&VERSIONS));
+        supported(&text, names::version(&text.value), unknown, problems)
     };
-    let (oldest, newest) = (version("min_version", 0), version("max_version", VERSIONS.len() - 1));
-    if oldest > newest {
+    let min = version("min_version").unwrap_or(0);
+    let max = version("max_version").unwrap_or(VERSIONS.len() - 1);
+    if min > max {
         let key = "tls_server_config.min_version";
-        problems.add(table.place, key, "must not be above max_version");
+        problems.add_at(table.position, key, "must not be above max_version");
     }
-    (oldest, newest)
+    (min, max)
 }
 
 fn cipher_suites(
     table: &Table<'_>,
-    (_, newest): (usize, usize),
+    (_, max): (usize, usize),
     problems: &mut Problems,
 ) -> Option<Vec<SupportedCipherSuite>> {
-    let list = table.texts("cipher_suites", problems)?;
-    let mut suites = Vec::new();
-    for spot in &list.value {
-        match names::cipher_suite(&spot.value) {
-            Named::Known(suite) => suites.extend(suite),
-            Named::Refused(why) => problems.add(spot.place, &spot.key, why),
-            Named::Unknown => {
-                let message = unknown("cipher suite", &spot.value, &names::CIPHER_SUITES);
-                problems.add(spot.place, &spot.key, message);
-            }
-        }
-    }
-    // As for the toolkit, an empty list is as none.
+    let list = table.strings("cipher_suites", problems)?;
+    let names = names::CIPHER_SUITES.map(|(name, _)| name);
+    let suites = list.value.iter().filter_map(|text| {
+        let unknown = || unknown("cipher suite", &text.value, &names);
+        supported(text, names::cipher_suite(&text.value), unknown, problems)
+    });
+    let suites: Vec<_> = suites.flatten().collect();
+    // As in the toolkit, an empty list means all.
     if list.value.is_empty() {
         return None;
     }
-    if suites.is_empty() && newest == 0 {
-        problems.add(list.place, &list.key, "has no suite of TLS 1.2, the only version allowed");
+    if suites.is_empty() && max == 0 {
+        problems.add(&list, "has no suite of TLS 1.2, the only version allowed");
     }
     Some(suites)
 }
@@ -248,23 +246,18 @@ fn curves(
     table: &Table<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<&'static dyn SupportedKxGroup>> {
-    let list = table.texts("curve_preferences", problems)?;
-    let mut curves = Vec::new();
-    for spot in &list.value {
-        match names::curve(&spot.value) {
-            Named::Known(curve) => curves.push(curve),
-            Named::Refused(why) => problems.add(spot.place, &spot.key, why),
-            Named::Unknown => {
-                let message = unknown("curve", &spot.value, &names::CURVES);
-                problems.add(spot.place, &spot.key, message);
-            }
-        }
-    }
+    let list = table.strings("curve_preferences", problems)?;
+    let names = names::CURVES.map(|(name, _)| name);
+    let curves = list.value.iter().filter_map(|text| {
+        let unknown = || unknown("curve", &text.value, &names);
+        supported(text, names::curve(&text.value), unknown, problems)
+    });
+    let curves: Vec<_> = curves.collect();
     (!list.value.is_empty()).then_some(curves)
 }
 
-/// The headers that the toolkit lets be set, and the values that some may have.
-pub(crate) const HEADERS: [(&str, &[&str]); 5] = [
+/// The headers that the toolkit allows, with their valid values; none means any.
+pub(super) const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -272,71 +265,63 @@ pub(crate) const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
 ];
 
-fn http(spot: &Spot<&Node>, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
-    let keys = ["http2", "headers"];
-    let Some(table) = Table::with_keys(spot.value, &spot.key, &keys, problems) else {
+fn headers(node: &Located<&Node>, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
+    let Some(table) = Table::with_keys(node, &["http2", "headers"], problems) else {
         return Vec::new();
     };
-    // Either is well: clients that would rather have HTTP/2 are served HTTP/1.1.
+    // Validated only: the exporter serves HTTP/1.1.
     let _ = table.boolean("http2", problems);
-    let Some(headers) = table.get("headers") else { return Vec::new() };
     let names = HEADERS.map(|(name, _)| name);
-    let Some(table) = Table::with_keys(headers.value, &headers.key, &names, problems) else {
+    let headers = table.get("headers");
+    let Some(table) = headers.and_then(|node| Table::with_keys(&node, &names, problems)) else {
         return Vec::new();
     };
-    let mut set = Vec::new();
-    for (name, allowed) in HEADERS {
-        let Some(spot) = table.text(name, problems) else { continue };
-        if !allowed.is_empty() && !allowed.contains(&spot.value.as_str()) {
-            problems.add(spot.place, &spot.key, format!("must be {}", one_of(allowed)));
+    let mut headers = Vec::new();
+    for (name, valid) in HEADERS {
+        let Some(text) = table.string(name, problems) else { continue };
+        if !valid.is_empty() && !valid.contains(&text.value.as_str()) {
+            problems.add(&text, format!("must be {}", one_of(valid)));
             continue;
         }
-        // Visible ASCII: a line break would begin another header.
-        let plain = spot.value.bytes().all(|b| (0x20..0x7f).contains(&b));
-        match (HeaderName::try_from(name), HeaderValue::try_from(&spot.value)) {
-            (Ok(name), Ok(value)) if plain => set.push((name, value)),
-            _ => problems.add(spot.place, &spot.key, "has characters that no header may have"),
+        let visible = text.value.bytes().all(|b| (0x20..0x7f).contains(&b));
+        match (HeaderName::try_from(name), HeaderValue::try_from(&text.value)) {
+            (Ok(name), Ok(value)) if visible => headers.push((name, value)),
+            _ => problems.add(&text, "contains characters that are invalid in a header"),
         }
     }
-    set
+    headers
 }
 
-fn users(spot: &Spot<&Node>, problems: &mut Problems) -> BTreeMap<String, String> {
-    let Some(table) = Table::open(spot.value, &spot.key, problems) else {
-        return BTreeMap::new();
-    };
+/// Messages repeat neither names nor hashes, which may be swapped.
+fn users(node: &Located<&Node>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let Some(table) = Table::with_any_keys(node, problems) else { return BTreeMap::new() };
     let mut users = BTreeMap::new();
-    for (name, place, node) in table.entries() {
-        // Neither names nor hashes are repeated in messages: the place tells which.
+    for (name, position, hash) in table.entries() {
         if name.contains(':') {
-            problems.add(place, &spot.key, "a name with a colon can never log in");
+            problems.add_at(position, &node.key, "a user name must not contain a colon");
         }
-        match &node.value {
-            Value::Scalar(hash, _) if !hash.is_empty() && !node.is_null() => {
-                let cost = hash.parse().map(|parts: bcrypt::HashParts| parts.get_cost());
-                if let Some(why) = wrong_hash(cost.ok()) {
-                    problems.add(node.place, &spot.key, why);
+        match &hash.value {
+            Value::Scalar(text, _) if !text.is_empty() && !hash.is_null() => {
+                if let Err(message) = check_hash(text) {
+                    problems.add_at(hash.position, &node.key, message);
                 }
-                users.insert(name.to_owned(), hash.clone());
+                users.insert(name.to_owned(), text.clone());
             }
-            _ => problems.add(node.place, &spot.key, "a user has no password hash"),
+            _ => problems.add_at(hash.position, &node.key, "a user has no password hash"),
         }
     }
     users
 }
 
-fn wrong_hash(cost: Option<u32>) -> Option<String> {
-    match cost {
-        None => Some(
-            "a password must be given as its bcrypt hash, as `htpasswd -nBC 10 NAME` prints it \
-             after the colon"
-                .into(),
-        ),
-        Some(cost) if !COSTS.contains(&cost) => Some(format!(
-            "a bcrypt hash of cost {cost}: the cost must be from {} to {}; 10 to 12 is usual",
-            COSTS.start(),
-            COSTS.end()
-        )),
-        Some(_) => None,
+fn check_hash(hash: &str) -> Result<(), String> {
+    let Ok(parts) = hash.parse::<bcrypt::HashParts>() else {
+        let message = "a password must be given as a bcrypt hash: the output of `htpasswd -nBC 10 \
+                       NAME` after the colon";
+        return Err(message.into());
+    };
+    let (cost, min, max) = (parts.get_cost(), COSTS.start(), COSTS.end());
+    if COSTS.contains(&cost) {
+        return Ok(());
     }
+    Err(format!("a bcrypt hash has cost {cost}: it must be {min} to {max}; 10 to 12 is usual"))
 }

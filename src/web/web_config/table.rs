@@ -1,144 +1,143 @@
-//! Reads keys out of a YAML tree as Go's YAML library would, and complains of what is left.
+//! Reads keys from a YAML tree as Go's YAML library does.
 
 use std::{collections::HashSet, rc::Rc};
 
 use super::{
     problems::{Problems, unknown},
-    yaml::{Node, Place, Value},
+    yaml::{Node, Position, Value},
 };
 
-/// A value and where it stands.
+/// A value with its position and the full path of its key.
 #[derive(Debug, Clone)]
-pub(crate) struct Spot<T> {
-    pub(crate) place: Place,
-    /// The full path of its key.
-    pub(crate) key: String,
-    pub(crate) value: T,
+pub(in crate::web) struct Located<T> {
+    pub(super) position: Position,
+    pub(super) key: String,
+    pub(in crate::web) value: T,
 }
 
-impl<T> Spot<T> {
-    pub(crate) fn with<U>(&self, value: U) -> Spot<U> {
-        Spot { place: self.place, key: self.key.clone(), value }
+impl<T> Located<T> {
+    pub(super) fn map<U>(self, map: impl FnOnce(T) -> U) -> Located<U> {
+        Located { position: self.position, key: self.key, value: map(self.value) }
     }
 }
 
-/// The entries of a map, each key once.
-pub(crate) struct Table<'n> {
-    pub(crate) place: Place,
+/// The entries of a map with unique keys.
+pub(super) struct Table<'n> {
+    pub(super) position: Position,
     path: String,
-    entries: Vec<(String, Place, &'n Node)>,
+    entries: Vec<(String, Position, &'n Node)>,
 }
 
 impl<'n> Table<'n> {
-    /// The entries of a map whose keys are anything, such as names of users; none if it is no map.
-    pub(crate) fn open(node: &'n Node, path: &str, problems: &mut Problems) -> Option<Table<'n>> {
-        let pairs: &[(Rc<Node>, Rc<Node>)] = match &node.value {
+    /// Accepts any keys. Null is an empty map.
+    pub(super) fn with_any_keys(
+        node: &Located<&'n Node>,
+        problems: &mut Problems,
+    ) -> Option<Table<'n>> {
+        let path = &node.key;
+        let pairs: &[(Rc<Node>, Rc<Node>)] = match &node.value.value {
             Value::Map(pairs) => pairs,
-            _ if node.is_null() => &[],
+            _ if node.value.is_null() => &[],
             _ => {
-                problems.add(node.place, path, "must be a map: keys, each with a value");
+                problems.add(node, "must be a map");
                 return None;
             }
         };
-        let mut entries: Vec<(String, Place, &Node)> = Vec::new();
+        let mut entries: Vec<(String, Position, &Node)> = Vec::new();
         let mut seen = HashSet::new();
         for (key, value) in pairs {
             match &key.value {
                 Value::Scalar(name, _) if name == "<<" => {
-                    problems.add(key.place, path, "merge keys (<<) are not supported");
+                    problems.add_at(key.position, path, "merge keys (<<) are not supported");
                 }
                 Value::Scalar(name, _) if !seen.insert(name.as_str()) => {
-                    problems.add(key.place, path, "a key stands twice");
+                    problems.add_at(key.position, path, "duplicate key");
                 }
-                Value::Scalar(name, _) => entries.push((name.clone(), key.place, value)),
-                _ => problems.add(key.place, path, "a key must be a text"),
+                Value::Scalar(name, _) => entries.push((name.clone(), key.position, value)),
+                _ => problems.add_at(key.position, path, "a key must be a string"),
             }
         }
-        Some(Table { place: node.place, path: path.to_owned(), entries })
+        Some(Table { position: node.position, path: path.clone(), entries })
     }
 
-    /// The entries of a map that has these keys and no others.
-    pub(crate) fn with_keys(
-        node: &'n Node,
-        path: &str,
+    /// Reports keys other than `known`.
+    pub(super) fn with_keys(
+        node: &Located<&'n Node>,
         known: &[&str],
         problems: &mut Problems,
     ) -> Option<Table<'n>> {
-        let table = Table::open(node, path, problems)?;
-        for (name, place, _) in &table.entries {
+        let table = Table::with_any_keys(node, problems)?;
+        for (name, position, _) in &table.entries {
             if !known.contains(&name.as_str()) {
-                // The name is not repeated: it may be a value that slipped to the wrong place.
-                problems.add(*place, path, unknown("key", name, known));
+                problems.add_at(*position, &node.key, unknown("key", name, known));
             }
         }
         Some(table)
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Place, &'n Node)> {
-        self.entries.iter().map(|(name, place, node)| (name.as_str(), *place, *node))
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, Position, &'n Node)> {
+        self.entries.iter().map(|(name, position, node)| (name.as_str(), *position, *node))
     }
 
-    /// What stands under a key, unless that is nothing.
-    pub(crate) fn get(&self, name: &str) -> Option<Spot<&'n Node>> {
+    /// None if the key is absent or null.
+    pub(super) fn get(&self, name: &str) -> Option<Located<&'n Node>> {
         let (_, _, node) = self.entries.iter().find(|(key, _, _)| key == name)?;
-        let key = joined(&self.path, name);
-        (!node.is_null()).then_some(Spot { place: node.place, key, value: *node })
+        let path = &self.path;
+        let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        (!node.is_null()).then_some(Located { position: node.position, key, value: *node })
     }
 
-    /// A text. An empty one is as none, as it is for the toolkit.
-    pub(crate) fn text(&self, name: &str, problems: &mut Problems) -> Option<Spot<String>> {
-        let spot = self.get(name)?;
-        match &spot.value.value {
-            Value::Scalar(text, _) => (!text.is_empty()).then(|| spot.with(text.clone())),
+    /// None also if it is empty, as in the toolkit.
+    pub(super) fn string(&self, name: &str, problems: &mut Problems) -> Option<Located<String>> {
+        let node = self.get(name)?;
+        match &node.value.value {
+            Value::Scalar(text, _) => {
+                (!text.is_empty()).then(|| node.clone().map(|_| text.clone()))
+            }
             _ => {
-                problems.add(spot.place, &spot.key, "must be a text");
+                problems.add(&node, "must be a string");
                 None
             }
         }
     }
 
-    /// A boolean, in any of the spellings of YAML 1.1.
-    pub(crate) fn boolean(&self, name: &str, problems: &mut Problems) -> Option<bool> {
+    /// Accepts the spellings of YAML 1.1.
+    pub(super) fn boolean(&self, name: &str, problems: &mut Problems) -> Option<bool> {
         const TRUE: [&str; 11] =
             ["true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"];
         const FALSE: [&str; 11] =
             ["false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"];
-        let spot = self.get(name)?;
-        match &spot.value.value {
+        let node = self.get(name)?;
+        match &node.value.value {
             Value::Scalar(text, true) if TRUE.contains(&text.as_str()) => Some(true),
             Value::Scalar(text, true) if FALSE.contains(&text.as_str()) => Some(false),
             _ => {
-                problems.add(spot.place, &spot.key, "must be true or false");
+                problems.add(&node, "must be true or false");
                 None
             }
         }
     }
 
-    /// A list of texts.
-    pub(crate) fn texts(
+    pub(super) fn strings(
         &self,
         name: &str,
         problems: &mut Problems,
-    ) -> Option<Spot<Vec<Spot<String>>>> {
-        let spot = self.get(name)?;
-        let Value::List(items) = &spot.value.value else {
-            problems.add(spot.place, &spot.key, "must be a list of texts");
+    ) -> Option<Located<Vec<Located<String>>>> {
+        let node = self.get(name)?;
+        let Value::List(items) = &node.value.value else {
+            problems.add(&node, "must be a list of strings");
             return None;
         };
-        let mut texts = Vec::new();
+        let mut strings = Vec::new();
         for (i, item) in items.iter().enumerate() {
-            let key = format!("{}[{}]", spot.key, i + 1);
+            let key = format!("{}[{}]", node.key, i + 1);
             match &item.value {
                 Value::Scalar(text, _) if !item.is_null() => {
-                    texts.push(Spot { place: item.place, key, value: text.clone() });
+                    strings.push(Located { position: item.position, key, value: text.clone() });
                 }
-                _ => problems.add(item.place, &key, "must be a text"),
+                _ => problems.add_at(item.position, &key, "must be a string"),
             }
         }
-        Some(spot.with(texts))
+        Some(node.map(|_| strings))
     }
-}
-
-fn joined(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
