@@ -7,7 +7,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-/// The password of `prometheus` in the files of `deploy`.
+/// The password of the user `prometheus` in `deploy/prometheus`.
 pub const DEPLOYED_PASSWORD: &str = "change-me";
 
 /// A certificate and its key, in PEM.
@@ -17,28 +17,31 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Both in one, as reqwest wants it.
+    /// Concatenated, as reqwest requires.
     pub fn both(&self) -> String {
         format!("{}{}", self.certificate, self.key)
     }
 }
 
-/// An authority, and what it signed; and another that is nobody's.
+/// A trusted and an untrusted authority.
 pub struct Keys {
     authority: CertifiedIssuer<'static, KeyPair>,
-    stranger: CertifiedIssuer<'static, KeyPair>,
+    untrusted: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Keys {
     pub fn generate() -> Keys {
-        Keys { authority: authority("an authority"), stranger: authority("another authority") }
+        Keys {
+            authority: authority("trusted authority"),
+            untrusted: authority("untrusted authority"),
+        }
     }
 
     pub fn authority(&self) -> String {
         self.authority.pem()
     }
 
-    /// For the exporter, on this machine.
+    /// A server certificate for localhost.
     pub fn server(&self) -> Pair {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
@@ -46,17 +49,16 @@ impl Keys {
         signed(params, &self.authority)
     }
 
-    /// For a client of that name.
+    /// A client certificate.
     pub fn client(&self, name: &str) -> Pair {
         signed(client(name), &self.authority)
     }
 
-    /// The same that nobody trusts.
-    pub fn stranger(&self, name: &str) -> Pair {
-        signed(client(name), &self.stranger)
+    /// A client certificate of the untrusted authority.
+    pub fn untrusted(&self, name: &str) -> Pair {
+        signed(client(name), &self.untrusted)
     }
 
-    /// The same of long ago.
     pub fn expired(&self, name: &str) -> Pair {
         let mut params = client(name);
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -64,14 +66,9 @@ impl Keys {
         signed(params, &self.authority)
     }
 
-    /// The exporter's own, which is not for clients.
-    pub fn not_for_clients(&self) -> Pair {
-        self.server()
-    }
-
-    /// The files that those of `deploy/prometheus` name.
-    pub fn write_as_deployed(&self, folder: &Path) {
-        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    /// Writes the files that the configurations in `deploy/prometheus` name.
+    pub fn write_as_deployed(&self, directory: &Path) {
+        let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
         let pair = self.server();
         write("exporter.crt", &pair.certificate);
         write("exporter.key", &pair.key);

@@ -1,8 +1,15 @@
-//! Other people's programs at the doors: curl, openssl, Python, Prometheus and promtool.
+//! Interoperability with curl, openssl, Prometheus and promtool.
 
 use super::*;
+
+/// A file of `deploy/prometheus`.
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus").join(name);
+    fs::read_to_string(path).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn curl_and_openssl_agree_on_versions_suites_and_curves() {
+async fn curl_and_openssl_see_configured_versions_suites_and_curves() {
     let (Some(curl), Some(openssl)) = (tools::find("curl"), tools::find("openssl")) else { return };
     for (settings, expected) in [
         ("", ["200", "200"]),
@@ -10,108 +17,73 @@ async fn curl_and_openssl_agree_on_versions_suites_and_curves() {
         ("  max_version: TLS12\n", ["200", "000"]),
         ("  cipher_suites: [TLS_AES_128_GCM_SHA256]\n", ["000", "200"]),
     ] {
-        let house = House::new(&format!("{TLS}{settings}")).await;
+        let setup = Setup::new(&format!("{TLS}{settings}")).await;
         let found = [&["--tls-max", "1.2"], &["--tlsv1.3", "--http1.1"]]
-            .map(|version| house.curl(&curl, version, "/metrics"));
+            .map(|version| setup.curl(&curl, version, "/metrics"));
         assert_eq!(found, expected, "{settings}");
-        assert_eq!(house.curl(&curl, &["--tls-max", "1.1"], "/metrics"), "000");
-        house.simulator.stop().await.unwrap();
+        assert_eq!(setup.curl(&curl, &["--tls-max", "1.1"], "/metrics"), "000");
+        setup.simulator.stop().await.unwrap();
     }
     let suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
-    let house = House::new(&format!(
+    let setup = Setup::new(&format!(
         "{TLS}  max_version: TLS12\n  cipher_suites: [{suite}]\n  curve_preferences: [CurveP384]\n"
     ))
     .await;
-    let said = s_client(&openssl, &house, &["-alpn", "h2,http/1.1"]);
+    let output = setup.s_client(&openssl, &["-alpn", "h2,http/1.1"]);
     for part in ["ECDHE-ECDSA-AES256-GCM-SHA384", "secp384r1", "ALPN protocol: http/1.1"] {
-        assert!(said.contains(part), "{part} in {said}");
+        assert!(output.contains(part), "{part} in {output}");
     }
     for refused in [&["-cipher", "AES128-SHA"][..], &["-groups", "P-256"], &["-alpn", "h2"]] {
-        let said = s_client(&openssl, &house, refused);
-        assert!(said.contains("alert"), "{refused:?}: {said}");
+        let output = setup.s_client(&openssl, refused);
+        assert!(output.contains("alert"), "{refused:?}: {output}");
     }
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn curl_and_python_come_in_with_what_is_asked_for_and_not_without() {
-    let (Some(curl), Some(python)) = (tools::find("curl"), tools::find("python3")) else { return };
-    let house = House::new(&format!(
-        "{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n{}",
-        users(&[ALICE])
-    ))
-    .await;
+async fn curl_needs_a_certificate_and_a_password() {
+    let Some(curl) = tools::find("curl") else { return };
+    let setup = Setup::new(&format!("{TLS}{VERIFY}{}", users(&[ALICE]))).await;
     for (name, pair) in
-        [("good", house.keys.client("scraper")), ("bad", house.keys.stranger("scraper"))]
+        [("valid", setup.keys.client("scraper")), ("invalid", setup.keys.untrusted("scraper"))]
     {
-        house.write(&format!("{name}.crt"), &pair.certificate);
-        house.write(&format!("{name}.key"), &pair.key);
+        setup.write(&format!("{name}.crt"), &pair.certificate);
+        setup.write(&format!("{name}.key"), &pair.key);
     }
-    let file = |name: &str| house.folder.join(name).display().to_string();
-    let (good, good_key) = (file("good.crt"), file("good.key"));
-    let (bad, bad_key) = (file("bad.crt"), file("bad.key"));
-    let (certificate, stranger) =
-        (["--cert", &good, "--key", &good_key], ["--cert", &bad, "--key", &bad_key]);
+    let file = |name: &str| setup.directory.join(name).display().to_string();
+    let (cert, key) = (file("valid.crt"), file("valid.key"));
+    let valid = ["--cert", &cert, "--key", &key];
+    let (cert, key) = (file("invalid.crt"), file("invalid.key"));
+    let invalid = ["--cert", &cert, "--key", &key];
     let user = ["--user", "alice:wonderland"];
     for (arguments, path, status) in [
         (vec![], "/-/healthy", "200"),
         (vec![], "/metrics", "403"),
         (user.to_vec(), "/metrics", "403"),
-        (certificate.to_vec(), "/metrics", "401"),
-        ([&certificate[..], &["--user", "alice:x"]].concat(), "/metrics", "401"),
-        ([&certificate[..], &user].concat(), "/metrics", "200"),
-        ([&stranger[..], &user].concat(), "/metrics", "000"),
+        (valid.to_vec(), "/metrics", "401"),
+        ([&valid[..], &["--user", "alice:x"]].concat(), "/metrics", "401"),
+        ([&valid[..], &user].concat(), "/metrics", "200"),
+        ([&invalid[..], &user].concat(), "/metrics", "000"),
     ] {
-        assert_eq!(house.curl(&curl, &arguments, path), status, "{arguments:?} {path}");
+        assert_eq!(setup.curl(&curl, &arguments, path), status, "{arguments:?} {path}");
     }
-    const SCRIPT: &str = r#"
-import base64, ssl, sys, urllib.error, urllib.request
-base, ca, *pairs = sys.argv[1:]
-for name in [""] + pairs:
-    for authorization in ["", "alice:wonderland", "alice:alice"]:
-        context = ssl.create_default_context(cafile=ca)
-        if name:
-            context.load_cert_chain(name + ".crt", name + ".key")
-        handlers = [urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})]
-        request = urllib.request.Request(base + "/metrics")
-        if authorization:
-            encoded = base64.b64encode(authorization.encode()).decode()
-            request.add_header("Authorization", "Basic " + encoded)
-        try:
-            status = urllib.request.build_opener(*handlers).open(request, timeout=30).status
-        except urllib.error.HTTPError as error:
-            status = error.code
-        except (urllib.error.URLError, OSError):
-            status = 0
-        print(status)
-"#;
-    let said = tools::run(
-        &python,
-        &["-c", SCRIPT, &house.https, &file("ca.crt"), &file("good"), &file("bad")],
-    );
-    let statuses: Vec<_> = said.split_whitespace().collect();
-    assert_eq!(statuses, ["403", "403", "403", "401", "200", "401", "0", "0", "0"]);
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_prometheus_scrapes_it_over_tls_with_a_password() {
+async fn prometheus_scrapes_with_the_shipped_tls_configuration() {
     let Some(prometheus) = tools::find("prometheus") else { return };
-    let shipped = |name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus").join(name);
-        fs::read_to_string(path).unwrap()
-    };
-    let house = House::new(&shipped("web-config.example.yml")).await;
-    let target = house.https.trim_start_matches("https://127.0.0.1");
-    let scrapes = shipped("prometheus-tls.yml")
+    let setup = Setup::new(&shipped("web-config.example.yml")).await;
+    let target = setup.https.trim_start_matches("https://127.0.0.1");
+    let prometheus_config = shipped("prometheus-tls.yml")
         .replace("scrape_interval: 1m", "scrape_interval: 1s")
         .replace(":10471", target)
         .replace("rule_files:\n  - wickr-exporter.rules.yml\n", "");
-    house.write("prometheus.yml", &scrapes);
+    setup.write("prometheus.yml", &prometheus_config);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = Command::new(prometheus)
-        .arg(format!("--config.file={}", house.folder.join("prometheus.yml").display()))
-        .arg(format!("--storage.tsdb.path={}", house.folder.join("data").display()))
+        .arg(format!("--config.file={}", setup.directory.join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", setup.directory.join("data").display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -119,42 +91,41 @@ async fn a_real_prometheus_scrapes_it_over_tls_with_a_password() {
         .unwrap();
     let url = format!("http://127.0.0.1:{port}/api/v1/query?query=wickr_up");
     let scraped = async || {
-        let Ok(answer) = crate::harness::http().get(&url).send().await else { return false };
-        answer.text().await.is_ok_and(|text| text.contains("\"network_id\":\"12345678\""))
+        let Ok(response) = crate::harness::http().get(&url).send().await else { return false };
+        response.text().await.is_ok_and(|text| text.contains("\"network_id\":\"12345678\""))
     };
-    let until = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     let mut found = false;
-    while !found && Instant::now() < until {
+    while !found && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
         found = scraped().await;
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(found, "{}", house.exporter.log());
+    assert!(found, "{}", setup.exporter.log());
     let user = ("prometheus", DEPLOYED_PASSWORD);
-    let refused = "wickr_exporter_web_refusals_total{reason=\"credentials\"}";
-    assert_eq!(house.metric(refused, user).await, Some(0.0));
-    house.simulator.stop().await.unwrap();
+    let refusals = "wickr_exporter_web_refusals_total{reason=\"credentials\"}";
+    assert_eq!(setup.metric(refusals, user).await, Some(0.0));
+    setup.simulator.stop().await.unwrap();
 }
 
 #[test]
-fn the_toolkit_and_we_agree_on_what_is_good_but_where_it_says_so() {
+fn check_agrees_with_promtool_except_for_documented_differences() {
     let Some(promtool) = tools::find("promtool") else { return };
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = Keys::generate();
-    keys.write_as_deployed(folder.path());
+    keys.write_as_deployed(directory.path());
     let server = keys.server();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("server.crt", &server.certificate);
     write("server.key", &server.key);
     write("ca.crt", &keys.authority());
     write("config.toml", &config("http://127.0.0.1:1", FAST, NETWORK, &["1001"]));
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
-    let example = fs::read_to_string(example.join("web-config.example.yml")).unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let example = shipped("web-config.example.yml");
     let verify = "  client_auth_type: RequireAndVerifyClientCert\n";
     let tls = |more: &str| format!("{TLS}{more}");
-    for (text, toolkit, ours) in [
+    for (text, promtool_accepts, check_accepts) in [
         (example, true, true),
         (String::new(), true, true),
         (tls(""), true, true),
@@ -188,7 +159,7 @@ fn the_toolkit_and_we_agree_on_what_is_good_but_where_it_says_so() {
         (TLS.replace("server.key", "exporter.key"), false, false),
         (TLS.replace("server.key", "none.key"), false, false),
         (TLS.replace("  key_file: server.key\n", ""), false, false),
-        // Where we are stricter, as docs/tls-and-authentication.md says.
+        // Documented differences.
         (tls(verify), true, false),
         (tls("  min_version: TLS10\n"), true, false),
         (tls("  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n"), true, false),
@@ -197,14 +168,14 @@ fn the_toolkit_and_we_agree_on_what_is_good_but_where_it_says_so() {
         (tls(&format!("{verify}  client_ca_file: server.key\n")), true, false),
     ] {
         write("web.yml", &text);
-        let said = Command::new(&promtool).args(["check", "web-config", &path("web.yml")]).output();
-        let said = said.unwrap();
-        assert_eq!(said.status.success(), toolkit, "promtool: {text}\n{said:?}");
-        let said = program()
+        let check = ["check", "web-config", &path("web.yml")];
+        let output = Command::new(&promtool).args(check).output().unwrap();
+        assert_eq!(output.status.success(), promtool_accepts, "promtool: {text}\n{output:?}");
+        let output = program()
             .args(["check", &format!("--config.file={}", path("config.toml"))])
             .arg(format!("--web.config.file={}", path("web.yml")))
             .output()
             .unwrap();
-        assert_eq!(said.status.success(), ours, "{text}\n{said:?}");
+        assert_eq!(output.status.success(), check_accepts, "{text}\n{output:?}");
     }
 }

@@ -1,176 +1,143 @@
-//! What happens when the files change while it runs.
-
-use std::fs;
+//! Changes of the web configuration while the exporter runs.
 
 use super::*;
 
 const SUCCESSFUL: &str = "wickr_exporter_web_config_last_reload_successful";
 
-/// The certificate that is shown now, in PEM.
-fn shown(openssl: &Path, house: &House) -> String {
-    s_client(openssl, house, &[])
-}
-
+/// The first line of a PEM file's content.
 fn body(pem: &str) -> String {
     pem.lines().nth(1).unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
+async fn applies_a_renewed_certificate_and_rejects_an_invalid_one() {
     let Some(openssl) = tools::find("openssl") else { return };
-    let house = House::new(&format!("{TLS}{}", users(&[ALICE]))).await;
-    let first = fs::read_to_string(house.folder.join("server.crt")).unwrap();
-    assert!(shown(&openssl, &house).contains(&body(&first)));
-    // A client that stays connected is served through all of it.
-    let stayed = house.client(None);
-    let scrape = async || {
-        let request = stayed.get(format!("{}/metrics", house.https));
-        let answer = request.basic_auth(ALICE.0, Some(ALICE.1)).send().await.unwrap();
-        let status = answer.status();
-        // Else the connection could not be used again.
-        answer.text().await.unwrap();
-        status
-    };
+    let setup = Setup::new(&format!("{TLS}{}", users(&[ALICE]))).await;
+    let presents = |pem: &str| setup.s_client(&openssl, &[]).contains(&body(pem));
+    assert!(presents(&fs::read_to_string(setup.directory.join("server.crt")).unwrap()));
+    // An existing connection keeps working.
+    let client = setup.client(None);
+    let scrape = async || setup.get(&client, "/metrics", Some(ALICE)).await.unwrap().0;
     assert_eq!(scrape().await, StatusCode::OK);
 
-    let second = house.keys.server();
-    house.write("server.crt", &second.certificate);
-    house.write("server.key", &second.key);
-    eventually("renewed", async || shown(&openssl, &house).contains(&body(&second.certificate)))
-        .await;
+    let renewed = setup.keys.server();
+    setup.write("server.crt", &renewed.certificate);
+    setup.write("server.key", &renewed.key);
+    eventually("renewed", async || presents(&renewed.certificate)).await;
     assert_eq!(scrape().await, StatusCode::OK);
-    assert_eq!(house.metric(SUCCESSFUL, ALICE).await, Some(1.0));
+    assert_eq!(setup.metric(SUCCESSFUL, ALICE).await, Some(1.0));
 
-    // The key of another, as if it had been forgotten.
-    house.write("server.key", &house.keys.server().key);
-    eventually("told", async || house.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
-    assert!(shown(&openssl, &house).contains(&body(&second.certificate)));
+    // The key of another certificate.
+    setup.write("server.key", &setup.keys.server().key);
+    eventually("rejected", async || setup.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
+    assert!(presents(&renewed.certificate));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let log = house.exporter.log();
+    let log = setup.exporter.log();
     assert_eq!(log.matches("web configuration reload failed").count(), 1, "{log}");
     assert!(log.contains("cannot be used with the key"), "{log}");
 
-    house.write("server.key", &second.key);
-    eventually("mended", async || house.metric(SUCCESSFUL, ALICE).await == Some(1.0)).await;
+    setup.write("server.key", &renewed.key);
+    eventually("fixed", async || setup.metric(SUCCESSFUL, ALICE).await == Some(1.0)).await;
     assert_eq!(scrape().await, StatusCode::OK);
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_come_and_go_and_who_was_let_in_does_not_stay() {
-    let house = House::new(&format!("{TLS}{}", users(&[ALICE]))).await;
+async fn user_changes_apply_to_existing_connections() {
+    let setup = Setup::new(&format!("{TLS}{}", users(&[ALICE]))).await;
     let bob = ("bob", "builder");
-    let stayed = house.client(None);
-    let scrape = async || {
-        let request = stayed.get(format!("{}/metrics", house.https));
-        let answer = request.basic_auth(ALICE.0, Some(ALICE.1)).send().await.unwrap();
-        let status = answer.status();
-        // Else the connection could not be used again.
-        answer.text().await.unwrap();
-        status
-    };
+    let client = setup.client(None);
+    let scrape = async || setup.get(&client, "/metrics", Some(ALICE)).await.unwrap().0;
     assert_eq!(scrape().await, StatusCode::OK);
-    assert_eq!(house.status("/metrics", None, Some(bob)).await, 401);
-    house.write("web.yml", &format!("{TLS}{}", users(&[bob])));
-    eventually("bob", async || house.status("/metrics", None, Some(bob)).await == 200).await;
-    // On the same connection as before, and with the same password.
+    assert_eq!(setup.status("/metrics", None, Some(bob)).await, 401);
+    setup.write("web.yml", &format!("{TLS}{}", users(&[bob])));
+    eventually("bob", async || setup.status("/metrics", None, Some(bob)).await == 200).await;
     assert_eq!(scrape().await, StatusCode::UNAUTHORIZED);
-    house.write("web.yml", &format!("{TLS}{}", users(&[("alice", "changed"), bob])));
+    setup.write("web.yml", &format!("{TLS}{}", users(&[("alice", "changed"), bob])));
     let changed = Some(("alice", "changed"));
-    eventually("changed", async || house.status("/metrics", None, changed).await == 200).await;
+    eventually("changed", async || setup.status("/metrics", None, changed).await == 200).await;
     assert_eq!(scrape().await, StatusCode::UNAUTHORIZED);
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_authority_counts_for_connections_that_are_there_already() {
-    let settings = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n";
-    let house = House::new(&format!("{TLS}{settings}")).await;
-    let stayed = house.client(Some(&house.keys.client("scraper")));
-    let scrape = async || {
-        let answer = stayed.get(format!("{}/metrics", house.https)).send().await?;
-        let status = answer.status();
-        // Else the connection could not be used again.
-        answer.text().await.map(|_| status)
-    };
+async fn new_authority_applies_to_existing_connections() {
+    let setup = Setup::new(&format!("{TLS}{VERIFY}")).await;
+    let client = setup.client(Some(&setup.keys.client("scraper")));
+    let scrape = async || setup.get(&client, "/metrics", None).await.map(|(status, _)| status);
     assert_eq!(scrape().await.unwrap(), StatusCode::OK);
-    house.write("ca.crt", &Keys::generate().authority());
-    // Mostly by a 403. But where the client has just made a new connection, its handshake fails.
-    eventually("shut out", async || !matches!(scrape().await, Ok(StatusCode::OK))).await;
-    // That connection was closed, and on a new one the handshake fails.
-    eventually("not let in", async || scrape().await.is_err()).await;
-    house.simulator.stop().await.unwrap();
+    setup.write("ca.crt", &Keys::generate().authority());
+    // The response is 403, or the handshake fails if the client uses a new connection.
+    eventually("rejected", async || !matches!(scrape().await, Ok(StatusCode::OK))).await;
+    // 403 closes the connection, and the next handshake fails.
+    eventually("handshake fails", async || scrape().await.is_err()).await;
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_door_opens_by_itself_but_by_a_reload() {
-    let house =
-        House::with(&format!("{TLS}{}", users(&[ALICE])), &["--web.enable-lifecycle"]).await;
-    for emptied in ["", TLS, &users(&[ALICE]), "tls_server_config: [\n"] {
-        house.write("web.yml", emptied);
-        eventually("told", async || house.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
-        assert_eq!(house.status("/metrics", None, None).await, 401, "{emptied}");
-        house.write("web.yml", &format!("{TLS}{}", users(&[ALICE])));
-        eventually("again", async || house.metric(SUCCESSFUL, ALICE).await == Some(1.0)).await;
+async fn only_an_explicit_reload_weakens_protection() {
+    let protected = format!("{TLS}{}", users(&[ALICE]));
+    let setup = Setup::with_arguments(&protected, &["--web.enable-lifecycle"]).await;
+    for weaker in ["", TLS, &users(&[ALICE]), "tls_server_config: [\n"] {
+        setup.write("web.yml", weaker);
+        eventually("rejected", async || setup.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
+        assert_eq!(setup.status("/metrics", None, None).await, 401, "{weaker}");
+        setup.write("web.yml", &protected);
+        eventually("fixed", async || setup.metric(SUCCESSFUL, ALICE).await == Some(1.0)).await;
     }
-    let reload = async || {
-        let request = house.client(None).post(format!("{}/-/reload", house.https));
-        let answer = request.basic_auth(ALICE.0, Some(ALICE.1)).send().await.unwrap();
-        (answer.status(), answer.text().await.unwrap())
+    setup.write("web.yml", "tls_server_config: [\n");
+    let reload = setup.client(None).post(format!("{}/-/reload", setup.https));
+    let response = reload.basic_auth(ALICE.0, Some(ALICE.1)).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let text = response.text().await.unwrap();
+    assert!(text.contains("web.yml:2:1: not valid YAML"), "{text}");
+    assert_eq!(setup.status("/metrics", None, None).await, 401);
+
+    setup.write("web.yml", TLS);
+    setup.exporter.signal("HUP");
+    eventually("no password", async || setup.status("/metrics", None, None).await == 200).await;
+    let log = setup.exporter.log();
+    assert!(log.contains("the new web configuration weakens protection"), "{log}");
+    setup.write("web.yml", "");
+    setup.exporter.signal("HUP");
+    let url = format!("{}/metrics", setup.exporter.base);
+    let client = crate::harness::http();
+    let scrape = async || {
+        let response = client.get(&url).send().await.ok()?;
+        let status = response.status();
+        response.text().await.ok().map(|_| status)
     };
-    // A broken one is refused whole.
-    house.write("web.yml", "tls_server_config: [\n");
-    let (status, said) = reload().await;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(said.contains("web.yml:2:1: not valid YAML"), "{said}");
-    assert_eq!(house.status("/metrics", None, None).await, 401);
-    // One that opens the door is taken up, since somebody asked for it.
-    house.write("web.yml", TLS);
-    house.exporter.signal("HUP");
-    eventually("open", async || house.status("/metrics", None, None).await == 200).await;
-    let log = house.exporter.log();
-    assert!(log.contains("weakens protection"), "{log}");
-    // And TLS can be turned off and on.
-    house.write("web.yml", "");
-    house.exporter.signal("HUP");
-    let plain = format!("{}/metrics", house.exporter.base);
-    eventually("plain", async || {
-        crate::harness::http().get(&plain).send().await.is_ok_and(|a| a.status() == StatusCode::OK)
-    })
-    .await;
-    let stayed = crate::harness::http();
-    stayed.get(&plain).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
-    house.write("web.yml", TLS);
-    eventually("TLS again", async || house.status("/metrics", None, None).await == 200).await;
-    // Who is still connected without it gets nothing more.
-    let answer = stayed.get(&plain).send().await.unwrap();
-    assert!([StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST].contains(&answer.status()));
-    house.simulator.stop().await.unwrap();
+    eventually("no TLS", async || scrape().await == Some(StatusCode::OK)).await;
+    setup.write("web.yml", TLS);
+    eventually("TLS", async || setup.status("/metrics", None, None).await == 200).await;
+    // The existing connection without TLS is rejected, too.
+    let status = scrape().await;
+    let rejected = [StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST].map(Some);
+    assert!(rejected.contains(&status), "{status:?}");
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_logged_whatever_happens() {
-    let secret = hash("wonderland");
-    let text = format!("{TLS}basic_auth_users:\n  alice: {secret}\n");
-    let house = House::with(&text, &["--log.level=trace"]).await;
+async fn secrets_are_never_logged() {
+    let alice_hash = hash(ALICE.1);
+    let text = format!("{TLS}basic_auth_users:\n  alice: {alice_hash}\n");
+    let setup = Setup::with_arguments(&text, &["--log.level=trace"]).await;
     for user in [ALICE, ("alice", "wrong-password"), ("mallory-user", "wrong-password")] {
-        let _ = house.status("/metrics", None, Some(user)).await;
+        let _ = setup.status("/metrics", None, Some(user)).await;
     }
-    house.write("web.yml", &text.replace(&secret, "plain-text-password"));
-    eventually("told", async || house.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
-    house.exporter.signal("HUP");
-    eventually("reload", async || {
-        house.exporter.log().contains("previous configuration stays in force")
-    })
-    .await;
-    let key = fs::read_to_string(house.folder.join("server.key")).unwrap();
-    let (status, took, log) = house.exporter.stop();
-    assert!(status.success() && took < Duration::from_secs(10), "{status} {took:?}");
-    let basic = "Basic YWxpY2U6d29uZGVybGFuZA";
+    setup.write("web.yml", &text.replace(&alice_hash, "plain-text-password"));
+    eventually("rejected", async || setup.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
+    setup.exporter.signal("HUP");
+    let reloaded = "wickr_exporter_config_last_reload_successful";
+    eventually("reload", async || setup.metric(reloaded, ALICE).await == Some(0.0)).await;
+    let key = fs::read_to_string(setup.directory.join("server.key")).unwrap();
+    let (status, duration, log) = setup.exporter.stop();
+    assert!(status.success() && duration < Duration::from_secs(10), "{status} {duration:?}");
+    let header = "Basic YWxpY2U6d29uZGVybGFuZA";
     for secret in
-        [&secret[..], "wonderland", "wrong-password", "mallory", "plain-text", basic, &body(&key)]
+        [&alice_hash[..], ALICE.1, "wrong-password", "mallory", "plain-text", header, &body(&key)]
     {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
