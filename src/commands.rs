@@ -107,14 +107,14 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
 }
 
 async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Failure> {
-    let doors = web_config(options).await;
+    let web_config = web_config(options).await;
     if wanted.online {
-        let (config, _) = both(load(options).await, doors)?;
+        let (config, _) = both(load(options).await, web_config)?;
         let (text, good) = app::check_online(&config).await?;
         print(text.as_bytes())?;
         return Ok(if good { GOOD } else { REFUSED });
     }
-    let (mut config, doors) = both(read(options), doors)?;
+    let (mut config, web_config) = both(read(options), web_config)?;
     // A region that only the instance knows, or a shard that only its pod does, is no mistake here.
     let mut notes = String::new();
     match app::completed(config.clone(), Regions::Local).await {
@@ -132,8 +132,8 @@ async fn check(options: &GlobalOptions, wanted: &CheckOptions) -> Result<u8, Fai
     }
     let path = options.config_file.display();
     let mut good = format!("{path} is good.\n");
-    if let (Some(path), Some(doors)) = (&options.web_config_file, doors) {
-        good.push_str(&format!("{} is good: {}.\n", path.display(), doors.summary()));
+    if let (Some(path), Some(web_config)) = (&options.web_config_file, web_config) {
+        good.push_str(&format!("{} is good: {}.\n", path.display(), web_config.summary()));
     }
     print(format!("{good}\n{notes}{}", app::check(&config)).as_bytes())
 }

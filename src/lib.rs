@@ -18,7 +18,7 @@
 //! 4. [`inventory`]: what is known, how fresh it is, and figures worked out from it.
 //! 5. [`exposition`]: from a snapshot of the inventory to text, in either format.
 //! 6. [`query`]: the devices behind a figure, filtered, sorted and paged, for pages, API and command.
-//! 7. [`web`]: routes, pages, sockets, and the doors that requests come through.
+//! 7. [`web`]: routes, pages, sockets, TLS and authentication.
 //! 8. [`app`]: the wiring of all that, and what each command does with it. [`cli`] and
 //!    [`commands`] are what stands between it and `main`.
 //!

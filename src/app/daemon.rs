@@ -26,7 +26,7 @@ use crate::{
     inventory::{self, Reader},
     lifecycle,
     telemetry::Metrics,
-    web::{self, Doors, Server, Shown, Site, TelemetryPath, WebConfig},
+    web::{self, AccessControl, Server, Shown, Site, TelemetryPath, WebConfig},
     wickr::{CredentialSource, Interner},
 };
 
@@ -124,9 +124,9 @@ impl Daemon {
         shutdown: impl Future<Output = &'static str>,
     ) -> Result<(), AppError> {
         let (reloads, requests) = lifecycle::channel();
-        let doors = Doors::new(serving.web_config, self.metrics.clone());
-        let doors = Arc::new(doors.map_err(AppError::Setup)?);
-        self.supervisor.keep_doors(doors.clone());
+        let access = AccessControl::new(serving.web_config, self.metrics.clone());
+        let access = Arc::new(access.map_err(AppError::Setup)?);
+        self.supervisor.set_access(access.clone());
         let router = web::router(Site {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
@@ -136,18 +136,18 @@ impl Daemon {
             reloads: serving.lifecycle.then(|| reloads.clone()),
             kept: CompressionCache::default(),
         });
-        let server = Server::new(router, doors.clone());
+        let server = Server::new(router, access.clone());
         // Restored data is there before the first client can ask.
         self.supervisor.start().await?;
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         for listener in serving.listeners {
             let address = listener.local_addr().map(|at| at.to_string()).unwrap_or_default();
-            tracing::info!(address, tls = doors.has_tls(), "listening");
-            warn_of_strangers(&listener, &doors);
+            tracing::info!(address, tls = access.has_tls(), "listening");
+            warn_if_exposed(&listener, &access);
             tasks.spawn("the HTTP server", well(server.clone().serve(listener, stop.clone())));
         }
-        let (following, clock, stopped) = (doors, self.clock.clone(), stop.clone());
+        let (following, clock, stopped) = (access, self.clock.clone(), stop.clone());
         tasks.spawn(
             "the watching of the web configuration",
             well(async move { following.follow(clock, stopped).await }),
@@ -205,9 +205,9 @@ impl Daemon {
 }
 
 /// Says so if strangers can read what is not for them.
-fn warn_of_strangers(listener: &TcpListener, doors: &Doors) {
+fn warn_if_exposed(listener: &TcpListener, access: &AccessControl) {
     let Ok(address) = listener.local_addr() else { return };
-    if let Some(why) = doors.weakness()
+    if let Some(why) = access.exposure()
         && !address.ip().to_canonical().is_loopback()
     {
         tracing::warn!(

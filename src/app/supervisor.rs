@@ -28,7 +28,7 @@ use crate::{
     inventory::{Account, Lookup, Publisher},
     lifecycle::{Reloaded, Requests},
     poll::Observer,
-    web::{Doors, Prepared, Shown},
+    web::{AccessControl, Shown, WebConfig},
     wickr::{Client, Error, ErrorKind, Network, NetworkId, NetworkLimiter, Operation},
 };
 
@@ -42,10 +42,10 @@ struct Find {
     networks: Result<(Vec<Network>, usize), Error>,
 }
 
-/// A configuration that was loaded anew, and the doors to go with it.
+/// A configuration that was loaded anew, and the web configuration to go with it.
 struct Loaded {
     config: Config,
-    doors: Option<Prepared>,
+    web_config: Option<WebConfig>,
 }
 
 struct Running {
@@ -62,7 +62,7 @@ pub(super) struct Supervisor {
     file: Option<PathBuf>,
     shown: Arc<ArcSwap<Shown>>,
     /// Reloaded with the configuration, where there are any.
-    doors: Option<Arc<Doors>>,
+    access: Option<Arc<AccessControl>>,
     /// What was in force at the start, and stays so.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),
     running: BTreeMap<NetworkId, Running>,
@@ -93,7 +93,7 @@ impl Supervisor {
             config,
             file,
             shown,
-            doors: None,
+            access: None,
             running: BTreeMap::new(),
             pollers: JoinSet::new(),
             found: Found::new(),
@@ -105,9 +105,9 @@ impl Supervisor {
         }
     }
 
-    /// Reloads these doors with the configuration.
-    pub(super) fn keep_doors(&mut self, doors: Arc<Doors>) {
-        self.doors = Some(doors);
+    /// Reloads this access control with the configuration.
+    pub(super) fn set_access(&mut self, access: Arc<AccessControl>) {
+        self.access = Some(access);
     }
 
     /// Starts the pollers. What an earlier process found is taken for found.
@@ -305,12 +305,12 @@ impl Supervisor {
     /// Loads the configuration anew, which changes nothing yet.
     async fn load(&self) -> Result<Loaded, String> {
         let file = self.file.as_ref().ok_or("there is no configuration file to load anew")?;
-        let doors = match &self.doors {
-            Some(doors) => doors.prepare().await.map(Some),
+        let web_config = match &self.access {
+            Some(access) => access.prepare().await,
             None => Ok(None),
         };
-        match (resolve::load(file).await, doors) {
-            (Ok(config), Ok(doors)) => Ok(Loaded { config, doors }),
+        match (resolve::load(file).await, web_config) {
+            (Ok(config), Ok(web_config)) => Ok(Loaded { config, web_config }),
             (Err(problems), Err(more)) => Err(format!("{problems}\n{more}")),
             (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
         }
@@ -323,9 +323,9 @@ impl Supervisor {
         let now = self.fleet.clock().now();
         self.fleet.metrics().reloaded(loaded.is_ok(), now);
         let config = match loaded {
-            Ok(Loaded { config, doors }) => {
-                if let (Some(keeper), Some(prepared)) = (&self.doors, doors) {
-                    keeper.reload(prepared, self.fleet.clock());
+            Ok(Loaded { config, web_config }) => {
+                if let (Some(access), Some(web_config)) = (&self.access, web_config) {
+                    access.reload(web_config, self.fleet.clock());
                 }
                 config
             }

@@ -1,6 +1,6 @@
 //! What is known: networks, their users, the users' devices, and how fresh all of it is.
 //!
-//! The room has three doors. The [`Registrar`] adds networks. A [`Publisher`] writes one network's
+//! The room has three handles. The [`Registrar`] adds networks. A [`Publisher`] writes one network's
 //! polls; there is one for each, and it is its network's scheduler that holds it. A [`Reader`] takes snapshots: it waits for nobody
 //! and holds no lock. What is published never changes, so a scrape works on one truth from its
 //! first line to its last.

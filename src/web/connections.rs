@@ -20,7 +20,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::doors::Peer;
+use super::auth::Peer;
 
 /// Connections of the whole process; a usual limit of open files is 1,024.
 const MOST: usize = 512;

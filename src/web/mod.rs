@@ -9,15 +9,17 @@
 //! | `/-/reload` | POST loads the configuration anew, where that is allowed |
 //!
 //! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets, with
-//! `connections` and `stream`; whoever comes in goes through the `doors`.
+//! `connections` and `stream`; `web_config`, `auth` and `tls` protect them.
 
+mod auth;
 mod body;
 mod connections;
-mod doors;
 mod pages;
 mod scrape;
 mod server;
 mod stream;
+mod tls;
+mod web_config;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,9 +33,11 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-pub use doors::{Doors, Prepared, WebConfig, credentials, names_of, problems_of};
+pub use auth::{AccessControl, credentials};
 pub use scrape::groups;
 pub use server::{Server, bind, passed};
+pub use tls::names_of;
+pub use web_config::{WebConfig, problems_of};
 
 use crate::{
     clock::Clock,

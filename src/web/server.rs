@@ -1,7 +1,7 @@
 //! Sockets: binding them, accepting connections, and an end that does not wait for ever.
 //!
-//! A connection goes through TLS where there is any, and each of its requests past the doors before
-//! it comes to the routes. `connections` says who goes when there are too many, `stream` who is too
+//! With TLS, a connection starts with a handshake. Each request passes the access control before
+//! routing. `connections` says who goes when there are too many, `stream` who is too
 //! slow.
 
 use std::{
@@ -41,8 +41,8 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    auth::{self, AccessControl, Client, Peer, Transport},
     connections::{Answering, Connections, Line, Place, Relief},
-    doors::{self, Doors, Peer, Secured, Visitor},
     pages,
     stream::{HEAD, Patient},
 };
@@ -102,14 +102,14 @@ pub fn passed() -> io::Result<Vec<TcpListener>> {
 #[derive(Debug, Clone)]
 pub struct Server {
     router: Router,
-    doors: Arc<Doors>,
+    access: Arc<AccessControl>,
     connections: Arc<Connections>,
 }
 
 impl Server {
-    /// Answers by these routes whoever comes through these doors.
-    pub fn new(router: Router, doors: Arc<Doors>) -> Server {
-        Server { router, doors, connections: Arc::new(Connections::new()) }
+    /// Serves `router` to authorized clients.
+    pub fn new(router: Router, access: Arc<AccessControl>) -> Server {
+        Server { router, access, connections: Arc::new(Connections::new()) }
     }
 
     /// Answers on one socket until `stop`, and then for as long as it takes to finish what has begun,
@@ -132,7 +132,7 @@ impl Server {
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     if self.connections.shed() {
-                        self.doors.refused(Refusal::Connection);
+                        self.access.count_refusal(Refusal::Connection);
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -155,7 +155,7 @@ impl Server {
     fn place(&self, address: SocketAddr) -> Option<Place> {
         let (place, full) = self.connections.admit(address.into());
         if full {
-            self.doors.refused(Refusal::Connection);
+            self.access.count_refusal(Refusal::Connection);
         }
         place
     }
@@ -188,10 +188,10 @@ impl Server {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let peer = address.into();
-        match self.doors.handshake() {
+        match self.access.tls_config() {
             None => {
-                let visitor = Visitor { peer, secured: Secured::Not };
-                self.answer(Patient::new(stream, place.line().clone()), visitor, place, watcher)
+                let client = Client { peer, transport: Transport::Plain };
+                self.answer(Patient::new(stream, place.line().clone()), client, place, watcher)
                     .await;
             }
             Some(config) => {
@@ -204,20 +204,20 @@ impl Server {
                     // Whoever only looks whether the port is open, as probes do, was not refused.
                     Some(Ok(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => return,
                     Some(Ok(Err(error))) => {
-                        self.doors.refused(Refusal::Handshake);
+                        self.access.count_refusal(Refusal::Handshake);
                         tracing::debug!(%error, "a TLS handshake failed");
                         return;
                     }
                     Some(Err(_)) => {
-                        self.doors.refused(Refusal::Handshake);
+                        self.access.count_refusal(Refusal::Handshake);
                         tracing::debug!("a TLS handshake took too long");
                         return;
                     }
                 };
                 let chain = stream.get_ref().1.peer_certificates();
                 let chain = chain.map(|chain| chain.iter().map(|c| c.clone().into_owned()));
-                let secured = Secured::Tls(chain.map(Iterator::collect));
-                self.answer(stream, Visitor { peer, secured }, place, watcher).await;
+                let transport = Transport::Tls(chain.map(Iterator::collect));
+                self.answer(stream, Client { peer, transport }, place, watcher).await;
             }
         }
     }
@@ -225,16 +225,16 @@ impl Server {
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        visitor: Visitor,
+        client: Client,
         place: &Place,
         watcher: Watcher,
     ) {
-        let (visitor, line) = (Arc::new(visitor), place.line().clone());
+        let (client, line) = (Arc::new(client), place.line().clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, visitor, line) = (self.clone(), visitor.clone(), line.clone());
+            let (server, client, line) = (self.clone(), client.clone(), line.clone());
             async move {
                 let answering = line.request();
-                let response = server.respond(request, &visitor, &line).await;
+                let response = server.respond(request, &client, &line).await;
                 Ok::<_, Infallible>(response.map(|body| Guarded { body, _answering: answering }))
             }
         });
@@ -253,13 +253,13 @@ impl Server {
     async fn respond(
         &self,
         request: Request<Incoming>,
-        visitor: &Visitor,
+        client: &Client,
         line: &Arc<Line>,
     ) -> Response {
         let (parts, body) = request.into_parts();
         let answer = AssertUnwindSafe(async {
-            match self.admit(&parts, visitor, line).await {
-                Ok(()) => self.route(parts, body, visitor.peer).await,
+            match self.admit(&parts, client, line).await {
+                Ok(()) => self.route(parts, body, client.peer).await,
                 Err(refusal) => refusal,
             }
         });
@@ -270,7 +270,7 @@ impl Server {
         });
         // What came to no route was given none of them.
         pages::guard(response.headers_mut());
-        self.doors.dress(response.headers_mut());
+        self.access.apply_headers(response.headers_mut());
         response
     }
 
@@ -279,7 +279,7 @@ impl Server {
     async fn route(&self, parts: Parts, body: Incoming, peer: Peer) -> Response {
         // What has no body can be asked again.
         let bare = [Method::GET, Method::HEAD].contains(&parts.method) && body.is_end_stream();
-        let again = (bare && !doors::is_open(&parts.uri)).then(|| parts.clone());
+        let again = (bare && !auth::is_public(&parts.uri)).then(|| parts.clone());
         let routes = TowerToHyperService::new(self.router.clone());
         let Ok(mut response) = routes.call(Request::from_parts(parts, Body::new(body))).await;
         let Some(parts) = again else { return response };
@@ -288,7 +288,7 @@ impl Server {
                 break;
             }
             match self.connections.relieve(peer) {
-                Relief::Made => self.doors.refused(Refusal::Connection),
+                Relief::Made => self.access.count_refusal(Refusal::Connection),
                 Relief::Soon => {}
                 Relief::None => break,
             }
@@ -302,15 +302,15 @@ impl Server {
     async fn admit(
         &self,
         request: &Parts,
-        visitor: &Visitor,
+        client: &Client,
         line: &Arc<Line>,
     ) -> Result<(), Response> {
         if let Some(why) = malformed(request) {
             let close = [(header::CONNECTION, "close")];
             return Err((StatusCode::BAD_REQUEST, close, why).into_response());
         }
-        self.doors.admit(request, visitor).await?;
-        if !doors::is_open(&request.uri) {
+        self.access.authorize(request, client).await?;
+        if !auth::is_public(&request.uri) {
             line.welcome();
         }
         Ok(())
@@ -405,11 +405,11 @@ mod tests {
         let router = Router::new()
             .route("/bad", get(|| async { std::hint::black_box(None::<Response>).unwrap() }))
             .route("/good", get(|| async { "good" }));
-        let doors = Arc::new(Doors::new(None, metrics.clone()).unwrap());
+        let access = Arc::new(AccessControl::new(None, metrics.clone()).unwrap());
         let listener = bind(Some("127.0.0.1"), 0).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(Server::new(router, doors).serve(listener, stop.clone()));
+        let serving = tokio::spawn(Server::new(router, access).serve(listener, stop.clone()));
         watch_panics();
         let before = panics();
         let mut client = TcpStream::connect(address).await.unwrap();

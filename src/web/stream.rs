@@ -156,7 +156,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::web::{connections::Connections, doors::Peer};
+    use crate::web::{auth::Peer, connections::Connections};
 
     fn stream() -> (Patient<DuplexStream>, DuplexStream, Arc<Line>) {
         let (near, far) = duplex(1024);

@@ -8,7 +8,7 @@
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
 //! - `http`: routes, formats, compression, shutdown; `compression`: other decoders
-//! - `doors`: TLS, passwords, client certificates, hostile clients; `keys`: certificates for tests
+//! - `web_auth`: TLS, passwords, client certificates, hostile clients; `keys`: certificates for tests
 //! - `pages`: the pages and the API; `browser`: the pages in Chromium
 //! - `cli` and `devices`: commands, exit statuses, messages
 //! - `peers`: comparison with boto3, and parsers of the exposition formats
@@ -39,7 +39,6 @@ mod dashboard;
 mod deploy;
 mod devices;
 mod docs;
-mod doors;
 mod harness;
 mod health;
 mod helm;
@@ -63,3 +62,4 @@ mod threats;
 mod tools;
 mod truth;
 mod upgrades;
+mod web_auth;

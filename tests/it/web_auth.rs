@@ -1,10 +1,10 @@
-//! TLS, passwords, client certificates, and clients that mean no good.
+//! TLS, passwords, client certificates and attacks.
 
 mod attacks;
-mod changes;
-mod house;
+mod fixture;
+mod interop;
 mod limits;
-mod programs;
+mod reload;
 
 use std::{
     fs,
@@ -22,11 +22,11 @@ use crate::{
     tools,
 };
 
-use house::{ALICE, House, NETWORK, TLS, eventually, hash, s_client, small, users};
+use fixture::{ALICE, NETWORK, Setup, TLS, VERIFY, eventually, hash, one_device, users};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passwords_are_asked_for_everywhere_but_for_health() {
-    let house = House::new(&format!("{TLS}{}", users(&[ALICE, ("bob", "builder")]))).await;
+async fn all_paths_but_health_require_a_password() {
+    let setup = Setup::new(&format!("{TLS}{}", users(&[ALICE, ("bob", "builder")]))).await;
     for (path, status) in [
         ("/-/healthy", 200),
         ("/-/healthy?x=y", 200),
@@ -37,9 +37,9 @@ async fn passwords_are_asked_for_everywhere_but_for_health() {
         ("/-/", 401),
         ("/api/v1/devices", 401),
     ] {
-        assert_eq!(house.status(path, None, None).await, status, "{path}");
+        assert_eq!(setup.status(path, None, None).await, status, "{path}");
     }
-    eventually("ready", async || house.status("/-/ready", None, None).await == 200).await;
+    eventually("ready", async || setup.status("/-/ready", None, None).await == 200).await;
     for (user, status) in [
         (ALICE, 200),
         (("bob", "builder"), 200),
@@ -48,51 +48,39 @@ async fn passwords_are_asked_for_everywhere_but_for_health() {
         (("carol", "wonderland"), 401),
         (("", ""), 401),
     ] {
-        assert_eq!(house.status("/metrics", None, Some(user)).await, status, "{user:?}");
+        assert_eq!(setup.status("/metrics", None, Some(user)).await, status, "{user:?}");
     }
-    let answer = house.client(None).get(format!("{}/metrics", house.https)).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    let plain = house.exporter.get("/metrics").await;
+    let request = setup.client(None).get(format!("{}/metrics", setup.https));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()["www-authenticate"], "Basic realm=\"wickr-exporter\"");
+    let plain = setup.exporter.get("/metrics").await;
     assert_eq!(plain.status(), StatusCode::BAD_REQUEST);
     assert!(plain.text().await.unwrap().contains("https://"));
-    assert_eq!(answer.headers()["www-authenticate"], "Basic realm=\"wickr-exporter\"");
-    let refused = "wickr_exporter_web_refusals_total{reason=\"credentials\"}";
-    assert!(house.metric(refused, ALICE).await.unwrap() >= 11.0);
-    let expires =
-        house.metric("wickr_exporter_web_certificate_not_after_timestamp_seconds", ALICE).await;
-    assert!(expires.unwrap() > 1_700_000_000.0);
-    house.simulator.stop().await.unwrap();
+    let refusals = "wickr_exporter_web_refusals_total{reason=\"credentials\"}";
+    assert!(setup.metric(refusals, ALICE).await.unwrap() >= 11.0);
+    let not_after = "wickr_exporter_web_certificate_not_after_timestamp_seconds";
+    assert!(setup.metric(not_after, ALICE).await.unwrap() > 1_700_000_000.0);
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_certificates_are_asked_for_and_bad_ones_never_taken() {
-    let house = House::new(&format!(
-        "{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
-    ))
-    .await;
-    let keys = &house.keys;
-    assert_eq!(house.status("/-/healthy", None, None).await, 200);
-    assert_eq!(house.status("/metrics", None, None).await, 403);
-    assert_eq!(house.status("/", None, Some(ALICE)).await, 403);
-    assert_eq!(house.status("/metrics", Some(&keys.client("scraper")), None).await, 200);
-    for bad in [keys.stranger("scraper"), keys.expired("scraper"), keys.not_for_clients()] {
-        // The handshake fails, so not even health is told.
-        assert_eq!(house.status("/metrics", Some(&bad), None).await, 0);
-        assert_eq!(house.status("/-/healthy", Some(&bad), None).await, 0);
+async fn invalid_client_certificates_fail_the_handshake() {
+    let setup = Setup::new(&format!("{TLS}{VERIFY}")).await;
+    let keys = &setup.keys;
+    assert_eq!(setup.status("/-/healthy", None, None).await, 200);
+    assert_eq!(setup.status("/", None, Some(ALICE)).await, 403);
+    // The server certificate is not valid for clients.
+    for invalid in [keys.untrusted("scraper"), keys.expired("scraper"), keys.server()] {
+        assert_eq!(setup.status("/metrics", Some(&invalid), None).await, 0);
+        assert_eq!(setup.status("/-/healthy", Some(&invalid), None).await, 0);
     }
-    // A certificate alone, without its key, is worth nothing.
-    let mut thief = keys.client("scraper");
-    thief.key = keys.client("scraper").key;
-    let identity = reqwest::Identity::from_pem(thief.both().as_bytes());
-    let client =
-        identity.and_then(|identity| reqwest::Client::builder().identity(identity).build());
-    assert!(client.is_err(), "this test's own client lets it pass");
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_auth_type_does_what_it_says() {
-    // With none, a good one, a stranger's; 0 is a handshake that fails.
+async fn client_auth_types_follow_go() {
+    // Without a certificate, with a valid and an untrusted one; 0 is a failed handshake.
     for (kind, extra, expected) in [
         ("NoClientCert", "", [200, 200, 200]),
         ("RequestClientCert", "", [200, 200, 200]),
@@ -106,25 +94,24 @@ async fn every_client_auth_type_does_what_it_says() {
         ),
         (
             "RequireAndVerifyClientCert",
-            "  client_ca_file: ca.crt\n  client_allowed_sans: [somebody.example.com]\n",
+            "  client_ca_file: ca.crt\n  client_allowed_sans: [other.example.com]\n",
             [403, 0, 0],
         ),
     ] {
-        let house = House::new(&format!("{TLS}  client_auth_type: {kind}\n{extra}")).await;
-        let (good, bad) = (house.keys.client("scraper"), house.keys.stranger("scraper"));
-        for (pair, status) in [None, Some(&good), Some(&bad)].into_iter().zip(expected) {
-            let found = house.status("/metrics", pair, None).await;
+        let setup = Setup::new(&format!("{TLS}  client_auth_type: {kind}\n{extra}")).await;
+        let (valid, untrusted) = (setup.keys.client("scraper"), setup.keys.untrusted("scraper"));
+        for (pair, status) in [None, Some(&valid), Some(&untrusted)].into_iter().zip(expected) {
+            let found = setup.status("/metrics", pair, None).await;
             assert_eq!(found, status, "{kind} {extra} {}", pair.is_some());
         }
-        house.simulator.stop().await.unwrap();
+        setup.simulator.stop().await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_web_config_as_the_toolkit_documents_it_works_unchanged() {
-    // All that its documentation names, in its order and forms, in our own words.
-    let house = House::new(&format!(
-        "# a stranger's\n---\ntls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n\n\
+async fn applies_every_key_of_the_toolkit() {
+    let setup = Setup::new(&format!(
+        "# comment\n---\ntls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n\n\
          \x20 client_auth_type: \"NoClientCert\"\n  min_version: \"TLS12\"\n  max_version: \"TLS13\"\n\
          \x20 cipher_suites:\n    - TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\n\
          \x20   - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\n  prefer_server_cipher_suites: true\n\
@@ -144,12 +131,12 @@ async fn a_web_config_as_the_toolkit_documents_it_works_unchanged() {
         ("/metrics", None, StatusCode::UNAUTHORIZED),
         ("/-/healthy", None, StatusCode::OK),
     ] {
-        let mut request = house.client(None).get(format!("{}{path}", house.https));
+        let mut request = setup.client(None).get(format!("{}{path}", setup.https));
         if let Some((name, password)) = user {
             request = request.basic_auth(name, Some(password));
         }
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), status, "{path}");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
         for (name, value) in [
             ("content-security-policy", "default-src 'none'"),
             ("x-frame-options", "deny"),
@@ -157,19 +144,19 @@ async fn a_web_config_as_the_toolkit_documents_it_works_unchanged() {
             ("x-xss-protection", "0"),
             ("strict-transport-security", "max-age=31536000; includeSubDomains"),
         ] {
-            let values: Vec<_> = answer.headers().get_all(name).iter().collect();
+            let values: Vec<_> = response.headers().get_all(name).iter().collect();
             assert_eq!(values, [value], "{path} {name}");
         }
     }
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_told_before_anything_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let simulator = small().await;
+async fn invalid_web_config_fails_before_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = one_device().await;
     let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     };
@@ -177,7 +164,7 @@ async fn what_is_wrong_is_told_before_anything_starts() {
     let toml = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]);
     let config = file("config.toml", &toml);
     let bad = file("bad.toml", &toml.replace("[poll]", "[pol]"));
-    for (command, config, both) in [
+    for (command, config, config_is_invalid) in [
         (&["check"][..], &config, false),
         (&["check"], &bad, true),
         (&[], &config, false),
@@ -188,11 +175,12 @@ async fn what_is_wrong_is_told_before_anything_starts() {
             .args([format!("--config.file={config}"), format!("--web.config.file={web}")])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
-        assert!(said.contains("web.yml:2:10: basic_auth_users: a password must be"), "{said}");
-        assert_eq!(said.contains("[pol]") || said.contains("unknown key"), both, "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {text}");
+        assert!(text.contains("web.yml:2:10: basic_auth_users: a password must be"), "{text}");
+        let reported = text.contains("[pol]") || text.contains("unknown key");
+        assert_eq!(reported, config_is_invalid, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
     let good = file("good.yml", &users(&[ALICE]));
     let output = program()
@@ -200,48 +188,52 @@ async fn what_is_wrong_is_told_before_anything_starts() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let said = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout);
     assert!(
-        said.contains("good.yml is good: no TLS, a password (1 user), no client certificate."),
-        "{said}"
+        text.contains("good.yml is good: no TLS, a password (1 user), no client certificate."),
+        "{text}"
     );
     simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_warns_of_strangers_beyond_loopback() {
-    let wide = "--web.listen-address=0.0.0.0:0";
+async fn warns_about_exposure_beyond_loopback() {
+    let all_addresses = "--web.listen-address=0.0.0.0:0";
     for (web_config, arguments, warning) in [
         ("", &[][..], ""),
-        ("", &[wide], "nobody is asked for a password"),
-        (TLS, &[wide], "nobody is asked for a password"),
-        (&users(&[ALICE]), &[wide], "without TLS"),
-        (&format!("{TLS}{}", users(&[ALICE])), &[wide], ""),
-        (&format!("{TLS}  client_auth_type: RequireAnyClientCert\n"), &[wide], "anybody can make"),
+        ("", &[all_addresses], "no password or client certificate"),
+        (TLS, &[all_addresses], "no password or client certificate"),
+        (&users(&[ALICE]), &[all_addresses], "without TLS"),
+        (&format!("{TLS}{}", users(&[ALICE])), &[all_addresses], ""),
+        (
+            &format!("{TLS}  client_auth_type: RequireAnyClientCert\n"),
+            &[all_addresses],
+            "not verified",
+        ),
     ] {
-        let house = House::with(web_config, arguments).await;
-        let scheme = if web_config.contains("tls") { &house.https } else { &house.exporter.base };
-        let health = house.client(None).get(format!("{scheme}/-/healthy")).send().await;
+        let setup = Setup::with_arguments(web_config, arguments).await;
+        let scheme = if web_config.contains("tls") { &setup.https } else { &setup.exporter.base };
+        let health = setup.client(None).get(format!("{scheme}/-/healthy")).send().await;
         assert_eq!(health.unwrap().status(), StatusCode::OK);
-        let lines = || house.exporter.log().matches("message=listening").count();
+        let lines = || setup.exporter.log().matches("message=listening").count();
         eventually("all addresses", async || lines() == 1 + arguments.len()).await;
-        // The warning of the last follows it at once.
+        // The warning follows the last of these lines.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let log = house.exporter.log();
+        let log = setup.exporter.log();
         let warned = log.contains("whoever reaches this address");
         assert_eq!(warned, !warning.is_empty(), "{web_config}: {log}");
         assert!(log.contains(warning), "{web_config}: {log}");
-        house.simulator.stop().await.unwrap();
+        setup.simulator.stop().await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_listens_on_a_socket_that_systemd_passes() {
+async fn listens_on_a_systemd_socket() {
     let Some(python) = tools::find("python3") else { return };
-    let (simulator, folder) = (small().await, tempfile::tempdir().unwrap());
-    let path = folder.path().join("config.toml");
+    let (simulator, directory) = (one_device().await, tempfile::tempdir().unwrap());
+    let path = directory.path().join("config.toml");
     fs::write(&path, config(&simulator.endpoint(), FAST, NETWORK, &["1001"])).unwrap();
-    // What systemd does: the socket is number 3, and the process is told so by its own id.
+    // As systemd does: the socket is file descriptor 3, and LISTEN_PID is the id of the process.
     const SCRIPT: &str = r#"
 import os, socket, sys
 passed = socket.socket()
@@ -261,9 +253,9 @@ os.execv(sys.argv[2], sys.argv[2:])
         .spawn()
         .unwrap();
     let url = format!("http://127.0.0.1:{port}/-/healthy");
-    let until = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while crate::harness::http().get(&url).send().await.is_err() {
-        assert!(Instant::now() < until, "it never answers");
+        assert!(Instant::now() < deadline, "no response");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     child.kill().unwrap();
@@ -274,10 +266,10 @@ os.execv(sys.argv[2], sys.argv[2:])
         let output = output.unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (status, said) = run(&[]);
-    assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("systemd has passed no socket"), "{said}");
-    let (status, said) = run(&["--web.listen-address=:1"]);
-    assert_eq!(status, Some(2), "{said}");
+    let (status, text) = run(&[]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("systemd has passed no socket"), "{text}");
+    let (status, text) = run(&["--web.listen-address=:1"]);
+    assert_eq!(status, Some(2), "{text}");
     simulator.stop().await.unwrap();
 }

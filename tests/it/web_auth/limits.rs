@@ -1,4 +1,4 @@
-//! The rate limit, and requests that are out of form.
+//! The rate limit and malformed requests.
 
 use std::{
     io::{Read, Write},
@@ -8,37 +8,36 @@ use std::{
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rate_limit_is_for_those_who_are_let_in() {
-    let house =
-        House::new(&format!("{TLS}{}rate_limit:\n  interval: 1h\n  burst: 3\n", users(&[ALICE])))
-            .await;
+async fn rate_limit_counts_authenticated_requests_only() {
+    let rate_limit = "rate_limit:\n  interval: 1h\n  burst: 3\n";
+    let setup = Setup::new(&format!("{TLS}{}{rate_limit}", users(&[ALICE]))).await;
     for _ in 0..5 {
-        assert_eq!(house.status("/metrics", None, None).await, 401);
+        assert_eq!(setup.status("/metrics", None, None).await, 401);
     }
     for status in [200, 200, 200, 429] {
-        assert_eq!(house.status("/metrics", None, Some(ALICE)).await, status);
+        assert_eq!(setup.status("/metrics", None, Some(ALICE)).await, status);
     }
-    assert_eq!(house.status("/-/healthy", None, None).await, 200);
-    house.simulator.stop().await.unwrap();
+    assert_eq!(setup.status("/-/healthy", None, None).await, 200);
+    setup.simulator.stop().await.unwrap();
 }
 
-/// Sends bytes as they are over plain HTTP, and gives the status and all of the answers.
-fn raw(house: &House, bytes: &[u8]) -> (u16, String) {
-    let address = house.exporter.base.trim_start_matches("http://");
+/// Sends bytes over plain HTTP. Returns the first status and everything received.
+fn raw(setup: &Setup, bytes: &[u8]) -> (u16, String) {
+    let address = setup.exporter.base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It may be refused before it is all sent.
+    // The response can arrive before everything is sent.
     let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or(0), answer)
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    let response = String::from_utf8_lossy(&response).into_owned();
+    let status = response.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or(0), response)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_form_of_a_request_gets_past_the_password() {
-    let house = House::new(&users(&[ALICE])).await;
+async fn unusual_requests_do_not_bypass_authentication() {
+    let setup = Setup::new(&users(&[ALICE])).await;
     let end = "Connection: close\r\n\r\n";
     let long = "x".repeat(20_000);
     let many: String = (0..100).map(|i| format!("X-{i}: y\r\n")).collect();
@@ -74,21 +73,21 @@ async fn no_form_of_a_request_gets_past_the_password() {
         (format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n{many}"), 431),
         ("\x16\x03\x01\x02\x00\x01\x00".into(), 400),
     ] {
-        let (found, answer) = raw(&house, format!("{head}{end}").as_bytes());
-        let shown = head.get(..60).unwrap_or(&head);
-        let fits = found == status || (status == 431 && found == 414);
-        assert!(fits, "{shown}: {found}, not {status}: {answer}");
-        assert!(!answer.contains("wickr_"), "{shown}: {answer}");
+        let (found, response) = raw(&setup, format!("{head}{end}").as_bytes());
+        let head = head.get(..60).unwrap_or(&head);
+        let matches = found == status || (status == 431 && found == 414);
+        assert!(matches, "{head}: {found}, not {status}: {response}");
+        assert!(!response.contains("wickr_"), "{head}: {response}");
     }
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_request_is_not_smuggled_in() {
-    let house = House::new(&users(&[ALICE])).await;
+async fn smuggled_requests_are_not_served() {
+    let setup = Setup::new(&users(&[ALICE])).await;
     let inner = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     for head in [
-        // The length is passed over and the connection ends after the answer, as RFC 9112 has it.
+        // RFC 9112: Content-Length is ignored, and the connection closes after the response.
         "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
@@ -100,30 +99,30 @@ async fn a_second_request_is_not_smuggled_in() {
         "Content-Length: 0, 0\r\n\r\n",
     ] {
         let text = format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n{head}{inner}");
-        let (status, answer) = raw(&house, text.as_bytes());
+        let (status, response) = raw(&setup, text.as_bytes());
         let both = head.contains("chunked\r\n") && head.contains("Content-Length");
-        assert_eq!(status, if both { 200 } else { 400 }, "{head}: {answer}");
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head}: {answer}");
+        assert_eq!(status, if both { 200 } else { 400 }, "{head}: {response}");
+        assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{head}: {response}");
     }
-    // Well formed, a second request is asked for its own password.
+    // A well-formed second request needs its own password.
     let text = format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n{inner}");
-    let (status, answer) = raw(&house, text.as_bytes());
-    assert_eq!((status, answer.matches("HTTP/1.1 401").count()), (200, 1), "{answer}");
-    for guard in ["nosniff", "no-store", "frame-ancestors 'none'"] {
-        assert_eq!(answer.matches(guard).count(), 2, "a refusal is guarded too: {answer}");
+    let (status, response) = raw(&setup, text.as_bytes());
+    assert_eq!((status, response.matches("HTTP/1.1 401").count()), (200, 1), "{response}");
+    for header in ["nosniff", "no-store", "frame-ancestors 'none'"] {
+        assert_eq!(response.matches(header).count(), 2, "{header} {response}");
     }
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_nobody_reads_is_not_waited_for() {
-    let house = House::new(&users(&[ALICE])).await;
+async fn responds_without_reading_the_body() {
+    let setup = Setup::new(&users(&[ALICE])).await;
     for path in ["/metrics", "/-/healthy", "/-/reload"] {
         let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n");
         let started = Instant::now();
-        let (status, _) = raw(&house, format!("{head}{}", "x".repeat(1000)).as_bytes());
+        let (status, _) = raw(&setup, format!("{head}{}", "x".repeat(1000)).as_bytes());
         assert!([401, 405].contains(&status), "{path}: {status}");
         assert!(started.elapsed() < Duration::from_secs(5), "{path}: {:?}", started.elapsed());
     }
-    house.simulator.stop().await.unwrap();
+    setup.simulator.stop().await.unwrap();
 }

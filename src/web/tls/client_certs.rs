@@ -1,8 +1,8 @@
-//! Who may come in by a certificate of their own.
+//! Verifies client certificates.
 //!
-//! A certificate is always optional for the handshake, for the health paths answer without one. What
-//! is presented must be good there and then, or there is no connection; that one was presented is
-//! seen to with each request, as is whether it is still good by the settings of that moment.
+//! The handshake does not require a certificate, because the health paths need none. A certificate that
+//! is presented must be valid, or the handshake fails. Each request checks it again, against the
+//! current settings.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -19,29 +19,28 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-/// What is asked of clients, by the names that Go has for it.
+/// `client_auth_type`, as Go defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClientAuth {
+pub(in crate::web) enum ClientAuth {
     No,
-    /// Asked for and not looked at.
+    /// Requested but not verified.
     Request,
-    /// Any will do, whoever made it.
+    /// Required but not verified.
     RequireAny,
     VerifyIfGiven,
     RequireAndVerify,
 }
 
 impl ClientAuth {
-    pub(super) fn verifies(self) -> bool {
+    pub(in crate::web) fn verifies(self) -> bool {
         matches!(self, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
     }
 
-    pub(super) fn requires(self) -> bool {
+    pub(in crate::web) fn requires(self) -> bool {
         matches!(self, ClientAuth::RequireAny | ClientAuth::RequireAndVerify)
     }
 
-    /// How much it keeps out. More is stricter.
-    pub(super) fn strictness(self) -> u8 {
+    pub(in crate::web) fn strictness(self) -> u8 {
         match self {
             ClientAuth::No | ClientAuth::Request | ClientAuth::VerifyIfGiven => 0,
             ClientAuth::RequireAny => 1,
@@ -50,31 +49,29 @@ impl ClientAuth {
     }
 }
 
-/// Judges certificates of clients.
 #[derive(Debug)]
-pub(super) struct Clients {
-    pub(super) auth: ClientAuth,
-    /// Who verifies chains, where that is asked for.
-    pub(super) chains: Option<Arc<dyn ClientCertVerifier>>,
-    /// Names one of which a certificate must have, where any are asked for.
-    pub(super) names: Option<Vec<String>>,
+pub(in crate::web) struct ClientCerts {
+    pub(in crate::web) auth: ClientAuth,
+    /// Set if `auth` verifies.
+    pub(in crate::web) chain_verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// A certificate must have one of these names.
+    pub(in crate::web) allowed_sans: Option<Vec<String>>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Clients {
-    /// Whether a connection on which this chain was presented may ask for more than its health.
-    pub(super) fn admits(&self, chain: Option<&[CertificateDer<'_>]>) -> bool {
-        match chain.and_then(|chain| chain.split_first()) {
-            Some((own, others)) => {
-                let now = UnixTime::now();
-                !self.auth.requires() || self.verify_client_cert(own, others, now).is_ok()
-            }
-            None => !self.auth.requires(),
+impl ClientCerts {
+    /// Whether requests with this chain are authorized for other than the health paths.
+    pub(in crate::web) fn authorizes(&self, chain: Option<&[CertificateDer<'_>]>) -> bool {
+        if !self.auth.requires() {
+            return true;
         }
+        chain.and_then(<[_]>::split_first).is_some_and(|(leaf, intermediates)| {
+            self.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
+        })
     }
 }
 
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for ClientCerts {
     fn offer_client_auth(&self) -> bool {
         self.auth != ClientAuth::No
     }
@@ -84,20 +81,20 @@ impl ClientCertVerifier for Clients {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chains.as_ref().map_or(&[], |chains| chains.root_hint_subjects())
+        self.chain_verifier.as_ref().map_or(&[], |verifier| verifier.root_hint_subjects())
     }
 
     fn verify_client_cert(
         &self,
-        own: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(chains) = &self.chains {
-            chains.verify_client_cert(own, others, now)?;
+        if let Some(verifier) = &self.chain_verifier {
+            verifier.verify_client_cert(leaf, intermediates, now)?;
         }
-        if let Some(allowed) = &self.names {
-            let names = names_of(own).ok_or(CertificateError::BadEncoding)?;
+        if let Some(allowed) = &self.allowed_sans {
+            let names = names_of(leaf).ok_or(CertificateError::BadEncoding)?;
             if !names.iter().any(|name| allowed.contains(name)) {
                 return Err(CertificateError::ApplicationVerificationFailure.into());
             }
@@ -128,33 +125,32 @@ impl ClientCertVerifier for Clients {
     }
 }
 
-/// The subject alternative names that the toolkit compares: DNS names, e-mail addresses, addresses
-/// and URIs. None if it is no certificate.
+/// The subject alternative names that the toolkit compares: DNS names, email addresses, IP addresses
+/// and URIs. None if the certificate is invalid.
 pub fn names_of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let names = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()?;
     let names = names.map(|(_, names)| names.0).unwrap_or_default();
-    Some(names.iter().filter_map(text_of).collect())
+    Some(names.iter().filter_map(to_text).collect())
 }
 
-fn text_of(name: &GeneralName) -> Option<String> {
+fn to_text(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::DnsName(text)
         | GeneralName::Rfc822Name(text)
         | GeneralName::UniformResourceIdentifier(text) => Some(text.to_string()),
-        GeneralName::IpAddress(bytes) => address(bytes.as_bytes()).map(|ip| ip.to_string()),
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let ip = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?;
+            Some(ip.to_canonical().to_string())
+        }
         _ => None,
     }
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    let address = four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?;
-    Some(address.to_canonical())
-}
-
-/// When a certificate ends to be valid, in seconds since the epoch; none if it is none.
-pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<u64> {
+/// When a certificate expires, in seconds since the epoch. None if it is invalid.
+pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<u64> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
 }

@@ -1,0 +1,110 @@
+//! Go's names for TLS versions, cipher suites, curves and client authentication.
+
+use tokio_rustls::rustls::{
+    SupportedCipherSuite,
+    crypto::{
+        SupportedKxGroup,
+        aws_lc_rs::{cipher_suite as suites, kx_group as groups},
+    },
+};
+
+use crate::web::tls::ClientAuth;
+
+/// What a name stands for.
+pub(super) enum Name<T> {
+    Supported(T),
+    /// Valid in Go, with the reason why it is not supported here.
+    Unsupported(&'static str),
+    Unknown,
+}
+
+/// The supported protocol versions, oldest first.
+pub(super) const VERSIONS: [&str; 2] = ["TLS12", "TLS13"];
+
+/// The index in [`VERSIONS`].
+pub(super) fn version(name: &str) -> Name<usize> {
+    match VERSIONS.iter().position(|version| *version == name) {
+        Some(version) => Name::Supported(version),
+        None if ["TLS10", "TLS11"].contains(&name) => {
+            Name::Unsupported("TLS 1.0 and 1.1 are insecure and not supported: use TLS12 or TLS13")
+        }
+        None => Name::Unknown,
+    }
+}
+
+pub(super) const CLIENT_AUTH_TYPES: [&str; 5] = [
+    "NoClientCert",
+    "RequestClientCert",
+    "RequireAnyClientCert",
+    "VerifyClientCertIfGiven",
+    "RequireAndVerifyClientCert",
+];
+
+pub(super) fn client_auth(name: &str) -> Option<ClientAuth> {
+    Some(match name {
+        "NoClientCert" => ClientAuth::No,
+        "RequestClientCert" => ClientAuth::Request,
+        // The toolkit still accepts the second, older name.
+        "RequireAnyClientCert" | "RequireClientCert" => ClientAuth::RequireAny,
+        "VerifyClientCertIfGiven" => ClientAuth::VerifyIfGiven,
+        "RequireAndVerifyClientCert" => ClientAuth::RequireAndVerify,
+        _ => return None,
+    })
+}
+
+pub(super) static CIPHER_SUITES: [(&str, SupportedCipherSuite); 6] = [
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    (
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    (
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+];
+
+/// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let configure either.
+pub(super) fn cipher_suite(name: &str) -> Name<Option<SupportedCipherSuite>> {
+    // Go accepts two suites without the hash, too.
+    let is = |full: &str| {
+        name == full || (name.ends_with("_CHACHA20_POLY1305") && full == format!("{name}_SHA256"))
+    };
+    if let Some((_, suite)) = CIPHER_SUITES.iter().find(|(full, _)| is(full)) {
+        return Name::Supported(Some(*suite));
+    }
+    match name {
+        "TLS_AES_128_GCM_SHA256" | "TLS_AES_256_GCM_SHA384" | "TLS_CHACHA20_POLY1305_SHA256" => {
+            Name::Supported(None)
+        }
+        _ if name.starts_with("TLS_RSA_WITH_")
+            || (name.starts_with("TLS_ECDHE_") && name.contains("_CBC_")) =>
+        {
+            Name::Unsupported(
+                "has no forward secrecy or no authenticated encryption and is not supported; remove it",
+            )
+        }
+        _ => Name::Unknown,
+    }
+}
+
+pub(super) static CURVES: [(&str, &dyn SupportedKxGroup); 5] = [
+    ("CurveP256", groups::SECP256R1),
+    ("CurveP384", groups::SECP384R1),
+    ("X25519", groups::X25519),
+    ("X25519MLKEM768", groups::X25519MLKEM768),
+    ("SecP256r1MLKEM768", groups::SECP256R1MLKEM768),
+];
+
+pub(super) fn curve(name: &str) -> Name<&'static dyn SupportedKxGroup> {
+    match CURVES.iter().find(|(curve, _)| *curve == name) {
+        Some((_, group)) => Name::Supported(*group),
+        None if ["CurveP521", "SecP384r1MLKEM1024"].contains(&name) => {
+            Name::Unsupported("is not supported by the TLS library; remove it")
+        }
+        None => Name::Unknown,
+    }
+}
