@@ -1,30 +1,30 @@
-//! Every fault as it looks on the wire, and ends that come all the same.
+//! Each kind of fault on the wire, and stopping despite faults.
 
 use std::io;
 
 use super::*;
 
-/// A user of 20 devices behind this fault.
+/// A simulator with this fault and a user with 20 devices.
 async fn with_fault(fault: &str) -> Simulator {
     let faults = vec![fault.parse().unwrap()];
     start(Options { faults, ..Options::serving(devices(20)) }).await
 }
 
-async fn ask(simulator: &Simulator) -> TcpStream {
+async fn request(simulator: &Simulator) -> TcpStream {
     let credential = Credential::new(ACCESS_KEY, SECRET_KEY);
     send(simulator, &signed(simulator, DEVICES, "", &credential)).await
 }
 
-/// All bytes until the end, and how the end was.
+/// Reads until the end of the connection. Returns the bytes and the result.
 async fn read(simulator: &Simulator) -> (Vec<u8>, io::Result<usize>) {
-    let mut stream = ask(simulator).await;
+    let mut stream = request(simulator).await;
     let mut bytes = Vec::new();
     let end = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await;
-    (bytes, end.expect("an end"))
+    (bytes, end.expect("no end of the connection"))
 }
 
 #[tokio::test]
-async fn error_answers() {
+async fn sends_errors() {
     for (fault, error, message) in [
         ("400", "400 BadRequestError", "Bad request."),
         ("401", "401 UnauthorizedError", "Unauthorized."),
@@ -55,28 +55,28 @@ async fn error_answers() {
 }
 
 #[tokio::test]
-async fn a_bad_signature_is_refused_before_any_fault_answers() {
+async fn rejects_an_invalid_signature_before_response_faults() {
     let simulator = with_fault("500").await;
-    let stranger = Credential::new(ACCESS_KEY, "wrong");
-    let reply = get_as(&simulator, DEVICES, "", &stranger).await;
+    let wrong_secret = Credential::new(ACCESS_KEY, "wrong");
+    let reply = get_as(&simulator, DEVICES, "", &wrong_secret).await;
     assert_eq!(reply.error(), "403 InvalidSignatureException");
     simulator.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn hang_never_answers_and_still_ends() {
+async fn hang_sends_nothing_until_the_stop() {
     let simulator = with_fault("hang").await;
     let requests = simulator.requests();
-    let mut stream = ask(&simulator).await;
+    let mut stream = request(&simulator).await;
     let mut byte = [0; 1];
     let waited = tokio::time::timeout(Duration::from_millis(150), stream.read(&mut byte)).await;
-    assert!(waited.is_err(), "an answer");
+    assert!(waited.is_err(), "unexpected response");
     assert_eq!(requests.in_flight(), 1);
-    let gone = ask(&simulator).await;
+    let cancelled = request(&simulator).await;
     while requests.in_flight() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    drop(gone);
+    drop(cancelled);
     while requests.in_flight() > 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -88,7 +88,7 @@ async fn hang_never_answers_and_still_ends() {
 }
 
 #[tokio::test]
-async fn reset_and_close_end_without_an_answer() {
+async fn reset_and_close_send_no_response() {
     let simulator = with_fault("reset").await;
     let (bytes, end) = read(&simulator).await;
     assert_eq!((bytes.len(), end.unwrap_err().kind()), (0, io::ErrorKind::ConnectionReset));
@@ -100,20 +100,20 @@ async fn reset_and_close_end_without_an_answer() {
 }
 
 #[tokio::test]
-async fn truncate_promises_more_than_it_sends() {
+async fn truncate_sends_half_of_the_body() {
     let simulator = with_fault("truncate").await;
     let (bytes, _) = read(&simulator).await;
     let reply = parse(&bytes);
-    let promised: usize = reply.headers["content-length"].to_str().unwrap().parse().unwrap();
-    assert_eq!((reply.status, reply.body.len()), (200, promised / 2));
-    assert!(promised > 1000);
+    let content_length: usize = reply.headers["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, content_length / 2));
+    assert!(content_length > 1000);
     simulator.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn endless_sends_more_than_anyone_should_read() {
+async fn endless_exceeds_the_body_limit() {
     let simulator = with_fault("endless").await;
-    let mut stream = ask(&simulator).await;
+    let mut stream = request(&simulator).await;
     let mut buffer = vec![0; 1 << 20];
     let mut total = 0;
     while total < 9 << 20 {
@@ -125,21 +125,21 @@ async fn endless_sends_more_than_anyone_should_read() {
 }
 
 #[tokio::test]
-async fn drip_comes_a_byte_at_a_time() {
+async fn drip_delays_each_byte() {
     let faults = vec!["drip:1ms".parse().unwrap()];
     let simulator = start(Options { faults, ..Options::serving(devices(1)) }).await;
     let begin = Instant::now();
     let (bytes, end) = read(&simulator).await;
     end.unwrap();
     let reply = parse(&bytes);
-    let promised: usize = reply.headers["content-length"].to_str().unwrap().parse().unwrap();
-    assert_eq!((reply.body.len(), reply.ids("devices", "appId").len()), (promised, 1));
-    assert!(begin.elapsed() >= Duration::from_millis(promised as u64));
+    let content_length: usize = reply.headers["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!((reply.body.len(), reply.ids("devices", "appId").len()), (content_length, 1));
+    assert!(begin.elapsed() >= Duration::from_millis(content_length as u64));
     simulator.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn nonsense_html_and_redirect() {
+async fn sends_nonsense_html_and_redirect() {
     let simulator = with_fault("nonsense").await;
     let reply = get(&simulator, DEVICES, "").await;
     assert_eq!(
@@ -171,7 +171,7 @@ async fn nonsense_html_and_redirect() {
 }
 
 #[tokio::test]
-async fn slow_is_late() {
+async fn slow_delays_the_response() {
     let simulator = with_fault("slow:200ms").await;
     let begin = Instant::now();
     assert_eq!(get(&simulator, DEVICES, "").await.status, 200);
@@ -180,7 +180,7 @@ async fn slow_is_late() {
 }
 
 #[tokio::test]
-async fn skew_moves_the_clock_and_the_date() {
+async fn skew_shifts_the_clock_and_the_date_header() {
     for (fault, seconds, message) in [
         ("skew:10m,times=1", 600, "Signature expired"),
         ("skew:-10m,times=1", -600, "Signature not yet current"),
@@ -191,8 +191,8 @@ async fn skew_moves_the_clock_and_the_date() {
         assert!(reply.json()["message"].as_str().unwrap().contains(message));
         let date = httpdate::parse_http_date(reply.headers["date"].to_str().unwrap()).unwrap();
         let date = date.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
-        let off = date - Timestamp::now().as_second();
-        assert!((off - seconds).abs() <= 5, "{off}");
+        let offset = date - Timestamp::now().as_second();
+        assert!((offset - seconds).abs() <= 5, "{offset}");
         assert_eq!(get(&simulator, DEVICES, "").await.status, 200);
         simulator.stop().await.unwrap();
     }
@@ -202,7 +202,7 @@ async fn skew_moves_the_clock_and_the_date() {
 }
 
 #[tokio::test]
-async fn tokens_repeat_never_end_or_are_refused() {
+async fn paging_faults_repeat_extend_or_refuse_tokens() {
     let next = async |simulator: &Simulator, token: Option<String>| {
         let pairs: Vec<(&str, &str)> =
             token.as_deref().map(|token| ("nextToken", token)).into_iter().collect();
@@ -218,7 +218,7 @@ async fn tokens_repeat_never_end_or_are_refused() {
     let (mut token, mut seen) = (None, std::collections::HashSet::new());
     for _ in 0..10 {
         token = next(&simulator, token).await.token();
-        assert!(seen.insert(token.clone().expect("always one")), "always another");
+        assert!(seen.insert(token.clone().expect("a token")), "repeated token");
     }
     simulator.stop().await.unwrap();
 
@@ -230,7 +230,7 @@ async fn tokens_repeat_never_end_or_are_refused() {
 }
 
 #[tokio::test]
-async fn pages_are_counted_by_their_tokens() {
+async fn page_selector_and_log_count_pages() {
     let simulator = with_fault("500,page=2").await;
     let reply = get(&simulator, DEVICES, "maxResults=6").await;
     let token = reply.token().unwrap();
@@ -243,25 +243,25 @@ async fn pages_are_counted_by_their_tokens() {
 }
 
 #[tokio::test]
-async fn a_panic_is_told_at_the_end() {
+async fn stop_reports_panics() {
     let simulator = start(Options::serving(devices(1))).await;
     simulator.faults().add(FaultKind::Panic);
     let (bytes, _) = read(&simulator).await;
     assert!(bytes.is_empty());
     let error = simulator.stop().await.unwrap_err();
-    assert_eq!(error, StopError::Panicked(vec!["as scripted".to_owned()]));
+    assert_eq!(error, StopError::Panicked(vec!["injected".to_owned()]));
 }
 
 #[tokio::test]
-async fn it_ends_at_once_with_idle_clients_and_slow_answers() {
+async fn stops_fast_with_idle_clients_and_slow_responses() {
     let simulator = with_fault("slow:1h").await;
     let _idle = TcpStream::connect(simulator.address()).await.unwrap();
-    let _slow = ask(&simulator).await;
+    let _slow = request(&simulator).await;
     while simulator.requests().in_flight() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (address, begin) = (simulator.address(), Instant::now());
     simulator.stop().await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(2));
-    assert!(TcpStream::connect(address).await.is_err(), "the port is free again");
+    assert!(TcpStream::connect(address).await.is_err(), "the port is still open");
 }

@@ -1,4 +1,4 @@
-//! Answers as they go out, the sound ones and the broken ones.
+//! HTTP responses, correct and faulty.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,18 +17,16 @@ use super::faults::FaultKind;
 
 pub(super) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// Long enough for the half of an answer to reach the wire before the connection goes.
-const BEFORE_THE_CUT: Duration = Duration::from_millis(10);
-/// One chunk of a body that never ends.
+/// Lets the first half of a truncated body reach the client before the connection closes.
+const TRUNCATION_DELAY: Duration = Duration::from_millis(10);
 const ENDLESS_CHUNK: usize = 64 * 1024;
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
      <center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
 
-/// Why a request goes without an answer. For the server it is an error, and its cue to drop
-/// the connection.
+/// Ends the connection without a response: an error for hyper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoAnswer {
-    #[error("closed by a fault or by the end")]
+pub(super) enum NoResponse {
+    #[error("closed by a fault or at shutdown")]
     Close,
     #[error("reset by a fault")]
     Reset,
@@ -39,7 +37,6 @@ pub(super) fn json(value: &Value) -> Response<Body> {
     respond(200, "application/json", value.to_string())
 }
 
-/// An error in the service's shape.
 pub(super) fn error(error: ApiError) -> Response<Body> {
     let mut response = respond(error.status, "application/json", error.body.to_string());
     let headers = response.headers_mut();
@@ -53,23 +50,23 @@ pub(super) fn error(error: ApiError) -> Response<Body> {
     response
 }
 
-/// What every answer bears: the server's time and an id.
-pub(super) fn stamp(headers: &mut HeaderMap, now: Timestamp, random: u128) {
+/// Sets the headers of every response: the server's time and a request id.
+pub(super) fn set_common_headers(headers: &mut HeaderMap, now: Timestamp, request_id: u128) {
     let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     set(headers, header::DATE, &date);
-    let hex = format!("{random:032x}");
+    let hex = format!("{request_id:032x}");
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| hex.get(part).unwrap_or_default());
     set(headers, REQUEST_ID, &parts.join("-"));
 }
 
-/// The answer of a fault that is no error in the service's shape.
+/// The response of a fault that is not an [`ApiError`].
 pub(super) async fn faulty(
     fault: &FaultKind,
-    truth: impl FnOnce() -> Response<Body>,
-) -> Result<Response<Body>, NoAnswer> {
+    correct: impl FnOnce() -> Response<Body>,
+) -> Result<Response<Body>, NoResponse> {
     Ok(match fault {
-        FaultKind::Reset => return Err(NoAnswer::Reset),
-        FaultKind::Close => return Err(NoAnswer::Close),
+        FaultKind::Reset => return Err(NoResponse::Reset),
+        FaultKind::Close => return Err(NoResponse::Close),
         FaultKind::Nonsense(body) => respond(200, "application/json", body.clone()),
         FaultKind::Html => respond(502, "text/html", HTML),
         FaultKind::Redirect(location) => {
@@ -77,10 +74,10 @@ pub(super) async fn faulty(
             set(response.headers_mut(), header::LOCATION, location);
             response
         }
-        FaultKind::Endless => respond(200, "application/json", endless()),
-        FaultKind::Truncate => reshape(truth(), truncated).await,
-        FaultKind::Drip(pause) => reshape(truth(), |body| dripping(body, *pause)).await,
-        _ => truth(),
+        FaultKind::Endless => respond(200, "application/json", endless_body()),
+        FaultKind::Truncate => map_body(correct(), truncated_body).await,
+        FaultKind::Drip(pause) => map_body(correct(), |body| dripping_body(body, *pause)).await,
+        _ => correct(),
     })
 }
 
@@ -91,33 +88,33 @@ fn respond(status: u16, content_type: &'static str, body: impl Into<Body>) -> Re
     response
 }
 
-/// What cannot stand in a header is left out: only a fault can ask for that.
+/// Omits a header whose value is invalid; only a fault can contain one.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// Another body under the same head, which goes on to promise the length of the first.
-async fn reshape(truth: Response<Body>, body: impl FnOnce(Bytes) -> Body) -> Response<Body> {
-    let (mut head, truth) = truth.into_parts();
-    let bytes = truth.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+/// Replaces the body and keeps the `Content-Length` of the original.
+async fn map_body(response: Response<Body>, map: impl FnOnce(Bytes) -> Body) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     head.headers.insert(header::CONTENT_LENGTH, bytes.len().into());
-    Response::from_parts(head, body(bytes))
+    Response::from_parts(head, map(bytes))
 }
 
-fn truncated(body: Bytes) -> Body {
+fn truncated_body(body: Bytes) -> Body {
     let half = body.slice(..body.len() / 2);
     Body::from_stream(stream::unfold(Some(half), async |half| match half {
         Some(half) => Some((Ok(half), None)),
         None => {
-            tokio::time::sleep(BEFORE_THE_CUT).await;
+            tokio::time::sleep(TRUNCATION_DELAY).await;
             Some((Err(io::Error::from(io::ErrorKind::BrokenPipe)), None))
         }
     }))
 }
 
-fn dripping(body: Bytes, pause: Duration) -> Body {
+fn dripping_body(body: Bytes, pause: Duration) -> Body {
     Body::from_stream(stream::unfold(body, move |mut rest| async move {
         if rest.is_empty() {
             return None;
@@ -127,13 +124,13 @@ fn dripping(body: Bytes, pause: Duration) -> Body {
     }))
 }
 
-/// JSON that is sound as far as it goes, and it goes on for as long as someone reads.
-fn endless() -> Body {
+/// A valid prefix of JSON that never ends.
+fn endless_body() -> Body {
     const DEVICE: &str = r#"{"appId":"e","type":"iOS","suspend":false,"statusText":"Active"},"#;
     let chunk = Bytes::from(DEVICE.repeat(ENDLESS_CHUNK / DEVICE.len()));
     let start = Bytes::from_static(b"{\"devices\":[");
     Body::from_stream(stream::unfold((start, chunk), async |(next, chunk)| {
-        // Lets the others run: a fast reader would keep this task busy for ever.
+        // Without it, a fast client keeps this task busy and starves the others.
         tokio::task::yield_now().await;
         Some((Ok::<_, Infallible>(next), (chunk.clone(), chunk)))
     }))
