@@ -1,8 +1,7 @@
-//! What the parts cost, each by itself: `cargo bench`. `benches/whole` measures the program.
+//! Micro-benchmarks: `cargo bench`. `benches/program` measures the complete program.
 //!
-//! The fleet is one of 20,000 users with 5 devices each, half a million series of devices, unless an
-//! argument says otherwise. Compare figures of one run with each other: machines differ, and so does
-//! one machine from hour to hour.
+//! The fleet has 20,000 users with 5 devices each, half a million device series, unless an argument
+//! overrides it. Compare only values of one run.
 
 #![allow(clippy::unwrap_used)]
 
@@ -53,7 +52,7 @@ fn devices(user: u32, labels: &Interner) -> Vec<Device> {
     (0..DEVICES).map(device).collect()
 }
 
-/// A fleet that has been polled, and the door to poll it again.
+/// A polled fleet and the publisher to poll it again.
 struct Fleet {
     publisher: Publisher,
     reader: Reader,
@@ -61,7 +60,7 @@ struct Fleet {
 }
 
 fn fleet(users: u32) -> Fleet {
-    let (keeper, reader) = inventory::open();
+    let (registry, reader) = inventory::open();
     let identity = NetworkIdentity {
         id: "12345678".parse().unwrap(),
         name: "production".into(),
@@ -70,11 +69,11 @@ fn fleet(users: u32) -> Fleet {
         interval: Duration::from_secs(300),
         stale_after: Duration::from_secs(900),
     };
-    let mut publisher = keeper.add(identity, None);
+    let mut publisher = registry.add(identity, None);
     let labels = Interner::default();
-    let all: Vec<UserId> = (0..users).map(user).collect();
-    publisher.begin(&all);
-    for (number, id) in all.iter().enumerate() {
+    let ids: Vec<UserId> = (0..users).map(user).collect();
+    publisher.begin(&ids);
+    for (number, id) in ids.iter().enumerate() {
         publisher.read(id, devices(number as u32, &labels), NOW);
     }
     publisher.end(NOW, Duration::from_secs(1), true);
@@ -83,18 +82,18 @@ fn fleet(users: u32) -> Fleet {
 
 static FLEET: LazyLock<Fleet> = LazyLock::new(|| fleet(USERS));
 
-/// A sink that only counts.
+/// Counts the bytes and discards them.
 #[derive(Default)]
-struct Counted(usize);
+struct CountingSink(usize);
 
-impl Sink for Counted {
+impl Sink for CountingSink {
     fn take(&mut self, chunk: Bytes) -> io::Result<()> {
         self.0 += black_box(&chunk).len();
         Ok(())
     }
 }
 
-fn render(encoding: Encoding, groups: &[Group], kept: &CompressionCache, now: i64) -> usize {
+fn render(encoding: Encoding, groups: &[Group], cache: &CompressionCache, now: i64) -> usize {
     let snapshot = FLEET.reader.snapshot();
     let exposition = Exposition {
         snapshot: &snapshot,
@@ -104,12 +103,12 @@ fn render(encoding: Encoding, groups: &[Group], kept: &CompressionCache, now: i6
         own: &[],
         groups,
     };
-    let mut sink = Counted::default();
-    exposition.render(Format::Text, encoding, kept, &mut sink).unwrap();
+    let mut sink = CountingSink::default();
+    exposition.render(Format::Text, encoding, cache, &mut sink).unwrap();
     sink.0
 }
 
-/// A scrape of everything, on one core and without a socket.
+/// A scrape on one core, without HTTP.
 #[divan::bench(args = ["network", "identity", "gzip", "gzip again", "zstd", "zstd again"])]
 fn scrape(bencher: Bencher<'_, '_>, what: &str) {
     let (encoding, groups) = match what {
@@ -118,29 +117,28 @@ fn scrape(bencher: Bencher<'_, '_>, what: &str) {
         "gzip" | "gzip again" => (Encoding::Gzip, &Group::ALL[..]),
         _ => (Encoding::Zstd, &Group::ALL[..]),
     };
-    // The text's bytes, whatever becomes of them.
+    // Throughput counts the uncompressed bytes.
     let bytes =
         BytesCount::new(render(Encoding::Identity, groups, &CompressionCache::default(), NOW));
     let bencher = bencher.counter(bytes);
     if what.ends_with("again") {
-        let kept = CompressionCache::default();
+        let cache = CompressionCache::default();
         let mut now = NOW;
-        render(encoding, groups, &kept, now);
-        // Idle times are new each time, the rest is kept.
+        render(encoding, groups, &cache, now);
+        // Idle times change in each scrape; the rest is cached.
         bencher.bench_local(|| {
             now += 1_000;
-            render(encoding, groups, &kept, now)
+            render(encoding, groups, &cache, now)
         });
     } else {
         bencher.bench_local(|| render(encoding, groups, &CompressionCache::default(), NOW));
     }
 }
 
-/// Five families of devices, of the thirteen that `scrape("identity")` writes, by a collector as they
-/// are mostly written: metric objects of the `prometheus` crate, made anew for each scrape, and its
-/// `TextEncoder`.
+/// Five of the thirteen device families of `scrape("identity")`, by a typical collector of the
+/// `prometheus` crate: metric objects that each scrape creates, and the `TextEncoder`.
 #[divan::bench(sample_count = 10)]
-fn scrape_by_the_prometheus_crate(bencher: Bencher<'_, '_>) {
+fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
     use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
     const NAMES: [&str; 5] = ["info", "suspended", "created", "last_login", "idle"];
     let snapshot = FLEET.reader.snapshot();
@@ -169,14 +167,14 @@ fn scrape_by_the_prometheus_crate(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Figures of a network whose blocks have not changed since they were last worked out.
+/// The summary of a network whose blocks are unchanged.
 #[divan::bench]
 fn summary() -> Summary {
     let snapshot = FLEET.reader.snapshot();
     Summary::of(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY])
 }
 
-/// A user is read and the view published, in a network of so many users.
+/// Updates a user and publishes the view, in a network of this many users.
 #[divan::bench(args = [1_000, 10_000, 100_000])]
 fn publish(bencher: Bencher<'_, '_>, users: u32) {
     let Fleet { mut publisher, labels, .. } = fleet(users);
@@ -215,7 +213,6 @@ fn credentials() -> Credentials {
     Credentials::new("AKIDEXAMPLE", "a secret access key", None, None, "bench")
 }
 
-/// Signs one request.
 #[divan::bench]
 fn sign(bencher: Bencher<'_, '_>) {
     let (credentials, url) = (credentials(), url());
@@ -223,14 +220,13 @@ fn sign(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| wickr::sign(&url, HOST, "us-east-1", &credentials, time).unwrap());
 }
 
-/// A state file is written and read.
 #[divan::bench(sample_count = 10)]
-fn state_written() -> usize {
+fn state_encode() -> usize {
     inventory::state::encode(&FLEET.reader.snapshot()).unwrap().len()
 }
 
 #[divan::bench(sample_count = 10)]
-fn state_read(bencher: Bencher<'_, '_>) {
+fn state_decode(bencher: Bencher<'_, '_>) {
     let bytes = inventory::state::encode(&FLEET.reader.snapshot()).unwrap();
     let labels = Arc::new(Interner::default());
     bencher.bench_local(|| inventory::state::decode(&bytes, &labels).unwrap());

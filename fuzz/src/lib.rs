@@ -1,4 +1,4 @@
-//! The targets of `tests/it/targets`, for the programs beside this, each of which runs one.
+//! The targets of `tests/it/targets`, for the programs in `fuzz_targets`.
 
 #[path = "../../tests/it/targets/mod.rs"]
 mod targets;

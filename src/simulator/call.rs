@@ -1,4 +1,4 @@
-//! A request read: which operation, of what, with which parameters; or why it is none.
+//! Parsing a request into an operation, its resource and its parameters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::errors::ApiError;
 use super::paging::Sort;
 
-/// An operation of the API that the simulator serves.
+/// An operation that the simulator implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// `GET /networks`
@@ -23,11 +23,11 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations.
     pub const ALL: [Self; 4] =
         [Self::ListNetworks, Self::ListUsers, Self::ListDevicesForUser, Self::ListSecurityGroups];
 
-    /// Its name in the API's reference.
+    /// Its name in the API reference.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ListNetworks => "ListNetworks",
@@ -50,12 +50,15 @@ impl std::str::FromStr for Operation {
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|operation| operation.name() == text);
         known.ok_or_else(|| {
-            format!("no operation `{text}`; there are {}", Self::ALL.map(Self::name).join(", "))
+            format!(
+                "unknown operation `{text}`; known are {}",
+                Self::ALL.map(Self::name).join(", ")
+            )
         })
     }
 }
 
-/// What a request asks for, its ids as they were sent.
+/// A parsed request. The ids are decoded but not validated.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) operation: Operation,
@@ -65,7 +68,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Of a raw path and query; none where no operation lives at the path.
+    /// Parses an encoded path and query. `None` if the path matches no operation.
     pub(super) fn parse(path: &str, query: &str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/').map(decode);
         let segments: [Option<String>; 5] = std::array::from_fn(|_| segments.next());
@@ -98,7 +101,7 @@ impl Call {
         })
     }
 
-    /// A parameter; an empty one is none.
+    /// A query parameter; `None` if it is absent or empty.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -107,35 +110,33 @@ impl Call {
         self.parameter("nextToken")
     }
 
-    /// All that a token is bound to: the list, its order and its filters, but not the size
-    /// of its pages.
+    /// What a token is bound to: the list, its order and its filters, but not its page size.
     pub(super) fn scope(&self) -> String {
-        let bound = ["sortFields", "sortDirection"].iter().chain(Self::FILTERS);
-        let parameters: Vec<Option<&str>> = bound.map(|name| self.parameter(name)).collect();
+        let names = ["sortFields", "sortDirection"].iter().chain(Self::FILTERS);
+        let parameters: Vec<Option<&str>> = names.map(|name| self.parameter(name)).collect();
         format!("{}\n{}\n{}\n{parameters:?}", self.operation, self.network, self.user)
     }
 
     const FILTERS: &[&str] = &["status", "groupId", "username", "firstName", "lastName"];
 
-    /// Everything that the service checks before it looks anything up, or 422 with all that
-    /// is wrong.
+    /// Validates ids and parameters, or returns 422 with all problems.
     pub(super) fn validate(&self, sortable: &[&str]) -> Result<Parameters, ApiError> {
-        let mut wrong: Vec<(&str, String)> = Vec::new();
+        let mut problems: Vec<(&str, String)> = Vec::new();
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if self.operation != Operation::ListNetworks
             && !(self.network.len() == 8 && digits(&self.network))
         {
-            wrong.push(("networkId", "must be 8 digits".to_owned()));
+            problems.push(("networkId", "must be 8 digits".to_owned()));
         }
         if self.operation == Operation::ListDevicesForUser
             && !((1..=10).contains(&self.user.len()) && digits(&self.user))
         {
-            wrong.push(("userId", "must be 1 to 10 digits".to_owned()));
+            problems.push(("userId", "must be 1 to 10 digits".to_owned()));
         }
         let size = match self.parameter("maxResults").map_or(Ok(10), str::parse) {
             Ok(size @ 1..=100) => size,
             _ => {
-                wrong.push(("maxResults", "must be between 1 and 100".to_owned()));
+                problems.push(("maxResults", "must be between 1 and 100".to_owned()));
                 0
             }
         };
@@ -143,28 +144,28 @@ impl Call {
         let fields: Vec<String> =
             fields.split('+').filter(|field| !field.is_empty()).map(str::to_owned).collect();
         for field in fields.iter().filter(|field| !sortable.contains(&field.as_str())) {
-            wrong.push(("sortFields", format!("cannot sort by '{field}'")));
+            problems.push(("sortFields", format!("cannot sort by '{field}'")));
         }
         let descending = match self.parameter("sortDirection") {
             None | Some("ASC") => false,
             Some("DESC") => true,
             Some(_) => {
-                wrong.push(("sortDirection", "must be ASC or DESC".to_owned()));
+                problems.push(("sortDirection", "must be ASC or DESC".to_owned()));
                 false
             }
         };
         let status = self.parameter("status").map(str::parse::<i64>).transpose();
         if status.is_err() {
-            wrong.push(("status", "must be an integer".to_owned()));
+            problems.push(("status", "must be an integer".to_owned()));
         }
-        if !wrong.is_empty() {
-            return Err(ApiError::validation(&wrong));
+        if !problems.is_empty() {
+            return Err(ApiError::validation(&problems));
         }
         Ok(Parameters { size, sort: Sort { fields, descending }, status: status.ok().flatten() })
     }
 }
 
-/// What is left of the parameters once they are found good.
+/// Validated parameters.
 #[derive(Debug)]
 pub(super) struct Parameters {
     pub(super) size: usize,
@@ -172,7 +173,7 @@ pub(super) struct Parameters {
     pub(super) status: Option<i64>,
 }
 
-/// Leniently: what is not encoded as it should be fails the signature check anyway.
+/// Lossy: the signature check rejects invalid encodings.
 fn decode(text: &str) -> String {
     Cow::into_owned(percent_decode_str(text).decode_utf8_lossy())
 }
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_operations_or_nothing() {
+    fn parses_paths_of_operations_only() {
         let of = |path| Call::parse(path, "").map(|call| (call.operation, call.network, call.user));
         let found = |operation, network: &str, user: &str| {
             Some((operation, network.to_owned(), user.to_owned()))
@@ -197,7 +198,7 @@ mod tests {
             of("/networks/1/security-groups"),
             found(Operation::ListSecurityGroups, "1", "")
         );
-        for nothing in [
+        for unknown in [
             "/",
             "/networks/",
             "/networks/1",
@@ -205,12 +206,12 @@ mod tests {
             "/networks/1/users/2/devices/",
             "/x",
         ] {
-            assert_eq!(of(nothing), None, "{nothing}");
+            assert_eq!(of(unknown), None, "{unknown}");
         }
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once() {
+    fn validation_reports_all_problems() {
         let call = Call::parse(
             "/networks/1234567x/users/12345678901/devices",
             "maxResults=101&sortFields=created%2Bcolour&sortDirection=UP&status=x",
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_the_documented_ones() {
+    fn parameters_default_as_documented() {
         let call = Call::parse("/networks", "").unwrap();
         let parameters = call.validate(&[]).unwrap();
         assert_eq!((parameters.size, parameters.sort), (10, Sort::default()));

@@ -1,10 +1,10 @@
-//! Who may ask, and for what: changed at will while the simulator runs.
+//! Accepted credentials and their permissions, changeable while the simulator runs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// A key pair, perhaps with a session token, and what it opens.
+/// An access key with its permissions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     pub(super) access_key: String,
@@ -15,7 +15,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Opens everything.
+    /// Allows access to all networks.
     pub fn new(access_key: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
             access_key: access_key.into(),
@@ -26,42 +26,42 @@ impl Credential {
         }
     }
 
-    /// A temporary one: requests must carry this token too, and sign it.
+    /// Requires this session token in signed requests.
     #[must_use]
     pub fn session_token(mut self, token: impl Into<String>) -> Self {
         self.session_token = Some(token.into());
         self
     }
 
-    /// Opens only the networks of this account.
+    /// Allows only the networks of this account.
     #[must_use]
     pub fn account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
-    /// Opens only these networks.
+    /// Allows only these networks.
     #[must_use]
     pub fn networks<I: Into<String>>(mut self, networks: impl IntoIterator<Item = I>) -> Self {
         self.networks = Some(networks.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Whether it opens a network that belongs to this account.
-    pub(super) fn opens(&self, network: &str, account: &str) -> bool {
+    /// Whether it allows this network of this account.
+    pub(super) fn allows(&self, network: &str, account: &str) -> bool {
         self.account.as_deref().is_none_or(|own| own == account)
             && self.networks.as_ref().is_none_or(|networks| networks.contains(network))
     }
 }
 
-/// Only the access key: a failed assertion must not print a secret.
+/// Without the secrets.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("access_key", &self.access_key).finish_non_exhaustive()
     }
 }
 
-/// How a credential that is known is refused.
+/// The error for a known credential that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// 403 ExpiredTokenException
@@ -70,31 +70,30 @@ pub enum Refusal {
     Unauthorized,
 }
 
-/// The credentials that the simulator accepts, and the networks that it denies to all.
+/// The credentials of a running simulator, and the networks denied to all of them.
 #[derive(Debug, Default)]
 pub struct Credentials {
-    known: RwLock<HashMap<String, Arc<Known>>>,
-    denied: RwLock<BTreeSet<String>>,
+    entries: RwLock<HashMap<String, Arc<Entry>>>,
+    denied_networks: RwLock<BTreeSet<String>>,
 }
 
-/// A credential with its state and the signing key that was last derived from it.
-pub(super) struct Known {
+pub(super) struct Entry {
     pub(super) credential: Credential,
     pub(super) refusal: Option<Refusal>,
-    /// The day (`YYYYMMDD`) and its key.
+    /// The last derived signing key and its day (`YYYYMMDD`).
     pub(super) signing_key: Mutex<Option<(String, [u8; 32])>>,
 }
 
 /// Without the signing key.
-impl fmt::Debug for Known {
+impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut this = f.debug_struct("Known");
+        let mut this = f.debug_struct("Entry");
         this.field("credential", &self.credential).field("refusal", &self.refusal);
         this.finish_non_exhaustive()
     }
 }
 
-impl Known {
+impl Entry {
     fn new(credential: Credential, refusal: Option<Refusal>) -> Arc<Self> {
         Arc::new(Self { credential, refusal, signing_key: Mutex::default() })
     }
@@ -107,50 +106,49 @@ impl Credentials {
         this
     }
 
-    /// Accepts a credential from now on; replaces one with the same access key.
+    /// Adds a credential, or replaces the one with the same access key.
     pub fn add(&self, credential: Credential) {
         let key = credential.access_key.clone();
-        self.write().insert(key, Known::new(credential, None));
+        self.write().insert(key, Entry::new(credential, None));
     }
 
-    /// Forgets a credential: 403 UnrecognizedClientException from now on. Whether it was
-    /// known.
+    /// Removes a credential: 403 UnrecognizedClientException. Returns whether it existed.
     pub fn revoke(&self, access_key: &str) -> bool {
         self.write().remove(access_key).is_some()
     }
 
-    /// Refuses a known credential until it is added anew. Whether it was known.
+    /// Refuses a credential until it is added again. Returns whether it exists.
     pub fn refuse(&self, access_key: &str, refusal: Refusal) -> bool {
-        let mut known = self.write();
-        let Some(entry) = known.get_mut(access_key) else { return false };
-        *entry = Known::new(entry.credential.clone(), Some(refusal));
+        let mut entries = self.write();
+        let Some(entry) = entries.get_mut(access_key) else { return false };
+        *entry = Entry::new(entry.credential.clone(), Some(refusal));
         true
     }
 
-    /// Lets a credential expire: 403 ExpiredTokenException. Whether it was known.
+    /// Expires a credential: 403 ExpiredTokenException. Returns whether it exists.
     pub fn expire(&self, access_key: &str) -> bool {
         self.refuse(access_key, Refusal::ExpiredToken)
     }
 
-    /// Denies a network to everybody: 403 ForbiddenError.
+    /// Denies a network to all credentials: 403 ForbiddenError.
     pub fn deny_network(&self, network: impl Into<String>) {
-        self.denied.write().unwrap_or_else(PoisonError::into_inner).insert(network.into());
+        self.denied_networks.write().unwrap_or_else(PoisonError::into_inner).insert(network.into());
     }
 
-    /// Takes such a denial back.
+    /// Reverts [`deny_network`](Self::deny_network).
     pub fn allow_network(&self, network: &str) {
-        self.denied.write().unwrap_or_else(PoisonError::into_inner).remove(network);
+        self.denied_networks.write().unwrap_or_else(PoisonError::into_inner).remove(network);
     }
 
-    pub(super) fn denies(&self, network: &str) -> bool {
-        self.denied.read().unwrap_or_else(PoisonError::into_inner).contains(network)
+    pub(super) fn is_denied(&self, network: &str) -> bool {
+        self.denied_networks.read().unwrap_or_else(PoisonError::into_inner).contains(network)
     }
 
-    pub(super) fn find(&self, access_key: &str) -> Option<Arc<Known>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(access_key).cloned()
+    pub(super) fn find(&self, access_key: &str) -> Option<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(access_key).cloned()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Arc<Known>>> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Arc<Entry>>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

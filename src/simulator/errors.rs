@@ -1,16 +1,15 @@
-//! The service's error answers, by its reference and by AWS's list of common errors.
+//! Error responses, from the API reference and AWS's list of common errors.
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-/// An error answer: a status, the name in `x-amzn-errortype`, and a JSON body.
+/// An error response: a status, the name in `x-amzn-errortype`, and a JSON body.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {
     pub(super) status: u16,
     pub(super) kind: Cow<'static, str>,
     pub(super) body: Value,
-    /// The text of the header `Retry-After`.
     pub(super) retry_after: Option<String>,
 }
 
@@ -24,7 +23,7 @@ impl ApiError {
         Self { status, kind: kind.into(), body, retry_after: None }
     }
 
-    /// 422, with what is wrong with which field.
+    /// 422 with pairs of field and reason.
     pub(super) fn validation(reasons: &[(&str, String)]) -> Self {
         let reasons: Vec<Value> = reasons
             .iter()
@@ -80,7 +79,7 @@ impl ApiError {
         Self::new(403, "InvalidSignatureException", message)
     }
 
-    /// What a service answers with this status when nothing more is known.
+    /// The default error of a status.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
             400 => Self::bad_request("Bad request."),

@@ -1,6 +1,4 @@
-//! What the simulator serves: networks, their users, devices and security groups.
-//!
-//! A fleet reads as a sentence where a test writes it:
+//! Networks with their users, devices and security groups, and builders for tests:
 //!
 //! ```
 //! use wickr_exporter::simulator::{Fleet, days, device, network, user};
@@ -12,10 +10,6 @@
 //! );
 //! assert_eq!(fleet.device_count(), 1);
 //! ```
-//!
-//! `with` and `without` on every part set or drop single members of what is written, and
-//! `device_raw` puts any JSON at all among a user's devices, for answers that no sane
-//! service would give.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,22 +18,22 @@ use serde_json::Value;
 
 use super::user::User;
 
-/// So many days, for readable fleets.
+/// A number of days.
 pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 60 * 60)
 }
 
-/// So many hours.
+/// A number of hours.
 pub const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 60 * 60)
 }
 
-/// So many minutes.
+/// A number of minutes.
 pub const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-/// Begins a network with this id (8 digits, if the API is to find it).
+/// A network with this id: without users and groups. The API accepts ids of 8 digits only.
 pub fn network(id: impl Into<String>) -> Network {
     let id = id.into();
     Network {
@@ -49,12 +43,11 @@ pub fn network(id: impl Into<String>) -> Network {
         standing: 1,
         users: BTreeMap::new(),
         groups: Vec::new(),
-        overrides: Overrides::default(),
         id,
     }
 }
 
-/// Begins a security group with this id: no limit on SSO idle time.
+/// A security group with this id, without a limit on SSO idle time.
 pub fn security_group(id: impl Into<String>) -> SecurityGroup {
     let id = id.into();
     SecurityGroup {
@@ -65,12 +58,11 @@ pub fn security_group(id: impl Into<String>) -> SecurityGroup {
         modified: 1_704_067_200,
         lockout_threshold: 10,
         sso_max_idle_minutes: None,
-        overrides: Overrides::default(),
         id,
     }
 }
 
-/// Members of a written JSON object that were set or dropped by hand.
+/// Members of a JSON object to set or, with `None`, to remove.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overrides(BTreeMap<String, Option<Value>>);
 
@@ -79,8 +71,8 @@ impl Overrides {
         self.0.insert(name.to_owned(), value);
     }
 
-    pub(super) fn apply(&self, written: &mut Value) {
-        let Some(object) = written.as_object_mut() else { return };
+    pub(super) fn apply(&self, json: &mut Value) {
+        let Some(object) = json.as_object_mut() else { return };
         for (name, value) in &self.0 {
             match value {
                 Some(value) => object.insert(name.clone(), value.clone()),
@@ -90,7 +82,7 @@ impl Overrides {
     }
 }
 
-/// The order of ids that are numbers: 999 comes before 1000, and `07` is not `7`.
+/// Sorts numeric ids: 999 comes before 1000, and `07` differs from `7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct IdKey(usize, String);
 
@@ -100,19 +92,19 @@ impl IdKey {
     }
 }
 
-/// All networks that one simulator serves.
+/// The networks of a simulator.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     networks: BTreeMap<String, Network>,
 }
 
 impl Fleet {
-    /// No network yet.
+    /// Without networks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one more network, or in place of the one with the same id.
+    /// Adds a network, or replaces the one with the same id.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.add_network(network);
@@ -124,7 +116,7 @@ impl Fleet {
         self.networks.insert(network.id.clone(), network);
     }
 
-    /// Removes a network; whether there was one.
+    /// Removes a network. Returns whether it existed.
     pub fn remove_network(&mut self, id: &str) -> bool {
         self.networks.remove(id).is_some()
     }
@@ -134,23 +126,22 @@ impl Fleet {
         self.networks.values()
     }
 
-    /// One network, to read.
+    /// The network with this id.
     pub fn get(&self, id: &str) -> Option<&Network> {
         self.networks.get(id)
     }
 
-    /// One network, to change.
+    /// The network with this id.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Network> {
         self.networks.get_mut(id)
     }
 
-    /// One user of one network, to change.
+    /// A user of a network.
     pub fn user_mut(&mut self, network: &str, user: &str) -> Option<&mut User> {
         self.get_mut(network)?.user_mut(user)
     }
 
-    /// The devices of all users of all networks. It counts them one by one: a second or so
-    /// for a million users.
+    /// Counts the devices of all networks, in about a second for a million users.
     pub fn device_count(&self) -> usize {
         self.networks().flat_map(Network::users).map(|user| user.devices().len()).sum()
     }
@@ -169,62 +160,47 @@ pub struct Network {
     pub(super) account: Option<String>,
     pub(super) standing: i64,
     pub(super) groups: Vec<SecurityGroup>,
-    pub(super) overrides: Overrides,
     users: BTreeMap<IdKey, User>,
 }
 
 impl Network {
-    /// Its 8 digits.
+    /// Its id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Its name.
+    /// Sets the name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The AWS account that owns it; the simulator's own unless set.
+    /// Sets the owning AWS account; by default the simulator's.
     #[must_use]
     pub fn account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
-    /// With one more user, or in place of the one with the same id.
+    /// Adds a user, or replaces the one with the same id.
     #[must_use]
     pub fn user(mut self, user: User) -> Self {
         self.add_user(user);
         self
     }
 
-    /// With these users as well.
+    /// Adds users.
     #[must_use]
     pub fn with_users(mut self, users: impl IntoIterator<Item = User>) -> Self {
         users.into_iter().for_each(|user| self.add_user(user));
         self
     }
 
-    /// With one more security group.
+    /// Adds a security group.
     #[must_use]
     pub fn group(mut self, group: SecurityGroup) -> Self {
         self.groups.push(group);
-        self
-    }
-
-    /// Sets a member of the written network, whatever its type.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.overrides.set(member, Some(value.into()));
-        self
-    }
-
-    /// Leaves a member out of the written network.
-    #[must_use]
-    pub fn without(mut self, member: &str) -> Self {
-        self.overrides.set(member, None);
         self
     }
 
@@ -233,7 +209,7 @@ impl Network {
         self.users.insert(IdKey::new(&user.id), user);
     }
 
-    /// Removes a user; whether there was one.
+    /// Removes a user. Returns whether it existed.
     pub fn remove_user(&mut self, id: &str) -> bool {
         self.users.remove(&IdKey::new(id)).is_some()
     }
@@ -243,27 +219,27 @@ impl Network {
         self.users.values()
     }
 
-    /// How many users it has, pending ones among them.
+    /// The number of users, pending ones included.
     pub fn user_count(&self) -> usize {
         self.users.len()
     }
 
-    /// One user, to read.
+    /// The user with this id.
     pub fn get(&self, id: &str) -> Option<&User> {
         self.users.get(&IdKey::new(id))
     }
 
-    /// One user, to change.
+    /// The user with this id.
     pub fn user_mut(&mut self, id: &str) -> Option<&mut User> {
         self.users.get_mut(&IdKey::new(id))
     }
 
-    /// The security groups, to change.
+    /// The security groups.
     pub fn groups_mut(&mut self) -> &mut Vec<SecurityGroup> {
         &mut self.groups
     }
 
-    /// The users whose id comes after this one, without a walk over those before it.
+    /// The users after this id, found without scanning those before it.
     pub(super) fn users_after<'a>(
         &'a self,
         id: Option<&str>,
@@ -273,14 +249,13 @@ impl Network {
         self.users.range((from, Bound::Unbounded)).map(|(_, user)| user)
     }
 
-    /// Some user at or after `fraction` (0 to 1) of the way through the ids: how events
-    /// find their victims among a million without counting through them.
+    /// The user at `fraction` (0 to 1) of the range of ids, found without scanning the users.
     pub(super) fn user_near_mut(&mut self, fraction: f64) -> Option<&mut User> {
-        let bound = |key: Option<&IdKey>| key.and_then(|key| key.1.parse::<u64>().ok());
-        let first = bound(self.users.keys().next())?;
-        let last = bound(self.users.keys().next_back())?;
-        let wanted = first + ((last - first.min(last)) as f64 * fraction).round() as u64;
-        self.users.range_mut(IdKey::new(&wanted.to_string())..).next().map(|(_, user)| user)
+        let number = |key: Option<&IdKey>| key.and_then(|key| key.1.parse::<u64>().ok());
+        let first = number(self.users.keys().next())?;
+        let last = number(self.users.keys().next_back())?;
+        let id = first + ((last - first.min(last)) as f64 * fraction).round() as u64;
+        self.users.range_mut(IdKey::new(&id.to_string())..).next().map(|(_, user)| user)
     }
 }
 
@@ -295,42 +270,27 @@ pub struct SecurityGroup {
     pub(super) modified: i64,
     pub(super) lockout_threshold: i64,
     pub(super) sso_max_idle_minutes: Option<i64>,
-    pub(super) overrides: Overrides,
 }
 
 impl SecurityGroup {
-    /// Its name.
+    /// Sets the name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// How long an SSO session may idle; 0 is no limit, and so is leaving it unset.
+    /// Sets `ssoMaxIdleMinutes`; 0 is no limit, as is an absent value.
     #[must_use]
     pub fn sso_max_idle_minutes(mut self, minutes: i64) -> Self {
         self.sso_max_idle_minutes = Some(minutes);
         self
     }
 
-    /// The group that users are in unless they are put elsewhere.
+    /// Makes this the default group.
     #[must_use]
     pub fn default_group(mut self) -> Self {
         self.default = true;
-        self
-    }
-
-    /// Sets a member of the written group, whatever its type.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.overrides.set(member, Some(value.into()));
-        self
-    }
-
-    /// Leaves a member out of the written group.
-    #[must_use]
-    pub fn without(mut self, member: &str) -> Self {
-        self.overrides.set(member, None);
         self
     }
 }

@@ -1,5 +1,4 @@
-//! A fleet out of a seed: the same seed gives the same ids, names and devices, with ages
-//! counted back from the moment it was made.
+//! A fleet from a seed: the same seed generates the same ids, names, devices and ages.
 
 use std::borrow::Cow;
 
@@ -37,7 +36,7 @@ const LAST: [&str; 16] = [
 ];
 const NETWORK_NAMES: [&str; 6] =
     ["Production", "Field Operations", "Engineering", "Legal & Finance", "Partners", "Training"];
-/// Name and `ssoMaxIdleMinutes`: none, no limit, and a few limits.
+/// Name and `ssoMaxIdleMinutes`: absent, limits, and 0, which is no limit.
 const GROUPS: [(&str, Option<i64>); 4] = [
     ("default", None),
     ("engineering", Some(43_200)),
@@ -45,22 +44,21 @@ const GROUPS: [(&str, Option<i64>); 4] = [
     ("contractors", Some(0)),
 ];
 
-/// All that is needed to work out the devices of one user, again and again.
+/// Generates the same devices of one user every time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Recipe {
+pub(super) struct DeviceGenerator {
     seed: u64,
     count: u32,
-    /// The moment from which ages are counted back, in milliseconds since 1970.
+    /// The time that ages are relative to, in milliseconds since 1970.
     now_ms: i64,
 }
 
-/// The fleet that the options describe.
 pub(super) fn generate_fleet(options: &Options, now_ms: i64) -> Fleet {
     (0..options.networks)
         .fold(Fleet::new(), |fleet, index| fleet.network(generate_network(options, index, now_ms)))
 }
 
-/// 12345678 first; the step has no common factor with 10^8, so that none comes twice.
+/// Starts at 12345678. The step has no common factor with 10^8, so that ids are unique.
 fn network_id(index: u32) -> String {
     format!("{:08}", (12_345_678 + u64::from(index) * 11_111_111) % 100_000_000)
 }
@@ -119,7 +117,7 @@ fn generate_user(
     user.last_name = Cow::Borrowed(last);
     user.admin = rng.u8(..100) < 3;
     user.suspended = rng.u8(..100) < 2;
-    // One in fifty was invited and has not come yet. The first never: a demo needs somebody.
+    // One user in fifty is pending, but not the first, so that every fleet has an active one.
     if n > 0 && rng.u8(..50) == 0 {
         return user.pending(format!("INVITE{}", alphanumeric(&mut rng, 10)));
     }
@@ -127,26 +125,31 @@ fn generate_user(
     if rng.u8(..3) == 0 {
         user.groups.push(groups[rng.usize(1..groups.len())].clone());
     }
-    user.devices =
-        Devices::generated(Recipe { seed, count: device_count(devices, &mut rng), now_ms });
+    user.devices = Devices::generated(DeviceGenerator {
+        seed,
+        count: device_count(devices, &mut rng),
+        now_ms,
+    });
     user
 }
 
-/// Few users have many devices: a square pulls the spread towards the low end.
+/// Squaring makes small counts more likely than large ones.
 fn device_count(range: Count, rng: &mut Rng) -> u32 {
     let spread = f64::from(range.max.saturating_sub(range.min)) + 1.0;
-    let share = rng.f64().powi(2);
-    range.min + ((spread * share) as u32).min(range.max.saturating_sub(range.min))
+    let position = rng.f64().powi(2);
+    range.min + ((spread * position) as u32).min(range.max.saturating_sub(range.min))
 }
 
-pub(super) fn generate_devices(recipe: &Recipe) -> Vec<Device> {
-    let mut rng = Rng::with_seed(recipe.seed ^ 0xD0D0);
-    (0..u64::from(recipe.count))
-        .map(|serial| generate_device(serial, recipe.now_ms, &mut rng))
-        .collect()
+impl DeviceGenerator {
+    pub(super) fn devices(&self) -> Vec<Device> {
+        let mut rng = Rng::with_seed(self.seed ^ 0xD0D0);
+        (0..u64::from(self.count))
+            .map(|serial| generate_device(serial, self.now_ms, &mut rng))
+            .collect()
+    }
 }
 
-/// A device as they are found: a third used within the day, a long tail up to 120 days.
+/// A device that was used up to 120 days ago, a third of them within a day.
 pub(super) fn generate_device(serial: u64, now_ms: i64, rng: &mut Rng) -> Device {
     let kind = match rng.u8(..100) {
         0..35 => "iOS",
@@ -197,7 +200,7 @@ fn ascii(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase()
 }
 
-/// Seeds that differ in one bit become seeds that have nothing in common (splitmix64).
+/// Combines two seeds; similar seeds give unrelated results (splitmix64).
 pub(super) fn mix(seed: u64, with: u64) -> u64 {
     let mut z = seed ^ with.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17);
     z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_fleet() {
+    fn the_same_seed_generates_the_same_fleet() {
         let [one, two] = [1, 2].map(|_| generate_fleet(&options(), 0));
         assert_eq!(format!("{one:?}"), format!("{two:?}"));
         let other = generate_fleet(&Options { seed: 7, ..options() }, 0);
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_begin_where_the_documents_say() {
+    fn ids_start_as_documented() {
         let fleet = generate_fleet(&options(), 0);
         let ids: Vec<&str> = fleet.networks().map(Network::id).collect();
         assert_eq!(ids, ["12345678", "23456789"]);
@@ -234,16 +237,16 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_is_as_promised() {
+    fn devices_have_the_documented_distribution() {
         let now = 1_700_000_000_000;
-        let devices = generate_devices(&Recipe { seed: 5, count: 10_000, now_ms: now });
-        let share = |test: &dyn Fn(&Device) -> bool| {
+        let devices = DeviceGenerator { seed: 5, count: 10_000, now_ms: now }.devices();
+        let fraction = |test: &dyn Fn(&Device) -> bool| {
             devices.iter().filter(|device| test(device)).count() as f64 / devices.len() as f64
         };
-        let near = |share: f64, wanted: f64| (share - wanted).abs() < 0.01;
-        assert!(near(share(&|d| d.suspend && d.status == "Suspended"), 0.05));
-        assert!(near(share(&|d| d.status == "Reset"), 0.03));
-        assert!(near(share(&|d| d.last_login_ms.is_none()), 0.04));
+        let near = |fraction: f64, expected: f64| (fraction - expected).abs() < 0.01;
+        assert!(near(fraction(&|d| d.suspend && d.status == "Suspended"), 0.05));
+        assert!(near(fraction(&|d| d.status == "Reset"), 0.03));
+        assert!(near(fraction(&|d| d.last_login_ms.is_none()), 0.04));
         assert!(devices.iter().all(|d| d.app_id.len() == 64));
         assert!(devices.iter().flat_map(|d| d.last_login_ms).all(|at| {
             let age = now - at;
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_stay_in_their_range() {
+    fn device_counts_stay_in_the_range() {
         let mut rng = Rng::with_seed(1);
         let counts: Vec<u32> =
             (0..5_000).map(|_| device_count(Count { min: 0, max: 250 }, &mut rng)).collect();

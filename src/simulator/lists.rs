@@ -1,4 +1,4 @@
-//! What each operation answers.
+//! The response of each operation.
 
 use serde_json::{Value, json};
 
@@ -8,23 +8,22 @@ use super::device::Device;
 use super::errors::ApiError;
 use super::fleet::{Fleet, Network, SecurityGroup};
 use super::options::{Options, UnknownUser};
-use super::paging::{Ask, Key, Position, Row, Tokens};
-use super::rows::{Write, network_arn};
+use super::paging::{Key, PageRequest, Position, Row, Tokens};
+use super::rows::{ToJson, network_arn};
 use super::user::User;
 
-/// All that an answer is made from.
+/// The data that a response is made from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lists<'a> {
     pub(super) options: &'a Options,
     pub(super) fleet: &'a Fleet,
     pub(super) tokens: &'a Tokens,
     pub(super) credentials: &'a Credentials,
-    pub(super) asker: &'a Credential,
+    pub(super) caller: &'a Credential,
 }
 
 impl Lists<'_> {
-    /// The page that the call asks for.
-    pub(super) fn answer(&self, call: &Call) -> Result<Value, ApiError> {
+    pub(super) fn respond(&self, call: &Call) -> Result<Value, ApiError> {
         match call.operation {
             Operation::ListNetworks => self.networks(call),
             Operation::ListUsers => self.users(call),
@@ -34,35 +33,38 @@ impl Lists<'_> {
     }
 
     fn networks(&self, call: &Call) -> Result<Value, ApiError> {
-        let open = self.fleet.networks().filter(|network| self.opens(network));
-        self.page(call, "networks", false, |_| open)
+        let allowed = self
+            .fleet
+            .networks()
+            .filter(|network| self.caller.allows(&network.id, self.account(network)));
+        self.page(call, "networks", false, |_| allowed)
     }
 
     fn users(&self, call: &Call) -> Result<Value, ApiError> {
         let parameters = call.validate(<&User>::FIELDS)?;
         let network = self.network(call)?;
-        let fits = |user: &&User| {
-            let holds = |filter: &str, text: &str| {
+        let matches = |user: &&User| {
+            let contains = |filter: &str, text: &str| {
                 call.parameter(filter)
                     .is_none_or(|part| text.to_lowercase().contains(&part.to_lowercase()))
             };
             parameters.status.is_none_or(|status| user.status == status)
                 && call.parameter("groupId").is_none_or(|id| user.groups.iter().any(|g| g == id))
-                && holds("username", &user.username)
-                && holds("firstName", &user.first_name)
-                && holds("lastName", &user.last_name)
+                && contains("username", &user.username)
+                && contains("firstName", &user.first_name)
+                && contains("lastName", &user.last_name)
         };
-        // Users are kept in the order of their ids: a page in that order begins where the
-        // last one ended, without a look at the hundred thousand before it.
+        // The network stores users in the order of their ids, so a page in that order starts
+        // at the last id without scanning all users before it.
         let by_id = !parameters.sort.descending
             && parameters.sort.fields.iter().all(|field| field == "userId");
         let rows = |position: &Position| {
-            let seen = position.seen.as_ref().and_then(|keys| keys.last());
-            let after = match seen {
+            let last_key = position.last_row.as_ref().and_then(|keys| keys.last());
+            let after = match last_key {
                 Some(Key::Id(_, id)) if by_id => Some(id.clone()),
                 _ => None,
             };
-            network.users_after(after.as_deref()).filter(fits)
+            network.users_after(after.as_deref()).filter(matches)
         };
         self.page(call, "users", by_id, rows)
     }
@@ -84,7 +86,7 @@ impl Lists<'_> {
         self.page(call, "securityGroups", false, |_| network.groups.iter().enumerate())
     }
 
-    fn page<R: Row + Write, I: Iterator<Item = R>>(
+    fn page<R: Row + ToJson, I: Iterator<Item = R>>(
         &self,
         call: &Call,
         member: &str,
@@ -97,29 +99,29 @@ impl Lists<'_> {
             Some(token) => self.tokens.read(&scope, token)?,
             None => Position::default(),
         };
-        let ask = Ask {
+        let request = PageRequest {
             tokens: self.tokens,
             scope: &scope,
             sort: &parameters.sort,
             position: &position,
             size: parameters.size,
         };
-        let (page, next) = ask.page(rows(&position), in_order);
-        let written: Vec<Value> = page.iter().map(|row| row.write(self.options)).collect();
-        let mut answer = json!({ member: written });
+        let (page, next) = request.page(rows(&position), in_order);
+        let rows: Vec<Value> = page.iter().map(|row| row.to_json(self.options)).collect();
+        let mut response = json!({ member: rows });
         if let Some(next) = next {
-            answer["nextToken"] = next.into();
+            response["nextToken"] = next.into();
         }
-        Ok(answer)
+        Ok(response)
     }
 
     fn network(&self, call: &Call) -> Result<&Network, ApiError> {
         let id = call.network.as_str();
         let network = self.fleet.get(id);
-        let account = network.and_then(|network| network.account.as_deref());
-        let account = account.unwrap_or(&self.options.account);
-        // Refused before it is looked up, as IAM does: a stranger learns nothing.
-        if self.credentials.denies(id) || !self.asker.opens(id, account) {
+        let account =
+            network.map_or(self.options.account.as_str(), |network| self.account(network));
+        // Authorized before the lookup, as IAM does.
+        if self.credentials.is_denied(id) || !self.caller.allows(id, account) {
             let arn = network_arn(&self.options.region, account, id);
             return Err(ApiError::forbidden(format!(
                 "User: arn:aws:iam::{}:user/simulated is not authorized to perform: wickr:{} on \
@@ -130,8 +132,7 @@ impl Lists<'_> {
         network.ok_or_else(|| ApiError::not_found("Network not found."))
     }
 
-    fn opens(&self, network: &Network) -> bool {
-        let account = network.account.as_deref().unwrap_or(&self.options.account);
-        self.asker.opens(&network.id, account)
+    fn account<'a>(&'a self, network: &'a Network) -> &'a str {
+        network.account.as_deref().unwrap_or(&self.options.account)
     }
 }

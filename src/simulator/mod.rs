@@ -1,20 +1,19 @@
-//! A Wickr Admin API of our own, over HTTP: for the demo, for `simulate` and for the tests.
+//! A Wickr Admin API over HTTP, for `demo`, `simulate` and the tests.
 //!
-//! It answers as AWS documents it, to requests that are signed as AWS demands, and fails in
-//! every way that a service on the far side of a network can. It is always compiled, so that
-//! all of its users start the identical server. It shares no wire types, no signing code and
-//! no timestamp code with the client: shared ones agree even when both are wrong.
+//! It answers as AWS documents the API, requires signed requests, and injects faults. It is
+//! always compiled, so that all its users run the same server. It shares no wire types, signing
+//! code or timestamp code with the client: shared code agrees with itself even when it is wrong.
 //!
 //! In reading order:
 //!
-//! - [`options`](Options): what it is told at the start
-//! - `fleet`, `user`, `device`: what it serves, and how a test writes it down; `generate` makes a
-//!   fleet out of a seed, `churn` lets time pass over it
-//! - `call` → `lists` → `rows`, `paging`: a request read, answered, cut into pages
-//! - `sigv4`, `credentials`: who may ask
-//! - `faults`: scripted trouble, with its text form; `answers` puts it on the wire
-//! - `state`, `server`: one request, and all connections
-//! - `requests`: what was asked
+//! - [`options`](Options): configuration
+//! - `fleet`, `user`, `device`: the data, with builders for tests; `generate` creates a fleet
+//!   from a seed, `churn` changes it over time
+//! - `call` → `lists` → `rows`, `paging`: parse a request, list the rows, cut them into pages
+//! - `sigv4`, `credentials`: authentication and authorization
+//! - `faults`: fault injection and its text form; `responses` sends the faulty responses
+//! - `state`, `server`: handle one request, and all connections
+//! - `requests`: the request log
 //!
 //! ```
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -23,14 +22,13 @@
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let simulator = Simulator::start(listener, Options::default())?;
 //! simulator.faults().add("429,times=3".parse::<Fault>()?);
-//! println!("point an SDK at {}", simulator.endpoint());
+//! println!("endpoint URL: {}", simulator.endpoint());
 //! simulator.stop().await?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answers;
 mod bucket;
 mod call;
 mod churn;
@@ -45,6 +43,7 @@ mod lists;
 mod options;
 mod paging;
 mod requests;
+mod responses;
 mod rows;
 mod server;
 mod sigv4;
@@ -74,13 +73,12 @@ pub use timestamps::TimestampForm;
 pub use user::{User, user};
 
 use bucket::Bucket;
+use server::panic_message;
 use state::State;
 
-/// Everything ends well within this, or something is stuck.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running simulator. Dropped, it ends by itself; [`stop`](Self::stop) waits for the end
-/// and tells how it went.
+/// A running simulator. It stops when dropped; [`stop`](Self::stop) also reports panics.
 pub struct Simulator {
     address: SocketAddr,
     state: Arc<State>,
@@ -89,30 +87,29 @@ pub struct Simulator {
     _stop_when_dropped: DropGuard,
 }
 
-/// Where it is, and not the million devices in it.
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulator").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-/// Why a simulator did not end well.
+/// Why a simulator did not stop cleanly.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StopError {
-    /// Something in it panicked, with these texts.
+    /// Tasks panicked, with these messages.
     #[error("the simulator panicked: {}", .0.join("; "))]
     Panicked(Vec<String>),
-    /// It was told to end and did not.
+    /// A task did not stop in time.
     #[error("the simulator did not stop within {} s", STOP_TIMEOUT.as_secs())]
     Stuck,
 }
 
 impl Simulator {
-    /// Serves on this listener, within the Tokio runtime that it is called in.
+    /// Serves on this listener, in the current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// The listener's address cannot be told.
+    /// The listener's address cannot be read.
     pub fn start(listener: TcpListener, mut options: Options) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let fleet = options.fleet.take().unwrap_or_else(|| {
@@ -126,68 +123,64 @@ impl Simulator {
         Ok(Self { address, state, server, churn, _stop_when_dropped: stop })
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same as an `endpoint_url`: `http://127.0.0.1:PORT`.
+    /// The address as an `endpoint_url`: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What goes wrong from now on.
+    /// The injected faults.
     pub fn faults(&self) -> &Faults {
         &self.state.faults
     }
 
-    /// Who may ask from now on.
+    /// The accepted credentials.
     pub fn credentials(&self) -> &Credentials {
         &self.state.credentials
     }
 
-    /// What was asked; it outlives the simulator.
+    /// The request log, which stays readable after the simulator stopped.
     pub fn requests(&self) -> Requests {
         self.state.requests.clone()
     }
 
-    /// Reads the fleet. No request is answered with a change half made.
+    /// Reads the fleet under its lock.
     pub fn read_fleet<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
         read(&self.state.fleet.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the fleet. Requests wait until it is done.
+    /// Changes the fleet atomically: requests wait until it is done.
     pub fn change_fleet<T>(&self, change: impl FnOnce(&mut Fleet) -> T) -> T {
         change(&mut self.state.fleet.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Limits requests a second from now on, with a full bucket; none is no limit.
+    /// Sets the rate limit in requests a second and fills the bucket. `None` is no limit.
     pub fn set_rate_limit(&self, rate: Option<f64>) {
         let mut bucket = self.state.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         *bucket = Bucket::new(rate, Instant::now());
     }
 
-    /// Ends it within a second or so, requests that hang among the rest.
+    /// Stops within about a second, even while requests hang.
     ///
     /// # Errors
     ///
-    /// A task panicked: what it said. Or one does not end.
+    /// A task panicked or did not stop.
     pub async fn stop(self) -> Result<(), StopError> {
         self.state.stop.cancel();
-        let end = async {
-            let served = self.server.await;
-            let churned = match self.churn {
-                Some(churn) => server::panic_of(churn.await),
-                None => None,
-            };
-            let mut panics: Vec<String> = churned.into_iter().collect();
-            match served {
-                Ok(more) => panics.extend(more),
-                Err(error) => panics.extend(server::panic_of::<()>(Err(error))),
+        let stopped = async {
+            let mut panics =
+                self.server.await.unwrap_or_else(|error| Vec::from_iter(panic_message(error)));
+            if let Some(churn) = self.churn {
+                panics.extend(churn.await.err().and_then(panic_message));
             }
             panics
         };
-        let panics = tokio::time::timeout(STOP_TIMEOUT, end).await.map_err(|_| StopError::Stuck)?;
+        let panics =
+            tokio::time::timeout(STOP_TIMEOUT, stopped).await.map_err(|_| StopError::Stuck)?;
         if panics.is_empty() { Ok(()) } else { Err(StopError::Panicked(panics)) }
     }
 }

@@ -1,4 +1,4 @@
-//! What a simulator is told when it starts.
+//! The configuration of a simulator.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::faults::Fault;
 use super::fleet::Fleet;
 use super::timestamps::TimestampForm;
 
-/// The access key that is accepted by default: the one of AWS's own documentation.
+/// The default access key, from AWS's documentation.
 pub const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
-/// The secret that goes with [`ACCESS_KEY`].
+/// The secret key of [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-/// What to serve, how well and to whom. Fill in what differs from the default:
+/// The configuration of a simulator.
 ///
 /// ```
 /// use wickr_exporter::simulator::Options;
@@ -24,44 +24,43 @@ pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Serve exactly this fleet, in place of one generated from the next four.
+    /// Serve this fleet instead of a generated one.
     pub fleet: Option<Fleet>,
-    /// How many networks to generate.
+    /// Networks to generate.
     pub networks: u32,
-    /// How many users in each network.
+    /// Users of each generated network.
     pub users: u32,
-    /// How many devices each user has.
+    /// Devices of each generated user.
     pub devices_per_user: Count,
-    /// The source of all chance: the fleet, the events, faults with a probability.
+    /// Seed of the fleet, the changes and the faults' probabilities.
     pub seed: u64,
-    /// Events a second: devices log in, come and go, are suspended. 0 is a still life.
+    /// Changes to devices a second: logins, additions, removals, suspensions. 0 is none.
     pub churn: f64,
-    /// How long each answer takes at least.
+    /// Delay of every response.
     pub latency: Latency,
-    /// Requests a second over everything, with one second's worth in reserve; none is no
-    /// limit.
+    /// Requests a second, with a burst of one second's worth. `None` is no limit.
     pub rate_limit: Option<f64>,
-    /// Whether an answer beyond the rate limit says `Retry-After`. The service does not.
+    /// Send `Retry-After` beyond the rate limit. The service does not.
     pub retry_after: bool,
-    /// Faults from the start; more can be added while it runs.
+    /// Initial faults.
     pub faults: Vec<Fault>,
     /// The region that requests must be signed for.
     pub region: String,
-    /// The account that owns the networks which name none.
+    /// The owner of networks without an account of their own.
     pub account: String,
-    /// Who may ask.
+    /// Accepted credentials.
     pub credentials: Vec<Credential>,
-    /// How `created` and `lastLogin` are written.
+    /// The format of `created` and `lastLogin`.
     pub timestamps: TimestampForm,
-    /// The zone of those forms that name none.
+    /// The time zone of the formats.
     pub timezone: TimeZone,
-    /// How likely a page is short, or empty though another follows (0 to 1).
+    /// Probability (0 to 1) that a page is short or empty although another follows.
     pub empty_pages: f64,
-    /// What the service says of a user that it does not know.
+    /// The error for an unknown user.
     pub unknown_user: UnknownUser,
-    /// What it says of a request whose clock is wrong.
+    /// The error for a request whose clock is off.
     pub clock_error: ClockError,
-    /// How many requests [`Requests`](super::Requests) remembers.
+    /// How many requests [`Requests`](super::Requests) retains.
     pub request_log: usize,
 }
 
@@ -98,12 +97,12 @@ impl Default for Options {
     }
 }
 
-/// A number of something for each: a figure (`5`) or a range, both ends in it (`0..250`).
+/// A number (`5`) or an inclusive range (`0..250`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// The least.
+    /// The minimum.
     pub min: u32,
-    /// The most.
+    /// The maximum.
     pub max: u32,
 }
 
@@ -111,25 +110,22 @@ impl std::str::FromStr for Count {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let figure = |part: &str| {
-            part.trim()
-                .parse::<u32>()
-                .map_err(|_| format!("`{text}` is neither a figure like 5 nor a range like 0..250"))
-        };
-        let (min, max) = span(text, figure)?;
+        let (min, max) = parse_range(text, |part| part.parse().ok()).ok_or_else(|| {
+            format!("`{text}` is neither a number like 5 nor a range like 0..250")
+        })?;
         if min > max {
-            return Err(format!("the range `{text}` ends before it begins"));
+            return Err(format!("the range `{text}` ends before it starts"));
         }
         Ok(Self { min, max })
     }
 }
 
-/// How long an answer takes: always the same (`20ms`) or anything between (`10ms..80ms`).
+/// A fixed delay (`20ms`) or an inclusive range (`10ms..80ms`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// The least.
+    /// The minimum.
     pub min: Duration,
-    /// The most.
+    /// The maximum.
     pub max: Duration,
 }
 
@@ -143,28 +139,23 @@ impl std::str::FromStr for Latency {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let duration = |part: &str| {
-            humantime::parse_duration(part.trim()).map_err(|_| {
-                format!("`{text}` is neither a time like 20ms nor a range like 10ms..80ms")
-            })
-        };
-        let (min, max) = span(text, duration)?;
+        let (min, max) = parse_range(text, |part| humantime::parse_duration(part).ok())
+            .ok_or_else(|| {
+                format!("`{text}` is neither a duration like 20ms nor a range like 10ms..80ms")
+            })?;
         if min > max {
-            return Err(format!("the range `{text}` ends before it begins"));
+            return Err(format!("the range `{text}` ends before it starts"));
         }
         Ok(Self { min, max })
     }
 }
 
-/// Both ends of `a..b`, or of `a` alone.
-fn span<T: Copy>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<(T, T), String> {
-    match text.split_once("..") {
-        Some((min, max)) => Ok((parse(min)?, parse(max)?)),
-        None => parse(text).map(|figure| (figure, figure)),
-    }
+fn parse_range<T: Copy>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<(T, T)> {
+    let (min, max) = text.split_once("..").unwrap_or((text, text));
+    Some((parse(min.trim())?, parse(max.trim())?))
 }
 
-/// What the service says of a user that it does not know: its documents show both.
+/// The error for an unknown user; the service's documentation shows both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownUser {
     /// 404 ResourceNotFoundError, `User not found.`
@@ -174,7 +165,7 @@ pub enum UnknownUser {
     BadRequest,
 }
 
-/// What the service says of a request that is more than five minutes off.
+/// The error for a request whose clock is off by more than five minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockError {
     /// 403 InvalidSignatureException, `Signature expired: …`
@@ -189,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_latencies_are_figures_or_ranges() {
+    fn counts_and_latencies_parse_as_numbers_or_ranges() {
         assert_eq!("5".parse(), Ok(Count { min: 5, max: 5 }));
         assert_eq!("0..250".parse(), Ok(Count { min: 0, max: 250 }));
         assert!("250..0".parse::<Count>().is_err());

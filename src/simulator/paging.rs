@@ -1,8 +1,8 @@
-//! Pages: the order of a list, the position in it that a token stands for, and the token.
+//! Pages: the order of a list, positions in it, and their tokens.
 //!
-//! A token names the last row that was seen, not a count of rows: a device that appears or
-//! goes between two pages moves no other one across their border. It is bound to the list,
-//! its order and its filters, and it holds every character that a careless client mangles.
+//! A token contains the last row of the page, not an offset: a row that is added or removed
+//! between two pages neither hides nor repeats another. A token is bound to the list, its order
+//! and its filters, and contains characters that clients often encode wrongly.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -14,13 +14,13 @@ use super::errors::ApiError;
 use super::generate::mix;
 use super::sigv4::sign;
 
-/// What one row is sorted by. Absent before numbers before texts, whatever a raw row holds.
+/// A sort key. Its variants are in sort order, for raw rows of mixed types.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key<'a> {
     Absent,
     Number(i64),
     Text(Cow<'a, str>),
-    /// An id of digits: shorter ones come first.
+    /// A numeric id: its length, then its digits.
     Id(usize, Cow<'a, str>),
 }
 
@@ -56,16 +56,15 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A row of a list.
 pub(super) trait Row {
-    /// The fields that it can be sorted by.
+    /// The sortable fields.
     const FIELDS: &'static [&'static str];
 
     /// The value of one of [`Row::FIELDS`].
     fn key(&self, field: &str) -> Key<'_>;
 
-    /// What tells it from all other rows: the order within equal keys, and without any.
-    fn tie(&self) -> Key<'_>;
+    /// A unique key: the order of rows whose other keys are equal.
+    fn tie_breaker(&self) -> Key<'_>;
 }
 
 /// The order of a list.
@@ -77,19 +76,20 @@ pub(super) struct Sort {
 
 impl Sort {
     fn position<R: Row>(&self, row: &R) -> Vec<Key<'static>> {
-        let keys = self.fields.iter().map(|field| row.key(field)).chain([row.tie()]);
+        let keys = self.fields.iter().map(|field| row.key(field)).chain([row.tie_breaker()]);
         keys.map(owned).collect()
     }
 
     fn compare<R: Row>(&self, a: &R, b: &R) -> Ordering {
         let fields = self.fields.iter().map(|field| a.key(field).cmp(&b.key(field)));
-        let order =
-            fields.fold(Ordering::Equal, Ordering::then).then_with(|| a.tie().cmp(&b.tie()));
+        let order = fields
+            .fold(Ordering::Equal, Ordering::then)
+            .then_with(|| a.tie_breaker().cmp(&b.tie_breaker()));
         if self.descending { order.reverse() } else { order }
     }
 
     fn is_after<R: Row>(&self, row: &R, position: &[Key<'_>]) -> bool {
-        let fields = self.fields.iter().map(|field| row.key(field)).chain([row.tie()]);
+        let fields = self.fields.iter().map(|field| row.key(field)).chain([row.tie_breaker()]);
         let order = fields.cmp(position.iter().cloned());
         if self.descending { order.is_lt() } else { order.is_gt() }
     }
@@ -104,13 +104,12 @@ fn owned(key: Key<'_>) -> Key<'static> {
     }
 }
 
-/// Where a page begins.
+/// The start of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Pages before this one.
-    pub(super) before: u32,
-    /// The last row seen; none at the start.
-    pub(super) seen: Option<Vec<Key<'static>>>,
+    pub(super) pages_before: u32,
+    /// The keys of the last row of the previous page.
+    pub(super) last_row: Option<Vec<Key<'static>>>,
 }
 
 /// Writes and reads the tokens of one simulator.
@@ -118,49 +117,49 @@ pub(super) struct Position {
 pub(super) struct Tokens {
     key: [u8; 32],
     seed: u64,
-    /// How likely a page is short or empty.
-    quirk: f64,
+    /// The probability that a page is short or empty.
+    short_pages: f64,
 }
 
-/// In every token, and behind it a tag in letters that are no kinder.
+/// A token is this prefix, an authentication tag in these letters, and a payload in hex.
 const PREFIX: &str = "v1:pagination:µ+/=&% ü…";
 const TAG_LETTERS: [char; 16] =
     ['+', '/', '=', '&', '%', ' ', 'ü', 'µ', '…', '?', '#', ';', '*', '\'', '~', '"'];
 const TAG_LENGTH: usize = 16;
 
 impl Tokens {
-    pub(super) fn new(seed: u64, quirk: f64) -> Self {
-        Self { key: sign(b"pages", &seed.to_le_bytes()), seed, quirk }
+    pub(super) fn new(seed: u64, short_pages: f64) -> Self {
+        Self { key: sign(b"pages", &seed.to_le_bytes()), seed, short_pages }
     }
 
-    /// The token of a position in the list that `scope` describes.
+    /// Encodes a position in the list of this [scope](super::call::Call::scope).
     pub(super) fn write(&self, scope: &str, position: &Position) -> String {
-        let seen = position
-            .seen
+        let last_row = position
+            .last_row
             .clone()
             .map(|keys| keys.into_iter().map(Key::into_json).collect::<Vec<_>>());
-        let payload = json!([position.before, seen]).to_string();
+        let payload = json!([position.pages_before, last_row]).to_string();
         format!("{PREFIX}{}{}", self.tag(scope, &payload), to_hex(payload.as_bytes()))
     }
 
-    /// The position that a token stands for: 400 if it is of another list or of nobody.
+    /// Decodes a token. The error is 400 if it is invalid or belongs to another list.
     pub(super) fn read(&self, scope: &str, token: &str) -> Result<Position, ApiError> {
         self.parse(scope, token).ok_or_else(ApiError::invalid_token)
     }
 
     fn parse(&self, scope: &str, token: &str) -> Option<Position> {
         let rest = token.strip_prefix(PREFIX)?;
-        let (border, _) = rest.char_indices().nth(TAG_LENGTH)?;
-        let (tag, payload) = rest.split_at(border);
+        let (tag_end, _) = rest.char_indices().nth(TAG_LENGTH)?;
+        let (tag, payload) = rest.split_at(tag_end);
         let payload = String::from_utf8(from_hex(payload)?).ok()?;
         (tag == self.tag(scope, &payload)).then_some(())?;
         let payload: Value = serde_json::from_str(&payload).ok()?;
-        let before = u32::try_from(payload.get(0)?.as_u64()?).ok()?;
-        let seen = match payload.get(1)? {
+        let pages_before = u32::try_from(payload.get(0)?.as_u64()?).ok()?;
+        let last_row = match payload.get(1)? {
             Value::Array(keys) => Some(keys.iter().map(Key::from_json).collect::<Option<_>>()?),
             _ => None,
         };
-        Some(Position { before, seen })
+        Some(Position { pages_before, last_row })
     }
 
     fn tag(&self, scope: &str, payload: &str) -> String {
@@ -168,50 +167,48 @@ impl Tokens {
         hash.iter().take(TAG_LENGTH).map(|byte| TAG_LETTERS[usize::from(byte & 15)]).collect()
     }
 
-    /// How many rows a page gets: now and then fewer than asked for, or none. Never every
-    /// page, so that any list ends.
-    fn size(&self, scope: &str, before: u32, asked: usize) -> (usize, bool) {
-        if self.quirk <= 0.0 || before % 3 == 2 {
-            return (asked, false);
+    /// The size of a page, and whether it was reduced at random. Every third page is full, so
+    /// that every list ends.
+    fn page_size(&self, scope: &str, pages_before: u32, max: usize) -> (usize, bool) {
+        if self.short_pages <= 0.0 || pages_before % 3 == 2 {
+            return (max, false);
         }
         let scope = scope.bytes().fold(self.seed, |hash, byte| mix(hash, u64::from(byte)));
-        let mut rng = fastrand::Rng::with_seed(mix(scope, u64::from(before)));
-        match rng.f64() < self.quirk {
+        let mut rng = fastrand::Rng::with_seed(mix(scope, u64::from(pages_before)));
+        match rng.f64() < self.short_pages {
             true if rng.bool() => (0, true),
-            true => ((asked / 2).max(1), true),
-            false => (asked, false),
+            true => ((max / 2).max(1), true),
+            false => (max, false),
         }
     }
 }
 
-/// What a list is asked for.
 #[derive(Debug)]
-pub(super) struct Ask<'a> {
+pub(super) struct PageRequest<'a> {
     pub(super) tokens: &'a Tokens,
-    /// The list, its order and its filters.
     pub(super) scope: &'a str,
     pub(super) sort: &'a Sort,
     pub(super) position: &'a Position,
     pub(super) size: usize,
 }
 
-impl Ask<'_> {
-    /// One page of these rows and the token of the next.
+impl PageRequest<'_> {
+    /// Returns a page of these rows and the token of the next page.
     ///
-    /// It looks at each row once and sorts only those of the page, unless `in_order` says
-    /// that they are sorted and begin after the position already.
+    /// With `in_order`, the rows are sorted and start after the position. Otherwise only the
+    /// rows of the page are sorted, in linear time over all.
     pub(super) fn page<R: Row>(
         &self,
         rows: impl Iterator<Item = R>,
         in_order: bool,
     ) -> (Vec<R>, Option<String>) {
-        let before = self.position.before;
-        let (size, quirk) = self.tokens.size(self.scope, before, self.size);
+        let pages_before = self.position.pages_before;
+        let (size, reduced) = self.tokens.page_size(self.scope, pages_before, self.size);
         let mut rows: Vec<R> = if in_order {
             rows.take(size + 1).collect()
         } else {
-            let seen = self.position.seen.as_deref();
-            rows.filter(|row| seen.is_none_or(|seen| self.sort.is_after(row, seen))).collect()
+            let last = self.position.last_row.as_deref();
+            rows.filter(|row| last.is_none_or(|last| self.sort.is_after(row, last))).collect()
         };
         let compare = |a: &R, b: &R| self.sort.compare(a, b);
         let more = rows.len() > size;
@@ -220,13 +217,16 @@ impl Ask<'_> {
         }
         rows.truncate(size);
         rows.sort_unstable_by(compare);
-        let seen = match rows.last() {
+        let last_row = match rows.last() {
             Some(row) => Some(self.sort.position(row)),
-            None => self.position.seen.clone(),
+            None => self.position.last_row.clone(),
         };
-        // A quirky page claims that another follows even when nothing is left for it.
-        let next = (more || quirk).then(|| Position { before: before.saturating_add(1), seen });
-        (rows, next.map(|position| self.tokens.write(self.scope, &position)))
+        // A reduced page always has a token, even if no row is left.
+        let next = (more || reduced).then(|| {
+            let position = Position { pages_before: pages_before.saturating_add(1), last_row };
+            self.tokens.write(self.scope, &position)
+        });
+        (rows, next)
     }
 }
 
@@ -244,26 +244,28 @@ mod tests {
             Key::Number(self.0)
         }
 
-        fn tie(&self) -> Key<'_> {
+        fn tie_breaker(&self) -> Key<'_> {
             Key::Number(self.1)
         }
     }
 
-    fn walk(
-        quirk: f64,
+    /// Reads all pages and adds a row after the first. Returns the ids and the page sizes.
+    fn read_all(
+        short_pages: f64,
         sort: &Sort,
         rows: &mut Vec<Item>,
-        newer: Option<Item>,
+        added: Option<Item>,
     ) -> (Vec<i64>, Vec<usize>) {
-        let tokens = Tokens::new(3, quirk);
+        let tokens = Tokens::new(3, short_pages);
         let (mut position, mut seen, mut sizes) = (Position::default(), Vec::new(), Vec::new());
         loop {
-            let ask = Ask { tokens: &tokens, scope: "s", sort, position: &position, size: 7 };
-            let (page, token) = ask.page(rows.iter().cloned(), false);
+            let request =
+                PageRequest { tokens: &tokens, scope: "s", sort, position: &position, size: 7 };
+            let (page, token) = request.page(rows.iter().cloned(), false);
             sizes.push(page.len());
             seen.extend(page.iter().map(|item| item.1));
-            if let (1, Some(newer)) = (sizes.len(), &newer) {
-                rows.push(newer.clone());
+            if let (1, Some(added)) = (sizes.len(), &added) {
+                rows.push(added.clone());
             }
             match token {
                 Some(token) => position = tokens.read("s", &token).unwrap(),
@@ -281,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn every_row_comes_once_and_in_order() {
+    fn lists_every_row_once_in_order() {
         for descending in [false, true] {
-            let (seen, sizes) = walk(0.0, &sort(descending), &mut rows(), None);
+            let (seen, sizes) = read_all(0.0, &sort(descending), &mut rows(), None);
             let mut expected = rows();
             expected.sort_by_key(|item| (item.0, item.1));
             if descending {
@@ -295,37 +297,38 @@ mod tests {
     }
 
     #[test]
-    fn quirks_make_pages_short_and_empty_and_lose_nothing() {
-        let (mut seen, sizes) = walk(0.8, &sort(false), &mut rows(), None);
+    fn short_and_empty_pages_lose_no_row() {
+        let (mut seen, sizes) = read_all(0.8, &sort(false), &mut rows(), None);
         assert!(sizes.contains(&0) && sizes.contains(&3) && sizes.contains(&7), "{sizes:?}");
         seen.sort_unstable();
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
-        assert_eq!(walk(0.8, &sort(false), &mut rows(), None).1, sizes);
-        walk(1.0, &sort(false), &mut rows(), None);
+        assert_eq!(read_all(0.8, &sort(false), &mut rows(), None).1, sizes);
+        read_all(1.0, &sort(false), &mut rows(), None);
     }
 
     #[test]
-    fn a_row_that_appears_meanwhile_moves_no_other() {
-        let (seen, _) = walk(0.0, &sort(false), &mut rows(), Some(Item(99, 1000)));
+    fn a_row_added_between_pages_repeats_no_other() {
+        let (seen, _) = read_all(0.0, &sort(false), &mut rows(), Some(Item(99, 1000)));
         assert_eq!(seen.len(), 101);
-        let (seen, _) = walk(0.0, &sort(false), &mut rows(), Some(Item(-1, 1000)));
-        assert_eq!(seen.len(), 100, "before the border: not seen, and nothing doubled");
+        let (seen, _) = read_all(0.0, &sort(false), &mut rows(), Some(Item(-1, 1000)));
+        assert_eq!(seen.len(), 100, "the row before the position is omitted");
     }
 
     #[test]
-    fn tokens_are_awkward_and_bound_to_their_list() {
+    fn tokens_contain_special_characters_and_are_bound_to_their_list() {
         let tokens = Tokens::new(1, 0.0);
         let keys = vec![Key::Absent, Key::Number(-5), Key::text("ü"), Key::id("1001")];
-        let position = Position { before: 3, seen: Some(keys.into_iter().map(owned).collect()) };
+        let position =
+            Position { pages_before: 3, last_row: Some(keys.into_iter().map(owned).collect()) };
         let token = tokens.write("one", &position);
-        for awkward in ['+', '/', '=', '&', '%', ' ', 'µ', '…'] {
-            assert!(token.contains(awkward));
+        for special in ['+', '/', '=', '&', '%', ' ', 'µ', '…'] {
+            assert!(token.contains(special));
         }
         assert_eq!(tokens.read("one", &token).unwrap(), position);
-        let mut garbled = token.clone();
-        garbled.pop();
+        let mut truncated = token.clone();
+        truncated.pop();
         for (scope, token) in
-            [("two", token.as_str()), ("one", &garbled), ("one", ""), ("one", PREFIX)]
+            [("two", token.as_str()), ("one", &truncated), ("one", ""), ("one", PREFIX)]
         {
             let error = tokens.read(scope, token).unwrap_err();
             assert_eq!((error.status, &*error.kind), (400, "BadRequestError"));

@@ -1,4 +1,4 @@
-//! What was asked of the simulator, and what it answered.
+//! The request log.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,28 +7,28 @@ use jiff::Timestamp;
 
 use super::call::Operation;
 
-/// A request that was answered, or that went without.
+/// A finished request.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// When it came.
+    /// When it arrived.
     pub at: Timestamp,
-    /// Which operation; none where no operation lives at the path.
+    /// Its operation; `None` for an unknown path.
     pub operation: Option<Operation>,
-    /// The path as it was on the wire.
+    /// The encoded path.
     pub path: String,
-    /// The query as it was on the wire, encoded.
+    /// The encoded query.
     pub query: String,
-    /// Which page of the list, the first being 1; none if its token is not valid.
+    /// The page of the list, from 1; `None` if its token is invalid.
     pub page: Option<u32>,
     /// The header `User-Agent`.
     pub user_agent: Option<String>,
-    /// The status that was answered; none if nothing was.
+    /// The status of the response; `None` without a response.
     pub status: Option<u16>,
-    /// The `x-amzn-errortype` that was answered.
+    /// The `x-amzn-errortype` of the response.
     pub error: Option<String>,
 }
 
-/// The latest requests, and counts over all.
+/// The latest requests, and counters over all.
 #[derive(Clone, Debug)]
 pub struct Requests {
     log: Arc<Mutex<Log>>,
@@ -50,43 +50,44 @@ impl Requests {
         Self { log: Arc::new(Mutex::new(Log { capacity, ..Log::default() })) }
     }
 
-    /// The latest requests that are done with, oldest first; how many at most, the options
-    /// say.
+    /// The latest finished requests, oldest first, up to [`Options::request_log`].
+    ///
+    /// [`Options::request_log`]: super::Options::request_log
     pub fn recent(&self) -> Vec<Record> {
         self.log().recent.iter().cloned().collect()
     }
 
-    /// The same, which it forgets; the counts stay.
+    /// Removes and returns the latest finished requests. The counters stay.
     pub fn take_recent(&self) -> Vec<Record> {
         self.log().recent.drain(..).collect()
     }
 
-    /// How many came in all, those under way not counted.
+    /// Finished requests.
     pub fn total(&self) -> u64 {
         self.log().total
     }
 
-    /// How many asked for this operation.
+    /// Finished requests of this operation.
     pub fn count(&self, operation: Operation) -> u64 {
         self.log().by_operation.get(&operation).copied().unwrap_or(0)
     }
 
-    /// How many were answered with this status; none is for those that went without.
+    /// Finished requests with this status; `None` counts those without a response.
     pub fn count_status(&self, status: impl Into<Option<u16>>) -> u64 {
         self.log().by_status.get(&status.into()).copied().unwrap_or(0)
     }
 
-    /// How many wait for their answer now.
+    /// Requests in flight.
     pub fn in_flight(&self) -> usize {
         self.log().in_flight
     }
 
-    /// The most that ever waited at once.
+    /// The maximum of requests in flight at once.
     pub fn max_in_flight(&self) -> usize {
         self.log().max_in_flight
     }
 
-    /// Forgets everything but those under way.
+    /// Clears the log and all counters, except the requests in flight.
     pub fn clear(&self) {
         let mut log = self.log();
         let (capacity, in_flight) = (log.capacity, log.in_flight);
@@ -105,8 +106,8 @@ impl Requests {
     }
 }
 
-/// A request under way. It is recorded when this goes, so that one which the client gave up
-/// is recorded too.
+/// A request in flight. Dropping it records the request, so that cancelled requests are
+/// recorded too.
 #[derive(Debug)]
 pub(super) struct InFlight {
     requests: Requests,
@@ -114,7 +115,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) fn answered(&mut self, status: u16, error: Option<String>) {
+    pub(super) fn set_response(&mut self, status: u16, error: Option<String>) {
         if let Some(record) = &mut self.record {
             record.status = Some(status);
             record.error = error;
@@ -159,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_bounded_and_the_counts_are_not() {
+    fn bounds_the_log_and_counts_all_requests() {
         let requests = Requests::new(2);
         let mut first = requests.begin(record("/1"));
-        first.answered(200, None);
+        first.set_response(200, None);
         let second = requests.begin(record("/2"));
         assert_eq!((requests.in_flight(), requests.max_in_flight()), (2, 2));
         drop(first);

@@ -1,4 +1,4 @@
-//! The rows of the lists: what each is sorted by and how it is written.
+//! The rows of the lists: their sort keys and their JSON.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,8 @@ use super::options::Options;
 use super::paging::{Key, Row};
 use super::user::User;
 
-/// Writes a row with its overrides.
-pub(super) trait Write {
-    fn write(&self, options: &Options) -> Value;
+pub(super) trait ToJson {
+    fn to_json(&self, options: &Options) -> Value;
 }
 
 impl Row for &Network {
@@ -28,28 +27,25 @@ impl Row for &Network {
         }
     }
 
-    fn tie(&self) -> Key<'_> {
+    fn tie_breaker(&self) -> Key<'_> {
         Key::id(&self.id)
     }
 }
 
-impl Write for &Network {
-    fn write(&self, options: &Options) -> Value {
+impl ToJson for &Network {
+    fn to_json(&self, options: &Options) -> Value {
         let account = self.account.as_deref().unwrap_or(&options.account);
-        let mut written = json!({
+        json!({
             "networkId": self.id,
             "networkName": self.name,
             "accessLevel": self.access_level,
             "awsAccountId": account,
             "networkArn": network_arn(&options.region, account, &self.id),
             "standing": self.standing,
-        });
-        self.overrides.apply(&mut written);
-        written
+        })
     }
 }
 
-/// The ARN of a network.
 pub(super) fn network_arn(region: &str, account: &str, network: &str) -> String {
     let partition = match region {
         region if region.starts_with("us-gov-") => "aws-us-gov",
@@ -76,14 +72,14 @@ impl Row for &User {
         }
     }
 
-    fn tie(&self) -> Key<'_> {
+    fn tie_breaker(&self) -> Key<'_> {
         Key::id(&self.id)
     }
 }
 
-impl Write for &User {
-    fn write(&self, _: &Options) -> Value {
-        let mut written = json!({
+impl ToJson for &User {
+    fn to_json(&self, _: &Options) -> Value {
+        let mut object = json!({
             "userId": self.id,
             "firstName": self.first_name,
             "lastName": self.last_name,
@@ -95,11 +91,11 @@ impl Write for &User {
             "type": "user",
         });
         if let Some(code) = &self.invite_code {
-            written["inviteCode"] = code.as_str().into();
-            written["isInviteExpired"] = false.into();
+            object["inviteCode"] = code.as_str().into();
+            object["isInviteExpired"] = false.into();
         }
-        self.overrides.apply(&mut written);
-        written
+        self.overrides.apply(&mut object);
+        object
     }
 }
 
@@ -127,15 +123,15 @@ impl Row for &Device {
         }
     }
 
-    fn tie(&self) -> Key<'_> {
+    fn tie_breaker(&self) -> Key<'_> {
         Key::Number(i64::try_from(self.serial).unwrap_or(i64::MAX))
     }
 }
 
-impl Write for &Device {
-    fn write(&self, options: &Options) -> Value {
-        let time = |ms| options.timestamps.write(ms, &options.timezone);
-        let mut written = match &self.raw {
+impl ToJson for &Device {
+    fn to_json(&self, options: &Options) -> Value {
+        let time = |ms| options.timestamps.format(ms, &options.timezone);
+        let mut object = match &self.raw {
             Some(raw) => Value::clone(raw),
             None => json!({
                 "appId": self.app_id,
@@ -146,16 +142,16 @@ impl Write for &Device {
             }),
         };
         if self.raw.is_none() {
-            // 'Never' is known in three forms; each fleet has some of each.
+            // The API has three representations of 'never'; each fleet has all of them.
             match (self.last_login_ms, self.serial % 3) {
-                (Some(at), _) => written["lastLogin"] = time(at),
+                (Some(at), _) => object["lastLogin"] = time(at),
                 (None, 0) => {}
-                (None, 1) => written["lastLogin"] = Value::Null,
-                (None, _) => written["lastLogin"] = "".into(),
+                (None, 1) => object["lastLogin"] = Value::Null,
+                (None, _) => object["lastLogin"] = "".into(),
             }
         }
-        self.overrides.apply(&mut written);
-        written
+        self.overrides.apply(&mut object);
+        object
     }
 }
 
@@ -176,19 +172,19 @@ impl Row for (usize, &SecurityGroup) {
         }
     }
 
-    fn tie(&self) -> Key<'_> {
+    fn tie_breaker(&self) -> Key<'_> {
         Key::Number(i64::try_from(self.0).unwrap_or(i64::MAX))
     }
 }
 
-impl Write for (usize, &SecurityGroup) {
-    fn write(&self, _: &Options) -> Value {
+impl ToJson for (usize, &SecurityGroup) {
+    fn to_json(&self, _: &Options) -> Value {
         let group = self.1;
         let mut settings = json!({ "lockoutThreshold": group.lockout_threshold });
         if let Some(minutes) = group.sso_max_idle_minutes {
             settings["ssoMaxIdleMinutes"] = minutes.into();
         }
-        let mut written = json!({
+        json!({
             "id": group.id,
             "name": group.name,
             "isDefault": group.default,
@@ -196,8 +192,6 @@ impl Write for (usize, &SecurityGroup) {
             "botMembers": group.bot_members,
             "modified": group.modified,
             "securityGroupSettings": settings,
-        });
-        group.overrides.apply(&mut written);
-        written
+        })
     }
 }

@@ -1,10 +1,10 @@
-//! Signature Version 4 as a strict service checks it, written from AWS's description of the
-//! algorithm and from nothing that the client uses.
+//! Verification of AWS Signature Version 4, implemented from AWS's description of the algorithm
+//! and independent of the client.
 //!
-//! Stricter than AWS in one thing: a query that holds a raw character which RFC 3986 would
-//! encode is refused by name, where the service would only find that signatures differ.
+//! Unlike AWS, the error for a query character that RFC 3986 requires to be encoded names the
+//! character; the service only reports that the signatures differ.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
@@ -12,17 +12,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
-use super::credentials::{Credentials, Known, Refusal};
-use super::encoding::{encode, from_hex, strictly_decoded, to_hex};
+use super::credentials::{Credentials, Entry, Refusal};
+use super::encoding::{decode_strict, encode, from_hex, to_hex};
 use super::errors::ApiError;
 use super::options::ClockError;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "wickr";
-/// How far the client's clock may be off, as at AWS.
+/// The clock skew that AWS accepts.
 const WINDOW_SECONDS: i64 = 5 * 60;
 
-/// The signed parts of a GET request, as they came over the wire.
+/// The signed parts of a GET request, still encoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) path: &'a str,
@@ -30,7 +30,6 @@ pub(super) struct Request<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// What a signature is checked against.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verifier<'a> {
     pub(super) credentials: &'a Credentials,
@@ -39,7 +38,7 @@ pub(super) struct Verifier<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The header `Authorization`, taken apart.
+/// The parts of the header `Authorization`.
 #[derive(Debug)]
 struct Authorization<'a> {
     access_key: &'a str,
@@ -52,8 +51,8 @@ struct Authorization<'a> {
 }
 
 impl Verifier<'_> {
-    /// Who signed the request, or why it is refused.
-    pub(super) fn verify(&self, request: Request<'_>) -> Result<std::sync::Arc<Known>, ApiError> {
+    /// Returns the credential that signed the request.
+    pub(super) fn verify(&self, request: Request<'_>) -> Result<Arc<Entry>, ApiError> {
         let authorization = header(request.headers, "authorization")
             .ok_or_else(ApiError::missing_authentication)?;
         let authorization = parse_authorization(authorization)?;
@@ -62,14 +61,14 @@ impl Verifier<'_> {
         })?;
         self.check_scope(&authorization, time)?;
         check_signed_headers(&authorization, request.headers)?;
-        let known =
+        let entry =
             self.credentials.find(authorization.access_key).ok_or_else(ApiError::unknown_client)?;
         if header(request.headers, "x-amz-security-token")
-            != known.credential.session_token.as_deref()
+            != entry.credential.session_token.as_deref()
         {
             return Err(ApiError::unknown_client());
         }
-        match known.refusal {
+        match entry.refusal {
             Some(Refusal::ExpiredToken) => return Err(ApiError::expired_token()),
             Some(Refusal::Unauthorized) => return Err(ApiError::unauthorized()),
             None => {}
@@ -79,9 +78,9 @@ impl Verifier<'_> {
         let scope = format!("{}/{}/{SERVICE}/aws4_request", authorization.date, self.region);
         let hash = to_hex(&Sha256::digest(canonical));
         let string_to_sign = format!("{ALGORITHM}\n{time}\n{scope}\n{hash}");
-        let key = signing_key(&known, authorization.date, self.region);
+        let key = signing_key(&entry, authorization.date, self.region);
         let signature = from_hex(authorization.signature).unwrap_or_default();
-        // `verify_slice` takes the same time wherever the first difference is.
+        // `verify_slice` compares in constant time.
         mac(&key, string_to_sign.as_bytes()).verify_slice(&signature).map_err(|_| {
             ApiError::invalid_signature(
                 "The request signature we calculated does not match the signature you \
@@ -89,24 +88,24 @@ impl Verifier<'_> {
                  service documentation for details.",
             )
         })?;
-        Ok(known)
+        Ok(entry)
     }
 
-    fn check_scope(&self, of: &Authorization<'_>, time: &str) -> Result<(), ApiError> {
-        let complaint = if of.terminator != "aws4_request" {
+    fn check_scope(&self, authorization: &Authorization<'_>, time: &str) -> Result<(), ApiError> {
+        let message = if authorization.terminator != "aws4_request" {
             "Credential should be scoped with a valid terminator: 'aws4_request'.".to_owned()
-        } else if of.service != SERVICE {
+        } else if authorization.service != SERVICE {
             format!("Credential should be scoped to correct service: '{SERVICE}'.")
-        } else if of.region != self.region {
+        } else if authorization.region != self.region {
             "Credential should be scoped to a valid region.".to_owned()
-        } else if time.get(..8) != Some(of.date) {
+        } else if time.get(..8) != Some(authorization.date) {
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date \
              from HTTP."
                 .to_owned()
         } else {
             return Ok(());
         };
-        Err(ApiError::invalid_signature(complaint))
+        Err(ApiError::invalid_signature(message))
     }
 
     fn check_clock(&self, time: &str) -> Result<(), ApiError> {
@@ -126,14 +125,14 @@ impl Verifier<'_> {
                 "The difference between the request time and the current time is too large.",
             ));
         }
-        let written = basic_time(now);
+        let formatted = basic_time(now);
         Err(ApiError::invalid_signature(if at < now {
             let limit = basic_time(now - WINDOW_SECONDS);
-            format!("Signature expired: {time} is now earlier than {limit} ({written} - 5 min.)")
+            format!("Signature expired: {time} is now earlier than {limit} ({formatted} - 5 min.)")
         } else {
             let limit = basic_time(now + WINDOW_SECONDS);
             format!(
-                "Signature not yet current: {time} is still later than {limit} ({written} + 5 min.)"
+                "Signature not yet current: {time} is still later than {limit} ({formatted} + 5 min.)"
             )
         }))
     }
@@ -172,20 +171,23 @@ fn parse_authorization(text: &str) -> Result<Authorization<'_>, ApiError> {
     })
 }
 
-/// Lowercase, in order, and none of those left out that carry the request's meaning.
-fn check_signed_headers(of: &Authorization<'_>, headers: &HeaderMap) -> Result<(), ApiError> {
-    let names: Vec<&str> = of.signed_headers.split(';').collect();
+/// The names must be lowercase, sorted and unique, and include all that AWS requires.
+fn check_signed_headers(
+    authorization: &Authorization<'_>,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let names: Vec<&str> = authorization.signed_headers.split(';').collect();
     let in_order = names.is_sorted_by(|a, b| a < b);
-    if !in_order || of.signed_headers.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if !in_order || authorization.signed_headers.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(ApiError::incomplete_signature(
             "SignedHeaders must be lowercase, sorted and each named once.",
         ));
     }
     let optional = ["x-amz-content-sha256", "x-amz-security-token"];
-    let needed = ["host", "x-amz-date"]
+    let required = ["host", "x-amz-date"]
         .into_iter()
         .chain(optional.into_iter().filter(|name| headers.contains_key(*name)));
-    for name in needed {
+    for name in required {
         if !names.contains(&name) {
             return Err(ApiError::invalid_signature(format!(
                 "'{name}' must be a 'SignedHeader' in the AWS Authorization."
@@ -201,7 +203,7 @@ fn canonical_request(
 ) -> Result<String, ApiError> {
     let mut canonical = String::with_capacity(512);
     canonical.push_str("GET\n");
-    // Every service but S3 encodes the path that is on the wire once more.
+    // For every service but S3, the encoded path is encoded again.
     let segments = request.path.split('/').map(|segment| encode(segment.as_bytes()));
     canonical.push_str(&segments.collect::<Vec<_>>().join("/"));
     canonical.push('\n');
@@ -238,9 +240,9 @@ fn canonical_query(raw: &str) -> Result<String, ApiError> {
     for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let canonical = |part| {
-            strictly_decoded(part).map(|bytes| encode(&bytes)).map_err(|what| {
+            decode_strict(part).map(|bytes| encode(&bytes)).map_err(|what| {
                 ApiError::invalid_signature(format!(
-                    "The query is not encoded by RFC 3986: it holds {what}."
+                    "The query is not encoded by RFC 3986: it contains {what}."
                 ))
             })
         };
@@ -252,13 +254,13 @@ fn canonical_query(raw: &str) -> Result<String, ApiError> {
     Ok(pairs.join("&"))
 }
 
-/// Derived once for each day and credential: four of the five hashes of a verification.
-fn signing_key(known: &Known, date: &str, region: &str) -> [u8; 32] {
-    let mut cached = known.signing_key.lock().unwrap_or_else(PoisonError::into_inner);
+/// Cached for each day and credential: it is four of the five hashes of a verification.
+fn signing_key(entry: &Entry, date: &str, region: &str) -> [u8; 32] {
+    let mut cached = entry.signing_key.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, key)) = cached.as_ref().filter(|(day, _)| day == date) {
         return *key;
     }
-    let secret = format!("AWS4{}", known.credential.secret);
+    let secret = format!("AWS4{}", entry.credential.secret);
     let key = [date, region, SERVICE, "aws4_request"]
         .iter()
         .fold(secret.into_bytes(), |key, part| sign(&key, part.as_bytes()).to_vec());
@@ -268,7 +270,7 @@ fn signing_key(known: &Known, date: &str, region: &str) -> [u8; 32] {
 }
 
 fn mac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes a key of any length; the error is of the trait, not of the algorithm.
+    // Infallible: HMAC accepts keys of any length.
     let mut mac = Hmac::<Sha256>::new_from_slice(key)
         .unwrap_or_else(|_| Hmac::<Sha256>::new(&Default::default()));
     mac.update(text);

@@ -1,6 +1,6 @@
-//! The vectors are botocore's own: boto3's client `wickr` of botocore 1.44.5, its clock
-//! patched to 2024-01-20 09:15:30 UTC, sent each request to http://127.0.0.1:8000 with AWS's
-//! example key pair, and a `before-send` hook printed what would have gone out.
+//! The vectors are from botocore 1.44.5: boto3's client `wickr` with AWS's example key pair,
+//! the endpoint http://127.0.0.1:8000, the clock patched to 2024-01-20 09:15:30 UTC, and a
+//! `before-send` hook that prints the request.
 
 use http::{HeaderName, HeaderValue};
 
@@ -28,7 +28,7 @@ const PLAIN: Vector = Vector {
     token: false,
 };
 /// `nextToken` was `v1:pagination:µ+/=&% ü…*~'"`, `sortFields` was `created+appId`.
-const AWKWARD: Vector = Vector {
+const SPECIAL_CHARACTERS: Vector = Vector {
     path: "/networks/12345678/users/1001/devices",
     query: "maxResults=100&sortFields=created%2BappId&sortDirection=ASC&nextToken=v1%3Apagination\
             %3A%C2%B5%2B%2F%3D%26%25%20%C3%BC%E2%80%A6%2A~%27%22",
@@ -43,7 +43,7 @@ const SESSION: Vector = Vector {
     signature: "48bf1a8342bac672418e2249eb0b5c06533d7d1f7b36eb4d3569b9259a23eca5",
     token: true,
 };
-/// A network id of `12 4µ/78`: encoded in the path, and again in what is signed.
+/// The network id `12 4µ/78`: encoded once in the path and twice in the canonical request.
 const TWICE_ENCODED: Vector = Vector {
     path: "/networks/12%204%C2%B5%2F78/users/1001/devices",
     query: "",
@@ -72,13 +72,13 @@ impl Vector {
     }
 }
 
-struct Check {
+struct Service {
     credentials: Credentials,
     clock_error: ClockError,
     now: &'static str,
 }
 
-impl Check {
+impl Service {
     fn new(vector: &Vector) -> Self {
         let credential = Credential::new(ACCESS_KEY, SECRET_KEY);
         let credential =
@@ -87,7 +87,7 @@ impl Check {
         Self { credentials, clock_error: ClockError::default(), now: "2024-01-20T09:15:30Z" }
     }
 
-    fn run(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn verify(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<(), ApiError> {
         let verifier = Verifier {
             credentials: &self.credentials,
             region: "us-east-1",
@@ -99,12 +99,12 @@ impl Check {
 }
 
 fn verify(vector: &Vector) -> Result<(), ApiError> {
-    Check::new(vector).run(vector.path, vector.query, &vector.headers())
+    Service::new(vector).verify(vector.path, vector.query, &vector.headers())
 }
 
-/// The name of the error, and that its message holds this.
+/// Asserts that the message contains this text. Returns the status and name of the error.
 #[track_caller]
-fn refused(result: Result<(), ApiError>, message: &str) -> String {
+fn refusal(result: Result<(), ApiError>, message: &str) -> String {
     let error = result.unwrap_err();
     let text = error.body["message"].as_str().unwrap();
     assert!(text.contains(message), "{text}");
@@ -112,122 +112,128 @@ fn refused(result: Result<(), ApiError>, message: &str) -> String {
 }
 
 #[test]
-fn what_botocore_signs_is_accepted() {
-    for vector in [PLAIN, AWKWARD, SESSION, TWICE_ENCODED] {
+fn accepts_signatures_of_botocore() {
+    for vector in [PLAIN, SPECIAL_CHARACTERS, SESSION, TWICE_ENCODED] {
         verify(&vector).unwrap_or_else(|error| panic!("{}: {error:?}", vector.path));
     }
 }
 
 #[test]
-fn any_change_to_what_was_signed_is_refused() {
-    let check = Check::new(&AWKWARD);
-    let headers = AWKWARD.headers();
+fn rejects_changes_to_signed_parts() {
+    let service = Service::new(&SPECIAL_CHARACTERS);
+    let headers = SPECIAL_CHARACTERS.headers();
     let mut other_host = headers.clone();
     other_host.insert("host", HeaderValue::from_static("127.0.0.1:8001"));
     let mut other_signature = headers.clone();
-    let last = AWKWARD.headers()["authorization"].to_str().unwrap().replace("dd4e6", "dd4e7");
+    let last =
+        SPECIAL_CHARACTERS.headers()["authorization"].to_str().unwrap().replace("dd4e6", "dd4e7");
     other_signature.insert("authorization", HeaderValue::from_str(&last).unwrap());
-    let fewer = AWKWARD.query.replace("maxResults=100&", "");
-    let path = AWKWARD.path;
+    let fewer = SPECIAL_CHARACTERS.query.replace("maxResults=100&", "");
+    let path = SPECIAL_CHARACTERS.path;
     for (path, query, headers) in [
         (path, fewer.as_str(), &headers),
-        ("/networks/12345678/users/1002/devices", AWKWARD.query, &headers),
-        (path, AWKWARD.query, &other_host),
-        (path, AWKWARD.query, &other_signature),
+        ("/networks/12345678/users/1002/devices", SPECIAL_CHARACTERS.query, &headers),
+        (path, SPECIAL_CHARACTERS.query, &other_host),
+        (path, SPECIAL_CHARACTERS.query, &other_signature),
     ] {
-        let error = refused(check.run(path, query, headers), "we calculated does not match");
+        let error = refusal(service.verify(path, query, headers), "we calculated does not match");
         assert_eq!(error, "403 InvalidSignatureException");
     }
 }
 
 #[test]
-fn the_order_of_the_query_does_not_matter() {
-    let mut pairs: Vec<&str> = AWKWARD.query.split('&').collect();
+fn accepts_query_parameters_in_any_order() {
+    let mut pairs: Vec<&str> = SPECIAL_CHARACTERS.query.split('&').collect();
     pairs.reverse();
-    Check::new(&AWKWARD).run(AWKWARD.path, &pairs.join("&"), &AWKWARD.headers()).unwrap();
+    Service::new(&SPECIAL_CHARACTERS)
+        .verify(SPECIAL_CHARACTERS.path, &pairs.join("&"), &SPECIAL_CHARACTERS.headers())
+        .unwrap();
 }
 
 #[test]
-fn raw_characters_in_the_query_are_named() {
-    let check = Check::new(&AWKWARD);
+fn names_unencoded_characters_of_the_query() {
+    let service = Service::new(&SPECIAL_CHARACTERS);
     for (encoded, raw, named) in
         [("%2A", "*", "a raw '*'"), ("%20", "+", "a raw '+'"), ("%3A", ":", "a raw ':'")]
     {
-        let query = AWKWARD.query.replace(encoded, raw);
-        let error = refused(check.run(AWKWARD.path, &query, &AWKWARD.headers()), named);
+        let query = SPECIAL_CHARACTERS.query.replace(encoded, raw);
+        let error = refusal(
+            service.verify(SPECIAL_CHARACTERS.path, &query, &SPECIAL_CHARACTERS.headers()),
+            named,
+        );
         assert_eq!(error, "403 InvalidSignatureException");
     }
 }
 
 #[test]
-fn the_clock_may_be_five_minutes_off() {
+fn accepts_a_clock_skew_of_five_minutes() {
     let at = |now, clock_error| {
-        let check = Check { now, clock_error, ..Check::new(&PLAIN) };
-        check.run(PLAIN.path, PLAIN.query, &PLAIN.headers())
+        let service = Service { now, clock_error, ..Service::new(&PLAIN) };
+        service.verify(PLAIN.path, PLAIN.query, &PLAIN.headers())
     };
     let default = ClockError::InvalidSignature;
     at("2024-01-20T09:10:30Z", default).unwrap();
     at("2024-01-20T09:20:30Z", default).unwrap();
     let expired = "Signature expired: 20240120T091530Z is now earlier than 20240120T091531Z \
                    (20240120T092031Z - 5 min.)";
-    let error = refused(at("2024-01-20T09:20:31Z", default), expired);
+    let error = refusal(at("2024-01-20T09:20:31Z", default), expired);
     assert_eq!(error, "403 InvalidSignatureException");
-    refused(
+    refusal(
         at("2024-01-20T09:10:29Z", default),
         "Signature not yet current: 20240120T091530Z is still later than 20240120T091529Z \
          (20240120T091029Z + 5 min.)",
     );
     let skewed = at("2024-01-20T10:00:00Z", ClockError::RequestTimeTooSkewed);
-    assert_eq!(refused(skewed, "too large"), "403 RequestTimeTooSkewed");
+    assert_eq!(refusal(skewed, "too large"), "403 RequestTimeTooSkewed");
 }
 
 #[test]
-fn credentials_come_and_go() {
-    let check = Check::new(&PLAIN);
-    let run = || check.run(PLAIN.path, PLAIN.query, &PLAIN.headers());
+fn credentials_can_be_expired_replaced_and_revoked() {
+    let service = Service::new(&PLAIN);
+    let run = || service.verify(PLAIN.path, PLAIN.query, &PLAIN.headers());
     run().unwrap();
-    assert!(check.credentials.expire(ACCESS_KEY));
-    assert_eq!(refused(run(), "is expired"), "403 ExpiredTokenException");
-    assert!(check.credentials.refuse(ACCESS_KEY, Refusal::Unauthorized));
-    assert_eq!(refused(run(), "Unauthorized"), "401 UnauthorizedError");
-    check.credentials.add(Credential::new(ACCESS_KEY, "another"));
-    assert_eq!(refused(run(), "does not match"), "403 InvalidSignatureException");
-    check.credentials.add(Credential::new(ACCESS_KEY, SECRET_KEY));
+    assert!(service.credentials.expire(ACCESS_KEY));
+    assert_eq!(refusal(run(), "is expired"), "403 ExpiredTokenException");
+    assert!(service.credentials.refuse(ACCESS_KEY, Refusal::Unauthorized));
+    assert_eq!(refusal(run(), "Unauthorized"), "401 UnauthorizedError");
+    service.credentials.add(Credential::new(ACCESS_KEY, "another"));
+    assert_eq!(refusal(run(), "does not match"), "403 InvalidSignatureException");
+    service.credentials.add(Credential::new(ACCESS_KEY, SECRET_KEY));
     run().unwrap();
-    assert!(check.credentials.revoke(ACCESS_KEY));
+    assert!(service.credentials.revoke(ACCESS_KEY));
     let invalid = "The security token included in the request is invalid.";
-    assert_eq!(refused(run(), invalid), "403 UnrecognizedClientException");
-    assert!(!check.credentials.revoke(ACCESS_KEY) && !check.credentials.expire(ACCESS_KEY));
+    assert_eq!(refusal(run(), invalid), "403 UnrecognizedClientException");
+    assert!(!service.credentials.revoke(ACCESS_KEY) && !service.credentials.expire(ACCESS_KEY));
 }
 
 #[test]
-fn session_tokens_must_be_there_right_and_signed() {
-    let check = Check::new(&SESSION);
-    let run = |headers: &HeaderMap| check.run(SESSION.path, SESSION.query, headers);
+fn session_tokens_must_be_valid_and_signed() {
+    let service = Service::new(&SESSION);
+    let run = |headers: &HeaderMap| service.verify(SESSION.path, SESSION.query, headers);
     let mut headers = SESSION.headers();
     headers.insert("x-amz-security-token", HeaderValue::from_static("another"));
-    assert_eq!(refused(run(&headers), "is invalid"), "403 UnrecognizedClientException");
+    assert_eq!(refusal(run(&headers), "is invalid"), "403 UnrecognizedClientException");
     headers.remove("x-amz-security-token");
-    assert_eq!(refused(run(&headers), "is invalid"), "403 UnrecognizedClientException");
+    assert_eq!(refusal(run(&headers), "is invalid"), "403 UnrecognizedClientException");
     let unsigned = Vector { signed: "host;x-amz-date", ..SESSION };
-    let error = refused(verify(&unsigned), "'x-amz-security-token' must be a 'SignedHeader'");
+    let error = refusal(verify(&unsigned), "'x-amz-security-token' must be a 'SignedHeader'");
     assert_eq!(error, "403 InvalidSignatureException");
 }
 
 #[test]
-fn what_is_missing_or_malformed_is_told() {
-    let check = Check::new(&PLAIN);
+fn explains_missing_and_malformed_authorization() {
+    let service = Service::new(&PLAIN);
     let with = |authorization: Option<String>| {
         let mut headers = PLAIN.headers();
         headers.remove("authorization");
         if let Some(text) = authorization {
             headers.insert("authorization", HeaderValue::from_str(&text).unwrap());
         }
-        check.run(PLAIN.path, PLAIN.query, &headers)
+        service.verify(PLAIN.path, PLAIN.query, &headers)
     };
-    let missing = refused(with(None), "Missing Authentication Token");
+    let missing = refusal(with(None), "Missing Authentication Token");
     assert_eq!(missing, "403 MissingAuthenticationTokenException");
-    let whole = PLAIN.headers()["authorization"].to_str().unwrap().to_owned();
+    let valid = PLAIN.headers()["authorization"].to_str().unwrap().to_owned();
     for (from, to, message) in [
         ("AWS4-HMAC-SHA256", "Bearer", "must begin with AWS4-HMAC-SHA256"),
         ("Signature=", "Sig=", "requires 'Signature' parameter"),
@@ -242,12 +248,11 @@ fn what_is_missing_or_malformed_is_told() {
         ("host;x-amz-date", "Host;x-amz-date", "lowercase"),
         ("host;x-amz-date", "host;x-absent;x-amz-date", "'x-absent' is not in the request"),
     ] {
-        refused(with(Some(whole.replace(from, to))), message);
+        refusal(with(Some(valid.replace(from, to))), message);
     }
 }
 
-/// The header `Authorization` for a request, for the tests that talk to a whole simulator.
-/// It rests on the functions that the vectors above have proved.
+/// Signs a request for the tests over HTTP, with the functions that the vectors above verify.
 pub(in crate::simulator) fn authorize(
     path: &str,
     query: &str,

@@ -1,6 +1,6 @@
-//! What all connections of one simulator share, and how one request is answered.
+//! The state that all connections share, and the handling of one request.
 
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -12,10 +12,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::{self, NoAnswer};
 use super::bucket::Bucket;
 use super::call::Call;
-use super::credentials::{Credentials, Known};
+use super::credentials::{Credential, Credentials, Entry};
 use super::errors::ApiError;
 use super::faults::{FaultKind, Faults, Plan};
 use super::fleet::Fleet;
@@ -23,9 +22,9 @@ use super::lists::Lists;
 use super::options::Options;
 use super::paging::{Position, Tokens};
 use super::requests::{Record, Requests};
+use super::responses::{self, NoResponse};
 use super::sigv4::{Request, Verifier};
 
-/// The state of a running simulator.
 pub(super) struct State {
     pub(super) options: Options,
     pub(super) fleet: RwLock<Fleet>,
@@ -40,7 +39,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(options: Options, fleet: Fleet) -> Self {
-        let quirk = options.empty_pages.clamp(0.0, 1.0);
+        let short_pages = options.empty_pages.clamp(0.0, 1.0);
         Self {
             fleet: RwLock::new(fleet),
             credentials: Credentials::new(&options.credentials),
@@ -48,23 +47,22 @@ impl State {
             requests: Requests::new(options.request_log),
             bucket: Mutex::new(Bucket::new(options.rate_limit, Instant::now())),
             stop: CancellationToken::new(),
-            tokens: Tokens::new(options.seed, quirk),
+            tokens: Tokens::new(options.seed, short_pages),
             rng: Mutex::new(Rng::with_seed(options.seed ^ 0x1D)),
             options,
         }
     }
 
-    /// The answer to one request; none where a fault wants the connection gone.
-    pub(super) async fn answer(
+    pub(super) async fn respond(
         &self,
         request: http::Request<Incoming>,
-    ) -> Result<Response<Body>, NoAnswer> {
+    ) -> Result<Response<Body>, NoResponse> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let query = parts.uri.query().unwrap_or_default();
         let call = Call::parse(path, query);
         let page = call.as_ref().and_then(|call| self.page_number(call));
-        let plan = self.faults.strike(call.as_ref(), page);
+        let plan = self.faults.plan(call.as_ref(), page);
         let now = Timestamp::now();
         let mut in_flight = self.requests.begin(Record {
             at: now,
@@ -79,37 +77,37 @@ impl State {
         let now = now.saturating_add(plan.skew).unwrap_or(now);
         self.pause(self.latency().saturating_add(plan.delay)).await?;
         let signed = Request { path, query, headers: &parts.headers };
-        let mut response = match self.admit(&parts.method, call, body.is_end_stream(), signed, now)
+        let mut response = match self.check(&parts.method, call, body.is_end_stream(), signed, now)
         {
-            Ok((call, known)) => self.play(&plan, &call, page, &known).await?,
-            Err(error) => answers::error(error),
+            Ok((call, entry)) => self.execute(&plan, &call, page, &entry.credential).await?,
+            Err(error) => responses::error(error),
         };
         let headers = response.headers_mut();
-        answers::stamp(headers, now, self.random());
-        let kind = headers.get(answers::ERROR_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.map(str::to_owned);
-        in_flight.answered(response.status().as_u16(), kind);
+        responses::set_common_headers(headers, now, self.random());
+        let error = headers.get(responses::ERROR_TYPE).and_then(|name| name.to_str().ok());
+        let error = error.map(str::to_owned);
+        in_flight.set_response(response.status().as_u16(), error);
         Ok(response)
     }
 
-    /// All that comes before the operation itself, in the order of a service's layers.
-    fn admit(
+    /// Checks rate limit, method, path, body and signature, in the order of AWS's layers.
+    fn check(
         &self,
         method: &Method,
         call: Option<Call>,
-        bodiless: bool,
+        no_body: bool,
         signed: Request<'_>,
         now: Timestamp,
-    ) -> Result<(Call, std::sync::Arc<Known>), ApiError> {
+    ) -> Result<(Call, Arc<Entry>), ApiError> {
         self.limit_rate()?;
         if method != Method::GET {
             let message = format!("The method {method} is not allowed.");
             return Err(ApiError::new(405, "MethodNotAllowedException", message));
         }
         let call = call.ok_or_else(|| {
-            ApiError::new(404, "UnknownOperationException", "No operation lives at this path.")
+            ApiError::new(404, "UnknownOperationException", "No operation matches this path.")
         })?;
-        if !bodiless {
+        if !no_body {
             return Err(ApiError::bad_request("A GET request has no body."));
         }
         let verifier = Verifier {
@@ -121,62 +119,68 @@ impl State {
         Ok((call, verifier.verify(signed)?))
     }
 
-    /// The true answer, or what the faults make of it.
-    async fn play(
+    /// Runs the operation and applies the planned faults.
+    async fn execute(
         &self,
         plan: &Plan,
         call: &Call,
         page: Option<u32>,
-        known: &Known,
-    ) -> Result<Response<Body>, NoAnswer> {
+        caller: &Credential,
+    ) -> Result<Response<Body>, NoResponse> {
         if let Some(error) = plan.error() {
-            return Ok(answers::error(error));
+            return Ok(responses::error(error));
         }
-        let truth = || match self.list(call, known) {
-            Ok(answer) => answers::json(&self.page_fault(plan, call, page, answer)),
-            Err(error) => answers::error(error),
+        let correct = || match self.list(call, caller) {
+            Ok(body) => responses::json(&self.apply_paging_fault(plan, call, page, body)),
+            Err(error) => responses::error(error),
         };
-        match &plan.answer {
-            None => Ok(truth()),
+        match &plan.response {
+            None => Ok(correct()),
             Some(FaultKind::Hang) => {
                 self.stop.cancelled().await;
-                Err(NoAnswer::Close)
+                Err(NoResponse::Close)
             }
             #[cfg(test)]
-            #[allow(clippy::panic)] // this is what it is for
-            Some(FaultKind::Panic) => panic!("as scripted"),
-            Some(fault) => answers::faulty(fault, truth).await,
+            #[allow(clippy::panic)] // the purpose of this fault
+            Some(FaultKind::Panic) => panic!("injected"),
+            Some(fault) => responses::faulty(fault, correct).await,
         }
     }
 
-    fn list(&self, call: &Call, known: &Known) -> Result<Value, ApiError> {
+    fn list(&self, call: &Call, caller: &Credential) -> Result<Value, ApiError> {
         let fleet = self.fleet.read().unwrap_or_else(PoisonError::into_inner);
         let lists = Lists {
             options: &self.options,
             fleet: &fleet,
             tokens: &self.tokens,
             credentials: &self.credentials,
-            asker: &known.credential,
+            caller,
         };
-        lists.answer(call)
+        lists.respond(call)
     }
 
-    fn page_fault(&self, plan: &Plan, call: &Call, page: Option<u32>, mut answer: Value) -> Value {
-        // Both tokens are good ones: they lead back to the start of the list.
-        let before = match &plan.paging {
+    fn apply_paging_fault(
+        &self,
+        plan: &Plan,
+        call: &Call,
+        page: Option<u32>,
+        mut body: Value,
+    ) -> Value {
+        // Both tokens are valid and lead to the start of the list.
+        let pages_before = match &plan.paging {
             Some(FaultKind::RepeatToken) => 1,
-            Some(_) if answer.get("nextToken").is_none() => page.unwrap_or(1),
-            _ => return answer,
+            Some(_) if body.get("nextToken").is_none() => page.unwrap_or(1),
+            _ => return body,
         };
-        let start = Position { before, seen: None };
-        answer["nextToken"] = self.tokens.write(&call.scope(), &start).into();
-        answer
+        let start = Position { pages_before, last_row: None };
+        body["nextToken"] = self.tokens.write(&call.scope(), &start).into();
+        body
     }
 
     fn page_number(&self, call: &Call) -> Option<u32> {
         let Some(token) = call.token() else { return Some(1) };
         let position = self.tokens.read(&call.scope(), token).ok()?;
-        Some(position.before.saturating_add(1))
+        Some(position.pages_before.saturating_add(1))
     }
 
     fn limit_rate(&self) -> Result<(), ApiError> {
@@ -204,14 +208,14 @@ impl State {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).u128(..)
     }
 
-    /// Waits, but not for longer than the simulator lives.
-    async fn pause(&self, pause: Duration) -> Result<(), NoAnswer> {
+    /// Waits, or fails when the simulator stops.
+    async fn pause(&self, pause: Duration) -> Result<(), NoResponse> {
         if pause.is_zero() {
             return Ok(());
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
-            () = self.stop.cancelled() => Err(NoAnswer::Close),
+            () = self.stop.cancelled() => Err(NoResponse::Close),
         }
     }
 }

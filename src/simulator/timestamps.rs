@@ -1,11 +1,10 @@
-//! How points in time are written. The service's reference states no format; its examples
-//! show the one that is the default here, and one of each further kind is on offer.
+//! Timestamp formats. The API reference states none; the default is the one of its examples.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-/// A form for `created` and `lastLogin`.
+/// The format of `created` and `lastLogin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimestampForm {
     /// `documented`: `January 20th 2024, 9:15:30 am`
@@ -26,7 +25,7 @@ pub enum TimestampForm {
 }
 
 impl TimestampForm {
-    /// Every form with its name on the command line.
+    /// All formats with their names on the command line.
     pub const NAMES: [(&'static str, Self); 7] = [
         ("documented", Self::Documented),
         ("epoch-seconds", Self::EpochSeconds),
@@ -37,18 +36,18 @@ impl TimestampForm {
         ("plain", Self::Plain),
     ];
 
-    /// Milliseconds since 1970 in this form. Outside the years that can be written: null.
-    pub(super) fn write(self, ms: i64, zone: &TimeZone) -> Value {
+    /// Formats milliseconds since 1970; null if they are out of range.
+    pub(super) fn format(self, ms: i64, zone: &TimeZone) -> Value {
         let Ok(at) = Timestamp::from_millisecond(ms) else { return Value::Null };
-        let there = || at.to_zoned_datetime(zone.clone());
+        let zoned = || at.to_zoned_datetime(zone.clone());
         match self {
-            Self::Documented => documented(&there()).into(),
+            Self::Documented => documented(&zoned()).into(),
             Self::EpochSeconds => at.as_second().to_string().into(),
             Self::EpochSecondsNumber => at.as_second().into(),
             Self::EpochMillis => ms.to_string().into(),
             Self::EpochMillisNumber => ms.into(),
-            Self::Rfc3339 => there().strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string().into(),
-            Self::Plain => there().strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            Self::Rfc3339 => zoned().strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string().into(),
+            Self::Plain => zoned().strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
         }
     }
 }
@@ -58,9 +57,9 @@ impl std::str::FromStr for TimestampForm {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::NAMES.iter().find(|(name, _)| *name == text);
-        known.map(|&(_, form)| form).ok_or_else(|| {
+        known.map(|&(_, format)| format).ok_or_else(|| {
             let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-            format!("no timestamp form `{text}`; there are {}", names.join(", "))
+            format!("unknown timestamp format `{text}`; known are {}", names.join(", "))
         })
     }
 }
@@ -89,24 +88,24 @@ fn documented(at: &jiff::ZonedDateTime) -> String {
         3 | 23 => "rd",
         _ => "th",
     };
-    let (hour, half) = (at.hour(), if at.hour() < 12 { "am" } else { "pm" });
+    let (hour, meridiem) = (at.hour(), if at.hour() < 12 { "am" } else { "pm" });
     let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
     let (year, minute, second) = (at.year(), at.minute(), at.second());
-    format!("{month} {day}{ordinal} {year}, {hour}:{minute:02}:{second:02} {half}")
+    format!("{month} {day}{ordinal} {year}, {hour}:{minute:02}:{second:02} {meridiem}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn write(form: TimestampForm, at: &str) -> Value {
+    fn format(form: TimestampForm, at: &str) -> Value {
         let at: Timestamp = at.parse().unwrap();
-        form.write(at.as_millisecond(), &TimeZone::UTC)
+        form.format(at.as_millisecond(), &TimeZone::UTC)
     }
 
     #[test]
-    fn the_documented_form_reads_like_the_documents() {
-        for (at, written) in [
+    fn formats_as_in_the_api_reference() {
+        for (at, expected) in [
             ("2024-01-20T09:15:30Z", "January 20th 2024, 9:15:30 am"),
             ("2024-01-15T14:30:45Z", "January 15th 2024, 2:30:45 pm"),
             ("2024-01-01T12:00:00Z", "January 1st 2024, 12:00:00 pm"),
@@ -117,33 +116,33 @@ mod tests {
             ("2023-06-12T13:00:00Z", "June 12th 2023, 1:00:00 pm"),
             ("2023-07-13T01:00:00Z", "July 13th 2023, 1:00:00 am"),
         ] {
-            assert_eq!(write(TimestampForm::Documented, at), written);
+            assert_eq!(format(TimestampForm::Documented, at), expected);
         }
     }
 
     #[test]
-    fn the_other_forms() {
+    fn formats_the_other_forms() {
         let at = "2024-01-20T09:15:30.25Z";
-        assert_eq!(write(TimestampForm::EpochSeconds, at), "1705742130");
-        assert_eq!(write(TimestampForm::EpochSecondsNumber, at), 1_705_742_130);
-        assert_eq!(write(TimestampForm::EpochMillis, at), "1705742130250");
-        assert_eq!(write(TimestampForm::EpochMillisNumber, at), 1_705_742_130_250_i64);
-        assert_eq!(write(TimestampForm::Rfc3339, at), "2024-01-20T09:15:30.25+00:00");
-        assert_eq!(write(TimestampForm::Plain, at), "2024-01-20 09:15:30");
+        assert_eq!(format(TimestampForm::EpochSeconds, at), "1705742130");
+        assert_eq!(format(TimestampForm::EpochSecondsNumber, at), 1_705_742_130);
+        assert_eq!(format(TimestampForm::EpochMillis, at), "1705742130250");
+        assert_eq!(format(TimestampForm::EpochMillisNumber, at), 1_705_742_130_250_i64);
+        assert_eq!(format(TimestampForm::Rfc3339, at), "2024-01-20T09:15:30.25+00:00");
+        assert_eq!(format(TimestampForm::Plain, at), "2024-01-20 09:15:30");
     }
 
     #[test]
-    fn zones_move_the_wall_clock() {
+    fn formats_in_the_time_zone() {
         let tokyo = TimeZone::get("Asia/Tokyo").unwrap();
         let ms = "2024-01-20T09:15:30Z".parse::<Timestamp>().unwrap().as_millisecond();
-        let written = TimestampForm::Documented.write(ms, &tokyo);
-        assert_eq!(written, "January 20th 2024, 6:15:30 pm");
-        let written = TimestampForm::Rfc3339.write(ms, &tokyo);
-        assert_eq!(written, "2024-01-20T18:15:30+09:00");
+        let formatted = TimestampForm::Documented.format(ms, &tokyo);
+        assert_eq!(formatted, "January 20th 2024, 6:15:30 pm");
+        let formatted = TimestampForm::Rfc3339.format(ms, &tokyo);
+        assert_eq!(formatted, "2024-01-20T18:15:30+09:00");
     }
 
     #[test]
-    fn every_form_has_a_name() {
+    fn parses_names_and_lists_them_in_the_error() {
         assert_eq!("rfc3339".parse(), Ok(TimestampForm::Rfc3339));
         let error = "rfc1123".parse::<TimestampForm>().unwrap_err();
         assert!(error.contains("documented, epoch-seconds"), "{error}");

@@ -1,4 +1,4 @@
-//! A user, and how a test writes one down.
+//! A user and its builder.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::device::{Device, Devices};
 use super::fleet::Overrides;
 
-/// Begins a user with this id (1 to 10 digits): active, no device, no group.
+/// A user with this id (1 to 10 digits): active, without devices and groups.
 pub fn user(id: impl Into<String>) -> User {
     let id = id.into();
     User {
@@ -25,7 +25,7 @@ pub fn user(id: impl Into<String>) -> User {
     }
 }
 
-/// A user with its devices.
+/// A user and its devices.
 #[derive(Clone, Debug)]
 pub struct User {
     pub(super) id: String,
@@ -42,19 +42,19 @@ pub struct User {
 }
 
 impl User {
-    /// Its digits.
+    /// Its id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Its username, an email address.
+    /// Sets the username, an email address.
     #[must_use]
     pub fn username(mut self, username: impl Into<String>) -> Self {
         self.username = username.into();
         self
     }
 
-    /// First and last name.
+    /// Sets first and last name.
     #[must_use]
     pub fn named(mut self, first: impl Into<String>, last: impl Into<String>) -> Self {
         self.first_name = Cow::Owned(first.into());
@@ -62,7 +62,7 @@ impl User {
         self
     }
 
-    /// Invited and not yet there: status 1, with an invite code.
+    /// Sets status 1 (pending) and an invite code.
     #[must_use]
     pub fn pending(mut self, invite_code: impl Into<String>) -> Self {
         self.status = 1;
@@ -70,82 +70,75 @@ impl User {
         self
     }
 
-    /// Suspended as a user, whatever its devices are.
+    /// Suspends the user, not its devices.
     #[must_use]
     pub fn suspended(mut self) -> Self {
         self.suspended = true;
         self
     }
 
-    /// An administrator of the network.
+    /// Makes the user an administrator.
     #[must_use]
     pub fn admin(mut self) -> Self {
         self.admin = true;
         self
     }
 
-    /// A member of this security group as well.
+    /// Adds a security group.
     #[must_use]
     pub fn in_group(mut self, group: impl Into<String>) -> Self {
         self.groups.push(group.into());
         self
     }
 
-    /// With one more device.
+    /// Adds a device.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.add_device(device);
         self
     }
 
-    /// With these devices as well.
+    /// Adds devices.
     #[must_use]
     pub fn with_devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         devices.into_iter().for_each(|device| self.add_device(device));
         self
     }
 
-    /// With any JSON among its devices.
+    /// Adds a device of arbitrary JSON.
     #[must_use]
     pub fn device_raw(self, value: impl Into<Value>) -> Self {
         self.device(Device::from_raw(value.into()))
     }
 
-    /// Sets a member of the written user, whatever its type.
+    /// Sets a member of the user's JSON.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.overrides.set(member, Some(value.into()));
         self
     }
 
-    /// Leaves a member out of the written user.
-    #[must_use]
-    pub fn without(mut self, member: &str) -> Self {
-        self.overrides.set(member, None);
-        self
-    }
-
-    /// Its devices, in the order in which they came.
+    /// The devices in the order of their addition.
     pub fn devices(&self) -> Cow<'_, [Device]> {
         self.devices.read()
     }
 
-    /// Adds a device after all others. A second one with the same `appId` is a second one.
+    /// Adds a device, even if another has the same `appId`.
     pub fn add_device(&mut self, device: Device) {
         self.devices.push(device);
     }
 
-    /// The first device with this `appId`, to change.
+    /// The first device with this `appId`.
     pub fn device_mut(&mut self, app_id: &str) -> Option<&mut Device> {
         self.devices.write().iter_mut().find(|device| device.app_id() == Some(app_id))
     }
 
-    /// Keeps the devices for which `keep` holds.
+    /// Removes the devices for which `keep` returns false.
     pub fn retain_devices(&mut self, keep: impl FnMut(&Device) -> bool) {
         self.devices.write().retain(keep);
     }
 
-    /// Removes every device with this `appId`; whether there was one.
+    /// Removes the devices with this `appId`. Returns whether any existed.
     pub fn remove_device(&mut self, app_id: &str) -> bool {
         let before = self.devices().len();
         self.retain_devices(|device| device.app_id() != Some(app_id));

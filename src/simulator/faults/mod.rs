@@ -1,60 +1,59 @@
-//! Scripted trouble: what goes wrong, for which requests, how often.
+//! Fault injection: what fails, for which requests, how often.
 //!
-//! A fault is built in code or read from text, and can be added and taken away while the
+//! A fault is built in code or parsed from text. Faults can be added and removed while the
 //! simulator runs:
 //!
 //! ```
 //! use wickr_exporter::simulator::{Fault, FaultKind, Operation};
 //!
-//! let written: Fault = "503,op=ListUsers,times=2".parse()?;
+//! let parsed: Fault = "503,op=ListUsers,times=2".parse()?;
 //! let built = Fault::error(503).operation(Operation::ListUsers).times(2);
-//! assert_eq!(written, built);
+//! assert_eq!(parsed, built);
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! # The text form
+//! # Text form
 //!
 //! ```text
 //! KIND[:VALUE][,KEY=VALUE]...
 //! ```
 //!
-//! A comma or the colon comes before a `KEY=VALUE` alike: `429:retry-after=2` is
-//! `429,retry-after=2`. `body=`, `message=` and `location=` run to the end of the text,
-//! commas and all, so they come last.
+//! The first `KEY=VALUE` can follow a colon: `429:retry-after=2` is `429,retry-after=2`.
+//! `body=`, `message=` and `location=` must be last, because their values contain the rest of
+//! the text, commas included.
 //!
-//! | kind | what happens | keys of its own |
+//! | kind | effect | keys |
 //! |---|---|---|
-//! | `400` to `599` | the service's error answer of that status | `retry-after=`, `type=`, `message=` |
-//! | `error` | any error answer | `status=` (400 to 599), `type=`, `message=`, `retry-after=` |
+//! | `400` to `599` | the service's error response of this status | `retry-after=`, `type=`, `message=` |
+//! | `error` | any error response | `status=` (400 to 599), `type=`, `message=`, `retry-after=` |
 //! | `unauthorized`, `forbidden`, `expired-token` | 401 UnauthorizedError, 403 ForbiddenError, 403 ExpiredTokenException | `message=` |
-//! | `hang` | no answer, ever | |
-//! | `reset`, `close` | the connection is reset, or closed, without an answer | |
-//! | `truncate` | the true answer, cut in half, then the connection closes | |
-//! | `endless` | a body that never ends, sent fast | |
-//! | `drip[:50ms]` | the true answer, a byte at a time | |
-//! | `nonsense` | 200 with something that is not JSON | `body=`: with exactly this |
-//! | `html` | 502 with a proxy's HTML page | |
-//! | `redirect` | 302 elsewhere | `location=` |
-//! | `slow:500ms` | the answer, later | |
-//! | `skew:10m`, `skew:-10m` | the server's clock is ahead, or behind | |
-//! | `refuse-token` | 400 `Invalid nextToken.` for any request with a token | |
+//! | `hang` | no response | |
+//! | `reset`, `close` | resets or closes the connection without a response | |
+//! | `truncate` | closes the connection after half of the correct response | |
+//! | `endless` | an endless body, sent fast | |
+//! | `drip[:50ms]` | the correct response, a byte at a time | |
+//! | `nonsense` | 200 with a body that is not JSON | `body=`: the exact body |
+//! | `html` | 502 with the HTML page of a proxy | |
+//! | `redirect` | 302 | `location=` |
+//! | `slow:500ms` | delays the response | |
+//! | `skew:10m`, `skew:-10m` | the server's clock is ahead or behind | |
+//! | `refuse-token` | 400 `Invalid nextToken.` for every request with a token | |
 //! | `repeat-token` | every page has the same `nextToken` | |
-//! | `endless-pages` | every page has another `nextToken` | |
+//! | `endless-pages` | every page has a new `nextToken` | |
 //!
-//! | selector | which requests |
+//! | selector | requests |
 //! |---|---|
 //! | `op=ListDevicesForUser` | of this operation |
 //! | `network=12345678`, `user=1001` | of this network, of this user |
-//! | `page=3` | for the third page of a list (with a valid token, that is) |
-//! | `p=0.1` | one in ten, by a seeded chance |
-//! | `after=5` | not the first five that the selectors above, but for `p`, pick |
-//! | `times=2` | only twice, then never again |
+//! | `page=3` | for the third page of a list, with a valid token |
+//! | `p=0.1` | with this probability, from the seed |
+//! | `after=5` | except the first five that match the other selectors, `p` excluded |
+//! | `times=2` | the first two only |
 //!
-//! Several faults can hit one request: the first that answers answers, and `slow`, `skew`
-//! and the paging kinds join in. A fault that an earlier one of its sort has crowded out is
-//! not counted. Faults strike as a request comes in, and are counted then; a request beyond
-//! the rate limit, of no operation, or with a wrong signature (by the skewed clock) is refused
-//! as always, whatever answer was planned for it.
+//! Several faults can apply to one request: one response fault, one paging fault, and all `slow`
+//! and `skew`. Earlier faults have priority; a fault that is not applied is not counted. Faults
+//! are selected and counted when a request arrives, but a request beyond the rate limit, to an
+//! unknown path, or with an invalid signature (by the skewed clock) still gets that error.
 
 mod parse;
 
@@ -66,55 +65,55 @@ use jiff::SignedDuration;
 use super::call::{Call, Operation};
 use super::errors::ApiError;
 
-/// What goes wrong. The module's table says more.
+/// The effect of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// An error answer; what is none is as the service has it.
+    /// An error response; what is `None` has the status's default.
     Error {
-        /// The HTTP status, 400 to 599.
+        /// 400 to 599.
         status: u16,
         /// `x-amzn-errortype`.
         name: Option<String>,
         /// The message in the body.
         message: Option<String>,
-        /// The header `Retry-After`, whatever its text.
+        /// The header `Retry-After`, valid or not.
         retry_after: Option<String>,
     },
-    /// No answer, ever.
+    /// No response.
     Hang,
-    /// The connection is reset without an answer.
+    /// Resets the connection without a response.
     Reset,
-    /// The connection is closed without an answer.
+    /// Closes the connection without a response.
     Close,
-    /// Half of the true answer, then the connection closes.
+    /// Closes the connection after half of the correct response.
     Truncate,
-    /// A body without end, sent fast.
+    /// An endless body, sent fast.
     Endless,
-    /// The true answer, a byte at a time, with this pause between.
+    /// The correct response, with this pause before each byte.
     Drip(Duration),
-    /// 200 with exactly this body.
+    /// 200 with this body.
     Nonsense(String),
-    /// 502 with a proxy's HTML page.
+    /// 502 with the HTML page of a proxy.
     Html,
-    /// 302 to this address.
+    /// 302 to this location.
     Redirect(String),
-    /// The answer comes so much later.
+    /// Delays the response.
     Slow(Duration),
-    /// The server's clock is ahead by so much.
+    /// Offset of the server's clock; positive is ahead.
     Skew(SignedDuration),
-    /// 400 `Invalid nextToken.` for any request with a token.
+    /// 400 `Invalid nextToken.` for every request with a token.
     RefuseToken,
     /// Every page has the same `nextToken`.
     RepeatToken,
-    /// Every page has another `nextToken`.
+    /// Every page has a new `nextToken`.
     EndlessPages,
-    /// The handler panics: to prove that nobody overlooks it.
+    /// Panics in the request handler.
     #[cfg(test)]
     Panic,
 }
 
-/// A kind of trouble and the requests that it befalls: all, unless narrowed.
+/// A kind of fault and the requests that it applies to: all, unless restricted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     kind: FaultKind,
@@ -134,7 +133,7 @@ impl From<FaultKind> for Fault {
 }
 
 impl Fault {
-    /// Befalls every request.
+    /// Applies to every request.
     pub fn new(kind: FaultKind) -> Self {
         Self {
             kind,
@@ -148,7 +147,7 @@ impl Fault {
         }
     }
 
-    /// The service's error answer of this status.
+    /// The service's error response of this status.
     pub fn error(status: u16) -> Self {
         Self::new(FaultKind::Error { status, name: None, message: None, retry_after: None })
     }
@@ -181,30 +180,30 @@ impl Fault {
         self
     }
 
-    /// Only this share of the requests, 0 to 1.
+    /// Only with this probability, 0 to 1.
     #[must_use]
     pub fn probability(mut self, probability: f64) -> Self {
         self.probability = probability;
         self
     }
 
-    /// Not the first so many.
+    /// Except this many matching requests at first.
     #[must_use]
     pub fn after(mut self, after: u64) -> Self {
         self.after = after;
         self
     }
 
-    /// Only so many times.
+    /// At most this many times.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    fn picks(&self, call: Option<&Call>, page: Option<u32>) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&String>| {
-            wanted.is_none() || wanted.as_ref() == found
+    fn matches(&self, call: Option<&Call>, page: Option<u32>) -> bool {
+        let is = |selector: &Option<String>, value: Option<&String>| {
+            selector.is_none() || selector.as_ref() == value
         };
         let has_token = || call.is_some_and(|call| call.token().is_some());
         (self.operation.is_none() || self.operation == call.map(|call| call.operation))
@@ -215,128 +214,127 @@ impl Fault {
     }
 }
 
-/// The name of a fault that was added.
+/// Identifies an added fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FaultId(u64);
 
 /// The faults of a running simulator.
 #[derive(Debug)]
 pub struct Faults {
-    book: Mutex<Book>,
+    inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Book {
-    active: Vec<Active>,
+struct Inner {
+    faults: Vec<AddedFault>,
     next_id: u64,
     rng: fastrand::Rng,
 }
 
 #[derive(Debug)]
-struct Active {
+struct AddedFault {
     id: FaultId,
     fault: Fault,
-    picked: u64,
+    matched: u64,
     hits: u64,
 }
 
 impl Faults {
     pub(super) fn new(faults: &[Fault], seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed ^ 0xFA17);
-        let this = Self { book: Mutex::new(Book { active: Vec::new(), next_id: 0, rng }) };
+        let this = Self { inner: Mutex::new(Inner { faults: Vec::new(), next_id: 0, rng }) };
         faults.iter().cloned().for_each(|fault| {
             this.add(fault);
         });
         this
     }
 
-    /// Adds a fault behind those there are.
+    /// Adds a fault after all others.
     pub fn add(&self, fault: impl Into<Fault>) -> FaultId {
-        let mut book = self.book();
-        let id = FaultId(book.next_id);
-        book.next_id += 1;
-        book.active.push(Active { id, fault: fault.into(), picked: 0, hits: 0 });
+        let mut inner = self.lock();
+        let id = FaultId(inner.next_id);
+        inner.next_id += 1;
+        inner.faults.push(AddedFault { id, fault: fault.into(), matched: 0, hits: 0 });
         id
     }
 
-    /// Takes a fault away; whether it was there.
+    /// Removes a fault. Returns whether it existed.
     pub fn remove(&self, id: FaultId) -> bool {
-        let mut book = self.book();
-        let before = book.active.len();
-        book.active.retain(|active| active.id != id);
-        book.active.len() < before
+        let mut inner = self.lock();
+        let before = inner.faults.len();
+        inner.faults.retain(|added| added.id != id);
+        inner.faults.len() < before
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear(&self) {
-        self.book().active.clear();
+        self.lock().faults.clear();
     }
 
-    /// How often a fault struck; none once it was taken away.
+    /// How often a fault was applied; `None` after its removal.
     pub fn hits(&self, id: FaultId) -> Option<u64> {
-        self.book().active.iter().find(|active| active.id == id).map(|active| active.hits)
+        self.lock().faults.iter().find(|added| added.id == id).map(|added| added.hits)
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What befalls this request, counted as befallen.
-    pub(super) fn strike(&self, call: Option<&Call>, page: Option<u32>) -> Plan {
+    /// Selects and counts the faults of a request.
+    pub(super) fn plan(&self, call: Option<&Call>, page: Option<u32>) -> Plan {
         let mut plan = Plan::default();
-        let mut book = self.book();
-        let Book { active, rng, .. } = &mut *book;
-        for active in active.iter_mut() {
-            let fault = &active.fault;
-            if !fault.picks(call, page) || !plan.has_room_for(&fault.kind) {
+        let mut inner = self.lock();
+        let Inner { faults, rng, .. } = &mut *inner;
+        for added in faults.iter_mut() {
+            let fault = &added.fault;
+            if !fault.matches(call, page) || !plan.accepts(&fault.kind) {
                 continue;
             }
-            active.picked += 1;
-            if active.picked <= fault.after
-                || fault.times.is_some_and(|times| active.hits >= times)
+            added.matched += 1;
+            if added.matched <= fault.after
+                || fault.times.is_some_and(|times| added.hits >= times)
                 || rng.f64() >= fault.probability
             {
                 continue;
             }
-            active.hits += 1;
-            plan.take(fault.kind.clone());
+            added.hits += 1;
+            plan.add(fault.kind.clone());
         }
         plan
     }
 }
 
-/// All that befalls one request.
+/// The faults of one request.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) delay: Duration,
     pub(super) skew: SignedDuration,
-    /// In place of the true answer, or something done to it.
-    pub(super) answer: Option<FaultKind>,
+    pub(super) response: Option<FaultKind>,
     /// `RepeatToken` or `EndlessPages`.
     pub(super) paging: Option<FaultKind>,
 }
 
 impl Plan {
-    fn has_room_for(&self, kind: &FaultKind) -> bool {
+    fn accepts(&self, kind: &FaultKind) -> bool {
         match kind {
             FaultKind::Slow(_) | FaultKind::Skew(_) => true,
             FaultKind::RepeatToken | FaultKind::EndlessPages => self.paging.is_none(),
-            _ => self.answer.is_none(),
+            _ => self.response.is_none(),
         }
     }
 
-    fn take(&mut self, kind: FaultKind) {
+    fn add(&mut self, kind: FaultKind) {
         match kind {
             FaultKind::Slow(delay) => self.delay = self.delay.saturating_add(delay),
             FaultKind::Skew(skew) => self.skew = self.skew.saturating_add(skew),
             FaultKind::RepeatToken | FaultKind::EndlessPages => self.paging = Some(kind),
-            kind => self.answer = Some(kind),
+            kind => self.response = Some(kind),
         }
     }
 
-    /// The error answer that was planned, if one was.
+    /// The planned error response.
     pub(super) fn error(&self) -> Option<ApiError> {
-        match self.answer.as_ref()? {
+        match self.response.as_ref()? {
             FaultKind::RefuseToken => Some(ApiError::invalid_token()),
             FaultKind::Error { status, name, message, retry_after } => {
                 let mut error = ApiError::of_status(*status);

@@ -1,4 +1,4 @@
-//! Which requests a fault befalls, and how several get along.
+//! Selection and combination of faults.
 
 use super::*;
 
@@ -6,16 +6,16 @@ fn call(path: &str) -> Call {
     Call::parse(path, "").unwrap()
 }
 
-fn strikes(fault: Fault, path: &str, page: u32, count: usize) -> Vec<bool> {
+fn applications(fault: Fault, path: &str, page: u32, count: usize) -> Vec<bool> {
     let faults = Faults::new(&[fault], 1);
     let call = call(path);
-    (0..count).map(|_| faults.strike(Some(&call), Some(page)).answer.is_some()).collect()
+    (0..count).map(|_| faults.plan(Some(&call), Some(page)).response.is_some()).collect()
 }
 
 #[test]
-fn selectors_narrow() {
+fn selectors_restrict_faults() {
     let devices = "/networks/12345678/users/1001/devices";
-    let hit = |fault: Fault| strikes(fault, devices, 3, 1)[0];
+    let hit = |fault: Fault| applications(fault, devices, 3, 1)[0];
     assert!(hit(Fault::error(500)));
     assert!(hit(Fault::error(500).operation(Operation::ListDevicesForUser)));
     assert!(!hit(Fault::error(500).operation(Operation::ListUsers)));
@@ -23,22 +23,22 @@ fn selectors_narrow() {
     assert!(!hit(Fault::error(500).network("87654321")));
     assert!(!hit(Fault::error(500).user("1002")));
     assert!(!hit(Fault::error(500).page(2)));
-    assert!(!hit(FaultKind::RefuseToken.into()), "no token to refuse");
+    assert!(!hit(FaultKind::RefuseToken.into()), "the request has no token");
 }
 
 #[test]
-fn times_after_and_chance() {
-    let hits = strikes(Fault::error(500).after(2).times(3), "/networks", 1, 8);
+fn honours_times_after_and_probability() {
+    let hits = applications(Fault::error(500).after(2).times(3), "/networks", 1, 8);
     assert_eq!(hits, [false, false, true, true, true, false, false, false]);
-    let chance = Fault::error(500).probability(0.25);
-    let hits = strikes(chance.clone(), "/networks", 1, 10_000);
+    let random = Fault::error(500).probability(0.25);
+    let hits = applications(random.clone(), "/networks", 1, 10_000);
     let count = hits.iter().filter(|hit| **hit).count();
     assert!((2_300..2_700).contains(&count), "{count}");
-    assert_eq!(hits, strikes(chance, "/networks", 1, 10_000), "the same seed, the same luck");
+    assert_eq!(hits, applications(random, "/networks", 1, 10_000), "the same seed");
 }
 
 #[test]
-fn the_first_answer_wins_and_the_rest_join_in() {
+fn applies_the_first_response_fault_and_all_delays() {
     let faults = Faults::new(&[], 1);
     faults.add(FaultKind::Slow(Duration::from_secs(1)));
     faults.add(FaultKind::Slow(Duration::from_secs(2)));
@@ -46,14 +46,14 @@ fn the_first_answer_wins_and_the_rest_join_in() {
     faults.add(FaultKind::RepeatToken);
     let first = faults.add(Fault::error(500).times(1));
     let second = faults.add(Fault::error(503));
-    let plan = faults.strike(Some(&call("/networks")), Some(1));
+    let plan = faults.plan(Some(&call("/networks")), Some(1));
     assert_eq!(plan.delay, Duration::from_secs(3));
     assert_eq!(plan.skew, SignedDuration::from_mins(-10));
     assert_eq!(plan.paging, Some(FaultKind::RepeatToken));
     assert_eq!(plan.error().unwrap().status, 500);
     assert_eq!((faults.hits(first), faults.hits(second)), (Some(1), Some(0)));
-    assert_eq!(faults.strike(None, None).error().unwrap().status, 503);
+    assert_eq!(faults.plan(None, None).error().unwrap().status, 503);
     assert!(faults.remove(second) && !faults.remove(second));
     faults.clear();
-    assert!(faults.strike(None, None).error().is_none());
+    assert!(faults.plan(None, None).error().is_none());
 }

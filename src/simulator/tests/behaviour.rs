@@ -1,4 +1,4 @@
-//! What a sound simulator does.
+//! Behaviour without faults.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ async fn all_devices(simulator: &Simulator, pairs: &[(&str, &str)]) -> Vec<Strin
 }
 
 #[tokio::test]
-async fn devices_are_written_as_documented() {
+async fn devices_have_the_documented_json() {
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     let one = device("a")
         .kind("MacOSX")
@@ -45,7 +45,7 @@ async fn devices_are_written_as_documented() {
 }
 
 #[tokio::test]
-async fn networks_users_and_groups_are_written_as_documented() {
+async fn networks_users_and_groups_have_the_documented_json() {
     let jane = user("1001").username("jane@example.com").in_group("abc12345").admin();
     let joe = user("999").named("Joe", "Invited").pending("INVITE789");
     let group = security_group("abc12345").name("all").sso_max_idle_minutes(43_200);
@@ -88,7 +88,7 @@ async fn networks_users_and_groups_are_written_as_documented() {
 }
 
 #[tokio::test]
-async fn users_are_filtered() {
+async fn filters_users() {
     let fleet = Fleet::new().network(
         network("12345678")
             .user(user("1").username("anna@example.com").named("Anna", "Berg").in_group("g1"))
@@ -113,7 +113,7 @@ async fn users_are_filtered() {
 }
 
 #[tokio::test]
-async fn pages_cover_a_list_in_any_order() {
+async fn pages_contain_every_row_in_any_order() {
     let options = Options { users: 120, empty_pages: 0.5, ..Options::default() };
     let simulator = start(options).await;
     let mut by_id: Vec<String> = (1001..1121).map(|id: u32| id.to_string()).collect();
@@ -139,7 +139,7 @@ async fn pages_cover_a_list_in_any_order() {
 }
 
 #[tokio::test]
-async fn devices_that_come_and_go_between_pages_move_no_other() {
+async fn changes_between_pages_neither_skip_nor_repeat_devices() {
     let simulator = start(Options::serving(devices(20))).await;
     let first = get(&simulator, DEVICES, &query(&BY_CREATION)).await;
     simulator.change_fleet(|fleet| {
@@ -150,17 +150,17 @@ async fn devices_that_come_and_go_between_pages_move_no_other() {
     });
     let token = first.token().unwrap();
     let pairs = [&BY_CREATION[..], &[("nextToken", &token)]].concat();
-    let mut seen = first.ids("devices", "appId");
+    let mut ids = first.ids("devices", "appId");
     let second = get(&simulator, DEVICES, &query(&pairs)).await;
-    seen.extend(second.ids("devices", "appId"));
+    ids.extend(second.ids("devices", "appId"));
     let expected: Vec<String> = (0..14).map(|n| format!("d{n:03}")).collect();
-    assert_eq!(seen, expected);
+    assert_eq!(ids, expected);
     assert_eq!(all_devices(&simulator, &BY_CREATION).await.last().unwrap(), "new");
     simulator.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn tokens_serve_their_own_list_alone() {
+async fn tokens_are_valid_only_for_their_list() {
     let fleet = devices(20).network(network("87654321").user(user("1001")));
     let simulator = start(Options::serving(fleet)).await;
     let token = get(&simulator, DEVICES, &query(&BY_CREATION)).await.token().unwrap();
@@ -169,7 +169,7 @@ async fn tokens_serve_their_own_list_alone() {
     };
     assert_eq!(get(&simulator, DEVICES, &with(&BY_CREATION)).await.status, 200);
     let larger = [BY_CREATION[0], BY_CREATION[1], ("maxResults", "100")];
-    assert_eq!(get(&simulator, DEVICES, &with(&larger)).await.status, 200, "any page size");
+    assert_eq!(get(&simulator, DEVICES, &with(&larger)).await.status, 200, "another page size");
     for (path, pairs) in [
         (DEVICES, &[][..]),
         (DEVICES, &BY_CREATION[..1]),
@@ -184,7 +184,7 @@ async fn tokens_serve_their_own_list_alone() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_refused_as_documented() {
+async fn invalid_requests_get_the_documented_errors() {
     let simulator = start(Options::serving(devices(1))).await;
     for (path, query, error) in [
         ("/networks/1234567/users", "", "422 ValidationError"),
@@ -221,22 +221,22 @@ async fn bad_requests_are_refused_as_documented() {
 }
 
 #[tokio::test]
-async fn credentials_open_what_they_are_for() {
+async fn credentials_allow_only_their_networks() {
     let fleet = devices(1).network(network("87654321").account("999999999999").user(user("1001")));
     let simulator = start(Options::serving(fleet)).await;
     let limited = Credential::new("AKIALIMITED", "s").networks(["12345678"]);
     let other = Credential::new("ASIAOTHER", "s").account("999999999999").session_token("a/+=");
     simulator.credentials().add(limited.clone());
     simulator.credentials().add(other.clone());
-    for (credential, own, strange) in
+    for (credential, allowed, other) in
         [(&limited, "12345678", "87654321"), (&other, "87654321", "12345678")]
     {
         let networks = get_as(&simulator, "/networks", "", credential).await;
-        assert_eq!(networks.ids("networks", "networkId"), [own]);
+        assert_eq!(networks.ids("networks", "networkId"), [allowed]);
         let path = |id| format!("/networks/{id}/users");
-        assert_eq!(get_as(&simulator, &path(own), "", credential).await.status, 200);
-        let refused = get_as(&simulator, &path(strange), "", credential).await;
-        assert_eq!(refused.error(), "403 ForbiddenError");
+        assert_eq!(get_as(&simulator, &path(allowed), "", credential).await.status, 200);
+        let denied = get_as(&simulator, &path(other), "", credential).await;
+        assert_eq!(denied.error(), "403 ForbiddenError");
     }
     simulator.credentials().deny_network("12345678");
     assert_eq!(get(&simulator, DEVICES, "").await.error(), "403 ForbiddenError");
@@ -248,7 +248,7 @@ async fn credentials_open_what_they_are_for() {
 }
 
 #[tokio::test]
-async fn beyond_the_rate_limit_it_is_429() {
+async fn requests_beyond_the_rate_limit_get_429() {
     let options = Options { rate_limit: Some(0.5), ..Options::serving(devices(1)) };
     let simulator = start(options.clone()).await;
     assert_eq!(get(&simulator, DEVICES, "").await.status, 200);
@@ -266,7 +266,7 @@ async fn beyond_the_rate_limit_it_is_429() {
 }
 
 #[tokio::test]
-async fn what_was_asked_is_on_record() {
+async fn records_requests() {
     let latency = Latency::from(Duration::from_millis(200));
     let simulator = start(Options { latency, ..Options::serving(devices(20)) }).await;
     let requests = simulator.requests();
@@ -285,15 +285,15 @@ async fn what_was_asked_is_on_record() {
 }
 
 #[tokio::test]
-async fn time_passes_over_a_churning_fleet() {
+async fn churn_changes_the_fleet() {
     let options = Options { users: 20, churn: 500.0, ..Options::default() };
     let simulator = start(options).await;
-    let print = || simulator.read_fleet(|fleet| format!("{fleet:?}"));
-    let before = print();
+    let snapshot = || simulator.read_fleet(|fleet| format!("{fleet:?}"));
+    let before = snapshot();
     let deadline = Instant::now() + Duration::from_secs(5);
-    while print() == before && Instant::now() < deadline {
+    while snapshot() == before && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_ne!(print(), before);
+    assert_ne!(snapshot(), before);
     simulator.stop().await.unwrap();
 }

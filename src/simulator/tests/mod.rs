@@ -1,7 +1,7 @@
-//! A whole simulator, spoken to over raw TCP.
+//! Tests of a running simulator over raw TCP.
 
 mod behaviour;
-mod broken;
+mod faulty;
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::*;
 
 pub(super) const DEVICES: &str = "/networks/12345678/users/1001/devices";
 
-/// An answer, as far as it came.
+/// A response, possibly incomplete.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -50,19 +50,19 @@ async fn start(options: Options) -> Simulator {
     Simulator::start(listener, options).unwrap()
 }
 
-/// One user with this many devices, named d000 and on, the oldest first.
+/// One user with this many devices, d000, d001, …, oldest first.
 fn devices(count: u64) -> Fleet {
     let all = (0..count).map(|n| device(format!("d{n:03}")).created_ago(days(1000 - n)));
     Fleet::new().network(network("12345678").user(user("1001").with_devices(all)))
 }
 
-/// A query of these pairs, encoded as it must be.
+/// Encodes a query.
 fn query(pairs: &[(&str, &str)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", encode(value.as_bytes())));
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// The bytes of a signed request.
+/// Builds a signed request.
 fn signed(simulator: &Simulator, path: &str, query: &str, credential: &Credential) -> String {
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let mut headers = HeaderMap::new();
@@ -91,7 +91,8 @@ async fn send(simulator: &Simulator, request: &str) -> TcpStream {
 }
 
 fn parse(bytes: &[u8]) -> Reply {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+    let end =
+        bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("no end of the head") + 4;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.trim_end().lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -119,7 +120,7 @@ async fn get(simulator: &Simulator, path: &str, query: &str) -> Reply {
     get_as(simulator, path, query, &Credential::new(ACCESS_KEY, SECRET_KEY)).await
 }
 
-/// All pages of a list: their replies.
+/// Reads all pages of a list.
 async fn pages(simulator: &Simulator, path: &str, pairs: &[(&str, &str)]) -> Vec<Reply> {
     let mut replies = Vec::new();
     let mut token = None;
@@ -130,7 +131,7 @@ async fn pages(simulator: &Simulator, path: &str, pairs: &[(&str, &str)]) -> Vec
         assert_eq!(reply.status, 200, "{:?}", reply.json());
         token = reply.token();
         replies.push(reply);
-        assert!(replies.len() < 1000, "pages without end");
+        assert!(replies.len() < 1000, "endless pages");
         if token.is_none() {
             return replies;
         }
