@@ -64,20 +64,9 @@ impl Provider {
         let provider = Arc::new(Provider::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-<<<<<<< HEAD
         let router = Router::new().fallback(any(Provider::respond)).with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (provider, url)
-=======
-        let router = Router::new().fallback(any(Vendor::answer)).with_state(vendor.clone());
-        tokio::spawn(async move {
-            let metrics = std::sync::Arc::new(wickr_exporter::telemetry::Metrics::new().unwrap());
-            let access = wickr_exporter::web::AccessControl::new(None, metrics).unwrap();
-            let server = wickr_exporter::web::Server::new(router, std::sync::Arc::new(access));
-            server.serve(listener, Default::default()).await;
-        });
-        (vendor, url)
->>>>>>> h-web
     }
 }
 

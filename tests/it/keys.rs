@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! Certificates for tests of TLS, generated in each test.
-=======
 //! Certificates for the tests of TLS and authentication, created for each run.
->>>>>>> h-web
 
 use std::{fs, path::Path};
 
@@ -11,11 +7,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-<<<<<<< HEAD
-/// The password of the user `prometheus` in the files of `deploy`.
-=======
 /// The password of the user `prometheus` in `deploy/prometheus`.
->>>>>>> h-web
 pub const DEPLOYED_PASSWORD: &str = "change-me";
 
 /// In PEM.
@@ -25,50 +17,31 @@ pub struct Pair {
 }
 
 impl Pair {
-<<<<<<< HEAD
-    /// Certificate and key in one PEM, for reqwest.
-=======
     /// Concatenated, as reqwest requires.
->>>>>>> h-web
     pub fn both(&self) -> String {
         format!("{}{}", self.certificate, self.key)
     }
 }
 
-<<<<<<< HEAD
-pub struct Keys {
-    authority: CertifiedIssuer<'static, KeyPair>,
-    /// Trusted by no configuration.
-    other: CertifiedIssuer<'static, KeyPair>,
-=======
 /// A trusted and an untrusted authority.
 pub struct Keys {
     authority: CertifiedIssuer<'static, KeyPair>,
     untrusted: CertifiedIssuer<'static, KeyPair>,
->>>>>>> h-web
 }
 
 impl Keys {
     pub fn generate() -> Keys {
-<<<<<<< HEAD
-        Keys { authority: authority("an authority"), other: authority("another authority") }
-=======
         Keys {
             authority: authority("trusted authority"),
             untrusted: authority("untrusted authority"),
         }
->>>>>>> h-web
     }
 
     pub fn authority(&self) -> String {
         self.authority.pem()
     }
 
-<<<<<<< HEAD
-    /// The exporter's certificate, for loopback.
-=======
     /// A server certificate for localhost.
->>>>>>> h-web
     pub fn server(&self) -> Pair {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
@@ -76,23 +49,14 @@ impl Keys {
         signed(params, &self.authority)
     }
 
-<<<<<<< HEAD
-=======
     /// A client certificate.
->>>>>>> h-web
     pub fn client(&self, name: &str) -> Pair {
         signed(client(name), &self.authority)
     }
 
-<<<<<<< HEAD
-    /// A client certificate of another authority.
-    pub fn stranger(&self, name: &str) -> Pair {
-        signed(client(name), &self.other)
-=======
     /// A client certificate of the untrusted authority.
     pub fn untrusted(&self, name: &str) -> Pair {
         signed(client(name), &self.untrusted)
->>>>>>> h-web
     }
 
     pub fn expired(&self, name: &str) -> Pair {
@@ -102,20 +66,9 @@ impl Keys {
         signed(params, &self.authority)
     }
 
-<<<<<<< HEAD
-    /// A certificate without the extended key usage for clients.
-    pub fn not_for_clients(&self) -> Pair {
-        self.server()
-    }
-
-    /// Writes the files that the configurations in `deploy/prometheus` refer to.
-    pub fn write_as_deployed(&self, folder: &Path) {
-        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-=======
     /// Writes the files that the configurations in `deploy/prometheus` name.
     pub fn write_as_deployed(&self, directory: &Path) {
         let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
->>>>>>> h-web
         let pair = self.server();
         write("exporter.crt", &pair.certificate);
         write("exporter.key", &pair.key);
