@@ -92,7 +92,7 @@ pub(super) fn load(path: &Path) -> (Result<Settings, String>, FilesDigest) {
     let (mut files, mut problems) = (Files::default(), Problems::new(path));
     let result = match settings(path, &mut files, &mut problems) {
         Some(settings) if problems.is_empty() => Ok(settings),
-        _ => Err(problems.to_lines()),
+        _ => Err(problems.into_lines()),
     };
     (result, files.digest())
 }
@@ -118,7 +118,7 @@ fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<S
 pub fn problems_of(bytes: &[u8], path: &Path) -> String {
     let mut problems = Problems::new(path);
     parse(bytes, path, &mut problems);
-    problems.to_lines()
+    problems.into_lines()
 }
 
 fn parse(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<RawWebConfig> {

@@ -4,7 +4,7 @@ use tokio_rustls::rustls::{
     SupportedCipherSuite,
     crypto::{
         SupportedKxGroup,
-        aws_lc_rs::{cipher_suite as suites, kx_group as groups},
+        aws_lc_rs::{ALL_CIPHER_SUITES, kx_group as groups},
     },
 };
 
@@ -52,29 +52,20 @@ pub(super) fn client_auth(name: &str) -> Option<ClientAuth> {
     })
 }
 
-pub(super) static CIPHER_SUITES: [(&str, SupportedCipherSuite); 6] = [
-    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
-    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
-    (
-        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-        suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
-    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
-    (
-        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-        suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-];
+/// The supported cipher suites of TLS 1.2.
+pub(super) fn cipher_suites() -> impl Iterator<Item = (&'static str, SupportedCipherSuite)> {
+    let tls12 = ALL_CIPHER_SUITES.iter().filter(|suite| suite.tls13().is_none());
+    tls12.filter_map(|suite| Some((suite.suite().as_str()?, *suite)))
+}
 
 /// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let configure either.
 pub(super) fn cipher_suite(name: &str) -> Name<Option<SupportedCipherSuite>> {
-    // Go accepts two suites without the hash, too.
+    // Go has two shorter names for suites with ChaCha20.
     let is = |full: &str| {
         name == full || (name.ends_with("_CHACHA20_POLY1305") && full == format!("{name}_SHA256"))
     };
-    if let Some((_, suite)) = CIPHER_SUITES.iter().find(|(full, _)| is(full)) {
-        return Name::Supported(Some(*suite));
+    if let Some((_, suite)) = cipher_suites().find(|(full, _)| is(full)) {
+        return Name::Supported(Some(suite));
     }
     match name {
         "TLS_AES_128_GCM_SHA256" | "TLS_AES_256_GCM_SHA384" | "TLS_CHACHA20_POLY1305_SHA256" => {
@@ -106,5 +97,26 @@ pub(super) fn curve(name: &str) -> Name<&'static dyn SupportedKxGroup> {
             Name::Unsupported("is not supported by the TLS library; remove it")
         }
         None => Name::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn supports_the_cipher_suites_of_go() {
+        for key in ["ECDSA", "RSA"] {
+            for cipher in [
+                "AES_128_GCM_SHA256",
+                "AES_256_GCM_SHA384",
+                "CHACHA20_POLY1305_SHA256",
+                "CHACHA20_POLY1305",
+            ] {
+                let name = format!("TLS_ECDHE_{key}_WITH_{cipher}");
+                assert!(matches!(cipher_suite(&name), Name::Supported(Some(_))), "{name}");
+            }
+        }
+        assert_eq!(cipher_suites().count(), 6);
     }
 }

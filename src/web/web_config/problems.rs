@@ -40,7 +40,7 @@ impl Problems {
     }
 
     /// One a line, in the order of the file.
-    pub(super) fn to_lines(mut self) -> String {
+    pub(super) fn into_lines(mut self) -> String {
         self.found.sort_by_key(|problem| (problem.line, problem.column));
         let lines: Vec<_> = self.found.iter().map(ToString::to_string).collect();
         lines.join("\n")

@@ -29,7 +29,7 @@ pub(super) fn read(node: &Located<&Node>, problems: &mut Problems) -> Option<Rat
     });
     let parsed = burst.as_ref().map(|text| text.value.parse::<u32>());
     if let (Some(Err(_)), Some(text)) = (&parsed, &burst) {
-        problems.add(text, "must be a whole number");
+        problems.add(text, "must be a non-negative integer");
     }
     let interval = interval.filter(|interval| !interval.is_zero())?;
     match parsed {

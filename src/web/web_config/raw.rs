@@ -226,7 +226,7 @@ fn cipher_suites(
     problems: &mut Problems,
 ) -> Option<Vec<SupportedCipherSuite>> {
     let list = table.strings("cipher_suites", problems)?;
-    let names = names::CIPHER_SUITES.map(|(name, _)| name);
+    let names: Vec<_> = names::cipher_suites().map(|(name, _)| name).collect();
     let suites = list.value.iter().filter_map(|text| {
         let unknown = || unknown("cipher suite", &text.value, &names);
         supported(text, names::cipher_suite(&text.value), unknown, problems)

@@ -159,7 +159,7 @@ fn reports_problems_with_position_and_without_secrets() {
             "rate_limit: {interval: 5, burst: 1}",
             "1:24: rate_limit.interval: must be a duration such",
         ),
-        ("rate_limit: {interval: 1s, burst: -1}", "1:35: rate_limit.burst: must be a whole number"),
+        ("rate_limit: {interval: 1s, burst: -1}", "1:35: rate_limit.burst: must be a non-negative"),
     ] {
         check(text, &format!("web.yml:{expected}"));
     }
