@@ -30,9 +30,7 @@ mod state;
 mod supervisor;
 mod validate;
 
-use std::{io, sync::Arc};
-
-use tokio::sync::Semaphore;
+use std::io;
 
 pub use check::check;
 pub use daemon::{Daemon, Origin, Serving};
@@ -50,7 +48,7 @@ pub use resolve::{Regions, completed, load};
 use crate::{
     config::{Config, Detail},
     exposition::Group,
-    web::Shown,
+    web::{ResponseSlots, Shown},
 };
 
 /// Why the exporter could not start or go on. Each is told once, by `main`.
@@ -104,6 +102,6 @@ fn shown(config: &Config) -> Shown {
         groups: groups(config.metrics.detail),
         idle_buckets: config.metrics.idle_buckets.clone(),
         usernames: config.metrics.username,
-        scrapes: Arc::new(Semaphore::new(config.web.max_concurrent_scrapes)),
+        scrapes: ResponseSlots::new(config.web.max_concurrent_scrapes),
     }
 }

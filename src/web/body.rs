@@ -1,5 +1,5 @@
-//! A body that is sent as it is written, by a thread of its own, so that it is never whole in
-//! memory: a client that reads slowly holds a few chunks and a permit, and not for ever.
+//! Response bodies that a thread writes while they are sent, so that they are never in memory as a
+//! whole. A slow client holds a few chunks and a slot for a limited time.
 
 use std::{
     io::{self, Write},
@@ -10,49 +10,53 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 
+use super::slots::Slot;
 use crate::exposition::Sink;
 
 /// Chunks that wait for the client.
-const WAITING: usize = 2;
-/// The size of a chunk that is gathered from smaller writes.
-const CHUNK: usize = 64 * 1024;
+const PENDING_CHUNKS: usize = 2;
+/// The size of a chunk that is collected from smaller writes.
+const CHUNK_SIZE: usize = 64 * 1024;
 
-/// What the writing thread hands over.
 enum Piece {
     Chunk(Bytes),
-    /// The end of a whole body. Without it, it was broken off.
+    /// The end of a complete body. A body without it is incomplete.
     End,
 }
 
-/// A body that `write` writes within `longest`. The permit is given back when it has. `what` it is,
-/// the log tells if it goes wrong.
+/// A body without content and without a known length, for HEAD.
+pub(super) fn empty() -> Body {
+    Body::from_stream(stream::empty::<io::Result<Bytes>>())
+}
+
+/// A body that `write` writes within `time_limit`. `what` names it in log messages.
 pub(super) fn streamed(
     what: &'static str,
-    longest: Duration,
-    permit: OwnedSemaphorePermit,
-    write: impl FnOnce(&mut Outlet) -> io::Result<()> + Send + 'static,
+    time_limit: Duration,
+    slot: Slot,
+    write: impl FnOnce(&mut ChunkWriter) -> io::Result<()> + Send + 'static,
 ) -> Body {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let mut outlet = Outlet {
+    let (sender, receiver) = mpsc::channel(PENDING_CHUNKS);
+    let mut writer = ChunkWriter {
         sender,
+        slot,
         runtime: Handle::current(),
-        until: Instant::now() + longest,
+        deadline: Instant::now() + time_limit,
         chunk: Vec::new(),
     };
     let writing = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
         let started = Instant::now();
-        let written = write(&mut outlet).and_then(|()| outlet.flush());
-        match written.and_then(|()| outlet.send(Piece::End)) {
+        let written = write(&mut writer).and_then(|()| writer.flush());
+        match written.and_then(|()| writer.send(Piece::End)) {
             Ok(()) => {
                 let seconds = started.elapsed().as_secs_f64();
-                tracing::trace!(what, seconds, "sent");
+                tracing::trace!(what, seconds, "response sent");
             }
-            Err(error) => tracing::debug!(what, %error, "broken off"),
+            Err(error) => tracing::debug!(what, %error, "response aborted"),
         }
     });
     let pieces = stream::unfold(Some((receiver, writing)), move |state| async move {
@@ -60,48 +64,62 @@ pub(super) fn streamed(
         match receiver.recv().await {
             Some(Piece::Chunk(chunk)) => Some((Ok(chunk), Some((receiver, writing)))),
             Some(Piece::End) => None,
-            // An error, so that the client does not take what it has for the whole.
+            // The error tells the client that the response is incomplete.
             None => {
                 if let Err(error) = writing.await {
-                    tracing::error!(what, %error, "writing it failed");
+                    tracing::error!(what, %error, "writing a response failed");
                 }
-                Some((Err(io::Error::other("broken off")), None))
+                Some((Err(io::Error::other("the response was aborted")), None))
             }
         }
     });
     Body::from_stream(pieces)
 }
 
-/// Takes what is written to whoever reads the body: chunks as they are, and smaller writes together.
-pub(super) struct Outlet {
+/// Sends what is written to the client: chunks as they are, smaller writes collected.
+pub(super) struct ChunkWriter {
     sender: mpsc::Sender<Piece>,
+    slot: Slot,
     runtime: Handle,
-    until: Instant,
-    /// Small writes that were not sent yet.
+    deadline: Instant,
+    /// Small writes that are not sent yet.
     chunk: Vec<u8>,
 }
 
-impl Outlet {
+impl ChunkWriter {
     fn send(&self, piece: Piece) -> io::Result<()> {
-        match self.runtime.block_on(timeout_at(self.until, self.sender.send(piece))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client went away")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")),
-        }
+        let _blocked = self.slot.block();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.slot.evicted() => {
+                    Err(io::Error::new(io::ErrorKind::TimedOut, "another client needs the slot"))
+                }
+                sent = timeout_at(self.deadline, self.sender.send(piece)) => match sent {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) => {
+                        Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client disconnected"))
+                    }
+                    Err(_) => {
+                        Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly"))
+                    }
+                },
+            }
+        })
     }
 }
 
-impl Sink for Outlet {
+impl Sink for ChunkWriter {
     fn take(&mut self, chunk: Bytes) -> io::Result<()> {
         self.flush()?;
         self.send(Piece::Chunk(chunk))
     }
 }
 
-impl Write for Outlet {
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= CHUNK {
+        if self.chunk.len() >= CHUNK_SIZE {
             self.flush()?;
         }
         Ok(bytes.len())
@@ -111,7 +129,7 @@ impl Write for Outlet {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_SIZE));
         self.send(Piece::Chunk(chunk.into()))
     }
 }

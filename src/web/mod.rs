@@ -8,8 +8,8 @@
 //! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
 //! | `/-/reload` | POST loads the configuration anew, where that is allowed |
 //!
-//! Anything else is 404, a method other than GET and HEAD is 405. `server` has the sockets, with
-//! `connections` and `stream`; `web_config`, `auth` and `tls` protect them.
+//! Any other path is 404; a method other than GET and HEAD is 405. `server` accepts connections,
+//! `connections` and `slots` limit them and large responses; `web_config`, `auth` and `tls` protect them.
 
 mod auth;
 mod body;
@@ -17,11 +17,14 @@ mod connections;
 mod pages;
 mod scrape;
 mod server;
-mod stream;
+mod slots;
 mod tls;
 mod web_config;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -31,11 +34,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tokio::sync::Semaphore;
 
-pub use auth::{AccessControl, credentials};
+pub use auth::{AccessControl, Peer, credentials};
 pub use scrape::groups;
 pub use server::{Server, bind, passed};
+pub use slots::ResponseSlots;
 pub use tls::names_of;
 pub use web_config::{WebConfig, problems_of};
 
@@ -75,8 +78,8 @@ pub struct Shown {
     pub idle_buckets: Vec<Duration>,
     /// Whether usernames are told.
     pub usernames: bool,
-    /// One permit for each scrape that may be answered at the same time.
-    pub scrapes: Arc<Semaphore>,
+    /// The scrapes that are answered at the same time.
+    pub scrapes: Arc<ResponseSlots>,
 }
 
 /// Where the metrics are.
@@ -110,7 +113,7 @@ impl TelemetryPath {
     }
 }
 
-/// The routes.
+/// The routes. Each request must have a [`Peer`] as an extension, as [`Server`] sets it.
 pub fn router(site: Site) -> Router {
     let site = Arc::new(site);
     let router = Router::new()
@@ -121,6 +124,11 @@ pub fn router(site: Site) -> Router {
         .with_state(site.clone())
         .merge(pages::router(site));
     pages::guarded(router.fallback(not_found).method_not_allowed_fallback(wrong_method))
+}
+
+/// Locks a mutex whose data is valid even if a thread panicked while it held the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {

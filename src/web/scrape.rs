@@ -1,31 +1,34 @@
 //! The metrics: which parts in which format, streamed from a snapshot.
 //!
-//! Rendering is plain computing, so it runs on a thread of its own and hands over a chunk at a
-//! time. A client that reads slowly holds a few chunks and one of the permits, and those not for
-//! longer than [`LONGEST`].
+//! A thread renders and hands over one chunk at a time. A slow client holds a few chunks and a slot, at
+//! most for [`TIME_LIMIT`].
 
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    Extension,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
 use percent_encoding::percent_decode_str;
 
 use super::{
     Shown, Site,
-    body::{Outlet, streamed},
+    auth::Peer,
+    body::{self, ChunkWriter, streamed},
 };
-use crate::exposition::{Encoding, Exposition, Format, Group, encoding_for, format_for};
+use crate::{
+    exposition::{Encoding, Exposition, Format, Group, encoding_for, format_for},
+    telemetry::Refusal,
+};
 
-/// The longest that a scrape may take: more than anybody sets for a `scrape_timeout`.
-const LONGEST: Duration = Duration::from_secs(120);
+/// The longest response: more than any usual `scrape_timeout`.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) async fn metrics(
     State(site): State<Arc<Site>>,
+    Extension(peer): Extension<Peer>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
@@ -44,16 +47,17 @@ pub(super) async fn metrics(
         described.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     if method == Method::HEAD {
-        // A stream, as it would be with GET: its length is not known, and so not told.
-        let nothing = Body::from_stream(stream::empty::<io::Result<Bytes>>());
-        return (described, nothing).into_response();
+        return (described, body::empty()).into_response();
     }
-    let Ok(permit) = shown.scrapes.clone().try_acquire_owned() else {
+    let Some((slot, evicted)) = shown.scrapes.acquire(peer).await else {
         let text = "Too many scrapes at the same time; see max_concurrent_scrapes.\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    let body = streamed("a scrape", LONGEST, permit, move |outlet| {
-        render(&site, &shown, &wanted, (format, encoding), outlet)
+    if evicted {
+        site.metrics.refused(Refusal::Connection);
+    }
+    let body = streamed("scrape", TIME_LIMIT, slot, move |writer| {
+        render(&site, &shown, &wanted, (format, encoding), writer)
     });
     (described, body).into_response()
 }
@@ -91,7 +95,7 @@ fn render(
     shown: &Shown,
     groups: &[Group],
     (format, encoding): (Format, Encoding),
-    outlet: &mut Outlet,
+    writer: &mut ChunkWriter,
 ) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
     let own = site.metrics.gather();
@@ -105,7 +109,7 @@ fn render(
         own: &own,
         groups,
     };
-    exposition.render(format, encoding, &site.kept, outlet)
+    exposition.render(format, encoding, &site.kept, writer)
 }
 
 #[cfg(test)]

@@ -1,79 +1,73 @@
-//! Sockets: binding them, accepting connections, and an end that does not wait for ever.
+//! Listening sockets, connections and graceful shutdown.
 //!
 //! With TLS, a connection starts with a handshake. Each request passes the access control before
-//! routing. `connections` says who goes when there are too many, `stream` who is too
-//! slow.
+//! routing. [`connections`](super::connections) limits the number of connections.
 
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     panic::AssertUnwindSafe,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    http::{Method, Request, StatusCode, Version, header, request::Parts},
+    body::Body,
+    http::{Request, StatusCode, Version, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt as _;
-use hyper::{
-    body::{Body as _, Frame, Incoming, SizeHint},
-    server::conn::http1,
-    service::{Service, service_fn},
-};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
-    service::TowerToHyperService,
 };
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, lookup_host},
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use super::{
-    auth::{self, AccessControl, Client, Peer, Transport},
-    connections::{Answering, Connections, Line, Place, Relief},
+    auth::{self, AccessControl, Client, Transport},
+    connections::{Connection, Connections, Requests},
     pages,
-    stream::{HEAD, Patient},
 };
 use crate::telemetry::Refusal;
 
-/// How long a client may be idle between two requests. Scrapers come more often than that.
-const IDLE: Duration = Duration::from_secs(180);
-/// The longest head of a request, and the most headers in it.
-const LONGEST_HEAD: usize = 16 << 10;
-const MOST_HEADERS: usize = 64;
-/// What is read or written at once.
-const BUFFER: usize = 64 << 10;
-/// How often an answer is tried for which there is no room, and after what time: together, two seconds.
-const MOST_TRIES: u32 = 200;
-const TRY_AFTER: Duration = Duration::from_millis(10);
-/// How long answers that have begun may take once the end has come.
-const DRAIN: Duration = Duration::from_secs(3);
+/// The time for a TLS handshake, and for the first request of a connection.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time between the end of a response and the end of the next request's headers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a client can accept no data while a response is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADER_BYTES: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+const BUFFER_SIZE: usize = 64 << 10;
+const BACKLOG: i32 = 1024;
+/// The time for responses in progress at shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Binds `host:port`; without a host, all addresses of the machine.
+/// Listens on `host:port`, or on all IPv4 and IPv6 addresses without a host.
 ///
 /// # Errors
 ///
-/// The system's: the address is taken, or not this machine's.
+/// When the address is in use, or is not an address of this machine.
 pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     if let Some(host) = host {
         let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
         return TcpListener::bind(&addresses[..]).await;
     }
-    // The IPv6 wildcard takes IPv4 too, where there is IPv6.
-    let both = TcpListener::bind(("::", port)).await;
-    match both {
+    match dual_stack(port) {
+        // The machine has no IPv6.
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             TcpListener::bind(("0.0.0.0", port)).await
         }
@@ -81,16 +75,27 @@ pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// The sockets that systemd passes to the process, if it passes any.
+/// An IPv6 socket that accepts IPv4, whatever `net.ipv6.bindv6only` is.
+fn dual_stack(port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    socket.set_only_v6(false)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The sockets that systemd passes to the process.
 ///
 /// # Errors
 ///
-/// When one of them is no TCP socket.
+/// When one of them is not a TCP socket.
 pub fn passed() -> io::Result<Vec<TcpListener>> {
     let mut passed = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
-    for place in 0..passed.len() {
-        if let Some(listener) = passed.take_tcp_listener(place)? {
+    for index in 0..passed.len() {
+        if let Some(listener) = passed.take_tcp_listener(index)? {
             listener.set_nonblocking(true)?;
             listeners.push(TcpListener::from_std(listener)?);
         }
@@ -98,7 +103,7 @@ pub fn passed() -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// Answers requests, on as many sockets as there are.
+/// An HTTP server on any number of sockets.
 #[derive(Debug, Clone)]
 pub struct Server {
     router: Router,
@@ -109,144 +114,137 @@ pub struct Server {
 impl Server {
     /// Serves `router` to authorized clients.
     pub fn new(router: Router, access: Arc<AccessControl>) -> Server {
-        Server { router, access, connections: Arc::new(Connections::new()) }
+        Server { router, access, connections: Connections::new() }
     }
 
-    /// Answers on one socket until `stop`, and then for as long as it takes to finish what has begun,
-    /// up to a few seconds.
+    /// Serves one socket until `stop`, then finishes responses in progress for a few seconds.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
+        let mut tasks = JoinSet::new();
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, address)) => {
-                    if let Some(place) = self.place(address) {
+                    let (connection, full) = self.connections.add(address.into());
+                    if full {
+                        self.access.count_refusal(Refusal::Connection);
+                    }
+                    if let Some(connection) = connection {
                         let (server, stop) = (self.clone(), stop.clone());
                         let watcher = graceful.watcher();
-                        connections.spawn(async move {
-                            server.keep(stream, address, place, watcher, stop).await;
+                        tasks.spawn(async move {
+                            server.run(stream, address, connection, watcher, stop).await;
                         });
                     }
                 }
-                // Of one connection, or for want of file descriptors, of which one can be had.
+                // The client disconnected, or no file descriptor is free.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    if self.connections.shed() {
+                    if self.connections.evict() {
                         self.access.count_refusal(Refusal::Connection);
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
-            while let Some(ended) = connections.try_join_next() {
-                report(ended);
+            while let Some(ended) = tasks.try_join_next() {
+                log_panic(ended);
             }
         }
         drop(listener);
-        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-            tracing::warn!("some clients did not read their answers in time");
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some clients did not read their responses in time");
         }
-        connections.abort_all();
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
+        tasks.abort_all();
+        while let Some(ended) = tasks.join_next().await {
+            log_panic(ended);
         }
     }
 
-    /// A place for one more connection. It, or the one that it takes the place of, is sent away.
-    fn place(&self, address: SocketAddr) -> Option<Place> {
-        let (place, full) = self.connections.admit(address.into());
-        if full {
-            self.access.count_refusal(Refusal::Connection);
-        }
-        place
-    }
-
-    /// One connection, until it ends or must.
-    async fn keep(
+    /// Serves one connection until it ends or has to be closed.
+    async fn run(
         self,
         stream: TcpStream,
         address: SocketAddr,
-        place: Place,
+        connection: Connection,
         watcher: Watcher,
         stop: CancellationToken,
     ) {
         tokio::select! {
-            () = self.talk(stream, address, &place, watcher, stop) => {}
-            () = place.evicted() => tracing::debug!("a connection gave way to another"),
+            () = self.serve_stream(stream, address, connection.requests(), watcher, stop) => {}
+            () = connection.evicted() => tracing::debug!(%address, "connection closed for another one"),
+            () = connection.silent_for(FIRST_REQUEST_TIMEOUT) => {
+                tracing::debug!(%address, "no request within the time limit");
+            }
         }
     }
 
-    async fn talk(
+    async fn serve_stream(
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        place: &Place,
+        requests: Requests,
         watcher: Watcher,
         stop: CancellationToken,
     ) {
-        // Small answers go out at once; a socket that cannot do so still works.
+        // Small responses are sent at once. A socket that does not support this still works.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let peer = address.into();
-        match self.access.tls_config() {
-            None => {
-                let client = Client { peer, transport: Transport::Plain };
-                self.answer(Patient::new(stream, place.line().clone()), client, place, watcher)
-                    .await;
+        let Some(config) = self.access.tls_config() else {
+            let client = Client { peer, transport: Transport::Plain };
+            return self.serve_http(with_timeout(stream), client, requests, watcher).await;
+        };
+        // A shutdown does not wait for handshakes.
+        let handshake = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, tls_handshake(stream, config));
+        let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
+        let stream = match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => stream,
+            // Probes only test whether the port is open.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+            Err(error) => {
+                self.access.count_refusal(Refusal::Handshake);
+                tracing::debug!(%address, %error, "TLS handshake failed");
+                return;
             }
-            Some(config) => {
-                // What has not come to a request need not be waited for at the end.
-                let shaken = shake_hands(stream, config, place);
-                let shaken = tokio::time::timeout(HEAD, shaken);
-                let stream = match stop.run_until_cancelled(shaken).await {
-                    None => return,
-                    Some(Ok(Ok(stream))) => stream,
-                    // Whoever only looks whether the port is open, as probes do, was not refused.
-                    Some(Ok(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => return,
-                    Some(Ok(Err(error))) => {
-                        self.access.count_refusal(Refusal::Handshake);
-                        tracing::debug!(%error, "a TLS handshake failed");
-                        return;
-                    }
-                    Some(Err(_)) => {
-                        self.access.count_refusal(Refusal::Handshake);
-                        tracing::debug!("a TLS handshake took too long");
-                        return;
-                    }
-                };
-                let chain = stream.get_ref().1.peer_certificates();
-                let chain = chain.map(|chain| chain.iter().map(|c| c.clone().into_owned()));
-                let transport = Transport::Tls(chain.map(Iterator::collect));
-                self.answer(stream, Client { peer, transport }, place, watcher).await;
-            }
-        }
+        };
+        let chain = stream.get_ref().1.peer_certificates();
+        let chain = chain.map(|chain| chain.iter().map(|c| c.clone().into_owned()));
+        let transport = Transport::Tls(chain.map(Iterator::collect));
+        self.serve_http(stream, Client { peer, transport }, requests, watcher).await;
     }
 
-    async fn answer(
+    async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         client: Client,
-        place: &Place,
+        requests: Requests,
         watcher: Watcher,
     ) {
-        let (client, line) = (Arc::new(client), place.line().clone());
+        let client = Arc::new(client);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, client, line) = (self.clone(), client.clone(), line.clone());
+            let (server, client, requests) = (self.clone(), client.clone(), requests.clone());
             async move {
-                let answering = line.request();
-                let response = server.respond(request, &client, &line).await;
-                Ok::<_, Infallible>(response.map(|body| Guarded { body, _answering: answering }))
+                let responding = requests.begin();
+                let response = server.respond(request, &client, &requests).await;
+                // The body owns the guard.
+                let body = |body: Body| {
+                    body.map_err(move |error| {
+                        let _ = &responding;
+                        error
+                    })
+                };
+                Ok::<_, Infallible>(response.map(body))
             }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            .max_header_size(LONGEST_HEAD)
-            .max_headers(MOST_HEADERS)
-            .max_buf_size(BUFFER)
+            .header_read_timeout(IDLE_TIMEOUT)
+            .max_header_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(BUFFER_SIZE)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection ended badly");
+            tracing::debug!(%error, "connection failed");
         }
     }
 
@@ -254,136 +252,93 @@ impl Server {
         &self,
         request: Request<Incoming>,
         client: &Client,
-        line: &Arc<Line>,
+        requests: &Requests,
     ) -> Response {
-        let (parts, body) = request.into_parts();
-        let answer = AssertUnwindSafe(async {
-            match self.admit(&parts, client, line).await {
-                Ok(()) => self.route(parts, body, client.peer).await,
-                Err(refusal) => refusal,
+        let (mut parts, body) = request.into_parts();
+        let response = AssertUnwindSafe(async {
+            if let Err(rejection) = self.authorize(&parts, client, requests).await {
+                return rejection;
             }
+            parts.extensions.insert(client.peer);
+            let request = Request::from_parts(parts, Body::new(body));
+            let Ok(response) = self.router.clone().call(request).await;
+            response
         });
-        // A panic was counted and logged as it happened, and is this request's alone.
-        let mut response = answer.catch_unwind().await.unwrap_or_else(|_| {
-            let text = "This is a bug of wickr-exporter; its log tells more.\n";
+        // The panic hook counts and logs a panic. Other requests are not affected.
+        let mut response = response.catch_unwind().await.unwrap_or_else(|_| {
+            let text = "Internal error: a bug of wickr-exporter. See its log.\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
-        // What came to no route was given none of them.
+        // Rejections do not pass the router, which sets these headers.
         pages::guard(response.headers_mut());
         self.access.apply_headers(response.headers_mut());
         response
     }
 
-    /// Answers by the routes. Where too many others are being answered for that, those that do not take
-    /// their answers make room.
-    async fn route(&self, parts: Parts, body: Incoming, peer: Peer) -> Response {
-        // What has no body can be asked again.
-        let bare = [Method::GET, Method::HEAD].contains(&parts.method) && body.is_end_stream();
-        let again = (bare && !auth::is_public(&parts.uri)).then(|| parts.clone());
-        let routes = TowerToHyperService::new(self.router.clone());
-        let Ok(mut response) = routes.call(Request::from_parts(parts, Body::new(body))).await;
-        let Some(parts) = again else { return response };
-        for _ in 0..MOST_TRIES {
-            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-                break;
-            }
-            match self.connections.relieve(peer) {
-                Relief::Made => self.access.count_refusal(Refusal::Connection),
-                Relief::Soon => {}
-                Relief::None => break,
-            }
-            tokio::time::sleep(TRY_AFTER).await;
-            let request = Request::from_parts(parts.clone(), Body::empty());
-            Ok(response) = routes.call(request).await;
-        }
-        response
-    }
-
-    async fn admit(
+    async fn authorize(
         &self,
         request: &Parts,
         client: &Client,
-        line: &Arc<Line>,
+        requests: &Requests,
     ) -> Result<(), Response> {
-        if let Some(why) = malformed(request) {
+        if let Some(error) = malformed(request) {
             let close = [(header::CONNECTION, "close")];
-            return Err((StatusCode::BAD_REQUEST, close, why).into_response());
+            return Err((StatusCode::BAD_REQUEST, close, error).into_response());
         }
         self.access.authorize(request, client).await?;
         if !auth::is_public(&request.uri) {
-            line.welcome();
+            requests.authorized();
         }
         Ok(())
     }
 }
 
-/// Takes a client through the TLS handshake. One that speaks plain HTTP is told so.
-async fn shake_hands(
+/// A connection whose client cannot block a write for ever.
+type TimedStream = std::pin::Pin<Box<TimeoutStream<TcpStream>>>;
+
+fn with_timeout(stream: TcpStream) -> TimedStream {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    Box::pin(stream)
+}
+
+/// Performs the TLS handshake. A client that sends plain HTTP gets a response that says so.
+async fn tls_handshake(
     mut stream: TcpStream,
     config: Arc<ServerConfig>,
-    place: &Place,
-) -> io::Result<TlsStream<Patient<TcpStream>>> {
+) -> io::Result<TlsStream<TimedStream>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
-        let text = "This port speaks HTTPS: use https://.\n";
-        let answer = format!(
+        let text = "This port serves HTTPS: use https://.\n";
+        let response = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
             text.len()
         );
-        // What is left unread would make the end a reset, and the answer be lost.
+        // Unread data would reset the connection, and the client would lose the response.
         let _ = stream.read(&mut [0; 4096]).await?;
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(response.as_bytes()).await?;
         stream.shutdown().await?;
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client sent plain HTTP"));
     }
-    TlsAcceptor::from(config).accept(Patient::new(stream, place.line().clone())).await
+    TlsAcceptor::from(config).accept(with_timeout(stream)).await
 }
 
-/// Why a request is none that HTTP/1.1 allows, where hyper lets it pass: what two readers could
-/// understand in two ways is refused, for one of them may stand before us. Bodies are hyper's to see
-/// to: of several lengths it lets none pass that differ, and drops one that stands beside chunks.
+/// Why a request is invalid in HTTP/1.1 although hyper accepts it. A proxy in front could interpret
+/// such a request differently. hyper itself rejects ambiguous lengths of bodies.
 fn malformed(request: &Parts) -> Option<&'static str> {
-    let headers = &request.headers;
-    let hosts = headers.get_all(header::HOST).iter().count();
+    let hosts = request.headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
-        return Some("There must be one Host header.\n");
+        return Some("A request must have one Host header.\n");
     }
     None
 }
 
-/// An answer's body, which tells when it has ended.
-struct Guarded {
-    body: Body,
-    _answering: Answering,
-}
-
-impl hyper::body::Body for Guarded {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A connection's task ends well, or was ended by us, or panicked.
-fn report(ended: Result<(), tokio::task::JoinError>) {
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "answering a request failed");
+        tracing::error!(%error, "a connection failed");
     }
 }
 

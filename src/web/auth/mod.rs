@@ -154,10 +154,11 @@ pub(super) enum Transport {
 
 /// A client for per-client limits: an IPv4 address or an IPv6 /64 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Peer(IpAddr);
+pub struct Peer(IpAddr);
 
 impl Peer {
-    pub(super) fn of(address: IpAddr) -> Peer {
+    /// The peer that an address belongs to.
+    pub fn of(address: IpAddr) -> Peer {
         Peer(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => {

@@ -3,24 +3,28 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    Extension,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
 
 use super::{Face, bad_request, busy, devices};
 use crate::{
     query::{Columns, Format, Listing, Query, Record, find, write_csv, write_json},
-    web::body::streamed,
+    telemetry::Refusal,
+    web::{
+        auth::Peer,
+        body::{self, streamed},
+    },
 };
 
-/// The longest that a list may take: a hundred thousand devices are forty megabytes.
-const LONGEST: Duration = Duration::from_secs(300);
+/// The longest response: 100,000 devices are 40 MB.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) async fn devices(
     State(face): State<Arc<Face>>,
+    Extension(peer): Extension<Peer>,
     RawQuery(query): RawQuery,
     method: Method,
 ) -> Response {
@@ -37,13 +41,14 @@ pub(super) async fn devices(
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
     if method == Method::HEAD {
-        // A stream, as it would be with GET: its length is not known, and so not told.
-        let nothing = Body::from_stream(stream::empty::<io::Result<Bytes>>());
-        return (headers, nothing).into_response();
+        return (headers, body::empty()).into_response();
     }
-    let Ok(permit) = face.lists.clone().try_acquire_owned() else { return busy() };
+    let Some((slot, evicted)) = face.lists.acquire(peer).await else { return busy() };
+    if evicted {
+        face.site.metrics.refused(Refusal::Connection);
+    }
     let columns = Columns { usernames };
-    let written = streamed("a list", LONGEST, permit, move |out| {
+    let written = streamed("list of devices", TIME_LIMIT, slot, move |out| {
         write(&face, &params.query, format, columns, out)
     });
     (headers, written).into_response()

@@ -34,13 +34,13 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use super::Site;
+use super::{ResponseSlots, Site};
 use crate::{clock::Millis, query::BadParameter};
 use status::Status;
 
 /// Pages that are made at the same time; more are refused.
 const PAGES: usize = 4;
-/// Lists that are sent at the same time. A slow reader holds one for some minutes at the most.
+/// Lists that are sent at the same time.
 const LISTS: usize = 4;
 
 /// Paths that are taken, whatever is served on them.
@@ -64,9 +64,8 @@ const ICON: &str = include_str!("icon.svg");
 struct Face {
     site: Arc<Site>,
     started: Millis,
-    /// Permits for pages, and for lists.
     pages: Arc<Semaphore>,
-    lists: Arc<Semaphore>,
+    lists: Arc<ResponseSlots>,
     /// Where the status page is.
     home: &'static str,
 }
@@ -81,7 +80,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     let face = Face {
         started: site.clock.now(),
         pages: Arc::new(Semaphore::new(PAGES)),
-        lists: Arc::new(Semaphore::new(LISTS)),
+        lists: ResponseSlots::new(LISTS),
         home,
         site,
     };

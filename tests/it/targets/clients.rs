@@ -8,16 +8,14 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
+use tower::Service;
 use wickr_exporter::{
     clock::Clock,
     exposition::{CompressionCache, Encoding, Format, Group, encoding_for, format_for},
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
     telemetry::Metrics,
-    web::{Shown, Site, credentials, groups, names_of, router},
+    web::{Peer, ResponseSlots, Shown, Site, credentials, groups, names_of, router},
     wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
@@ -223,7 +221,7 @@ pub fn queries(data: &[u8]) {
 /// The web server's routes, and something to run them on.
 struct Server {
     runtime: tokio::runtime::Runtime,
-    routes: TowerToHyperService<axum::Router>,
+    routes: axum::Router,
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
@@ -231,7 +229,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         groups: Group::ALL.to_vec(),
         idle_buckets: vec![Duration::from_secs(3600)],
         usernames: true,
-        scrapes: Arc::new(Semaphore::new(8)),
+        scrapes: ResponseSlots::new(8),
     };
     let site = Site {
         reader: FLEET.reader.clone(),
@@ -243,7 +241,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         kept: CompressionCache::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    Server { runtime, routes: TowerToHyperService::new(router(site)) }
+    Server { runtime, routes: router(site) }
 });
 
 /// The elements that pages are made of.
@@ -297,9 +295,10 @@ pub fn requests(data: &[u8]) {
     }
 }
 
-fn ask(request: Request<axum::body::Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+fn ask(mut request: Request<axum::body::Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    request.extensions_mut().insert(Peer::of([127, 0, 0, 1].into()));
     SERVER.runtime.block_on(async {
-        let answer = match SERVER.routes.call(request).await {
+        let answer = match SERVER.routes.clone().call(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
