@@ -30,13 +30,14 @@ impl World {
             ("AWS_ACCESS_KEY_ID", ""),
             ("AWS_SECRET_ACCESS_KEY", ""),
         ];
+        // Before the start, because the process polls at once.
+        self.earlier_requests = self.request_counts();
         self.started = now();
         let exporter = Exporter::start_with(&self.config(), &arguments, &environment);
         self.exporter = Some(exporter);
         self.memory.clear();
         self.last_polls = 0.0;
         self.last = None;
-        self.earlier_requests = self.request_counts();
         self.scrape().await?;
         self.saved = None;
         Ok(())
