@@ -207,7 +207,7 @@ mod tests {
         let connections = Connections::limited_to(3);
         let add = |last| connections.add(peer(last)).0.unwrap();
         let (lonely, crowd) = (add(1), [add(2), add(2)]);
-        crowd.each_ref().map(|connection| connection.requests().authorized());
+        crowd.iter().for_each(|connection| connection.requests().authorized());
         let _new = add(3);
         assert_eq!([&lonely, &crowd[0], &crowd[1]].map(is_evicted), [false, true, false]);
     }

@@ -1,5 +1,5 @@
-//! A real browser over every page, in every state that the exporter can be in: `browser/run.mjs`
-//! drives it. With `WICKR_TEST_PICTURES` set to a folder, it leaves pictures there to look at.
+//! Loads every page in Chromium, in several states of the exporter, with `browser/run.mjs`. The
+//! variable `WICKR_TEST_PICTURES` names a folder for screenshots.
 
 use std::{path::Path, time::Duration};
 
@@ -25,7 +25,7 @@ fn config(simulator: &Simulator, poll: &str, more: &str) -> String {
     )
 }
 
-fn three() -> Fleet {
+fn three_devices() -> Fleet {
     Fleet::new().network(
         network(NETWORK)
             .name("production")
@@ -40,7 +40,7 @@ fn three() -> Fleet {
     )
 }
 
-/// What people may write anywhere that the exporter shows.
+/// Hostile text in every field that the pages show.
 fn hostile() -> Fleet {
     let script = "<script>alert(1)</script>";
     let long = "x".repeat(2000);
@@ -60,14 +60,14 @@ fn hostile() -> Fleet {
     Fleet::new().network(network(NETWORK).name(format!("{script}{}", "y".repeat(300))).user(users))
 }
 
-async fn all_said(exporter: &Exporter, path: &str, wanted: &str) {
-    let until = std::time::Instant::now() + crate::harness::PATIENCE;
+async fn wait_for(exporter: &Exporter, path: &str, expected: &str) {
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
     loop {
         let text = exporter.text(path).await;
-        if text.contains(wanted) {
+        if text.contains(expected) {
             return;
         }
-        assert!(std::time::Instant::now() < until, "{path} never says {wanted}: {text}");
+        assert!(std::time::Instant::now() < deadline, "{path} does not show {expected}: {text}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -79,38 +79,36 @@ fn site(name: &str, exporter: &Exporter, paths: &[(&str, &[&str])]) -> Value {
     json!({ "name": name, "base": exporter.base, "paths": paths, "texts": texts })
 }
 
-/// What hangs goes on hanging while somebody looks.
-const PATIENT: &str = "interval = \"1h\"\nrequest_timeout = \"5m\"";
 const POLL: &str = "interval = \"1h\"\nmax_attempts = 1";
+/// A time-out that is longer than the test.
+const LONG_TIMEOUT: &str = "interval = \"1h\"\nmax_attempts = 1\nrequest_timeout = \"5m\"";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_finds_nothing_wrong_with_any_page() {
+async fn pages_work_in_a_browser_in_every_state() {
     let (Some(node), Some(chromium)) = (tools::find("node"), tools::find("chromium")) else {
         return;
     };
     let Some(modules) = tools::node_modules() else { return };
-    let ready = "users\":{\"fresh\"";
-
-    let few = serving(three()).await;
+    let few = serving(three_devices()).await;
     let good = Exporter::start(&config(&few, POLL, "[metrics]\nusername = true"));
-    all_said(&good, "/api/v1/status", "\"level\":\"good\"").await;
+    wait_for(&good, "/api/v1/status", "\"level\":\"good\"").await;
 
-    // The pictures of the README are of this one.
+    // For the pictures in the README.
     let typical = simulator(Options {
         users: 20,
         devices_per_user: Count { min: 1, max: 5 },
         ..Options::default()
     })
     .await;
-    let sound = Exporter::start(&config(&typical, POLL, ""));
-    all_said(&sound, "/api/v1/status", "\"level\":\"good\"").await;
+    let readme = Exporter::start(&config(&typical, POLL, ""));
+    wait_for(&readme, "/api/v1/status", "\"level\":\"good\"").await;
 
-    let bad = serving(hostile()).await;
-    let strange = Exporter::start(&config(&bad, POLL, "[metrics]\nusername = true"));
-    all_said(&strange, "/api/v1/status", "\"level\":\"good\"").await;
+    let hostile = serving(hostile()).await;
+    let escaped = Exporter::start(&config(&hostile, POLL, "[metrics]\nusername = true"));
+    wait_for(&escaped, "/api/v1/status", "\"level\":\"good\"").await;
 
-    // One network that cannot be read, one with users that cannot, one that is sound.
-    let troubled = simulator(Options {
+    // A forbidden network, one with two failed users, one without errors.
+    let failing = simulator(Options {
         networks: 3,
         users: 30,
         devices_per_user: Count { min: 1, max: 4 },
@@ -120,31 +118,30 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
     for fault in
         ["forbidden,network=12345678,op=ListDevicesForUser", "500,user=1003", "429,user=1005"]
     {
-        troubled.faults().add(fault.parse::<Fault>().unwrap());
+        failing.faults().add(fault.parse::<Fault>().unwrap());
     }
-    let broken = Exporter::start(&config(&troubled, POLL, ""));
-    all_said(&broken, "/-/ready", "is ready").await;
+    let broken = Exporter::start(&config(&failing, POLL, ""));
+    wait_for(&broken, "/-/ready", "is ready").await;
 
-    let hanging = serving(three()).await;
+    let hanging = serving(three_devices()).await;
     hanging.faults().add("hang,user=1002".parse::<Fault>().unwrap());
-    let waiting =
-        Exporter::start(&config(&hanging, &format!("{POLL}\nrequest_timeout = \"5m\""), ""));
-    all_said(&waiting, "/", "1 of 2 users").await;
+    let waiting = Exporter::start(&config(&hanging, LONG_TIMEOUT, ""));
+    wait_for(&waiting, "/", "1 of 2 users").await;
 
-    // What an earlier process left, and nothing that can be read.
+    // A restored state, and an API that does not respond.
     let folder = tempfile::tempdir().unwrap();
     let state = format!("[state]\npath = {:?}", folder.path().join("state"));
-    let before = serving(three()).await;
+    let before = serving(three_devices()).await;
     let first = Exporter::start(&config(&before, "interval = \"1h\"", &state));
-    all_said(&first, "/api/v1/status", "\"level\":\"good\"").await;
+    wait_for(&first, "/api/v1/status", "\"level\":\"good\"").await;
     assert!(first.stop().0.success());
     before.faults().add("hang".parse::<Fault>().unwrap());
-    let restored = Exporter::start(&config(&before, PATIENT, &state));
-    all_said(&restored, "/api/v1/status", ready).await;
+    let restored = Exporter::start(&config(&before, LONG_TIMEOUT, &state));
+    wait_for(&restored, "/api/v1/status", "users\":{\"fresh\"").await;
 
-    let nobody = serving(Fleet::new().network(network(NETWORK))).await;
-    let empty = Exporter::start(&config(&nobody, POLL, ""));
-    all_said(&empty, "/-/ready", "is ready").await;
+    let no_users = serving(Fleet::new().network(network(NETWORK))).await;
+    let empty = Exporter::start(&config(&no_users, POLL, ""));
+    wait_for(&empty, "/-/ready", "is ready").await;
 
     let mut keyboard = site(
         "three",
@@ -164,7 +161,7 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
         keyboard,
         site(
             "readme",
-            &sound,
+            &readme,
             &[
                 ("/", &["The numbers can be trusted."]),
                 ("/devices?idle_over=30d", &["Filter: idle over 30d."])
@@ -172,7 +169,7 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
         ),
         site(
             "hostile",
-            &strange,
+            &escaped,
             &[
                 ("/", &["<script>alert(1)</script>", "</table></main>"]),
                 (
@@ -217,9 +214,8 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
     let mut command = tokio::process::Command::new(node);
     command.arg(script).arg(plan).env("WICKR_TEST_NODE", modules).kill_on_drop(true);
     command.args(std::env::var_os("WICKR_TEST_PICTURES"));
-    // A hundred pages on a busy machine.
     let output = tokio::time::timeout(Duration::from_secs(600), command.output());
-    let output = output.await.expect("the browser takes too long").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let output = output.await.expect("the browser ends within 10 minutes").unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -171,7 +171,6 @@ async fn check_estimates_the_number_of_series() {
     let users = (1..=200).map(|id| user(id.to_string()).with_devices(devices(id)));
     let simulator = serving(Fleet::new().network(network(NETWORK).with_users(users))).await;
     let ids: Vec<_> = (1..=200).map(|id| id.to_string()).collect();
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     for detail in ["network", "user", "device"] {
         let text = config(&simulator.endpoint(), FAST, NETWORK, &ids);
         let text = format!("{text}[metrics]\ndetail = \"{detail}\"\n");

@@ -145,7 +145,7 @@ async fn removes_the_clock_correction_when_it_is_rejected() {
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, NETWORK, &["1001"]));
     exporter.polled(1.0).await;
     simulator.faults().clear();
-    let samples = exporter.polled_anew().await;
+    let samples = exporter.next_poll().await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{}", exporter.log());
     assert_eq!(requests(&samples, "403"), Some(2.0));
 }
@@ -159,7 +159,6 @@ async fn backoff_does_not_block_other_users() {
         simulator.faults().add(format!("503:retry-after=50,user={id}").parse::<Fault>().unwrap());
     }
     let ids: Vec<_> = (1..=20).map(|id| id.to_string()).collect();
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let poll = format!("{ONE_POLL}\nconcurrency = 2");
     let started = Instant::now();
     let exporter = Exporter::start(&config(&simulator.endpoint(), &poll, NETWORK, &ids));
@@ -258,7 +257,6 @@ async fn throttling_lowers_the_rate_until_it_recovers() {
     let simulator = serving(fleet).await;
     simulator.faults().add("429,times=4".parse::<Fault>().unwrap());
     let ids: Vec<_> = (1..=40).map(|id| id.to_string()).collect();
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let poll = "interval = \"1h\"\nrequests_per_second = 50";
     let exporter = Exporter::start(&config(&simulator.endpoint(), poll, NETWORK, &ids));
     let rate = |s: &Samples| {

@@ -44,14 +44,9 @@ async fn polled() -> (wickr_exporter::simulator::Simulator, Exporter) {
         ..Options::default()
     })
     .await;
-    let text = config(
-        &simulator.endpoint(),
-        "interval = \"1h\"\nrequests_per_second = 10000",
-        "12345678",
-        &[],
-    )
-    .replace("users = []", "users = \"all\"");
-    let exporter = Exporter::start(&text);
+    let poll = "interval = \"1h\"\nrequests_per_second = 10000";
+    let text = config(&simulator.endpoint(), poll, "12345678", &[""]);
+    let exporter = Exporter::start(&text.replace("users = [\"\"]", "users = \"all\""));
     exporter.polled(1.0).await;
     (simulator, exporter)
 }

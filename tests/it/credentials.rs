@@ -101,7 +101,7 @@ async fn renews_credentials_before_expiry_and_after_a_rejection() {
     };
     let samples = exporter.wait_for("a rejection", |s| rejected(s) >= 1.0).await;
     assert_eq!(rejected(&samples), 1.0);
-    let samples = exporter.polled_anew().await;
+    let samples = exporter.next_poll().await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
     assert_eq!(samples.get("wickr_exporter_polls_total", &[("result", "failure")]), Some(0.0));
     assert_eq!(provider.requests.load(Ordering::Relaxed), 2);
@@ -110,7 +110,7 @@ async fn renews_credentials_before_expiry_and_after_a_rejection() {
     simulator.credentials().add(Credential::new("ASIATHIRD", "s3").session_token("t3"));
     provider.set("ASIATHIRD", "s3", "t3", 3600);
     exporter.wait_for("a third fetch", |_| provider.requests.load(Ordering::Relaxed) == 3).await;
-    let samples = exporter.polled_anew().await;
+    let samples = exporter.next_poll().await;
     assert_eq!(rejected(&samples), 1.0);
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
 }
@@ -166,7 +166,7 @@ async fn reads_keys_and_region_from_a_profile_and_reads_it_again_after_a_rejecti
     simulator.credentials().add(Credential::new("AKIAROTATED", "sp"));
     std::fs::write(&file, profile("AKIAROTATED")).unwrap();
     simulator.credentials().revoke("AKIAPROFILE");
-    let samples = exporter.polled_anew().await;
+    let samples = exporter.next_poll().await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{}", exporter.log());
 }
 

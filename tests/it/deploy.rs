@@ -13,16 +13,16 @@ const RULES: &str = "prometheus/wickr-exporter.rules.yml";
 /// The external label with the base URL of links in alerts.
 const EXTERNAL_LABEL: &str = "wickr_exporter_url";
 
-pub(crate) fn shipped(name: &str) -> PathBuf {
+pub fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
 }
 
-pub(crate) fn read(file: &Path) -> String {
+pub fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// The names of the shipped recording rules.
-pub(crate) fn recorded() -> BTreeSet<String> {
+pub fn recorded() -> BTreeSet<String> {
     let rules = read(&shipped(RULES));
     let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
     names.map(str::to_owned).collect()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     fs::Permissions,
     io::{BufRead, BufReader},
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -48,7 +49,7 @@ pub async fn serving(fleet: Fleet) -> Simulator {
 }
 
 /// A configuration for one network of a simulator. It ends in `[[network]]`.
-pub fn config(endpoint: &str, poll: &str, network: &str, users: &[&str]) -> String {
+pub fn config(endpoint: &str, poll: &str, network: &str, users: &[impl Debug]) -> String {
     format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n[poll]\n{poll}\n\
          [[network]]\nid = \"{network}\"\nname = \"test\"\nusers = {users:?}\n"
@@ -178,7 +179,7 @@ impl Exporter {
     }
 
     /// Waits for the end of a poll that starts after this call.
-    pub async fn polled_anew(&self) -> Samples {
+    pub async fn next_poll(&self) -> Samples {
         let before = self.metrics().await.sum("wickr_exporter_polls_total");
         self.polled(before + 2.0).await
     }

@@ -1,6 +1,6 @@
-//! The Helm chart and the plain manifest: rendered by the real Helm over many combinations of values,
-//! held to Kubernetes' and the operator's schemas, and run with the arguments, environment and
-//! configuration that come out. `render` does the former, `objects` looks at single objects.
+//! The Helm chart and the plain manifest. `render` renders many combinations of values and validates
+//! them against the schemas of Kubernetes and the Prometheus Operator; `objects` tests single objects.
+//! The program runs with the rendered arguments, environment and configuration.
 
 mod objects;
 pub mod render;
@@ -19,31 +19,32 @@ use crate::{
     tools,
 };
 
-/// What the configuration says of a folder that only pods have.
+/// The folder of the state file in a pod.
 const STATE: &str = "/var/lib/wickr-exporter";
 
 #[test]
-fn helm_finds_nothing_to_complain_of() {
+fn helm_lint_accepts_all_values() {
     let Some(chart) = Chart::find() else { return };
     for (name, values) in matrix() {
-        let said = chart.run("lint", &folder(), &values, &["--strict"]);
-        assert!(said.is_ok(), "{name}: {}", said.unwrap_err());
+        let result = chart.run("lint", &folder(), &values, &["--strict"]);
+        assert!(result.is_ok(), "{name}: {}", result.unwrap_err());
     }
 }
 
+/// Shows that the other tests can fail.
 #[test]
-fn the_judges_do_find_faults() {
+fn validation_finds_invalid_objects() {
     let Some(chart) = Chart::find() else { return };
-    let good = [
+    let valid = [
         "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 1}]}}",
         "{apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: a}, \
          spec: {selector: {}, endpoints: [{interval: 1m}]}}",
     ];
-    let spoil = |(part, bad): (&'static str, &'static str)| {
-        let spoilt = good.iter().filter(|text| text.contains(part));
-        (bad, spoilt.map(|text| text.replace(part, bad)).collect::<Vec<_>>().join("\n---\n"))
+    let replace = |(part, bad): (&'static str, &'static str)| {
+        let texts = valid.iter().filter(|text| text.contains(part));
+        (bad, texts.map(|text| text.replace(part, bad)).collect::<Vec<_>>().join("\n---\n"))
     };
-    let bad = BTreeMap::from(
+    let invalid = BTreeMap::from(
         [
             ("port: 1", "port: none"),
             ("ports", "prots"),
@@ -52,22 +53,23 @@ fn the_judges_do_find_faults() {
             ("interval: 1m", "interval: a minute"),
             ("interval", "intervall"),
         ]
-        .map(spoil),
+        .map(replace),
     );
-    let faults = chart.judge(&bad).unwrap_err();
-    for name in bad.keys() {
+    let errors = chart.validate(&invalid).unwrap_err();
+    for name in invalid.keys() {
         assert!(
-            faults.lines().any(|fault| fault.starts_with(&format!("{name}: "))),
-            "{name}: {faults}"
+            errors.lines().any(|error| error.starts_with(&format!("{name}: "))),
+            "{name}: {errors}"
         );
     }
-    chart.judge(&BTreeMap::from([("good", good.join("\n---\n"))])).unwrap();
-    let twice = good[0].replace("name: a", "name: a, name: b");
-    assert!(chart.judge(&BTreeMap::from([("twice", twice)])).unwrap_err().contains("twice"));
+    chart.validate(&BTreeMap::from([("valid", valid.join("\n---\n"))])).unwrap();
+    let duplicate = valid[0].replace("name: a", "name: a, name: b");
+    let errors = chart.validate(&BTreeMap::from([("duplicate", duplicate)])).unwrap_err();
+    assert!(errors.contains("duplicate"));
 }
 
 #[test]
-fn values_that_cannot_be_meant_are_refused_with_the_reason() {
+fn chart_rejects_invalid_and_conflicting_values() {
     let Some(chart) = Chart::find() else { return };
     let id = "[[network]]\nid = 'all'\nusers = 'all'\n";
     for (values, reason) in [
@@ -97,7 +99,7 @@ fn values_that_cannot_be_meant_are_refused_with_the_reason() {
         ),
         (json!({"config": ""}), "at '/config'"),
         (json!({"config": {"network": []}}), "at '/config': got object, want string"),
-        // What does not go together.
+        // Conflicts.
         (
             json!({"config": format!("{id}[shard]\nindex = 0\ntotal = 2"), "shards": 2}),
             "config: leave [shard] to the chart where shards is above 1",
@@ -148,13 +150,13 @@ fn values_that_cannot_be_meant_are_refused_with_the_reason() {
             "prometheusRule.disabled: there is no alert WickrDeviceidle",
         ),
     ] {
-        let refused = chart.template(&values, &[]).expect_err(&values.to_string());
-        assert!(refused.contains(reason), "{values}: {refused}");
+        let error = chart.template(&values, &[]).expect_err(&values.to_string());
+        assert!(error.contains(reason), "{values}: {error}");
     }
 }
 
 #[test]
-fn the_exporter_takes_the_configuration_and_the_command_line() {
+fn check_accepts_the_configuration_arguments_and_environment_of_each_pod() {
     let (Some(rendered), Some(openssl)) = (rendered(), tools::find("openssl")) else { return };
     for (name, objects) in rendered {
         let folder = tempfile::tempdir().unwrap();
@@ -166,35 +168,35 @@ fn the_exporter_takes_the_configuration_and_the_command_line() {
         check.arg(format!("--config.file={}", file.display()));
         for pod in pods(objects) {
             let output = check.envs(pod).output().unwrap();
-            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-            assert!(output.status.success(), "{name}: {said}");
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert!(output.status.success(), "{name}: {text}");
             let total = workload(objects)["spec"]["replicas"].as_u64().unwrap();
-            assert_eq!(said.contains("shard"), total > 1, "{name}: {said}");
+            assert_eq!(text.contains("shard"), total > 1, "{name}: {text}");
         }
     }
 }
 
-/// What the volume with the web configuration holds, where there is one.
+/// Writes the files of the volume with the web configuration.
 fn secrets(objects: &Objects, openssl: &Path, folder: &Path) {
     certificate(openssl, folder);
     std::fs::rename(folder.join("cert.pem"), folder.join("tls.crt")).unwrap();
     std::fs::rename(folder.join("key.pem"), folder.join("tls.key")).unwrap();
     let map = &of_kind(objects, "ConfigMap")[0]["data"]["web-config.yml"];
-    let own = "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n";
+    let default = "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n";
     for key in ["web-config.yml", "web.yml"] {
-        std::fs::write(folder.join(key), map.as_str().unwrap_or(own)).unwrap();
+        std::fs::write(folder.join(key), map.as_str().unwrap_or(default)).unwrap();
     }
 }
 
 #[test]
-fn the_pod_of_helm_test_asks_what_there_is() {
+fn helm_test_pod_requests_the_service() {
     let Some(rendered) = rendered() else { return };
     for (name, objects) in rendered {
         let pod = of_kind(objects, "Pod");
         let arguments = strings(&pod[0]["spec"]["containers"][0]["args"]);
         let service = of_kind(objects, "Service")[0];
         let host = service["metadata"]["name"].as_str().unwrap();
-        // A name without an address leads to the pods, past the Service's ports.
+        // A headless service resolves to the pods, and its ports do not apply.
         let port = match service["spec"]["clusterIP"] == "None" {
             true => &json!(10471),
             false => &service["spec"]["ports"][0]["port"],
@@ -202,17 +204,15 @@ fn the_pod_of_helm_test_asks_what_there_is() {
         let scheme = container(objects)["readinessProbe"]["httpGet"]["scheme"].as_str().unwrap();
         let url = format!("{}://{host}:{port}/-/ready", scheme.to_lowercase());
         assert_eq!(arguments[..2], ["health", &url], "{name}");
-        // Nobody has that name here: that it is asked for shows that the arguments are good.
-        let asked = program().args(arguments).arg("--timeout=2s").output().unwrap();
-        assert_eq!(asked.status.code(), Some(1), "{name}: {asked:?}");
-        assert!(String::from_utf8_lossy(&asked.stderr).starts_with(&url), "{name}: {asked:?}");
+        // The failed request shows that the arguments are valid.
+        let health = program().args(arguments).arg("--timeout=2s").output().unwrap();
+        assert_eq!(health.status.code(), Some(1), "{name}: {health:?}");
+        assert!(String::from_utf8_lossy(&health.stderr).starts_with(&url), "{name}: {health:?}");
     }
 }
 
-/// Three shards, each as its pod would run it but for addresses and folders: together they see
-/// everybody, once.
 #[tokio::test(flavor = "multi_thread")]
-async fn shards_run_as_they_are_rendered() {
+async fn rendered_shards_poll_every_user_once() {
     let Some(chart) = Chart::find() else { return };
     let users = (1001..1031).map(|id| user(id.to_string()).device(device(format!("d{id}"))));
     let simulator =
@@ -224,7 +224,7 @@ async fn shards_run_as_they_are_rendered() {
     );
     let text = chart.template(&json!({"config": config, "shards": 3}), &[]).unwrap();
     let objects = &chart.objects(&BTreeMap::from([("", text)]))[""];
-    let mut seen = 0.0;
+    let mut total = 0.0;
     for pod in pods(objects) {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
@@ -237,23 +237,23 @@ async fn shards_run_as_they_are_rendered() {
         let samples = exporter.polled(1.0).await;
         let devices = samples.sum("wickr_network_devices");
         assert!(devices > 0.0 && devices < 30.0, "{pod:?}: {devices}");
-        seen += devices;
+        total += devices;
         for probe in ["livenessProbe", "readinessProbe"] {
             let path = container(objects)[probe]["httpGet"]["path"].as_str().unwrap();
             assert_eq!(exporter.get(path).await.status(), 200, "{probe}");
         }
         exporter.signal("TERM");
-        let until = std::time::Instant::now() + crate::harness::PATIENCE;
+        let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
         while !state.exists() {
-            assert!(std::time::Instant::now() < until, "it never writes its state");
+            assert!(std::time::Instant::now() < deadline, "no state file");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
-    assert_eq!(seen, 30.0);
+    assert_eq!(total, 30.0);
 }
 
 #[test]
-fn the_archive_holds_what_the_links_lead_to() {
+fn packaged_chart_renders_like_the_folder_with_its_links() {
     let Some(chart) = Chart::find() else { return };
     let directory = tempfile::tempdir().unwrap();
     let package = Command::new(&chart.helm)
@@ -264,29 +264,29 @@ fn the_archive_holds_what_the_links_lead_to() {
     assert!(package.status.success(), "{package:?}");
     let archive = directory.path().read_dir().unwrap().next().unwrap().unwrap().path();
     let values = &matrix()["everything"];
-    let packed = chart.run("template", &archive, values, &[]).unwrap();
-    assert_eq!(packed, chart.template(values, &[]).unwrap());
-    assert!(packed.contains("kind: PrometheusRule"));
+    let rendered = chart.run("template", &archive, values, &[]).unwrap();
+    assert_eq!(rendered, chart.template(values, &[]).unwrap());
+    assert!(rendered.contains("kind: PrometheusRule"));
 }
 
 #[test]
-fn checkov_knows_no_weakness() {
+fn checkov_finds_no_problem() {
     let Some(checkov) = tools::find("checkov") else { return };
     let Some(chart) = Chart::find() else { return };
-    // Checkov passes over folders whose names begin with a dot, as temporary ones do.
+    // Checkov ignores folders with a leading dot, as in default temporary names.
     let directory = tempfile::Builder::new().prefix("chart").tempdir().unwrap();
     for name in ["default", "sharded", "tls and passwords", "service monitor"] {
         let mut values = matrix()[name].clone();
         values["networkPolicy"]["enabled"] = json!(true);
-        // The pod of `helm test` ends by itself, and so has no probes.
+        // The pod of `helm test` ends by itself, and has no probes.
         let text = chart.template(&values, &["--skip-tests"]).unwrap();
         std::fs::write(directory.path().join(format!("{name}.yaml")), text).unwrap();
     }
     let skipped = [
-        "CKV_K8S_21", // the namespace is for whoever installs it to say
-        "CKV_K8S_11", // a limit on CPU only makes scrapes slow; requests are set
-        "CKV_K8S_15", // IfNotPresent: versions do not change, and Always is a value away
-        "CKV_K8S_43", // a digest is for whoever builds the image to say
+        "CKV_K8S_21", // the user sets the namespace
+        "CKV_K8S_11", // a CPU limit only slows scrapes; requests are set
+        "CKV_K8S_15", // IfNotPresent suffices for immutable tags; image.pullPolicy can be Always
+        "CKV_K8S_43", // the user sets the digest
     ];
     let output = Command::new(checkov)
         .env("CKV_SKIP_PACKAGE_UPDATE_CHECK", "true")
@@ -295,23 +295,23 @@ fn checkov_knows_no_weakness() {
         .arg(directory.path())
         .output()
         .unwrap();
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(output.status.success(), "{said:#}");
-    assert!(said["summary"]["passed"].as_u64().is_some_and(|passed| passed > 200), "{said:#}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report:#}");
+    assert!(report["summary"]["passed"].as_u64().is_some_and(|count| count > 200), "{report:#}");
 }
 
-/// `deploy/kubernetes` is the chart without Helm. UPDATE_GOLDEN=1 writes it anew.
+/// `UPDATE_GOLDEN=1` updates the file.
 #[test]
-fn the_plain_manifest_is_what_the_chart_says() {
+fn plain_manifest_is_the_chart_with_default_values() {
     let Some(chart) = Chart::find() else { return };
     let text = chart.template(&json!({}), &["--skip-tests"]).unwrap();
-    let of_helm = ["# Source: ", "helm.sh/chart:", "app.kubernetes.io/managed-by:"];
-    let lines = text.lines().filter(|line| !of_helm.iter().any(|part| line.contains(part)));
+    let helm_only = ["# Source: ", "helm.sh/chart:", "app.kubernetes.io/managed-by:"];
+    let lines = text.lines().filter(|line| !helm_only.iter().any(|part| line.contains(part)));
     let lines: Vec<_> = lines.map(str::trim_end).skip_while(|line| *line == "---").collect();
     let text = format!(
-        "# wickr-exporter on Kubernetes without Helm: what the chart in deploy/helm renders without values.\n\
-         # In a copy of it, put your own configuration into the ConfigMap and your own image into the\n\
-         # Deployment, or let kustomize do so, as deploy/README.md shows. A test writes this file.\n{}\n",
+        "# wickr-exporter on Kubernetes without Helm: the output of the chart in deploy/helm with its\n\
+         # default values. Set your configuration in the ConfigMap and your image in the Deployment of a\n\
+         # copy, or use kustomize as in deploy/README.md. Generated: do not edit.\n{}\n",
         lines.join("\n")
     );
     let file = shipped("kubernetes/wickr-exporter.yaml");
@@ -320,21 +320,20 @@ fn the_plain_manifest_is_what_the_chart_says() {
     }
     assert!(
         read(&file) == text,
-        "run UPDATE_GOLDEN=1 cargo test plain_manifest, and look at what changes"
+        "run UPDATE_GOLDEN=1 cargo test plain_manifest, and review the changes"
     );
 }
 
 #[test]
-fn kustomize_takes_it_as_a_base() {
+fn kustomize_builds_the_manifest_and_the_overlay_of_the_readme() {
     let (Some(kubectl), Some(chart)) = (tools::find("kubectl"), Chart::find()) else { return };
     let build = |folder: &Path| {
         let output = Command::new(&kubectl).arg("kustomize").arg(folder).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && said.is_empty(), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && stderr.is_empty(), "{stderr}");
         String::from_utf8(output.stdout).unwrap()
     };
     let base = build(&shipped("kubernetes"));
-    // The overlay of deploy/README.md, with the paths of this test.
     let readme = read(&shipped("README.md"));
     let overlay = readme.split("```yaml\n# kustomization.yaml\n").nth(1).unwrap();
     let overlay = overlay.split("```").next().unwrap();
@@ -349,53 +348,53 @@ fn kustomize_takes_it_as_a_base() {
     )
     .unwrap();
     let text = build(directory.path());
-    let judged = chart.judge(&BTreeMap::from([("base", base), ("overlay", text)])).unwrap();
-    let objects = &judged["overlay"];
-    assert_eq!(objects.len(), judged["base"].len());
+    let built = chart.validate(&BTreeMap::from([("base", base), ("overlay", text)])).unwrap();
+    let objects = &built["overlay"];
+    assert_eq!(objects.len(), built["base"].len());
     let map = of_kind(objects, "ConfigMap")[0];
     assert_eq!(map["data"]["config.toml"], config);
     let volume = &workload(objects)["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"];
-    assert_eq!(*volume, map["metadata"]["name"], "it is mounted under the name that it has");
+    assert_eq!(*volume, map["metadata"]["name"], "name of the mounted ConfigMap");
     let account = of_kind(objects, "ServiceAccount")[0];
     assert!(account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].is_string());
-    assert_ne!(container(objects)["image"], container(&judged["base"])["image"]);
+    assert_ne!(container(objects)["image"], container(&built["base"])["image"]);
     for object in objects {
         assert_eq!(object["metadata"]["namespace"], "monitoring", "{object}");
     }
 }
 
 #[test]
-fn the_operator_takes_the_way_to_slack() {
+fn alertmanagerconfig_of_the_readme_matches_the_operators_schema() {
     let Some(chart) = Chart::find() else { return };
     let readme = read(&shipped("README.md"));
     let example = readme.split("   # alertmanagerconfig.yaml\n").nth(1).unwrap();
     let example = example.split("   ```").next().unwrap();
     let lines = example.lines().map(|line| line.strip_prefix("   ").unwrap_or(line));
     let example = lines.collect::<Vec<_>>().join("\n");
-    chart.judge(&BTreeMap::from([("slack", example.clone())])).unwrap();
-    let spoilt = example.replace("slackConfigs", "slackConfig");
-    assert!(chart.judge(&BTreeMap::from([("slack", spoilt)])).is_err());
+    chart.validate(&BTreeMap::from([("slack", example.clone())])).unwrap();
+    let invalid = example.replace("slackConfigs", "slackConfig");
+    assert!(chart.validate(&BTreeMap::from([("slack", invalid)])).is_err());
 }
 
-/// The exporter's configuration among the objects.
 fn configuration(objects: &Objects) -> String {
     let mut maps = of_kind(objects, "ConfigMap").into_iter();
     maps.find_map(|map| map["data"]["config.toml"].as_str()).unwrap().to_owned()
 }
 
-/// The container's arguments, but for those that only a pod can follow, and with `folder` in place of
-/// the volume with the web configuration.
+/// The container's arguments without paths and addresses of the pod, and with `folder` as the volume
+/// with the web configuration.
 fn arguments(objects: &Objects, folder: &Path) -> Vec<String> {
     let mut arguments = strings(&container(objects)["args"]);
-    for only in ["--config.file=/etc/wickr-exporter/config.toml", "--web.listen-address=:10471"] {
-        let at = arguments.iter().position(|argument| *argument == only);
-        arguments.remove(at.unwrap_or_else(|| panic!("{only} is not in {arguments:?}")));
+    for removed in ["--config.file=/etc/wickr-exporter/config.toml", "--web.listen-address=:10471"]
+    {
+        let at = arguments.iter().position(|argument| *argument == removed);
+        arguments.remove(at.unwrap_or_else(|| panic!("{removed} is not in {arguments:?}")));
     }
     let folder = folder.to_str().unwrap();
     arguments.iter().map(|argument| argument.replace("/etc/wickr-exporter-web", folder)).collect()
 }
 
-/// For each pod the environment that the manifest gives it.
+/// The environment of each pod.
 fn pods(objects: &Objects) -> Vec<Vec<(String, String)>> {
     let workload = workload(objects);
     let name = workload["metadata"]["name"].as_str().unwrap();

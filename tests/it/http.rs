@@ -162,7 +162,6 @@ async fn shutdown_is_prompt_during_a_poll_and_completes_responses() {
     let simulator = simulator(options).await;
     simulator.faults().add("hang,user=1001".parse::<Fault>().unwrap());
     let users: Vec<_> = (1001..3001).map(|id| id.to_string()).collect();
-    let users: Vec<_> = users.iter().map(String::as_str).collect();
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &users));
     exporter.wait_for("all users but one", |samples| samples.sum("wickr_user_up") >= 1_999.0).await;
     // A client that does not read the response, and one that sends nothing.
@@ -193,7 +192,6 @@ async fn shutdown_is_prompt_during_a_poll_and_completes_responses() {
 async fn rejects_scrapes_above_the_limit_until_a_permit_is_free() {
     let simulator = simulator(Options { users: 3_000, ..Options::default() }).await;
     let users: Vec<_> = (1001..4001).map(|id| id.to_string()).collect();
-    let users: Vec<_> = users.iter().map(String::as_str).collect();
     let config = config(&simulator.endpoint(), FAST, "12345678", &users);
     let exporter = Exporter::start(&format!("{config}[web]\nmax_concurrent_scrapes = 1\n"));
     exporter.polled(1.0).await;

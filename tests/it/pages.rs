@@ -1,5 +1,4 @@
-//! The pages and the API: what they list, what they refuse, and that they say the same as the
-//! metrics.
+//! The pages and the API: filters, errors, headers, and agreement with the metrics.
 
 use std::{
     io::{Read, Write},
@@ -51,13 +50,13 @@ pub fn fleet() -> Fleet {
 }
 
 pub async fn json(exporter: &Exporter, path: &str) -> Value {
-    let answer = exporter.get(path).await;
-    assert_eq!(answer.status(), StatusCode::OK, "{path}");
-    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
-    serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    let response = exporter.get(path).await;
+    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-/// The app ids of a list, in its order.
+/// The app ids in a list.
 pub fn ids(list: &Value) -> Vec<&str> {
     let devices = list["devices"].as_array().unwrap();
     devices.iter().map(|device| device["app_id"].as_str().unwrap_or("none")).collect()
@@ -69,9 +68,8 @@ pub async fn settled(exporter: &Exporter) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_has_what_passes_the_filter_the_most_idle_first() {
+async fn lists_filter_sort_and_page_devices_at_any_level_of_detail() {
     let simulator = serving(fleet()).await;
-    // Low cardinality loses nothing.
     let exporter =
         Exporter::start(&everything(&simulator, SLOW, "[metrics]\ndetail = \"network\""));
     settled(&exporter).await;
@@ -107,23 +105,24 @@ async fn a_list_has_what_passes_the_filter_the_most_idle_first() {
     assert_eq!(device["sso_max_idle_seconds"], 3600);
     let idle = device["idle_seconds"].as_f64().unwrap();
     assert!((45.0 * 86_400.0..45.1 * 86_400.0).contains(&idle), "{idle}");
-    let at = |name: &str| device[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let read = jiff::Timestamp::now().duration_since(at("read_at")).as_secs();
-    assert!((0..120).contains(&read), "{read}");
-    let login = jiff::Timestamp::now().duration_since(at("last_login")).as_secs_f64();
-    assert!((login - idle).abs() < 60.0, "{login} {idle}");
-    // Nobody switched usernames on.
+    let age = |name: &str| {
+        let time: jiff::Timestamp = device[name].as_str().unwrap().parse().unwrap();
+        jiff::Timestamp::now().duration_since(time).as_secs_f64()
+    };
+    assert!((0.0..120.0).contains(&age("read_at")), "{device}");
+    assert!((age("last_login") - idle).abs() < 60.0, "{device}");
+    // `[metrics] username` is false by default.
     assert!(device.get("username").is_none());
     for path in ["/", "/devices", "/api/v1/devices", "/api/v1/status", "/api/v1/devices?format=csv"]
     {
         assert!(!exporter.text(path).await.contains("example.com"), "{path}");
     }
-    let refused = exporter.get("/devices?sort=username").await;
-    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let response = exporter.get("/devices?sort=username").await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_understood_is_refused_by_name_and_lists_nothing() {
+async fn rejects_invalid_parameters_by_name() {
     let simulator = serving(fleet()).await;
     let exporter = Exporter::start(&everything(&simulator, SLOW, ""));
     settled(&exporter).await;
@@ -154,14 +153,14 @@ async fn what_is_not_understood_is_refused_by_name_and_lists_nothing() {
         ("/devices?limit=1001", "limit"),
         ("/api/v1/devices?page=2", "page"),
     ] {
-        let answer = exporter.get(path).await;
-        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
-        assert!(answer.text().await.unwrap().contains(name));
+        let response = exporter.get(path).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
+        assert!(response.text().await.unwrap().contains(name));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_answers_get_and_head_and_is_guarded() {
+async fn pages_accept_get_and_head_and_send_security_headers() {
     let simulator = serving(fleet()).await;
     let exporter = Exporter::start(&everything(&simulator, SLOW, ""));
     settled(&exporter).await;
@@ -178,46 +177,48 @@ async fn every_page_answers_get_and_head_and_is_guarded() {
         "/static/icon.svg",
         "/nothing",
     ] {
-        let mut kinds = Vec::new();
+        let mut content_types = Vec::new();
         for (method, status) in [("GET", 200), ("HEAD", 200), ("POST", 405), ("DELETE", 405)] {
-            let method_name = Method::from_bytes(method.as_bytes()).unwrap();
-            let request = http().request(method_name, format!("{}{path}", exporter.base));
-            let answer = request.send().await.unwrap();
+            let request = http().request(
+                Method::from_bytes(method.as_bytes()).unwrap(),
+                format!("{}{path}", exporter.base),
+            );
+            let response = request.send().await.unwrap();
             let status = if path == "/nothing" { 404 } else { status };
-            assert_eq!(answer.status().as_u16(), status, "{method} {path}");
-            let headers = answer.headers();
+            assert_eq!(response.status().as_u16(), status, "{method} {path}");
+            let headers = response.headers();
             let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.starts_with("default-src 'none';"), "{policy}");
             assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"));
             assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
             assert_eq!(headers[header::REFERRER_POLICY], "no-referrer");
             assert_eq!(headers[header::CACHE_CONTROL], "no-store");
-            kinds.push(headers.get(header::CONTENT_TYPE).cloned());
-            assert_eq!(answer.bytes().await.unwrap().is_empty(), method == "HEAD");
+            content_types.push(headers.get(header::CONTENT_TYPE).cloned());
+            assert_eq!(response.bytes().await.unwrap().is_empty(), method == "HEAD");
         }
-        assert_eq!(kinds[0], kinds[1], "{path}");
+        assert_eq!(content_types[0], content_types[1], "{path}");
     }
     assert!(exporter.text("/docs/api").await.contains("/api/v1/devices"));
-    // A form that was sent with nothing in it leads to an address that can be passed on.
-    let asked =
+    // A submitted form redirects to the URL without empty fields and defaults.
+    let form =
         "/devices?network_id=&user_id=1001&idle_over=&limit=100&sort=idle_seconds&order=desc";
-    let answer = exporter.get(asked).await;
-    assert_eq!(answer.url().path(), "/devices");
-    assert_eq!(answer.url().query(), Some("user_id=1001"));
-    // The status page makes way where the metrics are wanted.
+    let response = exporter.get(form).await;
+    assert_eq!(response.url().path(), "/devices");
+    assert_eq!(response.url().query(), Some("user_id=1001"));
+    // With the metrics at `/`, the status page is at `/status`.
     let moved =
         Exporter::start_with(&everything(&simulator, SLOW, ""), &["--web.telemetry-path=/"], &[]);
     assert!(moved.text("/status").await.contains("<h1>Status</h1>"));
     assert!(moved.text("/").await.contains("wickr_exporter_build_info"));
 }
 
-/// Every link of a page to a list of devices, with the figure that it stands on or beside.
-fn figures(page: &str) -> Vec<(String, u64)> {
+/// The query of each link to a list of devices, with the linked number.
+fn linked_numbers(page: &str) -> Vec<(String, u64)> {
     let unescaped = page.replace("&#38;", "&").replace("&amp;", "&");
-    let mut figures = Vec::new();
+    let mut numbers = Vec::new();
     for part in unescaped.split("href=\"/devices?").skip(1) {
         let (query, rest) = part.split_once('"').unwrap();
-        // A bar's figure follows its name; another link is its figure.
+        // The number of a bar follows its link; elsewhere, the number is the text of the link.
         let text = rest.split("</tr>").next().unwrap();
         let after = if text.contains("class=\"bar\"") {
             text.split("class=\"num\">").nth(1).unwrap()
@@ -230,14 +231,14 @@ fn figures(page: &str) -> Vec<(String, u64)> {
             .filter(|c| *c != ',')
             .collect();
         if let Ok(count) = digits.parse() {
-            figures.push((query.to_owned(), count));
+            numbers.push((query.to_owned(), count));
         }
     }
-    figures
+    numbers
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_of_the_status_page_leads_to_as_many_devices() {
+async fn numbers_on_the_status_page_link_to_lists_of_that_length() {
     let simulator = simulator(Options {
         networks: 2,
         users: 60,
@@ -248,18 +249,18 @@ async fn every_figure_of_the_status_page_leads_to_as_many_devices() {
     let exporter = Exporter::start(&everything(&simulator, SLOW, ""));
     exporter.polled(2.0).await;
     exporter
-        .wait_for("the limits of both", |s| {
+        .wait_for("the limits of both networks", |s| {
             let limits = s.series("wickr_network_devices_sso_expired", &[]).count();
             limits > 0 && limits == s.series("wickr_network_devices", &[]).count()
         })
         .await;
-    let figures = figures(&exporter.text("/").await);
-    assert!(figures.len() > 30, "{figures:?}");
-    for kind in ["suspended=true", "reset=true", "never_logged_in=true", "idle_over", "sso_expired"]
+    let numbers = linked_numbers(&exporter.text("/").await);
+    assert!(numbers.len() > 30, "{numbers:?}");
+    for name in ["suspended=true", "reset=true", "never_logged_in=true", "idle_over", "sso_expired"]
     {
-        assert!(figures.iter().any(|(query, count)| query.contains(kind) && *count > 0), "{kind}");
+        assert!(numbers.iter().any(|(query, count)| query.contains(name) && *count > 0), "{name}");
     }
-    for (query, count) in figures {
+    for (query, count) in numbers {
         let list = json(&exporter, &format!("/api/v1/devices?{query}&limit=1")).await;
         assert_eq!(list["matched"], count, "{query}");
     }
@@ -280,31 +281,34 @@ async fn every_figure_of_the_status_page_leads_to_as_many_devices() {
     assert_eq!(total as f64, exporter.metrics().await.sum("wickr_network_devices"));
 }
 
-const READ: &str = r#"
+/// Compares the CSV and JSON lists, and prints the devices.
+const COMPARE: &str = r#"
 import csv, io, json, sys
-table, whole = json.load(sys.stdin)
+table, document = json.load(sys.stdin)
 rows = list(csv.DictReader(io.StringIO(table, newline="")))
-devices = json.loads(whole)["devices"]
+devices = json.loads(document)["devices"]
 texts = ("network_name", "username", "app_id", "device_type", "status")
 def cell(name, text):
     return text[1:] if name in texts and text.startswith("'") else text
-def written(value):
-    return {None: "", True: "true", False: "false"}.get(value, value) if not isinstance(value, (int, float)) or isinstance(value, bool) else value
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def expected(value):
+    return value if is_number(value) else {None: "", True: "true", False: "false"}.get(value, value)
 assert len(rows) == len(devices), (len(rows), len(devices))
 for row, device in zip(rows, devices):
     assert list(row) == list(device), (list(row), list(device))
     for name, value in device.items():
         if name == "idle_seconds":
-            continue # they were asked for one after the other
-        said, value = cell(name, row[name]), written(value)
-        assert (float(said) == value) if isinstance(value, (int, float)) else (said == value), (name, said, value)
+            continue # differs between the two requests
+        text, value = cell(name, row[name]), expected(value)
+        assert (float(text) if is_number(value) else text) == value, (name, text, value)
     for name in texts:
         assert not row.get(name, "").lstrip().startswith(("=", "+", "-", "@")), row[name]
 print(json.dumps(devices))
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn python_reads_the_same_from_csv_and_json_as_from_the_metrics() {
+async fn csv_json_and_metrics_agree() {
     let Some(python) = tools::find("python3") else { return };
     let mut fleet = fleet();
     let hostile = user("1003").with_devices(
@@ -320,12 +324,12 @@ async fn python_reads_the_same_from_csv_and_json_as_from_the_metrics() {
     assert!(table.headers()[header::CONTENT_DISPOSITION].to_str().unwrap().contains("attachment"));
     let both = [table.text().await.unwrap(), exporter.text("/api/v1/devices?format=json").await];
     let input = serde_json::to_string(&both).unwrap();
-    let read = crate::peers::python(&python, READ, &[], &input);
-    let devices: Vec<Value> = serde_json::from_str(&read).unwrap();
+    let devices = crate::peers::python(&python, COMPARE, &[], &input);
+    let devices: Vec<Value> = serde_json::from_str(&devices).unwrap();
     assert_eq!(devices.len(), 12);
     assert_eq!(devices.iter().filter(|device| device["username"] == "=bob@example.com").count(), 2);
 
-    // What has an id has series, and they say the same.
+    // Devices with an id have series.
     let samples = exporter.metrics().await;
     let with_id: Vec<_> = devices.iter().filter(|device| device["app_id"].is_string()).collect();
     assert_eq!(samples.series("wickr_device_info", &[]).count(), with_id.len());
@@ -358,7 +362,7 @@ async fn python_reads_the_same_from_csv_and_json_as_from_the_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_takes_a_list_for_complete_that_is_not() {
+async fn lists_with_missing_or_stale_users_say_so() {
     let simulator = serving(fleet()).await;
     simulator.faults().add("500,user=1002,times=1000".parse::<Fault>().unwrap());
     let poll = format!("{FAST}\nmax_attempts = 1\nstale_after = \"1h\"");
@@ -376,14 +380,13 @@ async fn nobody_takes_a_list_for_complete_that_is_not() {
         (&failure["reason"], &failure["user_ids"][0]),
         (&"server_error".into(), &"1002".into())
     );
-    // Of the one that was read, everything is known.
     assert_eq!(json(&exporter, "/api/v1/devices?user_id=1001").await["complete"], true);
 
     simulator.faults().clear();
-    exporter.wait_for("all of them", |samples| samples.sum("wickr_up") == 1.0).await;
+    exporter.wait_for("success", |samples| samples.sum("wickr_up") == 1.0).await;
     assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "good");
     simulator.faults().add("500,user=1001".parse::<Fault>().unwrap());
-    exporter.wait_for("one is stale", |samples| samples.sum("wickr_up") == 0.0).await;
+    exporter.wait_for("a stale user", |samples| samples.sum("wickr_up") == 0.0).await;
     let list = json(&exporter, "/api/v1/devices?freshness=stale").await;
     assert_eq!((ids(&list), &list["complete"]), (vec!["a", "b"], &true.into()));
     let page = exporter.text("/devices").await;
@@ -393,7 +396,7 @@ async fn nobody_takes_a_list_for_complete_that_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_readers_hold_their_own_lists_and_nothing_else() {
+async fn slow_readers_use_up_the_permits_for_large_lists_only() {
     let options =
         Options { users: 3_000, devices_per_user: Count { min: 8, max: 8 }, ..Options::default() };
     let simulator = simulator(options).await;
@@ -401,7 +404,7 @@ async fn slow_readers_hold_their_own_lists_and_nothing_else() {
         Exporter::start(&everything(&simulator, SLOW, "[metrics]\ndetail = \"network\""));
     exporter.polled(1.0).await;
     let address = exporter.base.trim_start_matches("http://").to_owned();
-    let deaf: Vec<_> = (0..4)
+    let slow: Vec<_> = (0..4)
         .map(|_| {
             let mut stream = TcpStream::connect(&address).unwrap();
             stream.write_all(b"GET /api/v1/devices HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -410,16 +413,16 @@ async fn slow_readers_hold_their_own_lists_and_nothing_else() {
             stream
         })
         .collect();
-    let refused = exporter.get("/api/v1/devices").await;
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+    let response = exporter.get("/api/v1/devices").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     for path in ["/", "/devices", "/metrics", "/-/healthy", "/api/v1/status"] {
         assert_eq!(exporter.get(path).await.status(), StatusCode::OK, "{path}");
     }
-    drop(deaf);
-    let until = std::time::Instant::now() + crate::harness::PATIENCE;
+    drop(slow);
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
     while exporter.get("/api/v1/devices?limit=1").await.status() != StatusCode::OK {
-        assert!(std::time::Instant::now() < until, "the places were never given back");
+        assert!(std::time::Instant::now() < deadline, "the permits were not released");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let list = json(&exporter, "/api/v1/devices").await;
@@ -430,12 +433,12 @@ async fn slow_readers_hold_their_own_lists_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn before_the_first_poll_has_ended_nothing_is_taken_for_all() {
+async fn lists_are_incomplete_until_the_first_poll_has_ended() {
     let simulator = serving(fleet()).await;
     simulator.faults().add("hang,user=1002".parse::<Fault>().unwrap());
     let text = config(&simulator.endpoint(), SLOW, NETWORK, &["1001", "1002"]);
     let exporter = Exporter::start(&text);
-    exporter.wait_for("one of them", |samples: &Samples| samples.sum("wickr_user_up") == 1.0).await;
+    exporter.wait_for("one user", |samples: &Samples| samples.sum("wickr_user_up") == 1.0).await;
     let list = json(&exporter, "/api/v1/devices").await;
     assert_eq!((&list["complete"], &list["unsettled_networks"]), (&false.into(), &1.into()));
     assert_eq!(list["users"]["pending"], 1);

@@ -46,15 +46,11 @@ async fn exposition(exporter: &Exporter, accept: &str) -> String {
     request.send().await.unwrap().text().await.unwrap()
 }
 
-fn user_ids(simulator: &Simulator) -> Vec<String> {
-    simulator.read_fleet(|fleet| {
-        fleet.get(NETWORK).unwrap().users().map(|user| user.id().to_owned()).collect()
-    })
-}
-
+/// A configuration that lists all users.
 fn config_for(simulator: &Simulator, poll: &str) -> String {
-    let ids = user_ids(simulator);
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let ids: Vec<_> = simulator.read_fleet(|fleet| {
+        fleet.get(NETWORK).unwrap().users().map(|user| user.id().to_owned()).collect()
+    });
     config(&simulator.endpoint(), poll, NETWORK, &ids)
 }
 

@@ -32,7 +32,7 @@ const OPERATORS: [&str; 8] = ["and", "atan2", "bool", "inf", "nan", "offset", "o
 const GROUPINGS: [&str; 6] = ["by", "group_left", "group_right", "ignoring", "on", "without"];
 
 /// Whether a scrape of the exporter can have a series with this name.
-pub(crate) fn is_known_metric(name: &str) -> bool {
+pub fn is_known_metric(name: &str) -> bool {
     let suffixes = |kind| match kind {
         Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_count", "_sum"][..],
         Kind::Gauge | Kind::Counter => &[""],
@@ -49,18 +49,18 @@ pub(crate) fn is_known_metric(name: &str) -> bool {
 }
 
 /// Whether a family has this name, its series possibly with suffixes.
-pub(crate) fn is_known_family(name: &str) -> bool {
+pub fn is_known_family(name: &str) -> bool {
     is_known_metric(name) || is_known_metric(&format!("{name}_bucket"))
 }
 
 /// Whether any metric name has this prefix.
-pub(crate) fn begins_a_metric(prefix: &str) -> bool {
+pub fn begins_a_metric(prefix: &str) -> bool {
     let of_inventory = FAMILIES.iter().map(|family| family.name);
     of_inventory.chain(OWN.iter().copied()).any(|name| name.starts_with(prefix))
 }
 
 /// The metric names in an expression.
-pub(crate) fn metrics(expression: &str) -> BTreeSet<String> {
+pub fn metrics(expression: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut rest = expression.trim_start();
     while let Some(first) = rest.chars().next() {

@@ -112,7 +112,7 @@ async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_goes_on() {
     }
     std::fs::remove_file(exporter.config_path()).unwrap();
     assert_eq!(post(&exporter).await.0, 500);
-    exporter.polled_anew().await;
+    exporter.next_poll().await;
     std::fs::write(exporter.config_path(), good).unwrap();
     assert_eq!(post(&exporter).await.0, 200);
     let samples = exporter.metrics().await;

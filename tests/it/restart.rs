@@ -269,7 +269,7 @@ async fn a_pipe_in_place_of_the_state_file_is_told_nothing_and_holds_up_nobody()
     exporter.polled(5.0).await;
     // Whoever opens it for reading finds nobody at the other end.
     let reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
-    exporter.polled_anew().await;
+    exporter.next_poll().await;
     let (status, took, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(took < Duration::from_secs(4), "{took:?}");

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Finds a program in the tests' Python environment, else in `PATH`.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
+pub fn find(name: &str) -> Option<PathBuf> {
     let found = directories().map(|directory| directory.join(name)).find(|file| is_program(file));
     if found.is_none() {
         skip(&format!("{name} is neither in {} nor in PATH", environment().display()));
@@ -21,7 +21,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// Finds a Python that can import these modules.
-pub(crate) fn python(modules: &str) -> Option<PathBuf> {
+pub fn python(modules: &str) -> Option<PathBuf> {
     let python = find("python3")?;
     let mut command = Command::new(&python);
     let output = command.args(["-c", &format!("import {modules}")]).output().unwrap();
@@ -32,7 +32,7 @@ pub(crate) fn python(modules: &str) -> Option<PathBuf> {
 }
 
 /// The folder with the packages of `browser/package.json`.
-pub(crate) fn node_modules() -> Option<PathBuf> {
+pub fn node_modules() -> Option<PathBuf> {
     let folder = cache("WICKR_TEST_NODE", ".cache/wickr-exporter-browser");
     let found = folder.join("node_modules/playwright-core").is_dir();
     if !found {
@@ -42,7 +42,7 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
 }
 
 /// Reports that the test is skipped; panics with `CI=true`.
-pub(crate) fn skip(why: &str) {
+pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(env::var("CI").as_deref() != Ok("true"), "{why}: run .ci/tools");
     // The test harness hides the `eprintln!` output of a passing test.
@@ -53,7 +53,7 @@ pub(crate) fn skip(why: &str) {
 }
 
 /// Runs a program that must succeed; returns its stdout and stderr.
-pub(crate) fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
+pub fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

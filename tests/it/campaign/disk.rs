@@ -1,4 +1,4 @@
-//! The disk under the state file, which can be full or away.
+//! The disk of the state file, which can be full or missing.
 
 use std::{
     fs,
@@ -8,18 +8,18 @@ use std::{
 
 use fastrand::Rng;
 
-/// A folder of its own; on a small disk of its own where this process may mount one.
+/// A folder, on a file system of 1 MiB if the process may mount one.
 pub struct Disk {
     folder: PathBuf,
-    pub mounted: bool,
-    trouble: Trouble,
+    mounted: bool,
+    failure: Failure,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Trouble {
+enum Failure {
     None,
     Full,
-    Away,
+    Missing,
 }
 
 impl Disk {
@@ -31,7 +31,7 @@ impl Disk {
             .arg(&folder)
             .output();
         let mounted = mount.is_ok_and(|output| output.status.success());
-        let disk = Disk { folder, mounted, trouble: Trouble::None };
+        let disk = Disk { folder, mounted, failure: Failure::None };
         fs::create_dir(disk.data()).unwrap();
         disk
     }
@@ -40,8 +40,8 @@ impl Disk {
         self.folder.join("data")
     }
 
-    fn elsewhere(&self) -> PathBuf {
-        self.folder.join("elsewhere")
+    fn moved(&self) -> PathBuf {
+        self.folder.join("moved")
     }
 
     fn filler(&self) -> PathBuf {
@@ -52,40 +52,39 @@ impl Disk {
         self.data().join("state")
     }
 
-    /// Whether what is saved is kept, and nothing new can be.
-    pub fn is_in_trouble(&self) -> bool {
-        self.trouble != Trouble::None
+    /// Whether saving the state fails.
+    pub fn has_failed(&self) -> bool {
+        self.failure != Failure::None
     }
 
-    pub fn is_there(&self) -> bool {
-        self.trouble != Trouble::Away
+    pub fn is_available(&self) -> bool {
+        self.failure != Failure::Missing
     }
 
-    /// It is full, or away, or neither any more.
-    pub fn befall(&mut self, rng: &mut Rng) -> &'static str {
-        if self.is_in_trouble() {
-            self.mend();
-            return "the disk is well again";
+    /// Repairs a failure, or causes one; returns its description.
+    pub fn toggle_failure(&mut self, rng: &mut Rng) -> &'static str {
+        if self.has_failed() {
+            self.repair();
+            return "disk repaired";
         }
         if self.mounted && rng.bool() {
-            // It ends with an error: that is when it is full.
             let full = fs::write(self.filler(), vec![0; 2 << 20]);
-            assert!(full.is_err(), "the disk is larger than it should be");
-            self.trouble = Trouble::Full;
-            return "the disk is full";
+            assert!(full.is_err(), "the disk is larger than 1 MiB");
+            self.failure = Failure::Full;
+            return "disk full";
         }
-        fs::rename(self.data(), self.elsewhere()).unwrap();
-        self.trouble = Trouble::Away;
-        "the folder of the state file is away"
+        fs::rename(self.data(), self.moved()).unwrap();
+        self.failure = Failure::Missing;
+        "folder of the state file missing"
     }
 
-    pub fn mend(&mut self) {
-        match self.trouble {
-            Trouble::None => {}
-            Trouble::Full => fs::remove_file(self.filler()).unwrap(),
-            Trouble::Away => fs::rename(self.elsewhere(), self.data()).unwrap(),
+    pub fn repair(&mut self) {
+        match self.failure {
+            Failure::None => {}
+            Failure::Full => fs::remove_file(self.filler()).unwrap(),
+            Failure::Missing => fs::rename(self.moved(), self.data()).unwrap(),
         }
-        self.trouble = Trouble::None;
+        self.failure = Failure::None;
     }
 }
 

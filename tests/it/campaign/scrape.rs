@@ -1,4 +1,4 @@
-//! What a scrape says, read without any help of the program's.
+//! An independent parser of scrapes.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,7 @@ use fastrand::Rng;
 
 use super::truth::{Ms, Who};
 
-/// What is held against the truth, number by number. The rest is what the exporter tells of its own
-/// doings, of which others can only know bounds.
+/// Prefixes of the metrics that are compared with the truth. The others have only known bounds.
 const JUDGED: [&str; 7] = [
     "wickr_up",
     "wickr_network_",
@@ -24,12 +23,12 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Default, Clone)]
 pub struct Scrape {
     families: BTreeMap<String, Vec<(Labels, f64)>>,
-    /// Between these times it was made.
+    /// The times before and after the request.
     pub from: Ms,
     pub to: Ms,
 }
 
-/// All that is told of one user.
+/// The samples of one user.
 #[derive(Default)]
 pub struct ToldUser {
     pub up: Option<f64>,
@@ -44,7 +43,7 @@ pub struct ToldUser {
     pub each: BTreeMap<String, ToldDevice>,
 }
 
-/// All that is told of one device.
+/// The samples of one device.
 #[derive(Default, Debug)]
 pub struct ToldDevice {
     pub device_type: String,
@@ -56,55 +55,57 @@ pub struct ToldDevice {
 }
 
 impl Scrape {
-    /// Reads the text format; what is not of it is told.
+    /// Parses the text format.
     pub fn parse(text: &str, from: Ms, to: Ms) -> Result<Scrape, String> {
         let mut scrape = Scrape { from, to, ..Scrape::default() };
         if !text.ends_with('\n') {
-            return Err("the last line has no end".to_owned());
+            return Err("the last line has no line feed".to_owned());
         }
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, labels, value) =
-                sample(line).ok_or_else(|| format!("no sample: {line:?}"))?;
+                sample(line).ok_or_else(|| format!("invalid sample: {line:?}"))?;
             let family = scrape.families.entry(name.to_owned()).or_default();
             family.push((labels, value));
         }
         for (name, samples) in &scrape.families {
             let mut labels: Vec<_> = samples.iter().map(|(labels, _)| labels).collect();
             labels.sort();
-            if let Some(twice) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(format!("twice: {name} {:?}", twice[0]));
+            if let Some(pair) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(format!("duplicate: {name} {:?}", pair[0]));
             }
         }
         Ok(scrape)
     }
 
-    /// The same but for one sample, which is too large or is not there; and which that is.
-    /// Only networks are chosen of which `all_is_known`.
-    pub fn forged(
+    /// A copy in which one random sample is missing or wrong, and a description of the change. Uses
+    /// only networks that `may_change` accepts.
+    pub fn corrupted(
         &self,
         rng: &mut Rng,
-        all_is_known: impl Fn(&str) -> bool,
+        may_change: impl Fn(&str) -> bool,
     ) -> Option<(Scrape, String)> {
-        let mut forged = self.clone();
+        let mut corrupted = self.clone();
         let is_judged = |name: &str| JUDGED.iter().any(|judged| name.starts_with(judged));
-        let mut told = Vec::new();
+        let mut candidates = Vec::new();
         for (name, samples) in self.families.iter().filter(|(name, _)| is_judged(name)) {
-            let known =
-                |(_, (labels, _)): &(usize, &(Labels, f64))| all_is_known(&labels["network_id"]);
-            told.extend(samples.iter().enumerate().filter(known).map(|(place, _)| (name, place)));
+            for (index, (labels, _)) in samples.iter().enumerate() {
+                if may_change(&labels["network_id"]) {
+                    candidates.push((name, index));
+                }
+            }
         }
-        let (name, place) = rng.choice(told)?;
-        let samples = forged.families.entry(name.clone()).or_default();
-        let what = format!("{name}{:?} {}", samples[place].0, samples[place].1);
+        let (name, index) = rng.choice(candidates)?;
+        let samples = corrupted.families.entry(name.clone()).or_default();
+        let sample = format!("{name}{:?} {}", samples[index].0, samples[index].1);
         if rng.bool() {
-            samples.remove(place);
-            return Some((forged, format!("that {what} is not there")));
+            samples.remove(index);
+            return Some((corrupted, format!("missing {sample}")));
         }
-        samples[place].1 += 1000.0;
-        Some((forged, format!("that {what} is a thousand more")))
+        samples[index].1 += 1000.0;
+        Some((corrupted, format!("{sample} increased by 1000")))
     }
 
-    /// The same without a word of one user.
+    /// A copy without one user.
     pub fn without(&self, (network, user): &Who) -> Scrape {
         let mut without = self.clone();
         for samples in without.families.values_mut() {
@@ -119,12 +120,11 @@ impl Scrape {
         self.families.get(name).into_iter().flatten().map(|(labels, value)| (labels, *value))
     }
 
-    /// The samples of one network.
     pub fn of_network(&self, name: &str, network: &str) -> impl Iterator<Item = (&Labels, f64)> {
         self.samples(name).filter(move |(labels, _)| labels["network_id"] == network)
     }
 
-    /// The one sample of a network.
+    /// The value of a family with one sample for each network.
     pub fn network(&self, name: &str, network: &str) -> Option<f64> {
         self.of_network(name, network).next().map(|(_, value)| value)
     }
@@ -133,7 +133,7 @@ impl Scrape {
         self.samples(name).map(|(_, value)| value).sum()
     }
 
-    /// Of a network, by another label.
+    /// The values of a network by another label.
     pub fn by(&self, name: &str, network: &str, label: &str) -> BTreeMap<String, f64> {
         let samples = self.of_network(name, network);
         samples.map(|(labels, value)| (labels[label].clone(), value)).collect()
@@ -147,7 +147,7 @@ impl Scrape {
         self.samples(name).find(|(found, _)| *found == labels).map(|(_, value)| value)
     }
 
-    /// Whatever bears the id of a user, by user.
+    /// All samples with a user id, by user.
     pub fn users(&self) -> BTreeMap<Who, ToldUser> {
         let mut users = BTreeMap::<Who, ToldUser>::new();
         let all = self.families.iter().flat_map(|(name, samples)| {
@@ -179,7 +179,7 @@ impl Scrape {
                             device.last_login = Some(millis(value));
                         }
                         "wickr_device_idle_seconds" => device.idle = Some(millis(value)),
-                        other => panic!("nobody has said what {other} means"),
+                        other => panic!("unknown metric {other}"),
                     }
                 }
             }
@@ -202,15 +202,15 @@ fn sample(line: &str) -> Option<(&str, Labels, f64)> {
         while !rest.starts_with('}') {
             let (label, text) = rest.split_once("=\"")?;
             let mut value = String::new();
-            let mut letters = text.char_indices();
+            let mut chars = text.char_indices();
             let end = loop {
-                match letters.next()? {
+                match chars.next()? {
                     (at, '"') => break at,
-                    (_, '\\') => value.push(match letters.next()?.1 {
+                    (_, '\\') => value.push(match chars.next()?.1 {
                         'n' => '\n',
                         other => other,
                     }),
-                    (_, letter) => value.push(letter),
+                    (_, c) => value.push(c),
                 }
             };
             rest = text[end + 1..].trim_start_matches(',');

@@ -1,5 +1,4 @@
-//! What can be thrown at a request, at random. Nothing here is a lie that nobody could see through:
-//! a whole answer that tells of other devices than there are is believed by everybody.
+//! Random faults. None is a valid response with wrong data, which no client can detect.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +6,7 @@ use fastrand::Rng;
 
 use super::truth::{Chance, pick};
 
-/// A fault for some requests, in the simulator's words.
+/// A fault in the simulator's syntax.
 pub fn fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> String {
     let kind = match rng.u8(..26) {
         0 | 1 => "429".to_owned(),
@@ -47,8 +46,8 @@ pub fn fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> St
             text.push_str(&format!(",page={}", rng.u8(1..4)));
         }
     } else if rng.chance(1, 2) {
-        let rest = ["ListUsers", "ListSecurityGroups", "ListNetworks"];
-        text.push_str(&format!(",op={}", pick(rng, &rest)));
+        let others = ["ListUsers", "ListSecurityGroups", "ListNetworks"];
+        text.push_str(&format!(",op={}", pick(rng, &others)));
     }
     if rng.chance(1, 4) && !networks.is_empty() && !text.contains("ListNetworks") {
         text.push_str(&format!(",network={}", pick(rng, networks)));
@@ -65,7 +64,7 @@ pub fn fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> St
     text
 }
 
-/// No list of anything.
+/// Invalid responses.
 const NONSENSE: [&str; 10] = [
     "",
     "null",

@@ -1,7 +1,7 @@
-"""Reads manifests, as {name: text} in JSON, and prints their objects, as {name: [object]}.
+"""Reads manifests as JSON {name: text} and prints their objects as {name: [object]}.
 
-With "judge" as its argument it holds every object to Kubernetes' own schemas, at the oldest and the
-newest version that the chart is for, and to those of the Prometheus operator. Unknown fields count.
+With the argument "validate", checks each object against the schemas of Kubernetes, in the oldest and
+newest supported version, and of the Prometheus Operator. Unknown fields are errors.
 """
 
 import importlib
@@ -13,31 +13,31 @@ import yaml
 VERSIONS = ["1.27", "1.37"]
 
 
-def judge(thing):
-    if thing["apiVersion"].startswith("monitoring.coreos.com/"):
-        yield from judge_operators(thing)
+def validate(obj):
+    if obj["apiVersion"].startswith("monitoring.coreos.com/"):
+        yield from validate_operator(obj)
         return
     import kubernetes_validate
 
     for version in VERSIONS:
         try:
-            kubernetes_validate.validate(thing, version, strict=True)
+            kubernetes_validate.validate(obj, version, strict=True)
         except kubernetes_validate.ValidationError as error:
             path = ".".join(str(part) for part in error.path)
             yield f"Kubernetes {version}: {path}: {error.message}"
 
 
-def judge_operators(thing):
-    version = thing["apiVersion"].split("/")[1]
+def validate_operator(obj):
+    version = obj["apiVersion"].split("/")[1]
     models = importlib.import_module(f"cloudcoil.models.prometheus_operator.{version}")
     try:
-        model = getattr(models, thing["kind"]).model_validate(thing)
+        model = getattr(models, obj["kind"]).model_validate(obj)
     except ValueError as error:
         yield str(error)
         return
-    # The models pass over fields that they do not know; what they kept tells which.
-    kept = json.loads(model.model_dump_json(by_alias=True, exclude_unset=True))
-    yield from lost(thing, kept, thing["kind"])
+    # The models drop unknown fields.
+    dumped = json.loads(model.model_dump_json(by_alias=True, exclude_unset=True))
+    yield from lost(obj, dumped, obj["kind"])
 
 
 def lost(before, after, path):
@@ -53,16 +53,16 @@ def lost(before, after, path):
 
 
 class Strict(yaml.SafeLoader):
-    """Refuses a key that stands twice, which YAML lets pass."""
+    """Rejects duplicate keys."""
 
 
 def mapping(loader, node, deep=False):
     merge = "tag:yaml.org,2002:merge"
     keys = [key for key, _ in node.value if key.tag != merge]
     keys = [loader.construct_object(key, deep=deep) for key in keys]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise ValueError(f"{node.start_mark}: twice: {twice}")
+    duplicates = {key for key in keys if keys.count(key) > 1}
+    if duplicates:
+        raise ValueError(f"{node.start_mark}: duplicate: {duplicates}")
     return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
 
@@ -72,19 +72,19 @@ Strict.add_constructor(
 )
 
 objects = {
-    name: [thing for thing in yaml.load_all(text, Strict) if thing is not None]
+    name: [obj for obj in yaml.load_all(text, Strict) if obj is not None]
     for name, text in json.load(sys.stdin).items()
 }
-if sys.argv[1:] == ["judge"]:
-    # Many renderings share many objects.
-    known = {}
-    faults = []
-    for name, things in objects.items():
-        for thing in things:
-            text = json.dumps(thing, sort_keys=True, default=str)
-            if text not in known:
-                known[text] = list(judge(thing))
-            faults += [f"{name}: {thing['kind']}: {fault}" for fault in known[text]]
-    if faults:
-        sys.exit("\n".join(faults))
+if sys.argv[1:] == ["validate"]:
+    # Most objects occur in several manifests.
+    cache = {}
+    errors = []
+    for name, manifest in objects.items():
+        for obj in manifest:
+            text = json.dumps(obj, sort_keys=True, default=str)
+            if text not in cache:
+                cache[text] = list(validate(obj))
+            errors += [f"{name}: {obj['kind']}: {error}" for error in cache[text]]
+    if errors:
+        sys.exit("\n".join(errors))
 json.dump(objects, sys.stdout, default=str)

@@ -1,4 +1,4 @@
-//! Single objects of the chart, and what its documentation says of its values.
+//! Single objects of the chart, its notes and its README.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use super::render::{
 };
 
 #[test]
-fn every_pod_is_restricted_and_every_mount_follows_its_source() {
+fn pods_are_restricted_and_mount_each_volume() {
     let Some(rendered) = rendered() else { return };
     for (name, objects) in rendered {
         let pods =
@@ -26,24 +26,24 @@ fn every_pod_is_restricted_and_every_mount_follows_its_source() {
                 assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
                 assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
                 assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}), "{name}");
-                let mounts = container["volumeMounts"].as_array().into_iter().flatten();
-                for mount in mounts {
+                // Kubernetes does not update mounts with a subPath.
+                for mount in container["volumeMounts"].as_array().into_iter().flatten() {
                     assert!(mount.get("subPath").is_none(), "{name}: {mount}");
                 }
             }
         }
-        let mounts: Vec<_> = named(&container(objects)["volumeMounts"]);
+        let mounts: Vec<_> = names(&container(objects)["volumeMounts"]);
         let spec = &workload(objects)["spec"];
         let claims = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
         let claims = claims.map(|claim| claim["metadata"]["name"].as_str().unwrap());
-        let mut volumes = named(&spec["template"]["spec"]["volumes"]);
+        let mut volumes = names(&spec["template"]["spec"]["volumes"]);
         volumes.extend(claims);
-        assert_eq!(sorted(mounts), sorted(volumes), "{name}: each volume is mounted");
+        assert_eq!(sorted(mounts), sorted(volumes), "{name}");
     }
 }
 
 #[test]
-fn selectors_find_the_pods_and_ports_have_names() {
+fn selectors_match_the_exporters_pods_only() {
     let Some(rendered) = rendered() else { return };
     for (name, objects) in rendered {
         let pod = &workload(objects)["spec"]["template"]["metadata"]["labels"];
@@ -64,7 +64,7 @@ fn selectors_find_the_pods_and_ports_have_names() {
         let test = &of_kind(objects, "Pod")[0]["metadata"]["labels"];
         for selector in selectors {
             assert!(selects(selector, pod), "{name}: {selector}");
-            assert!(!selects(selector, test), "{name}: {selector} finds the pod of helm test");
+            assert!(!selects(selector, test), "{name}: {selector} matches the pod of helm test");
         }
         for monitor in of_kind(objects, "ServiceMonitor") {
             let selector = &monitor["spec"]["selector"]["matchLabels"];
@@ -83,7 +83,7 @@ fn selectors_find_the_pods_and_ports_have_names() {
 }
 
 #[test]
-fn rules_go_along_but_for_those_that_are_not_wanted() {
+fn prometheus_rule_has_all_alerts_except_disabled_ones() {
     let Some(rendered) = rendered() else { return };
     let alerts = |name: &str| {
         let groups = &of_kind(&rendered[name], "PrometheusRule")[0]["spec"]["groups"];
@@ -92,25 +92,25 @@ fn rules_go_along_but_for_those_that_are_not_wanted() {
         let alerts = alerts.map(|rule| (rule["alert"].as_str().unwrap().to_owned(), rule.clone()));
         alerts.collect::<BTreeMap<_, _>>()
     };
-    let (all, some) = (alerts("service monitor"), alerts("everything"));
+    let (all, enabled) = (alerts("service monitor"), alerts("everything"));
     assert!(all.len() > 20);
     for (name, shipped) in &all {
-        let at = format!("runbooks.md#{}", name.to_lowercase());
-        assert_eq!(shipped["annotations"]["runbook_url"], format!("docs/{at}"));
-        let Some(kept) = some.get(name) else {
+        let section = format!("runbooks.md#{}", name.to_lowercase());
+        assert_eq!(shipped["annotations"]["runbook_url"], format!("docs/{section}"));
+        let Some(alert) = enabled.get(name) else {
             assert!(["WickrDeviceIdle", "WickrThrottled"].contains(&name.as_str()), "{name}");
             continue;
         };
-        let url = json!(format!("https://git.example.com/{at}"));
         let mut expected = shipped.clone();
-        expected["annotations"]["runbook_url"] = url;
-        assert_eq!(*kept, expected, "{name}");
+        expected["annotations"]["runbook_url"] =
+            json!(format!("https://git.example.com/{section}"));
+        assert_eq!(*alert, expected, "{name}");
     }
-    assert_eq!(some.len() + 2, all.len());
+    assert_eq!(enabled.len() + 2, all.len());
 }
 
 #[test]
-fn tls_is_known_to_all_who_connect() {
+fn probes_and_monitors_use_tls_if_it_is_enabled() {
     let Some(rendered) = rendered() else { return };
     for (name, objects) in rendered {
         let tls = name.contains("tls") || name.contains("secret") || name == "everything";
@@ -126,24 +126,23 @@ fn tls_is_known_to_all_who_connect() {
                 let endpoint = &monitor["spec"][key][0];
                 assert_eq!(endpoint["scheme"], scheme, "{name}");
                 let service = &of_kind(objects, "Service")[0]["metadata"]["name"];
-                let given = "wickr.example.com";
                 let host = match (tls, name.as_str()) {
-                    (true, "everything") => json!(given),
+                    (true, "everything") => json!("wickr.example.com"),
                     (true, _) => json!(format!("{}.monitoring.svc", service.as_str().unwrap())),
                     (false, _) => Value::Null,
                 };
                 assert_eq!(endpoint["tlsConfig"]["serverName"], host, "{name}");
-                let is_own = endpoint["tlsConfig"]["ca"].is_object();
-                assert_eq!(is_own, name == "tls and passwords", "{name}");
+                let has_ca = endpoint["tlsConfig"]["ca"].is_object();
+                assert_eq!(has_ca, name == "tls and passwords", "{name}");
                 let job = json!({"targetLabel": "job", "replacement": "wickr-exporter"});
-                assert_eq!(endpoint["relabelings"][0], job, "the alerts go by it");
+                assert_eq!(endpoint["relabelings"][0], job, "the alerts select this job");
             }
         }
         let arguments = strings(&container(objects)["args"]);
         let file = arguments.iter().find_map(|a| a.strip_prefix("--web.config.file="));
         assert_eq!(file.is_some(), tls, "{name}");
         let Some(file) = file else { continue };
-        // The file and what it names lie in one folder, from wherever each of them comes.
+        // One projected volume has the web configuration and the files that it refers to.
         let mounts = container(objects)["volumeMounts"].as_array().unwrap();
         let web = mounts.iter().find(|mount| mount["name"] == "web").unwrap();
         let key = file.strip_prefix(web["mountPath"].as_str().unwrap()).unwrap();
@@ -164,7 +163,7 @@ fn tls_is_known_to_all_who_connect() {
 }
 
 #[test]
-fn rules_and_dashboards_are_the_shipped_ones() {
+fn rules_and_dashboards_are_those_of_deploy() {
     let (Some(rendered), Some(chart)) = (rendered(), Chart::find()) else { return };
     let files = |folder: &str, end: &str| -> Vec<PathBuf> {
         let files = fs::read_dir(shipped(folder)).unwrap().map(|file| file.unwrap().path());
@@ -181,7 +180,7 @@ fn rules_and_dashboards_are_the_shipped_ones() {
         let parsed = chart.objects(&texts);
         assert!(!parsed.is_empty());
         let specs: Vec<_> = rules.iter().map(|rule| &rule["spec"]).collect();
-        // There, some are left out: see above.
+        // `everything` disables two alerts.
         let all = parsed.values().map(|file| &file[0]).collect::<Vec<_>>();
         assert_eq!(specs == all, name != "everything", "{name}");
 
@@ -194,35 +193,34 @@ fn rules_and_dashboards_are_the_shipped_ones() {
             assert_eq!(data.trim_end(), read(&file).trim_end());
         }
         let names: Vec<_> = objects.iter().map(|o| (&o["kind"], &o["metadata"]["name"])).collect();
-        for (at, one) in names.iter().enumerate() {
-            assert!(!names[..at].contains(one), "{name}: {one:?} stands twice");
+        for (at, object) in names.iter().enumerate() {
+            assert!(!names[..at].contains(object), "{name}: duplicate {object:?}");
         }
     }
 }
 
 #[test]
-fn credentials_come_in_the_way_that_was_chosen() {
+fn service_account_has_the_role_of_irsa_or_is_an_existing_one() {
     let Some(rendered) = rendered() else { return };
     let account =
         |name: &str| &workload(&rendered[name])["spec"]["template"]["spec"]["serviceAccountName"];
-    let made = |name: &str| of_kind(&rendered[name], "ServiceAccount");
+    let created = |name: &str| of_kind(&rendered[name], "ServiceAccount");
     let role = "eks.amazonaws.com/role-arn";
-    assert_eq!(made("irsa")[0]["metadata"]["name"], *account("irsa"));
+    assert_eq!(created("irsa")[0]["metadata"]["name"], *account("irsa"));
     assert_eq!(
-        made("irsa")[0]["metadata"]["annotations"][role],
+        created("irsa")[0]["metadata"]["annotations"][role],
         "arn:aws-us-gov:iam::111122223333:role/path/wickr"
     );
     let region = json!([{"name": "AWS_REGION", "value": "us-gov-west-1"}]);
     assert_eq!(container(&rendered["irsa"])["env"], region);
-    assert_eq!(made("default")[0]["metadata"].get("annotations"), None);
-    assert!(made("pod identity").is_empty());
+    assert_eq!(created("default")[0]["metadata"].get("annotations"), None);
+    assert!(created("pod identity").is_empty());
     assert_eq!(account("pod identity"), "wickr");
 }
 
 #[test]
-fn the_configuration_reaches_the_exporter_as_it_is_written() {
+fn configuration_is_not_interpreted_by_helm_or_yaml() {
     let Some(chart) = Chart::find() else { return };
-    // What Helm or YAML could be tempted to read in it.
     let config = "# {{ .Values.x }} \"quoted\" 'single' \\ tab\there: - [a]\n\n[[network]]\n  id = \
                   \"all\"\nusers = \"all\"\nfilter = { username = '@example\\.com$' }\n[poll]\n\
                   concurrency = 16";
@@ -234,7 +232,7 @@ fn the_configuration_reaches_the_exporter_as_it_is_written() {
 }
 
 #[test]
-fn the_network_policy_lets_prometheus_in_and_little_out() {
+fn network_policy_allows_prometheus_in_and_dns_and_https_out() {
     let Some(chart) = Chart::find() else { return };
     let text = chart.template(&json!({"networkPolicy": {"enabled": true}}), &[]).unwrap();
     let objects: &Objects = &chart.objects(&BTreeMap::from([("", text)]))[""];
@@ -252,12 +250,12 @@ fn the_network_policy_lets_prometheus_in_and_little_out() {
 }
 
 #[test]
-fn the_notes_say_what_to_do_next() {
+fn notes_show_the_next_steps() {
     let Some(chart) = Chart::find() else { return };
     let notes = |values: Value| {
         let options = ["--dry-run=client", "--namespace=watch"];
-        let said = chart.run("install", &folder(), &values, &options).unwrap();
-        said.split("NOTES:").nth(1).unwrap().to_owned()
+        let output = chart.run("install", &folder(), &values, &options).unwrap();
+        output.split("NOTES:").nth(1).unwrap().to_owned()
     };
     let plain = notes(json!({}));
     for part in [
@@ -282,7 +280,7 @@ fn the_notes_say_what_to_do_next() {
 }
 
 #[test]
-fn the_readme_has_every_value_with_its_default() {
+fn readme_lists_every_value_with_its_default() {
     let Some(chart) = Chart::find() else { return };
     let texts = BTreeMap::from([("", read(&folder().join("values.yaml")))]);
     let values = chart.objects(&texts).remove("").unwrap().remove(0);
@@ -297,41 +295,41 @@ fn the_readme_has_every_value_with_its_default() {
         .collect();
     let mut known = Vec::new();
     leaves("", &values, &schema, &mut known);
-    let named: Vec<_> = known.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!(sorted(named), rows.keys().copied().collect::<Vec<_>>());
+    let keys: Vec<_> = known.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(sorted(keys), rows.keys().copied().collect::<Vec<_>>());
     for (key, default) in &known {
-        let said = rows[key.as_str()];
-        // What is long is said in words.
-        if said.starts_with('`') {
+        let documented = rows[key.as_str()];
+        // Long defaults are described, not quoted.
+        if documented.starts_with('`') {
             let plain = default.as_str().filter(|text| !text.is_empty());
             let default = plain.map_or_else(|| default.to_string(), str::to_owned);
-            assert_eq!(said.trim_matches('`'), default, "{key}");
+            assert_eq!(documented.trim_matches('`'), default, "{key}");
         }
     }
 }
 
-/// The values that the schema knows one by one, with their defaults.
+/// The values in the schema with their defaults.
 fn leaves(path: &str, value: &Value, schema: &Value, found: &mut Vec<(String, Value)>) {
-    // Probes hold only what Kubernetes defines.
+    // Kubernetes defines the members of probes.
     let probe = path.ends_with("Probe");
-    let Some(known) = schema["properties"].as_object().filter(|_| !probe) else {
+    let Some(properties) = schema["properties"].as_object().filter(|_| !probe) else {
         found.push((path.to_owned(), value.clone()));
         return;
     };
-    for (key, schema) in known {
-        // Of Helm and of Kubernetes, and without a default.
+    for (key, schema) in properties {
+        // Defined by Helm and Kubernetes, without a default.
         if ["global", "claims"].contains(&key.as_str()) {
             continue;
         }
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        assert!(schema["description"].is_string(), "{path} is not described");
+        assert!(schema["description"].is_string(), "{path} has no description");
         let value = value.get(key).unwrap_or_else(|| panic!("{path} has no default"));
         leaves(&path, value, schema, found);
     }
 }
 
 #[test]
-fn the_chart_is_of_this_version() {
+fn chart_has_the_version_of_the_program() {
     let chart = read(&folder().join("Chart.yaml"));
     for key in ["version", "appVersion"] {
         let line = format!("\n{key}: {}\n", env!("CARGO_PKG_VERSION"));
@@ -339,8 +337,8 @@ fn the_chart_is_of_this_version() {
     }
 }
 
-/// The names of a list's items.
-fn named(list: &Value) -> Vec<&str> {
+/// The names of the items in a list.
+fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
 }
 

@@ -1,63 +1,52 @@
-//! Renders the chart with the real Helm, and has Python read and judge what comes of it.
+//! Renders the chart with Helm, and parses and validates the result with Python.
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::OnceLock,
 };
 
 use serde_json::{Value, json};
 
+pub use crate::deploy::{read, shipped};
 use crate::tools;
 
-/// Fails where one of the judges is missing. It loads none of them, which takes seconds.
-const HAS: &str = "import sys; from importlib.util import find_spec as find; sys.exit(not all(map(find, \
-                   ['yaml', 'kubernetes_validate', 'cloudcoil.models.prometheus_operator'])))";
+/// Finds the libraries without importing them, which takes seconds.
+const HAS_LIBRARIES: &str = "import sys; from importlib.util import find_spec as find; sys.exit(not all(map(find, \
+     ['yaml', 'kubernetes_validate', 'cloudcoil.models.prometheus_operator'])))";
 
-/// The objects of one rendering.
+/// The objects of a manifest.
 pub type Objects = Vec<Value>;
 
-/// The chart, and the programs that read it.
+/// The programs for the chart.
 pub struct Chart {
     pub helm: PathBuf,
     python: PathBuf,
-}
-
-pub fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
 }
 
 pub fn folder() -> PathBuf {
     shipped("helm/wickr-exporter")
 }
 
-pub fn read(file: &Path) -> String {
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-}
-
 impl Chart {
-    /// None where Helm or Python's judges are missing, which is told.
     pub fn find() -> Option<Chart> {
         let helm = tools::find("helm")?;
         let python = tools::find("python3")?;
-        let has = Command::new(&python)
-            .args(["-c", HAS])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        let python = if has { python } else { tools::find("python3-with-kubernetes-validate")? };
+        let output = Command::new(&python).args(["-c", HAS_LIBRARIES]).output().unwrap();
+        if !output.status.success() {
+            tools::skip("python3 has no kubernetes-validate or cloudcoil");
+            return None;
+        }
         Some(Chart { helm, python })
     }
 
-    /// `helm template` with these values; what Helm says when it refuses them.
+    /// `helm template` with these values; on error, Helm's message.
     pub fn template(&self, values: &Value, options: &[&str]) -> Result<String, String> {
         self.run("template", &folder(), values, options)
     }
 
-    /// A command of Helm's on a chart.
     pub fn run(
         &self,
         command: &str,
@@ -75,30 +64,23 @@ impl Chart {
         helm.arg(chart).args(options).arg("--values").arg(file.path());
         let output = helm.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        // It tells of every link that it follows.
-        let complaints: Vec<_> = text(output.stderr)
-            .lines()
-            .filter(|l| !l.contains("level=INFO"))
-            .map(String::from)
-            .collect();
-        let complaints = complaints.join("\n");
         match output.status.success() {
             true => Ok(text(output.stdout)),
-            false => Err(text(output.stdout) + &complaints),
+            false => Err(text(output.stdout) + &text(output.stderr)),
         }
     }
 
-    /// The objects of manifests, by name.
+    /// The objects of each manifest.
     pub fn objects(&self, texts: &BTreeMap<&str, String>) -> BTreeMap<String, Objects> {
-        self.python(texts, &[]).unwrap_or_else(|faults| panic!("{faults}"))
+        self.python(texts, &[]).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    /// Likewise, after Kubernetes' own schemas and the operator's have been asked.
-    pub fn judge(
+    /// As `objects`, validated against the schemas of Kubernetes and the operator.
+    pub fn validate(
         &self,
         texts: &BTreeMap<&str, String>,
     ) -> Result<BTreeMap<String, Objects>, String> {
-        self.python(texts, &["judge"])
+        self.python(texts, &["validate"])
     }
 
     fn python(
@@ -106,7 +88,7 @@ impl Chart {
         texts: &BTreeMap<&str, String>,
         arguments: &[&str],
     ) -> Result<BTreeMap<String, Objects>, String> {
-        // A file, for a pipe that nobody empties would fill up.
+        // A file, because a pipe could fill up.
         let mut input = tempfile::tempfile().unwrap();
         input.write_all(json!(texts).to_string().as_bytes()).unwrap();
         std::io::Seek::rewind(&mut input).unwrap();
@@ -123,22 +105,21 @@ impl Chart {
     }
 }
 
-/// Each combination of values with the objects that come of it, judged once for all tests.
+/// The validated objects of each combination of values, rendered once for all tests.
 pub fn rendered() -> Option<&'static BTreeMap<String, Objects>> {
     static RENDERED: OnceLock<Option<BTreeMap<String, Objects>>> = OnceLock::new();
     let render = || {
         let chart = Chart::find()?;
         let render = |(name, values)| {
             let text = chart.template(&values, &["--namespace=monitoring"]);
-            (name, text.unwrap_or_else(|why| panic!("{name}: {why}")))
+            (name, text.unwrap_or_else(|error| panic!("{name}: {error}")))
         };
         let texts = matrix().into_iter().map(render).collect();
-        Some(chart.judge(&texts).unwrap_or_else(|faults| panic!("{faults}")))
+        Some(chart.validate(&texts).unwrap_or_else(|errors| panic!("{errors}")))
     };
     RENDERED.get_or_init(render).as_ref()
 }
 
-/// The objects of a kind, in the order in which Helm writes them.
 pub fn of_kind<'a>(objects: &'a Objects, kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
@@ -150,18 +131,16 @@ pub fn workload(objects: &Objects) -> &Value {
     found[0]
 }
 
-/// The exporter's container.
 pub fn container(objects: &Objects) -> &Value {
     &workload(objects)["spec"]["template"]["spec"]["containers"][0]
 }
 
-/// The strings of a list.
 pub fn strings(list: &Value) -> Vec<&str> {
     let list = list.as_array().into_iter().flatten();
     list.map(|item| item.as_str().unwrap()).collect()
 }
 
-/// Combinations of values that belong together, or that lie far apart.
+/// Typical and extreme combinations of values.
 pub fn matrix() -> BTreeMap<&'static str, Value> {
     let operator = |kind: &str| {
         json!({
@@ -175,7 +154,7 @@ pub fn matrix() -> BTreeMap<&'static str, Value> {
         ("sharded", json!({"shards": 3, "state": {"persistent": true, "size": "500Mi"}})),
         ("no state", json!({"state": {"enabled": false}})),
         ("a volume", json!({"state": {"persistent": true, "annotations": {"a": "b"}}})),
-        ("a volume of one's own", json!({"state": {"existingClaim": "mine"}})),
+        ("an existing volume", json!({"state": {"existingClaim": "mine"}})),
         (
             "irsa",
             json!({
@@ -204,7 +183,7 @@ pub fn matrix() -> BTreeMap<&'static str, Value> {
     ])
 }
 
-/// Every value is something else than its default.
+/// Every value differs from its default.
 fn everything() -> Value {
     json!({
         "config": "[aws]\nregion = 'us-east-1'\n[metrics]\ndetail = 'network'\n[[network]]\n\

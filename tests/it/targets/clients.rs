@@ -1,4 +1,4 @@
-//! What clients of the web server send: headers, queries, certificates, whole requests.
+//! Requests to the web server: headers, queries, client certificates.
 
 use std::{
     sync::{Arc, LazyLock, atomic::AtomicI64},
@@ -21,12 +21,12 @@ use wickr_exporter::{
 
 use super::service::split_head;
 
-/// A line with `Accept`, and one with `Accept-Encoding`.
+/// The values of `Accept` and `Accept-Encoding`, one per line.
 pub fn negotiation(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (accept, accept_encoding) = text.split_once('\n').unwrap_or((text, text));
     let (format, encoding) = (format_for(accept), encoding_for(accept_encoding));
-    // Neither upper or lower case, nor blanks, nor what nobody has, change anything.
+    // Case, spaces and unsupported values do not change the result.
     for same in [
         accept.to_ascii_uppercase(),
         accept.to_ascii_lowercase(),
@@ -47,22 +47,22 @@ pub fn negotiation(data: &[u8]) {
     ] {
         assert_eq!(encoding_for(&same), encoding, "{same:?}");
     }
-    // What is refused outright is not sent, unless nothing is left.
-    let refused = format!("application/openmetrics-text;q=0,text/plain;q=1,{accept}");
-    let names_it = accept.to_ascii_lowercase().contains("openmetrics");
-    assert!(names_it || format_for(&refused) == Format::Text, "{refused:?}");
-    let refused = format!("gzip;q=0,zstd;q=0,{accept_encoding}");
-    let names_it = accept_encoding.to_ascii_lowercase().contains("gzip");
-    assert!(names_it || encoding_for(&refused) == Encoding::Identity, "{refused:?}");
+    // A value with q=0 is not used.
+    let excluded = format!("application/openmetrics-text;q=0,text/plain;q=1,{accept}");
+    let repeated = accept.to_ascii_lowercase().contains("openmetrics");
+    assert!(repeated || format_for(&excluded) == Format::Text, "{excluded:?}");
+    let excluded = format!("gzip;q=0,zstd;q=0,{accept_encoding}");
+    let repeated = accept_encoding.to_ascii_lowercase().contains("gzip");
+    assert!(repeated || encoding_for(&excluded) == Encoding::Identity, "{excluded:?}");
     if !accept_encoding.contains(['*', 'z', 'Z']) {
-        assert_eq!(encoding, Encoding::Identity, "nobody said a word of it");
+        assert_eq!(encoding, Encoding::Identity);
     }
     if !accept.to_ascii_lowercase().contains("openmetrics") && !accept.contains('*') {
-        assert_eq!(format, Format::Text, "nobody said a word of it");
+        assert_eq!(format, Format::Text);
     }
 }
 
-/// `Authorization`, a line for each: what is taken for a name and a password is what was sent.
+/// The values of `Authorization`, one per line: the parsed name and password encode to the value.
 pub fn authorization(data: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {
@@ -70,10 +70,9 @@ pub fn authorization(data: &[u8]) {
         headers.append(header::AUTHORIZATION, value);
     }
     let Some((name, password)) = credentials(&headers) else { return };
-    assert_eq!(headers.len(), 1, "one of each");
+    assert_eq!(headers.len(), 1);
     assert!(!name.contains(&b':'));
-    let sent = [&name[..], b":", &password].concat();
-    let value = format!("Basic {}", STANDARD.encode(&sent));
+    let value = format!("Basic {}", STANDARD.encode([&name[..], b":", &password].concat()));
     let line = headers[header::AUTHORIZATION].as_bytes();
     assert!(line[..6].eq_ignore_ascii_case(b"basic "));
     assert_eq!(line[6..].trim_ascii(), &value.as_bytes()[6..]);
@@ -81,7 +80,7 @@ pub fn authorization(data: &[u8]) {
     assert_eq!(credentials(&again), Some((name, password)));
 }
 
-/// Certificates that clients present: names are texts, and there are no more than fit.
+/// Client certificates: the number and length of names is bounded.
 pub fn certificates(data: &[u8]) {
     let Some(names) = names_of(&data.to_vec().into()) else { return };
     assert!(
@@ -90,7 +89,7 @@ pub fn certificates(data: &[u8]) {
     );
 }
 
-/// A fleet for queries, with texts in it that no page may take for its own.
+/// A fleet for queries, with hostile texts.
 pub struct Fleet {
     reader: Reader,
     _keeper: Registrar,
@@ -99,7 +98,7 @@ pub struct Fleet {
 
 const NOW: i64 = 1_767_225_600_000;
 const DAY: i64 = 86_400_000;
-/// A tag that no page has.
+/// Contains an element that no page has.
 const HOSTILE: &str = "\"'><xss onload=x>&lt;{{7*7}}\u{202e}";
 
 impl Fleet {
@@ -147,32 +146,32 @@ impl Fleet {
 
 static FLEET: LazyLock<Fleet> = LazyLock::new(Fleet::new);
 
-/// Queries: of a scrape, and of lists of devices. What is understood reads back the same, and its
-/// pages make up the whole.
+/// Queries of scrapes and of lists: an accepted query survives serialization, and its pages are parts
+/// of the complete list.
 pub fn queries(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let offered = [Group::Network, Group::User, Group::Exporter];
-    if let Ok(wanted) = groups(text, &offered) {
-        assert!(wanted.iter().all(|group| offered.contains(group)), "it never widens");
-        assert!(wanted.is_sorted() && groups(text, &[]) == Ok(vec![]));
-        let asked: Vec<_> =
-            wanted.iter().map(|group| format!("collect%5b]={}", group.as_str())).collect();
-        if !wanted.is_empty() {
-            assert_eq!(groups(&asked.join("&"), &offered), Ok(wanted));
+    if let Ok(selected) = groups(text, &offered) {
+        assert!(selected.iter().all(|group| offered.contains(group)));
+        assert!(selected.is_sorted() && groups(text, &[]) == Ok(vec![]));
+        let query: Vec<_> =
+            selected.iter().map(|group| format!("collect%5b]={}", group.as_str())).collect();
+        if !selected.is_empty() {
+            assert_eq!(groups(&query.join("&"), &offered), Ok(selected));
         }
     }
     let query = match Params::read(text) {
         Ok(params) => params.query,
-        Err(bad) => {
-            let said = bad.to_string();
-            assert!(!said.chars().any(char::is_control) && said.chars().count() < 400, "{said:?}");
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.chars().any(char::is_control) && text.chars().count() < 400, "{text:?}");
             return;
         }
     };
     let written = query.to_params();
     let again = Params::read(&written).unwrap();
     assert!(!again.has_empty);
-    // Below a millisecond nothing is written, and an order that goes without saying is not said.
+    // Serialization rounds to milliseconds and omits the default order.
     let mut same = query.clone();
     for time in [&mut same.filter.idle_over, &mut same.filter.idle_up_to].into_iter().flatten() {
         *time = Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000);
@@ -182,34 +181,33 @@ pub fn queries(data: &[u8]) {
     assert_eq!(again.query.to_params(), written);
 
     let snapshot = FLEET.reader.snapshot();
-    let whole = find(&snapshot, NOW, &Query { limit: None, page: 1, ..query.clone() });
-    assert_eq!(whole.rows.len(), whole.matched);
-    let place = |row: &Row<'_>| {
-        let id = row.device as *const Device as usize;
-        (row.network.identity.id.to_string(), row.user.id.to_string(), id)
+    let complete = find(&snapshot, NOW, &Query { limit: None, page: 1, ..query.clone() });
+    assert_eq!(complete.rows.len(), complete.matched);
+    let key = |row: &Row<'_>| {
+        let address = row.device as *const Device as usize;
+        (row.network.identity.id.to_string(), row.user.id.to_string(), address)
     };
-    let all: Vec<_> = whole.rows.iter().map(place).collect();
-    let mut once = all.clone();
-    once.sort();
-    once.dedup();
-    assert_eq!(once.len(), all.len(), "each once");
+    let all: Vec<_> = complete.rows.iter().map(key).collect();
+    let mut unique = all.clone();
+    unique.sort();
+    unique.dedup();
+    assert_eq!(unique.len(), all.len(), "duplicate rows");
     if let Some(limit) = query.limit {
         let skipped = limit.saturating_mul(query.page - 1);
         let page = find(&snapshot, NOW, &query);
-        let page: Vec<_> = page.rows.iter().map(place).collect();
+        let page: Vec<_> = page.rows.iter().map(key).collect();
         let expected: Vec<_> = all.into_iter().skip(skipped).take(limit).collect();
         assert_eq!(page, expected);
     }
-    for row in &whole.rows {
+    for row in &complete.rows {
         let filter = &query.filter;
-        let is = |wanted: Option<bool>, this| wanted.is_none() || wanted == this;
-        assert!(is(filter.suspended, row.device.suspended));
+        assert!(filter.suspended.is_none() || filter.suspended == row.device.suspended);
         assert!(filter.users.is_empty() || filter.users.contains(&row.user.id));
-        let over = filter.idle_over.map(|least| least.as_millis() as i64);
-        assert!(over.is_none_or(|least| row.idle.is_some_and(|idle| idle > least)));
+        let idle_over = filter.idle_over.map(|limit| limit.as_millis() as i64);
+        assert!(idle_over.is_none_or(|limit| row.idle.is_some_and(|idle| idle > limit)));
     }
     if query.sort == Sort::IdleSeconds {
-        let known = whole.rows.iter().filter_map(|row| row.idle);
+        let known = complete.rows.iter().filter_map(|row| row.idle);
         let known: Vec<_> = match query.order() {
             Order::Ascending => known.collect(),
             Order::Descending => known.map(|idle| -idle).collect(),
@@ -218,7 +216,6 @@ pub fn queries(data: &[u8]) {
     }
 }
 
-/// The web server's routes, and something to run them on.
 struct Server {
     runtime: tokio::runtime::Runtime,
     routes: axum::Router,
@@ -244,7 +241,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     Server { runtime, routes: router(site) }
 });
 
-/// The elements that pages are made of.
+/// The elements that pages use.
 const ELEMENTS: [&str; 48] = [
     "a", "body", "br", "button", "caption", "code", "datalist", "dd", "div", "dl", "dt",
     "fieldset", "footer", "form", "h1", "h2", "h3", "head", "header", "html", "input", "label",
@@ -253,8 +250,8 @@ const ELEMENTS: [&str; 48] = [
     "time", "title", "tr", "ul",
 ];
 
-/// Requests: a line with the method and the target, one for each header, an empty line and a body.
-/// Nothing breaks, nothing is cached or guessed at, and no text from outside becomes part of a page.
+/// Requests: a line with method and target, a line for each header, an empty line and a body. The
+/// response is no server error, has the security headers, and contains no markup of the request.
 pub fn requests(data: &[u8]) {
     let (head, body) = split_head(data);
     let mut lines = head.lines();
@@ -266,10 +263,10 @@ pub fn requests(data: &[u8]) {
         request = request.header(name, value.trim());
     }
     let Ok(request) = request.body(axum::body::Body::from(body.to_vec())) else { return };
-    let (status, headers, body) = ask(request);
+    let (status, headers, body) = respond(request);
     assert!(!status.is_server_error(), "{status}: {first}");
-    for guard in ["content-security-policy", "x-content-type-options", "cache-control"] {
-        assert!(headers.contains_key(guard), "{first}: {headers:?}");
+    for name in ["content-security-policy", "x-content-type-options", "cache-control"] {
+        assert!(headers.contains_key(name), "{first}: {headers:?}");
     }
     let kind = headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
     if kind.starts_with("text/html") {
@@ -279,7 +276,7 @@ pub fn requests(data: &[u8]) {
             let end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
             let known = ELEMENTS.contains(&&tag[..end]) || tag.starts_with("DOCTYPE html>");
             assert!(known, "{first}: <{}", tag.chars().take(60).collect::<String>());
-            // What stands between quotes is no attribute.
+            // Attribute values are in quotes.
             let bare: String = tag.split('>').next().unwrap().split('"').step_by(2).collect();
             assert!(!bare.to_lowercase().contains(" on"), "{first}: <{tag}");
         }
@@ -290,20 +287,20 @@ pub fn requests(data: &[u8]) {
         let location = headers[header::LOCATION].to_str().unwrap();
         assert!(location.starts_with("/devices") && !location.starts_with("//"), "{location}");
         let next = Request::get(location).body(axum::body::Body::empty()).unwrap();
-        let (status, _, _) = ask(next);
+        let (status, _, _) = respond(next);
         assert_eq!(status, StatusCode::OK, "{location}");
     }
 }
 
-fn ask(mut request: Request<axum::body::Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+fn respond(mut request: Request<axum::body::Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
     request.extensions_mut().insert(Peer::of([127, 0, 0, 1].into()));
     SERVER.runtime.block_on(async {
-        let answer = match SERVER.routes.clone().call(request).await {
-            Ok(answer) => answer,
+        let response = match SERVER.routes.clone().call(request).await {
+            Ok(response) => response,
             Err(never) => match never {},
         };
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.expect("a body that is not broken off").to_bytes();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a complete body").to_bytes();
         (parts.status, parts.headers, body.to_vec())
     })
 }

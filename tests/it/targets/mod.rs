@@ -1,14 +1,12 @@
-//! What is held true of anything that may come from outside. The fuzzer in `fuzz/` looks for bytes
-//! for which it is not; `corpora` replays what was kept of them.
+//! Properties of the parsers of outside input, for the fuzzer in `fuzz/` and for `corpora`.
 //!
-//! Each target takes any bytes at all, and panics if something is wrong. Where it can, it asks
-//! somebody who does not know the code: serde_json's own tree, jiff's own reading of a time, a
-//! second and slower way, or the same thing said in another way.
+//! Each target accepts any bytes and panics if a property does not hold. It compares with an
+//! independent implementation where possible: serde_json, jiff, a slower one, or equivalent input.
 //!
-//! - `service`: what the Wickr API answers
-//! - `files`: the configurations and the state file
-//! - `clients`: what clients of the web server send
-//! - `output`: what is made of it for others to read
+//! - `service`: responses of the Wickr API
+//! - `files`: configurations and the state file
+//! - `clients`: requests to the web server
+//! - `output`: expositions and lists
 
 mod clients;
 mod files;
@@ -20,10 +18,9 @@ pub use files::{config, state, web_config};
 pub use output::{exposition, listing};
 pub use service::{devices, directory, errors, timestamps};
 
-/// Something that is held true of any bytes.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of the programs in `fuzz/` and the folders in `tests/corpora`.
+/// Named like the programs in `fuzz/` and the folders in `tests/corpora`.
 pub const TARGETS: [(&str, Target); 14] = [
     ("authorization", authorization),
     ("certificates", certificates),

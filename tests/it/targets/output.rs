@@ -1,5 +1,5 @@
-//! What is made for others to read, of texts that are anything: a page of devices, whose token is the
-//! name of the network and of its user.
+//! Expositions and lists with arbitrary texts: the devices of a page, with its token as the name of
+//! the network and of its user.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,7 +19,7 @@ use wickr_exporter::{
 
 const NOW: i64 = 1_767_225_600_000;
 
-/// A network of one user with the devices of a page, each id once.
+/// A network of one user with the devices of a page, without duplicate ids.
 struct Fleet {
     name: String,
     devices: Vec<Device>,
@@ -59,11 +59,11 @@ impl Fleet {
     }
 }
 
-/// A sample: the family, and the labels by name.
+/// The metric name and labels.
 type Series = (String, BTreeMap<String, String>);
 
-/// Expositions: read by the letter of the formats, they give back every text and every time; both
-/// say the same; and what is packed is the same as what is not.
+/// Expositions: a strict parser reads every text and time unchanged from both formats, and
+/// compression is lossless.
 pub fn exposition(data: &[u8]) {
     let Some(fleet) = Fleet::of(data) else { return };
     let exposition = Exposition {
@@ -76,17 +76,16 @@ pub fn exposition(data: &[u8]) {
     };
     let text = String::from_utf8(exposition.text(Format::Text).unwrap()).unwrap();
     let open = String::from_utf8(exposition.text(Format::OpenMetrics).unwrap()).unwrap();
-    let samples = read(&text);
-    let other = read(open.strip_suffix("# EOF\n").unwrap());
-    assert_eq!(samples.len(), other.len());
+    let samples = parse(&text);
+    assert_eq!(samples.len(), parse(open.strip_suffix("# EOF\n").unwrap()).len());
     for format in [Format::Text, Format::OpenMetrics] {
-        let mut packed = Vec::new();
+        let mut compressed = Vec::new();
         exposition
-            .render(format, Encoding::Gzip, &CompressionCache::default(), &mut packed)
+            .render(format, Encoding::Gzip, &CompressionCache::default(), &mut compressed)
             .unwrap();
-        let mut unpacked = String::new();
-        flate2::bufread::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
-        assert_eq!(unpacked, if format == Format::Text { &*text } else { &*open });
+        let mut decompressed = String::new();
+        flate2::bufread::GzDecoder::new(&compressed[..]).read_to_string(&mut decompressed).unwrap();
+        assert_eq!(decompressed, if format == Format::Text { &*text } else { &*open });
     }
 
     let of = |family: &str| -> HashMap<String, (&BTreeMap<String, String>, f64)> {
@@ -94,9 +93,9 @@ pub fn exposition(data: &[u8]) {
         of_family.map(|((_, labels), value)| (labels["app_id"].clone(), (labels, *value))).collect()
     };
     let (info, logins) = (of("wickr_device_info"), of("wickr_device_last_login_timestamp_seconds"));
-    let told: Vec<_> = fleet.devices.iter().filter(|device| device.app_id.is_some()).collect();
-    assert_eq!(info.len(), told.len());
-    for device in told {
+    let with_id: Vec<_> = fleet.devices.iter().filter(|device| device.app_id.is_some()).collect();
+    assert_eq!(info.len(), with_id.len());
+    for device in with_id {
         let id = device.app_id.as_deref().unwrap_or_default();
         let (labels, _) = info[id];
         assert_eq!(labels["device_type"], *device.device_type);
@@ -104,8 +103,8 @@ pub fn exposition(data: &[u8]) {
         let login = logins.get(id).map(|(_, value)| (value * 1e3).round() as i64);
         assert_eq!(login, device.last_login.millis());
     }
-    let named: Vec<_> = samples.keys().filter_map(|(_, labels)| labels.get("username")).collect();
-    assert!(named.iter().all(|name| **name == fleet.name));
+    let mut usernames = samples.keys().filter_map(|(_, labels)| labels.get("username"));
+    assert!(usernames.all(|name| *name == fleet.name));
     let types: BTreeSet<_> =
         fleet.devices.iter().map(|device| device.device_type.to_string()).collect();
     let counted = samples.keys().filter(|(name, _)| name == "wickr_network_devices");
@@ -113,16 +112,15 @@ pub fn exposition(data: &[u8]) {
     assert_eq!(counted, types);
 }
 
-/// Reads an exposition by the letter of what both formats have in common. No family and no series
-/// may come twice, and each comes below its header.
-fn read(text: &str) -> HashMap<Series, f64> {
+/// Parses the common part of both formats. Each family and series must be unique and below its header.
+fn parse(text: &str) -> HashMap<Series, f64> {
     let (mut samples, mut families) = (HashMap::new(), HashSet::new());
     let mut family = "";
     assert!(text.ends_with('\n'));
     for line in text.split_terminator('\n') {
         if let Some(header) = line.strip_prefix("# HELP ") {
             family = header.split(' ').next().unwrap();
-            assert!(families.insert(family), "{family} comes twice");
+            assert!(families.insert(family), "duplicate {family}");
             continue;
         } else if line.starts_with("# ") {
             let words: Vec<_> = line.splitn(4, ' ').collect();
@@ -131,7 +129,7 @@ fn read(text: &str) -> HashMap<Series, f64> {
         }
         let end = line.find(['{', ' ']).unwrap();
         let (name, mut rest) = line.split_at(end);
-        let suffix = name.strip_prefix(family).expect("it is below its header");
+        let suffix = name.strip_prefix(family).expect("a sample below its header");
         let suffixes = ["", "_total", "_bucket", "_sum", "_count", "_gsum", "_gcount"];
         assert!(suffixes.contains(&suffix), "{line}");
         let mut labels = BTreeMap::new();
@@ -152,12 +150,12 @@ fn read(text: &str) -> HashMap<Series, f64> {
             }
         }
         let value: f64 = rest.strip_prefix(' ').unwrap().replace("Inf", "inf").parse().unwrap();
-        assert_eq!(samples.insert((name.to_owned(), labels), value), None, "{line} comes twice");
+        assert_eq!(samples.insert((name.to_owned(), labels), value), None, "duplicate {line}");
     }
     samples
 }
 
-/// A text up to the quote that ends it, and what follows.
+/// The unescaped text before the closing quote, and the text after it.
 fn unquoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -167,16 +165,16 @@ fn unquoted(text: &str) -> (String, &str) {
             '\\' => match chars.next() {
                 Some((_, 'n')) => value.push('\n'),
                 Some((_, c @ ('\\' | '"'))) => value.push(c),
-                other => panic!("no such escape: {other:?}"),
+                other => panic!("invalid escape: {other:?}"),
             },
             c => value.push(c),
         }
     }
-    panic!("a text has no end");
+    panic!("unterminated text");
 }
 
-/// Lists of devices: JSON and CSV give back every text, no cell is a formula, and nothing steers a
-/// terminal.
+/// Lists of devices: JSON and CSV preserve every text, no CSV cell is a formula, and the table has no
+/// control characters.
 pub fn listing(data: &[u8]) {
     let Some(fleet) = Fleet::of(data) else { return };
     let found = find(&fleet.snapshot, NOW, &Query { page: 1, ..Query::default() });
@@ -187,32 +185,32 @@ pub fn listing(data: &[u8]) {
     let mut json = Vec::new();
     write_json(&mut json, &Listing::of(&found, NOW), records()).unwrap();
     let list: Value = serde_json::from_slice(&json).unwrap();
-    let said = list["devices"].as_array().unwrap();
-    let again: Vec<Record<'_>> =
-        said.iter().map(|device| serde_json::from_value(device.clone()).unwrap()).collect();
-    assert_eq!(again, records().collect::<Vec<_>>());
+    let objects = list["devices"].as_array().unwrap().iter();
+    let parsed: Vec<Record<'_>> =
+        objects.map(|device| serde_json::from_value(device.clone()).unwrap()).collect();
+    assert_eq!(parsed, records().collect::<Vec<_>>());
     let texts = |device: &Device| {
         let id = device.app_id.as_deref().map(str::to_owned);
         (id, device.device_type.to_string(), device.status.to_string())
     };
-    let mut given: Vec<_> = fleet.devices.iter().map(texts).collect();
-    let mut told: Vec<_> = again
+    let mut expected: Vec<_> = fleet.devices.iter().map(texts).collect();
+    let mut listed: Vec<_> = parsed
         .iter()
         .map(|record| {
             let id = record.app_id.as_deref().map(str::to_owned);
             (id, record.device_type.to_string(), record.status.to_string())
         })
         .collect();
-    given.sort();
-    told.sort();
-    assert_eq!(told, given);
+    expected.sort();
+    listed.sort();
+    assert_eq!(listed, expected);
 
     let mut sheet = Vec::new();
     write_csv(&mut sheet, columns, records()).unwrap();
     let mut rows = csv::Reader::from_reader(&sheet[..]);
     let names = rows.headers().unwrap().clone();
     let rows: Vec<_> = rows.records().map(|row| row.unwrap()).collect();
-    assert_eq!(rows.len(), again.len());
+    assert_eq!(rows.len(), parsed.len());
     for (row, record) in rows.iter().zip(records()) {
         let cell = |name: &str| {
             let cell = row.get(names.iter().position(|known| known == name).unwrap()).unwrap();
@@ -231,6 +229,6 @@ pub fn listing(data: &[u8]) {
     let table = String::from_utf8(table).unwrap();
     assert!(!table.chars().any(|c| c != '\n' && c.is_control()), "{table:?}");
     assert!(!table.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}']), "{table:?}");
-    let lines = if again.is_empty() { 0 } else { 1 + again.len() };
+    let lines = if parsed.is_empty() { 0 } else { 1 + parsed.len() };
     assert_eq!(table.lines().count(), lines, "{table:?}");
 }

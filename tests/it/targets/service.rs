@@ -1,4 +1,4 @@
-//! What the Wickr API answers, or whatever answers in its place.
+//! Responses of the Wickr API, or of another server in its place.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +14,8 @@ use wickr_exporter::{
     },
 };
 
-/// The most items that a page may have.
-const MOST_ITEMS: usize = 1_000;
+/// The limit of items in a page.
+const MAX_ITEMS: usize = 1_000;
 
 type Page = (Vec<Device>, Option<String>);
 
@@ -26,32 +26,32 @@ fn read_devices(body: &[u8], careful: bool) -> (Result<Page, String>, Vec<(&'sta
     (page.map_err(|error| error.to_string()), flaws)
 }
 
-/// Pages of devices: the quick and the careful way agree, so does serde_json's tree, and what is told
-/// of a flaw repeats nothing.
+/// Pages of devices: the fast parser, the tolerant parser and serde_json agree, and descriptions of
+/// invalid values contain no data.
 pub fn devices(data: &[u8]) {
     let (page, flaws) = read_devices(data, false);
-    let (carefully, same_flaws) = read_devices(data, true);
-    match (&page, &carefully) {
-        (Ok(quickly), Ok(carefully)) => {
-            assert_eq!(quickly, carefully);
-            assert_eq!(flaws, same_flaws);
+    let (tolerant_page, tolerant_flaws) = read_devices(data, true);
+    match (&page, &tolerant_page) {
+        (Ok(fast), Ok(tolerant)) => {
+            assert_eq!(fast, tolerant);
+            assert_eq!(flaws, tolerant_flaws);
         }
-        (quickly, carefully) => assert!(quickly.is_err() && carefully.is_err(), "{page:?}"),
+        (fast, tolerant) => assert!(fast.is_err() && tolerant.is_err(), "{page:?}"),
     }
     for (member, form) in &flaws {
-        let said = ["neither text, number nor boolean", "not an object", "a boolean", "null"];
+        let fixed = ["neither text, number nor boolean", "not an object", "a boolean", "null"];
         let form = form.strip_prefix("number ").unwrap_or(form);
         let shape = |c: char| "9a?".contains(c) || c == ' ' || c.is_ascii_punctuation();
-        assert!(said.contains(&form) || form.chars().all(shape), "{member}: {form}");
+        assert!(fixed.contains(&form) || form.chars().all(shape), "{member}: {form}");
         assert!(form.len() <= 48, "{member}: {form}");
     }
     if let Ok((devices, token)) = &page {
-        assert!(devices.len() <= MOST_ITEMS && token.as_deref() != Some(""));
-        devices.iter().flat_map(|device| [device.created, device.last_login]).for_each(sound);
+        assert!(devices.len() <= MAX_ITEMS && token.as_deref() != Some(""));
+        devices.iter().flat_map(|device| [device.created, device.last_login]).for_each(check_range);
     }
-    // serde_json's tree refuses more: numbers beyond all bounds, halves of characters.
+    // serde_json rejects more: numbers out of range, lone surrogates.
     let Ok(tree) = serde_json::from_slice::<Value>(data) else { return };
-    // Written anew, each member stands once, so that it is clear what it should be.
+    // Serialization removes duplicate members, for which parsers can differ.
     let (again, _) = read_devices(tree.to_string().as_bytes(), false);
     let items = items(&tree, "devices", false);
     assert_eq!(again.is_ok(), items.is_some(), "{again:?}");
@@ -68,10 +68,10 @@ pub fn devices(data: &[u8]) {
         assert_eq!(&*device.device_type, text("type").unwrap_or("unknown"));
         assert_eq!(&*device.status, text("statusText").unwrap_or_default());
         assert_eq!(device.suspended, item["suspend"].as_bool());
-        for (stamp, said) in
+        for (stamp, value) in
             [(device.created, &item["created"]), (device.last_login, &item["lastLogin"])]
         {
-            match said {
+            match value {
                 Value::Null => assert_eq!(stamp, ApiTimestamp::NEVER),
                 Value::String(text) => {
                     assert_eq!(stamp, ApiTimestamp::from_text(text, &TimeZone::UTC))
@@ -83,8 +83,8 @@ pub fn devices(data: &[u8]) {
     }
 }
 
-/// The items of a page, by the tree; none if it is no page.
-fn items<'t>(tree: &'t Value, member: &str, lists_always: bool) -> Option<&'t [Value]> {
+/// The items of a page, or `None` if it is not a valid page.
+fn items<'t>(tree: &'t Value, member: &str, requires_list: bool) -> Option<&'t [Value]> {
     let page = tree.as_object()?;
     let token = match page.get("nextToken") {
         None | Some(Value::Null) => None,
@@ -92,15 +92,15 @@ fn items<'t>(tree: &'t Value, member: &str, lists_always: bool) -> Option<&'t [V
     };
     let items = match page.get(member) {
         None | Some(Value::Null) => None,
-        Some(items) => Some(items.as_array().filter(|items| items.len() <= MOST_ITEMS)?.as_slice()),
+        Some(items) => Some(items.as_array().filter(|items| items.len() <= MAX_ITEMS)?.as_slice()),
     };
-    let is_about_it = page.contains_key("nextToken") || page.contains_key(member);
-    let ends_with_a_list = items.is_some() || token.is_some_and(|token| !token.is_empty());
-    let is_page = is_about_it || page.is_empty();
-    (is_page && (ends_with_a_list || !lists_always)).then_some(items.unwrap_or_default())
+    let has_member = page.contains_key("nextToken") || page.contains_key(member);
+    let has_list_or_token = items.is_some() || token.is_some_and(|token| !token.is_empty());
+    let is_page = has_member || page.is_empty();
+    (is_page && (has_list_or_token || !requires_list)).then_some(items.unwrap_or_default())
 }
 
-/// Pages of users, networks and security groups, as serde_json's tree has them.
+/// Pages of users, networks and security groups: the parsers agree with serde_json.
 pub fn directory(data: &[u8]) {
     let token_of = |tree: &Value| {
         tree["nextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned)
@@ -108,9 +108,8 @@ pub fn directory(data: &[u8]) {
     let (users, networks, groups) =
         (users_page(data), networks_page(data), security_groups_page(data));
     let Ok(tree) = serde_json::from_slice::<Value>(data) else {
-        // Of these pages, the tree is made first.
         if let Ok((users, _)) = users {
-            assert!(users.len() <= MOST_ITEMS);
+            assert!(users.len() <= MAX_ITEMS);
         }
         return;
     };
@@ -164,43 +163,42 @@ pub fn directory(data: &[u8]) {
                 let limit = Duration::from_secs(60 * minutes);
                 assert_eq!(group.sso_max_idle, Some(limit).filter(|limit| !limit.is_zero()));
             }
-            assert_ne!(group.sso_max_idle, Some(Duration::ZERO), "no limit is none");
+            assert_ne!(group.sso_max_idle, Some(Duration::ZERO), "0 is no limit");
         }
     }
 }
 
-/// The end of the year 9999.
-const END_OF_TIME: i64 = 253_402_300_800_000;
+/// The start of the year 10000.
+const END: i64 = 253_402_300_800_000;
 
-/// A time is never, invalid, or between 1970 and 9999.
-fn sound(stamp: ApiTimestamp) {
+fn check_range(stamp: ApiTimestamp) {
     if let Some(millis) = stamp.millis() {
-        assert!((0..END_OF_TIME).contains(&millis), "{millis}");
+        assert!((0..END).contains(&millis), "{millis}");
     }
 }
 
-/// Times: a byte that chooses the zone, and a text.
+/// Timestamps: a byte that selects the time zone, and a text.
 pub fn timestamps(data: &[u8]) {
     let Some((zone, text)) = data.split_first() else { return };
     let zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia"];
     let zone = TimeZone::get(zones[usize::from(*zone) % zones.len()]).unwrap();
     if let Ok(number) = <[u8; 8]>::try_from(text) {
-        sound(ApiTimestamp::from_number(f64::from_le_bytes(number)));
+        check_range(ApiTimestamp::from_number(f64::from_le_bytes(number)));
     }
     let Ok(text) = std::str::from_utf8(text) else { return };
     let stamp = ApiTimestamp::from_text(text, &zone);
-    sound(stamp);
+    check_range(stamp);
     if text.trim().is_empty() {
         assert_eq!(stamp, ApiTimestamp::NEVER);
     }
     let Some(millis) = stamp.millis() else { return };
-    // Readers that have nothing to do with ours.
+    // jiff's parsers are independent of ours.
     let is_number = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let local = if is_number {
         None
     } else if text.as_bytes()[0].is_ascii_digit() {
         let text = at_most_nanoseconds(text);
-        // What names its offset is RFC 3339.
+        // RFC 3339 has an offset.
         if text.len() > 19 && text[19..].contains(['z', 'Z', '+', '-']) {
             let read: Timestamp = text.parse().unwrap();
             assert_eq!(read.as_millisecond(), millis, "{text}");
@@ -218,7 +216,7 @@ pub fn timestamps(data: &[u8]) {
     if let Some(local) = local {
         assert_eq!(zone.to_timestamp(local).unwrap().as_millisecond(), millis, "{text}");
     }
-    // Written in any of the forms, it reads back the same.
+    // Each format of this time parses to the same time.
     let seconds = ApiTimestamp::at_millis(millis / 1000 * 1000);
     assert_eq!(ApiTimestamp::from_text(&iso(millis), &zone), stamp, "{text}");
     if millis >= 100_000_000_000 {
@@ -228,32 +226,32 @@ pub fn timestamps(data: &[u8]) {
         assert_eq!(ApiTimestamp::from_text(&(millis / 1000).to_string(), &zone), seconds, "{text}");
     }
     let utc = TimeZone::UTC.to_datetime(Timestamp::from_millisecond(millis).unwrap());
-    let spoken = utc.strftime("%B %-d# %Y, %-I:%M:%S %P").to_string();
+    let english = utc.strftime("%B %-d# %Y, %-I:%M:%S %P").to_string();
     let ordinal = match utc.day() {
         1 | 21 | 31 => "st",
         2 | 22 => "nd",
         3 | 23 => "rd",
         _ => "th",
     };
-    let never = if millis < 1000 { ApiTimestamp::NEVER } else { seconds };
-    let spoken = spoken.replace('#', ordinal);
-    assert_eq!(ApiTimestamp::from_text(&spoken, &TimeZone::UTC), never, "{spoken}");
+    let expected = if millis < 1000 { ApiTimestamp::NEVER } else { seconds };
+    let english = english.replace('#', ordinal);
+    assert_eq!(ApiTimestamp::from_text(&english, &TimeZone::UTC), expected, "{english}");
 }
 
-/// The same time with nine figures behind the point, which is all that jiff reads.
+/// The text with at most 9 digits of fractional seconds, the limit of jiff.
 fn at_most_nanoseconds(text: &str) -> String {
     let Some((before, rest)) = text.split_once('.') else { return text.to_owned() };
-    let figures = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    format!("{before}.{}{}", &rest[..figures.min(9)], &rest[figures..])
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    format!("{before}.{}{}", &rest[..digits.min(9)], &rest[digits..])
 }
 
-/// What no message may repeat, however it is spelled.
 const SECRET: &str = "s3cr3t/K3y+x";
 const TOKEN: &str = "t0k3n=/AbCdEf";
 const KEY_ID: &str = "AKIDEXAMPLE";
 const PAGE: &str = "v1:p4g3t0k3n";
 
-/// Refusals: the status, a line for each header, an empty line, and the body.
+/// Error responses: the status, a line for each header, an empty line, and the body. Messages contain
+/// no secret in any encoding.
 pub fn errors(data: &[u8]) {
     let (head, body) = split_head(data);
     let mut lines = head.lines();
@@ -277,15 +275,15 @@ pub fn errors(data: &[u8]) {
         let error = refusal(operation, &answer, &credentials, Some(PAGE), times);
         assert_eq!(error.status, Some(status.as_u16()));
         assert!(ErrorKind::ALL.contains(&error.kind));
-        let said = error.to_string();
-        assert!(!said.chars().any(char::is_control), "{said:?}");
-        assert!(!error.message.is_empty() && error.message.chars().count() <= 301, "{said:?}");
+        let text = error.to_string();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(!error.message.is_empty() && error.message.chars().count() <= 301, "{text:?}");
         let plain = |text: &str| -> String {
             text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
         };
-        let told = [plain(&error.message), plain(error.code.as_deref().unwrap_or_default())];
+        let parts = [plain(&error.message), plain(error.code.as_deref().unwrap_or_default())];
         for secret in [SECRET, TOKEN, KEY_ID, PAGE].map(plain) {
-            assert!(!told.iter().any(|told| told.contains(&secret)), "{said:?}");
+            assert!(!parts.iter().any(|part| part.contains(&secret)), "{text:?}");
         }
         if let Some(code) = &error.code {
             let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
@@ -294,7 +292,7 @@ pub fn errors(data: &[u8]) {
         if error.clock_ahead.is_some() {
             assert_eq!(error.kind, ErrorKind::Unauthorized);
         }
-        // That a user is gone is only taken from the service itself.
+        // A 404 of a gateway must not remove a user.
         if error.kind == ErrorKind::NotFound {
             let is_object =
                 serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
@@ -303,7 +301,7 @@ pub fn errors(data: &[u8]) {
     }
 }
 
-/// Text up to an empty line, and what follows it.
+/// The text before an empty line, and the bytes after it.
 pub fn split_head(data: &[u8]) -> (String, &[u8]) {
     let end = data.windows(2).position(|two| two == b"\n\n");
     let (head, body) =

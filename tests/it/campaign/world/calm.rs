@@ -1,4 +1,4 @@
-//! Trouble ends, and then all is to be known as it is.
+//! The recovery: after the end of all faults, the exposition must agree with the fleet.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,58 +15,57 @@ use super::{
 };
 
 impl World {
-    /// Trouble ends, and then all is to be known as it is, soon.
+    /// Ends all faults and waits until the exposition agrees with the fleet.
     pub(super) async fn calm(&mut self) -> Result<(), Report> {
-        self.note("calm");
+        self.note("recovery");
         self.clear_faults();
         self.simulator.set_rate_limit(None);
-        self.disk.mend();
+        self.disk.repair();
         self.rotate_keys();
         for id in NETWORKS {
             self.simulator.credentials().allow_network(id);
         }
-        // What was asked earlier may have been asked in trouble still.
+        // Earlier requests can still be affected by faults.
         let since = now() + 2 * BLINK;
-        let until = Instant::now() + RECOVERY;
+        let deadline = Instant::now() + RECOVERY;
         let last = loop {
-            let scrape = self.look().await?;
-            let amiss = self.amiss(&scrape, since);
-            if amiss.is_empty() {
+            let scrape = self.scrape().await?;
+            let differences = self.differences(&scrape, since);
+            if differences.is_empty() {
                 break scrape;
             }
-            if Instant::now() > until {
-                let amiss = amiss.join("\n");
-                return Err(self.report(&format!("long after all trouble:\n{amiss}")));
+            if Instant::now() > deadline {
+                let differences = differences.join("\n");
+                return Err(self.report(&format!("no recovery:\n{differences}")));
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         };
         self.tally.calms += 1;
-        self.settle(last.from).await?;
-        self.try_the_judge(&last, since)?;
-        // Where there is no network, nothing that is told shows whether they have been looked up.
-        let until = Instant::now() + RECOVERY;
+        self.wait_for_saves(last.from).await?;
+        self.test_the_judge(&last, since)?;
+        // Without networks, only readiness shows the end of the lookup.
+        let deadline = Instant::now() + RECOVERY;
         while self.get("/-/ready").await?.0 != 200 {
-            if Instant::now() > until {
-                return Err(self.report("long after all trouble it is not ready"));
+            if Instant::now() > deadline {
+                return Err(self.report("not ready after recovery"));
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
-        self.remember_memory(last.total("process_resident_memory_bytes"))
+        self.check_memory(last.total("process_resident_memory_bytes"))
     }
 
-    /// Who is known at `at` is known for good once that is saved, which follows polls: the second time
-    /// from now on, for the first may have begun before.
-    async fn settle(&mut self, mut at: Ms) -> Result<(), Report> {
-        let (settled, until) = (at, Instant::now() + RECOVERY);
+    /// Waits for two saves of the state, because the first can have started before `at`.
+    async fn wait_for_saves(&mut self, mut at: Ms) -> Result<(), Report> {
+        let (settled, deadline) = (at, Instant::now() + RECOVERY);
         let mut saves = if self.setup.networks(&self.truth).is_empty() { 0 } else { 2 };
         while saves > 0 {
-            let saved = Remembered::of(&self.look().await?).saved;
+            let saved = Remembered::of(&self.scrape().await?).saved;
             if saved > at {
                 (at, saves) = (saved, saves - 1);
                 continue;
             }
-            if Instant::now() > until {
-                return Err(self.report("long after all trouble nothing is saved"));
+            if Instant::now() > deadline {
+                return Err(self.report("no save after recovery"));
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
@@ -74,92 +73,95 @@ impl World {
         Ok(())
     }
 
-    /// A judge who lets everything pass is none: a scrape that is true but for one number, or has
-    /// one line too few, must be found out.
-    pub(super) fn try_the_judge(&mut self, scrape: &Scrape, since: Ms) -> Result<(), Report> {
+    /// Shows that the checks find a missing user, and a missing or wrong sample.
+    fn test_the_judge(&mut self, scrape: &Scrape, since: Ms) -> Result<(), Report> {
         for who in self.settled_users(scrape) {
-            if self.unseen(&scrape.without(who)).is_empty() {
-                return Err(self.report(&format!("nobody has missed {who:?}")));
+            if self.missing_users(&scrape.without(who)).is_empty() {
+                return Err(self.report(&format!("undetected: missing {who:?}")));
             }
         }
         for _ in 0..50 {
-            let known = |network: &str| self.truth.is_there(network);
-            let Some((forged, what)) = scrape.forged(&mut self.rng, known) else { continue };
-            if self.complaints(&forged).is_empty() && self.amiss(&forged, since).is_empty() {
-                return Err(self.report(&format!("the judge has overlooked {what}")));
+            let exists = |network: &str| self.truth.is_there(network);
+            let Some((corrupted, change)) = scrape.corrupted(&mut self.rng, exists) else {
+                continue;
+            };
+            if self.problems(&corrupted).is_empty()
+                && self.differences(&corrupted, since).is_empty()
+            {
+                return Err(self.report(&format!("undetected: {change}")));
             }
         }
         Ok(())
     }
 
-    /// What is not yet told as it is now.
-    pub(super) fn amiss(&self, scrape: &Scrape, since: Ms) -> Vec<String> {
-        let mut amiss = Vec::new();
+    /// The differences between a scrape and the current fleet.
+    fn differences(&self, scrape: &Scrape, since: Ms) -> Vec<String> {
+        let mut differences = Vec::new();
         let users = scrape.users();
-        let wanted = self.setup.wanted(&self.truth);
+        let expected_users = self.setup.expected_users(&self.truth);
         for network in self.setup.networks(&self.truth) {
-            let expected: Vec<_> = wanted.iter().filter(|(n, _)| *n == network).collect();
-            let all_there =
-                self.truth.is_there(&network) && expected.iter().all(|who| self.exists(who));
+            let mut expected = expected_users.iter().filter(|(n, _)| *n == network);
+            let all_exist = self.truth.is_there(&network) && expected.all(|who| self.exists(who));
             let up = scrape.network("wickr_up", &network);
-            // It had nobody when it was last heard of, and the list of nobody stays in use.
-            let of_nobody = users.keys().all(|who| who.0 != network);
-            if self.setup.looks_up(&network) && !self.truth.is_there(&network) && of_nobody {
+            // The user list of a deleted network stays in use, and can be empty.
+            let has_no_users = users.keys().all(|who| who.0 != network);
+            if self.setup.discovers(&network) && !self.truth.is_there(&network) && has_no_users {
                 continue;
             }
-            if up != Some(f64::from(all_there)) {
-                amiss.push(format!("{network}: wickr_up is {up:?}"));
+            if up != Some(f64::from(all_exist)) {
+                differences.push(format!("{network}: wickr_up is {up:?}"));
             }
         }
-        let told: BTreeSet<_> =
+        let exposed: BTreeSet<_> =
             scrape.samples("wickr_network_info").map(|(l, _)| l["network_id"].clone()).collect();
         let networks = self.setup.networks(&self.truth);
-        if told != networks {
-            amiss.push(format!("networks {told:?}, not {networks:?}"));
+        if exposed != networks {
+            differences.push(format!("networks {exposed:?}, not {networks:?}"));
         }
         for network in networks.iter().filter(|id| self.truth.is_there(id)) {
-            amiss.extend(self.amiss_with_limits(scrape, network));
+            differences.extend(self.limit_differences(scrape, network));
         }
-        // Of a network that is not there nobody can be looked up, and the former list stays in use.
-        let told = users.keys().filter(|who| {
-            wanted.contains(who) || self.truth.is_there(&who.0) || !self.setup.looks_up(&who.0)
+        let exposed = users.keys().filter(|who| {
+            expected_users.contains(who)
+                || self.truth.is_there(&who.0)
+                || !self.setup.discovers(&who.0)
         });
-        let told: BTreeSet<_> = told.cloned().collect();
-        if told != wanted {
-            let extra: Vec<_> = told.difference(&wanted).collect();
-            let lacking: Vec<_> = wanted.difference(&told).collect();
-            amiss.push(format!("users: {extra:?} too many, {lacking:?} too few"));
+        let exposed: BTreeSet<_> = exposed.cloned().collect();
+        if exposed != expected_users {
+            let extra: Vec<_> = exposed.difference(&expected_users).collect();
+            let missing: Vec<_> = expected_users.difference(&exposed).collect();
+            differences.push(format!("users: {extra:?} unexpected, {missing:?} missing"));
         }
         for (who, user) in &users {
             let exists = self.exists(who);
             let up = user.up == Some(1.0);
             if up != exists || user.read_at.is_some() != exists {
-                amiss.push(format!("{who:?}: up {:?}, read {:?}", user.up, user.read_at));
+                differences.push(format!("{who:?}: up {:?}, read {:?}", user.up, user.read_at));
             }
-            let asked_at = user.read_at.map(|read_at| self.about().asked_from(who, read_at));
-            if exists && asked_at.is_none_or(|at| at < since) {
-                amiss.push(format!("{who:?}: read at {:?}", user.read_at));
+            let started = user.read_at.map(|read_at| self.about().asked_from(who, read_at));
+            if exists && started.is_none_or(|at| at < since) {
+                differences.push(format!("{who:?}: read at {:?}", user.read_at));
             }
             let limit = match self.setup.sso {
                 Sso::No => None,
                 Sso::Groups => self.truth.limit(who),
                 Sso::Fixed(seconds) => Some(seconds),
             };
-            let told_of = self.setup.sso == Sso::Groups || self.setup.finds(&who.0);
-            if user.status.is_some() != (exists && told_of) && self.truth.is_there(&who.0) {
-                amiss.push(format!("{who:?}: status {:?}", user.status));
+            let has_facts = self.setup.sso == Sso::Groups || self.setup.lists_users(&who.0);
+            if user.status.is_some() != (exists && has_facts) && self.truth.is_there(&who.0) {
+                differences.push(format!("{who:?}: status {:?}", user.status));
             }
-            let is_known = exists || matches!(self.setup.sso, Sso::Fixed(_));
-            if is_known && user.limit != limit.map(|seconds| seconds * 1000) {
-                amiss.push(format!("{who:?}: limit {:?}, not {limit:?}", user.limit));
+            let has_limit = exists || matches!(self.setup.sso, Sso::Fixed(_));
+            if has_limit && user.limit != limit.map(|seconds| seconds * 1000) {
+                differences.push(format!("{who:?}: limit {:?}, not {limit:?}", user.limit));
             }
         }
-        amiss
+        differences
     }
 
-    /// What is not yet told of a network's limits, and how its polls fail.
-    pub(super) fn amiss_with_limits(&self, scrape: &Scrape, network: &str) -> Vec<String> {
-        let mut amiss = Vec::new();
+    /// The differences in the security groups and expired sessions of a network.
+    fn limit_differences(&self, scrape: &Scrape, network: &str) -> Vec<String> {
+        let mut differences = Vec::new();
         let groups = self.truth.groups.iter().filter(|((of, _), _)| of == network);
         let groups = groups.filter(|_| self.setup.sso == Sso::Groups);
         let mut names = BTreeMap::new();
@@ -174,17 +176,17 @@ impl World {
             ("wickr_security_group_info", names),
             ("wickr_security_group_sso_max_idle_seconds", limits),
         ] {
-            let told = scrape.by(family, network, "group_id");
-            if told != expected {
-                amiss.push(format!("{network}: {family} {told:?}, not {expected:?}"));
+            let exposed = scrape.by(family, network, "group_id");
+            if exposed != expected {
+                differences.push(format!("{network}: {family} {exposed:?}, not {expected:?}"));
             }
         }
         let expired = scrape.by("wickr_network_devices_sso_expired", network, "device_type");
         let types = scrape.by("wickr_network_devices", network, "device_type");
         if expired.is_empty() != (self.setup.sso == Sso::No || types.is_empty()) {
-            amiss.push(format!("{network}: expired are {expired:?}"));
+            differences.push(format!("{network}: expired {expired:?}"));
         }
-        amiss
+        differences
     }
 
     pub(super) fn exists(&self, who: &Who) -> bool {
@@ -192,8 +194,8 @@ impl World {
         line.and_then(Timeline::latest).is_some_and(Devices::is_some)
     }
 
-    /// After a while it has what it needs, and needs no more.
-    pub(super) fn remember_memory(&mut self, bytes: f64) -> Result<(), Report> {
+    /// Checks that memory does not grow after the first recoveries.
+    fn check_memory(&mut self, bytes: f64) -> Result<(), Report> {
         self.memory.push((Instant::now(), bytes / 1e6));
         let settled = self.memory.iter().skip(3).take(3).map(|(_, size)| *size);
         let settled = settled.fold(0.0, f64::max);
@@ -203,7 +205,7 @@ impl World {
         Ok(())
     }
 
-    /// In megabytes, at the end of each calm.
+    /// Resident memory at the end of each recovery, in MB.
     pub fn memory(&self) -> Vec<u32> {
         self.memory.iter().map(|(_, size)| *size as u32).collect()
     }

@@ -1,8 +1,8 @@
-//! One service, one exporter, and everything that befalls them. All chance comes from one seed.
+//! One simulator and one exporter with random events. One seed determines all randomness.
 //!
-//! - `service`: devices, users and networks come and go, and requests fail
-//! - `exporter`: what it is told, what it tells, and whether that is so; `setup` is its configuration
-//! - `calm`: trouble ends, and all must be well
+//! - `service`: changes of the fleet, faults, credentials, certificates
+//! - `exporter`: scrapes and their checks, reloads, restarts; `setup`: the configuration
+//! - `calm`: recovery after all faults have ended
 
 mod calm;
 mod exporter;
@@ -40,17 +40,16 @@ const OPERATIONS: [Operation; 4] = [
     Operation::ListSecurityGroups,
 ];
 const SECRET: &str = "a secret that nobody must see";
-/// After trouble has ended, all is well within this: the rate may have to recover, and credentials
-/// are fetched every ten seconds at most.
+/// The time limit of the recovery after all faults: the rate has to recover, and credentials are
+/// fetched at most every 10 seconds.
 const RECOVERY: Duration = Duration::from_secs(120);
-/// The most users in a network, and devices of a user.
-const MOST_USERS: usize = 12;
-const MOST_DEVICES: usize = 8;
+/// Users of a network, and devices of a user.
+const MAX_USERS: usize = 12;
+const MAX_DEVICES: usize = 8;
 
-/// What went wrong, and all that is needed to see why.
+/// A failure with the events and the log before it.
 pub struct Report(pub String);
 
-/// What a campaign can tell at its end.
 #[derive(Default, Debug, Clone, Copy)]
 pub struct Tally {
     pub steps: u64,
@@ -79,15 +78,15 @@ impl Tally {
 pub struct World {
     rng: Rng,
     simulator: Simulator,
-    /// Before the folder that it stands in.
+    /// Declared before `folder`, which contains it, to be dropped first.
     disk: Disk,
     folder: TempDir,
     keys: Option<Keys>,
     client: reqwest::Client,
     exporter: Option<Exporter>,
     setup: Setup,
-    /// The least `stale_after` since the last scrape: what was too old for it has been let go of.
-    least_stale_after: Ms,
+    /// The minimum of `stale_after` since the last scrape.
+    min_stale_after: Ms,
     truth: Truth,
     asked: Asked,
     overdue: Overdue,
@@ -95,19 +94,18 @@ pub struct World {
     started: Ms,
     /// The last scrape of this process.
     last: Option<Scrape>,
-    /// Whether it was told of another configuration since then.
+    /// Whether the configuration has changed since the last scrape.
     reloaded: bool,
-    /// By operation, what was asked by former processes.
-    asked_before: [u64; 4],
-    /// When it was last seen to know everybody who was there, and to have saved that; or when nothing
-    /// had been started yet.
+    /// The requests of earlier processes, by operation.
+    earlier_requests: [u64; 4],
+    /// When the exporter last knew and had saved all existing users.
     settled: Ms,
-    /// What a process that was just started must have found in its state file.
-    left_behind: Option<Remembered>,
-    keys_made: u32,
-    devices_made: u32,
-    polls_before: f64,
-    /// Resident memory at the end of each calm, of this process.
+    /// The content of the state file at the start of this process.
+    saved: Option<Remembered>,
+    key_count: u32,
+    device_count: u32,
+    last_polls: f64,
+    /// Resident memory of this process at the end of each recovery, in MB.
     memory: Vec<(Instant, f64)>,
     restarts_allowed: bool,
     events: VecDeque<String>,
@@ -144,8 +142,8 @@ impl World {
             keys,
             client: client.build().unwrap(),
             exporter: None,
-            setup: Setup::another(&mut rng),
-            least_stale_after: Ms::MAX,
+            setup: Setup::random(&mut rng),
+            min_stale_after: Ms::MAX,
             truth: Truth::default(),
             asked: Asked::default(),
             overdue: Overdue::default(),
@@ -153,12 +151,12 @@ impl World {
             started: 0,
             last: None,
             reloaded: false,
-            asked_before: [0; 4],
+            earlier_requests: [0; 4],
             settled: Ms::MAX,
-            left_behind: None,
-            keys_made: 0,
-            devices_made: 0,
-            polls_before: 0.0,
+            saved: None,
+            key_count: 0,
+            device_count: 0,
+            last_polls: 0.0,
             memory: Vec::new(),
             restarts_allowed,
             events: VecDeque::new(),
@@ -174,7 +172,7 @@ impl World {
         world
     }
 
-    /// Trouble and calm in turn until the time is up.
+    /// Alternates between random events and recovery.
     pub async fn run(&mut self, until: Instant) -> Result<(), Report> {
         self.start().await?;
         while Instant::now() < until {
@@ -199,17 +197,17 @@ impl World {
                 self.simulator.set_rate_limit(rate);
             }
             29..31 => {
-                let what = self.disk.befall(&mut self.rng);
-                self.note(what);
+                let event = self.disk.toggle_failure(&mut self.rng);
+                self.note(event);
             }
-            31..33 => self.spoil_certificates(),
+            31..33 => self.break_web_config(),
             33..36 => self.reload().await?,
             36..38 if self.restarts_allowed => self.restart().await?,
             _ => {}
         }
         let pause = self.rng.u64(..500);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        self.look().await?;
+        self.scrape().await?;
         Ok(())
     }
 
@@ -220,11 +218,11 @@ impl World {
         self.events.push_back(format!("{} {event}", now()));
     }
 
-    fn report(&self, complaint: &str) -> Report {
+    fn report(&self, problem: &str) -> Report {
         let events: Vec<_> = self.events.iter().map(String::as_str).collect();
         let ended = self.exporter.as_ref().and_then(Exporter::ended);
         if ended.is_some() {
-            // Its last words may still be on their way.
+            // The last log lines might not have been read yet.
             std::thread::sleep(Duration::from_millis(500));
         }
         let log = self.exporter.as_ref().map(Exporter::log).unwrap_or_default();
@@ -232,7 +230,7 @@ impl World {
         let log: Vec<_> = log.rev().take(40).collect();
         let log: Vec<_> = log.into_iter().rev().collect();
         Report(format!(
-            "{complaint}\nnow {}, started {}, ended {ended:?}, {:?}\n-- what happened\n{}\n-- what the exporter said\n{}",
+            "{problem}\nnow {}, started {}, ended {ended:?}, {:?}\n-- events\n{}\n-- log\n{}",
             now(),
             self.started,
             self.setup,

@@ -1,4 +1,4 @@
-//! The service, and what befalls it.
+//! Changes of the simulator's fleet, faults and credentials, and of the certificates.
 
 use std::{fs, sync::Arc};
 
@@ -10,10 +10,10 @@ use super::{
         trouble,
         truth::{Chance, TrueDevice, Who, now, pick},
     },
-    GROUPS, MOST_DEVICES, MOST_USERS, NETWORKS, SECRET, World,
+    GROUPS, MAX_DEVICES, MAX_USERS, NETWORKS, SECRET, World,
 };
 
-/// What is done to a user's devices.
+/// A change of a user's devices.
 enum Edit {
     Add(Device),
     Remove(String),
@@ -35,27 +35,27 @@ impl World {
     }
 
     pub(super) fn clear_faults(&mut self) {
-        self.note("no more faults");
+        self.note("faults cleared");
         self.simulator.faults().clear();
         self.pages_go_round.put(now(), now(), false);
     }
 
     pub(super) fn rotate_keys(&mut self) {
-        self.keys_made += 1;
-        let key = format!("AKIACAMPAIGN{:04}", self.keys_made);
+        self.key_count += 1;
+        let key = format!("AKIACAMPAIGN{:04}", self.key_count);
         self.simulator.credentials().add(Credential::new(&*key, SECRET));
         let profile =
             format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET}\n");
-        // In place of the former, at once.
+        // Atomically.
         let (path, new) = (self.file("credentials"), self.file("credentials.new"));
         fs::write(&new, profile).unwrap();
         fs::rename(&new, &path).unwrap();
     }
 
     pub(super) fn change_credentials(&mut self) {
-        let key = format!("AKIACAMPAIGN{:04}", self.keys_made);
+        let key = format!("AKIACAMPAIGN{:04}", self.key_count);
         let credentials = self.simulator.credentials();
-        let what = match self.rng.u8(..4) {
+        let event = match self.rng.u8(..4) {
             0 => {
                 credentials.expire(&key);
                 "credentials expire"
@@ -74,7 +74,7 @@ impl World {
                 "credentials are replaced"
             }
         };
-        self.note(what);
+        self.note(event);
     }
 
     pub(super) fn write_web_config(&self) {
@@ -88,8 +88,8 @@ impl World {
         }
     }
 
-    /// Until the next reload or start there is something wrong with them.
-    pub(super) fn spoil_certificates(&mut self) {
+    /// Breaks a file of the web configuration until the next reload or start.
+    pub(super) fn break_web_config(&mut self) {
         if self.keys.is_none() {
             return;
         }
@@ -97,13 +97,13 @@ impl World {
         if self.rng.bool() {
             fs::write(self.file(name), "-----BEGIN NONSENSE-----\n").unwrap();
         } else {
-            // Not there, perhaps because it was not there before either.
+            // It can be missing already.
             let _ = fs::remove_file(self.file(name));
         }
-        self.note(&format!("{name} cannot be read"));
+        self.note(&format!("{name} is invalid or missing"));
     }
 
-    /// Makes something of the fleet different, and writes down what is true since then.
+    /// Changes the devices of a user in the truth and in the simulator.
     fn change(
         &mut self,
         who: &Who,
@@ -131,22 +131,22 @@ impl World {
     }
 
     pub(super) fn change_fleet(&mut self) {
-        let everybody: Vec<Who> = self.truth.users().map(|(who, _)| who.clone()).collect();
+        let users: Vec<Who> = self.truth.users().map(|(who, _)| who.clone()).collect();
         let id = pick(&mut self.rng, &NETWORKS).to_owned();
-        if everybody.is_empty() {
+        if users.is_empty() {
             return self.add_user(&id);
         }
-        let who = pick(&mut self.rng, &everybody);
+        let who = pick(&mut self.rng, &users);
         match self.rng.u8(..20) {
             0 | 1 => self.add_user(&id),
             2 => self.remove_user(&who),
             3 => self.toggle_network(&id),
             4 => self.change_group(&who.0),
             5..9 => {
-                self.devices_made += 1;
-                let name = format!("device-{}", self.devices_made);
+                self.device_count += 1;
+                let name = format!("device-{}", self.device_count);
                 self.change(&who, |rng, devices| {
-                    if devices.len() >= MOST_DEVICES {
+                    if devices.len() >= MAX_DEVICES {
                         return Edit::Nothing;
                     }
                     let device = TrueDevice::random(name, rng);
@@ -188,7 +188,7 @@ impl World {
     }
 
     fn toggle_network(&mut self, id: &str) {
-        self.note(&format!("network {id} comes or goes"));
+        self.note(&format!("network {id} added or removed"));
         if !self.truth.is_there(id) {
             return self.add_network(id);
         }
@@ -203,20 +203,20 @@ impl World {
 
     fn add_user(&mut self, network: &str) {
         let users = self.truth.users().filter(|(who, _)| who.0 == network).count();
-        if !self.truth.is_there(network) || users >= MOST_USERS {
+        if !self.truth.is_there(network) || users >= MAX_USERS {
             return;
         }
         let who: Who = (network.to_owned(), self.rng.u32(1..=20).to_string());
         if self.truth.users().any(|(known, _)| *known == who) {
             return;
         }
-        self.note(&format!("{who:?} comes"));
-        // One has more than a page of them, whatever a page is.
+        self.note(&format!("{who:?} added"));
+        // User 7 has more devices than a page of any size.
         let count = if who.1 == "7" { 130 } else { self.rng.usize(..5) };
         let mut devices = Vec::new();
         for _ in 0..count {
-            self.devices_made += 1;
-            let name = format!("device-{}", self.devices_made);
+            self.device_count += 1;
+            let name = format!("device-{}", self.device_count);
             devices.push(Arc::new(TrueDevice::random(name, &mut self.rng)));
         }
         let written: Vec<Device> = devices.iter().map(|d| d.written(&mut self.rng)).collect();
@@ -237,7 +237,7 @@ impl World {
     }
 
     fn remove_user(&mut self, who: &Who) {
-        self.note(&format!("{who:?} goes"));
+        self.note(&format!("{who:?} removed"));
         let not_before = now();
         self.simulator.change_fleet(|fleet| {
             fleet.get_mut(&who.0).is_some_and(|network| network.remove_user(&who.1))
@@ -249,13 +249,13 @@ impl World {
         let group = pick(&mut self.rng, &GROUPS);
         let minutes = pick(&mut self.rng, &[0, 1, 60, 43_200]);
         self.note(&format!("group {group} of {network}: {minutes} minutes"));
-        // Before it is so: it may be read at once.
+        // Before the change in the simulator, because the exporter can read it at once.
         self.truth.groups.insert((network.to_owned(), group.to_owned()), minutes);
         self.truth.note_limits();
-        let place = GROUPS.iter().position(|name| *name == group).unwrap();
+        let index = GROUPS.iter().position(|name| *name == group).unwrap();
         self.simulator.change_fleet(|fleet| {
             if let Some(network) = fleet.get_mut(network) {
-                network.groups_mut()[place] = security_group(group).sso_max_idle_minutes(minutes);
+                network.groups_mut()[index] = security_group(group).sso_max_idle_minutes(minutes);
             }
         });
     }

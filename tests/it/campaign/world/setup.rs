@@ -1,4 +1,4 @@
-//! What the exporter is told.
+//! Random configurations.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -15,7 +15,7 @@ use super::{
 
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
-    /// Networks, and the users listed in each; `None` is all, of networks or of users.
+    /// The configured networks with their users. `None` is `"all"`.
     pub(super) listed: Option<Vec<(String, Option<Vec<String>>)>>,
     pub(super) interval: Ms,
     pub(super) stale_after: Ms,
@@ -27,9 +27,8 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// One with networks written out, or not.
-    pub(super) fn another(rng: &mut Rng) -> Setup {
-        let mut setup = Setup::random(rng);
+    pub(super) fn random(rng: &mut Rng) -> Setup {
+        let mut setup = Setup::random_settings(rng);
         if rng.bool() {
             let mut listed: Vec<_> = NETWORKS.into_iter().filter(|_| rng.chance(3, 4)).collect();
             if listed.is_empty() {
@@ -48,7 +47,8 @@ impl Setup {
         setup
     }
 
-    fn random(rng: &mut Rng) -> Setup {
+    /// A configuration of all networks.
+    fn random_settings(rng: &mut Rng) -> Setup {
         let interval = rng.i64(4..10) * 100;
         Setup {
             listed: None,
@@ -97,24 +97,24 @@ impl Setup {
         )
     }
 
-    /// Whether data of this user is asked for at all, if it exists.
-    pub(super) fn wants(&self, who: &Who) -> bool {
+    /// Whether the exporter polls this user, if it exists.
+    pub(super) fn includes(&self, who: &Who) -> bool {
         let Some(listed) = &self.listed else { return true };
         let network = listed.iter().find(|(id, _)| *id == who.0);
         network.is_some_and(|(_, users)| users.as_ref().is_none_or(|users| users.contains(&who.1)))
     }
 
-    /// Whether users are looked up, wherever their network is written.
-    pub(super) fn finds(&self, network: &str) -> bool {
-        self.listed.is_none() || self.looks_up(network)
+    /// Whether the network has `users = "all"`.
+    pub(super) fn lists_users(&self, network: &str) -> bool {
+        self.listed.is_none() || self.discovers(network)
     }
 
-    /// Whether the users of a network that is written out are not.
-    pub(super) fn looks_up(&self, network: &str) -> bool {
+    /// Whether the network is configured by its id, with `users = "all"`.
+    pub(super) fn discovers(&self, network: &str) -> bool {
         self.listed.iter().flatten().any(|(id, users)| id == network && users.is_none())
     }
 
-    /// Those that should be spoken of.
+    /// The networks in the exposition.
     pub(super) fn networks(&self, truth: &Truth) -> BTreeSet<String> {
         match &self.listed {
             Some(listed) => listed.iter().map(|(id, _)| id.clone()).collect(),
@@ -122,13 +122,13 @@ impl Setup {
         }
     }
 
-    /// The users that should be spoken of.
-    pub(super) fn wanted(&self, truth: &Truth) -> BTreeSet<Who> {
-        let there = truth.users().map(|(who, _)| who.clone()).filter(|who| self.wants(who));
-        there.chain(self.listed()).collect()
+    /// The users in the exposition.
+    pub(super) fn expected_users(&self, truth: &Truth) -> BTreeSet<Who> {
+        let existing = truth.users().map(|(who, _)| who.clone()).filter(|who| self.includes(who));
+        existing.chain(self.listed()).collect()
     }
 
-    /// Those that are named.
+    /// The users that are configured by id.
     pub(super) fn listed(&self) -> impl Iterator<Item = Who> {
         self.listed
             .iter()
