@@ -65,7 +65,7 @@ use tokio_util::sync::DropGuard;
 pub use call::Operation;
 pub use credentials::{Credential, Credentials, Refusal};
 pub use device::{Device, device};
-pub use faults::{Fault, FaultId, FaultKind, Faults};
+pub use faults::{Fault, FaultId, Faults};
 pub use fleet::{Fleet, Network, SecurityGroup, days, hours, minutes, network, security_group};
 pub use options::{ACCESS_KEY, ClockError, Count, Latency, Options, SECRET_KEY, UnknownUser};
 pub use requests::{Record, Requests};
