@@ -222,48 +222,48 @@ pub struct DevicesOptions {
 /// Options of `simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateOptions {
-    /// Where to listen, on this machine only; port 0 takes a free one
-    // An id of its own: the global options have one of the name `listen`.
+    /// Loopback address to listen on; port 0 selects a free port
+    // The global options already use the id `listen`.
     #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:10472")]
     pub address: SocketAddr,
-    /// How many networks there are
+    /// Number of networks
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub networks: u32,
-    /// How many users each network has
+    /// Users per network
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
     pub users: u32,
-    /// How many devices each user has: a figure or a range, such as 0..250
+    /// Devices per user: a number or a range, such as 0..250
     #[arg(long, value_name = "COUNT", default_value = "0..8")]
     pub devices_per_user: Count,
-    /// How long each answer takes: a time or a range, such as 10ms..80ms
+    /// Delay of each response: a duration or a range, such as 10ms..80ms
     #[arg(long, value_name = "TIME", default_value = "0ms")]
     pub latency: Latency,
-    /// Requests a second beyond which it answers 429 [default: no limit]
+    /// Requests a second; further requests get 429 [default: no limit]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub rate_limit: Option<f64>,
-    /// Trouble to make, repeatable: KIND, KIND:VALUE or KIND,KEY=VALUE,...
+    /// Fault to inject, repeatable: KIND, KIND:VALUE or KIND,KEY=VALUE,...
     ///
     /// Kinds: 400 to 599, error, unauthorized, forbidden, expired-token, hang, reset, close,
     /// truncate, endless, drip, nonsense, html, redirect, slow:TIME, skew:TIME, refuse-token,
-    /// repeat-token, endless-pages. Keys that choose requests: op, network, user, page, p
-    /// (probability), after, times. For example: 429:retry-after=2,p=0.1
+    /// repeat-token, endless-pages. Keys that select requests: op, network, user, page, p
+    /// (probability), after, times. Example: 429:retry-after=2,p=0.1
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<Fault>,
-    /// Events a second: devices log in, come, go, are suspended
+    /// Changes to devices a second: logins, additions, removals, suspensions
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = not_negative)]
     pub churn: f64,
-    /// The source of all chance
+    /// Seed of the random numbers
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
     /// The region that requests must be signed for
     #[arg(long, value_name = "NAME", default_value = "us-east-1")]
     pub region: String,
-    /// How times are written: documented, epoch-seconds, epoch-seconds-number, epoch-millis,
+    /// Timestamp format: documented, epoch-seconds, epoch-seconds-number, epoch-millis,
     /// epoch-millis-number, rfc3339 or plain
     #[arg(long, value_name = "FORM", default_value = "documented")]
     pub timestamps: TimestampForm,
-    /// How likely a page is short or empty though another follows, from 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    /// Probability from 0 to 1 that a page is short or empty although another follows
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = probability)]
     pub empty_pages: f64,
 }
 
@@ -283,7 +283,7 @@ fn not_negative(text: &str) -> Result<f64, String> {
     number(text).and_then(|n| if n >= 0.0 { Ok(n) } else { Err("must not be below 0".into()) })
 }
 
-fn share(text: &str) -> Result<f64, String> {
+fn probability(text: &str) -> Result<f64, String> {
     number(text).and_then(|n| {
         if (0.0..=1.0).contains(&n) { Ok(n) } else { Err("must be from 0 to 1".into()) }
     })

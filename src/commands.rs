@@ -228,9 +228,7 @@ async fn simulate(options: SimulateOptions) -> Result<u8, Failure> {
     let address = options.address;
     if !address.ip().is_loopback() {
         return Err(Failure {
-            message:
-                "--listen: must be an address of loopback: the simulator is for this machine only"
-                    .into(),
+            message: "--listen: must be a loopback address".into(),
             status: BAD_CONFIGURATION,
         });
     }

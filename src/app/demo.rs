@@ -61,11 +61,11 @@ pub async fn demo(
     ended
 }
 
-/// Runs a simulator alone until `shutdown`, on `listener` or a free port of loopback.
+/// Runs only the simulator until `shutdown`.
 ///
 /// # Errors
 ///
-/// When it cannot be set up, or when it dies.
+/// The simulator cannot start, or it panicked.
 pub async fn simulate(
     listener: TcpListener,
     options: Options,
@@ -78,22 +78,22 @@ pub async fn simulate(
         fleet.networks().map(|network| network.id().to_owned()).collect::<Vec<_>>()
     });
     say(&format!(
-        "A simulated Wickr Admin API for any AWS SDK, on {endpoint}. Ctrl-C ends it.\n\
-         Networks: {networks}. Users are numbered from 1001.\n\n\
+        "A simulated Wickr Admin API for any AWS SDK, on {endpoint}. Press Ctrl-C to stop.\n\
+         Networks: {networks}. User ids start at 1001.\n\n\
          export AWS_ACCESS_KEY_ID={ACCESS_KEY}\n\
          export AWS_SECRET_ACCESS_KEY={SECRET_KEY}\n\
          export AWS_REGION={region}\n\
          export AWS_ENDPOINT_URL_WICKR={endpoint}\n\n\
-         For this exporter, in its configuration:\n\n\
+         Configuration for wickr-exporter:\n\n\
          [aws]\n\
          region = \"{region}\"\n\
          endpoint_url = \"{endpoint}\"\n",
         networks = networks.join(", "),
     ));
     shutdown.await;
-    let asked = simulator.requests();
+    let requests = simulator.requests();
     simulator.stop().await.map_err(|error| AppError::Died(format!("the simulator ({error})")))?;
-    say(&format!("{} requests were answered.\n", asked.total()));
+    say(&format!("{} requests served.\n", requests.total()));
     Ok(())
 }
 

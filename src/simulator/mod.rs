@@ -1,6 +1,6 @@
 //! A Wickr Admin API over HTTP, for `demo`, `simulate` and the tests.
 //!
-//! It answers as AWS documents the API, requires signed requests, and injects faults. It is
+//! It behaves as AWS documents the API, requires signed requests, and injects faults. It is
 //! always compiled, so that all its users run the same server. It shares no wire types, signing
 //! code or timestamp code with the client: shared code agrees with itself even when it is wrong.
 //!
@@ -65,7 +65,7 @@ use tokio_util::sync::DropGuard;
 pub use call::Operation;
 pub use credentials::{Credential, Credentials, Refusal};
 pub use device::{Device, device};
-pub use faults::{Fault, FaultId, FaultKind, Faults};
+pub use faults::{Fault, FaultId, Faults};
 pub use fleet::{Fleet, Network, SecurityGroup, days, hours, minutes, network, security_group};
 pub use options::{ACCESS_KEY, ClockError, Count, Latency, Options, SECRET_KEY, UnknownUser};
 pub use requests::{Record, Requests};

@@ -87,13 +87,6 @@ impl Requests {
         self.log().max_in_flight
     }
 
-    /// Clears the log and all counters, except the requests in flight.
-    pub fn clear(&self) {
-        let mut log = self.log();
-        let (capacity, in_flight) = (log.capacity, log.in_flight);
-        *log = Log { capacity, in_flight, max_in_flight: in_flight, ..Log::default() };
-    }
-
     pub(super) fn begin(&self, record: Record) -> InFlight {
         let mut log = self.log();
         log.in_flight += 1;
@@ -175,7 +168,5 @@ mod tests {
         assert_eq!((requests.count_status(200), requests.count_status(None)), (1, 2));
         assert_eq!((requests.take_recent().len(), requests.recent().len()), (2, 0));
         assert_eq!(requests.total(), 3);
-        requests.clear();
-        assert_eq!((requests.total(), requests.max_in_flight()), (0, 0));
     }
 }

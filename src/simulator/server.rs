@@ -29,28 +29,24 @@ pub(super) async fn run(listener: TcpListener, state: Arc<State>) -> Vec<String>
     let mut panics = Vec::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let slot = tokio::select! {
-            () = state.stop.cancelled() => break,
-            Some(result) = tasks.join_next() => {
-                panics.extend(result.err().and_then(panic_message));
-                continue;
-            }
-            slot = Arc::clone(&slots).acquire_owned() => slot,
+        let accept = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (listener.accept().await, slot)
         };
         tokio::select! {
             () = state.stop.cancelled() => break,
             Some(result) = tasks.join_next() => {
                 panics.extend(result.err().and_then(panic_message));
             }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+            accepted = accept => match accepted {
+                (Ok((stream, _)), slot) => {
                     let state = Arc::clone(&state);
                     tasks.spawn(async move {
                         serve_connection(stream, state).await;
                         drop(slot);
                     });
                 }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                (Err(_), _) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
         }
     }

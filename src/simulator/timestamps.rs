@@ -64,23 +64,7 @@ impl std::str::FromStr for TimestampForm {
     }
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
 fn documented(at: &jiff::ZonedDateTime) -> String {
-    let month = MONTHS[usize::from(at.month().unsigned_abs()) - 1];
     let day = at.day();
     let ordinal = match day {
         1 | 21 | 31 => "st",
@@ -88,10 +72,7 @@ fn documented(at: &jiff::ZonedDateTime) -> String {
         3 | 23 => "rd",
         _ => "th",
     };
-    let (hour, meridiem) = (at.hour(), if at.hour() < 12 { "am" } else { "pm" });
-    let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
-    let (year, minute, second) = (at.year(), at.minute(), at.second());
-    format!("{month} {day}{ordinal} {year}, {hour}:{minute:02}:{second:02} {meridiem}")
+    at.strftime(&format!("%B {day}{ordinal} %Y, %-I:%M:%S %P")).to_string()
 }
 
 #[cfg(test)]

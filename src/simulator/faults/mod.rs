@@ -1,18 +1,6 @@
 //! Fault injection: what fails, for which requests, how often.
 //!
-//! A fault is built in code or parsed from text. Faults can be added and removed while the
-//! simulator runs:
-//!
-//! ```
-//! use wickr_exporter::simulator::{Fault, FaultKind, Operation};
-//!
-//! let parsed: Fault = "503,op=ListUsers,times=2".parse()?;
-//! let built = Fault::error(503).operation(Operation::ListUsers).times(2);
-//! assert_eq!(parsed, built);
-//! # Ok::<(), String>(())
-//! ```
-//!
-//! # Text form
+//! Faults can be added and removed while the simulator runs. Their text form is
 //!
 //! ```text
 //! KIND[:VALUE][,KEY=VALUE]...
@@ -67,8 +55,7 @@ use super::errors::ApiError;
 
 /// The effect of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FaultKind {
+pub(super) enum FaultKind {
     /// An error response; what is `None` has the status's default.
     Error {
         /// 400 to 599.
@@ -126,15 +113,9 @@ pub struct Fault {
     times: Option<u64>,
 }
 
-impl From<FaultKind> for Fault {
-    fn from(kind: FaultKind) -> Self {
-        Self::new(kind)
-    }
-}
-
 impl Fault {
     /// Applies to every request.
-    pub fn new(kind: FaultKind) -> Self {
+    pub(super) fn new(kind: FaultKind) -> Self {
         Self {
             kind,
             operation: None,
@@ -145,60 +126,6 @@ impl Fault {
             after: 0,
             times: None,
         }
-    }
-
-    /// The service's error response of this status.
-    pub fn error(status: u16) -> Self {
-        Self::new(FaultKind::Error { status, name: None, message: None, retry_after: None })
-    }
-
-    /// Only requests of this operation.
-    #[must_use]
-    pub fn operation(mut self, operation: Operation) -> Self {
-        self.operation = Some(operation);
-        self
-    }
-
-    /// Only requests of this network.
-    #[must_use]
-    pub fn network(mut self, id: impl Into<String>) -> Self {
-        self.network = Some(id.into());
-        self
-    }
-
-    /// Only requests of this user.
-    #[must_use]
-    pub fn user(mut self, id: impl Into<String>) -> Self {
-        self.user = Some(id.into());
-        self
-    }
-
-    /// Only requests for this page of a list, the first being 1.
-    #[must_use]
-    pub fn page(mut self, page: u32) -> Self {
-        self.page = Some(page);
-        self
-    }
-
-    /// Only with this probability, 0 to 1.
-    #[must_use]
-    pub fn probability(mut self, probability: f64) -> Self {
-        self.probability = probability;
-        self
-    }
-
-    /// Except this many matching requests at first.
-    #[must_use]
-    pub fn after(mut self, after: u64) -> Self {
-        self.after = after;
-        self
-    }
-
-    /// At most this many times.
-    #[must_use]
-    pub fn times(mut self, times: u64) -> Self {
-        self.times = Some(times);
-        self
     }
 
     fn matches(&self, call: Option<&Call>, page: Option<u32>) -> bool {
@@ -250,11 +177,11 @@ impl Faults {
     }
 
     /// Adds a fault after all others.
-    pub fn add(&self, fault: impl Into<Fault>) -> FaultId {
+    pub fn add(&self, fault: Fault) -> FaultId {
         let mut inner = self.lock();
         let id = FaultId(inner.next_id);
         inner.next_id += 1;
-        inner.faults.push(AddedFault { id, fault: fault.into(), matched: 0, hits: 0 });
+        inner.faults.push(AddedFault { id, fault, matched: 0, hits: 0 });
         id
     }
 

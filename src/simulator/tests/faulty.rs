@@ -148,7 +148,7 @@ async fn sends_nonsense_html_and_redirect() {
     );
     assert!(serde_json::from_slice::<Value>(&reply.body).is_err());
     simulator.faults().clear();
-    simulator.faults().add(FaultKind::Nonsense("{\"devices\": 5}".to_owned()));
+    simulator.faults().add("nonsense:body={\"devices\": 5}".parse().unwrap());
     assert_eq!(get(&simulator, DEVICES, "").await.body, b"{\"devices\": 5}");
     simulator.stop().await.unwrap();
 
@@ -245,7 +245,7 @@ async fn page_selector_and_log_count_pages() {
 #[tokio::test]
 async fn stop_reports_panics() {
     let simulator = start(Options::serving(devices(1))).await;
-    simulator.faults().add(FaultKind::Panic);
+    simulator.faults().add(Fault::new(super::faults::FaultKind::Panic));
     let (bytes, _) = read(&simulator).await;
     assert!(bytes.is_empty());
     let error = simulator.stop().await.unwrap_err();
