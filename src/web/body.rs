@@ -92,7 +92,7 @@ impl Outlet {
 }
 
 impl Sink for Outlet {
-    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+    fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
         self.flush()?;
         self.send(Piece::Chunk(chunk))
     }
