@@ -5,21 +5,20 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use super::*;
 use crate::{
-    inventory::{Freshness, NetworkView, PollResult, UserData, UserRecord, idle_millis},
+    inventory::{
+        Freshness, NetworkIdentity, NetworkView, PollResult, UserData, UserRecord, idle_millis,
+    },
     wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
 type Labels = Vec<(&'static str, String)>;
+type Series = Vec<(Labels, String)>;
 
 /// Suffix, labels, value.
 type Sample = (&'static str, Labels, String);
 
 fn seconds(millis: i64) -> String {
     (millis as f64 / 1e3).to_string()
-}
-
-fn optional_seconds(millis: Option<i64>) -> Option<String> {
-    millis.map(seconds)
 }
 
 fn served<'a>(view: &'a NetworkView, now: Millis) -> Vec<(&'a UserRecord, &'a UserData)> {
@@ -42,105 +41,75 @@ fn device_labels(user: &UserRecord, device: &Device) -> Option<Labels> {
 /// The samples of a network, without the label `network_id`.
 fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec<Sample> {
     let now = exposition.now;
-    let mut out: Vec<Sample> = Vec::new();
-    let mut add = |labels: Labels, value: String| out.push(("", labels, value));
-    let flag = |value: bool| u8::from(value).to_string();
+    let is_known = view.polls.last.is_some();
     let users = served(view, now);
-    let each_device = |value: &dyn Fn(&Device) -> Option<String>| -> Vec<(Labels, String)> {
-        let mut all = Vec::new();
-        for (user, data) in &users {
-            for device in data.devices.iter() {
-                if let (Some(labels), Some(value)) = (device_labels(user, device), value(device)) {
-                    all.push((labels, value));
-                }
-            }
-        }
-        all
+    if family == "wickr_network_device_idle_seconds" {
+        return if is_known { idle_histograms(exposition, view, &users) } else { vec![] };
+    }
+    let polls = &view.polls;
+    let flag = |value: bool| u8::from(value).to_string();
+    let is_fresh = |user: &UserRecord| view.freshness_of(user, now) == Freshness::Fresh;
+    let each_user = |value: &dyn Fn(&UserRecord, &UserData) -> Option<String>| -> Series {
+        let line =
+            |(user, data): &(&UserRecord, &UserData)| Some((user_labels(user), value(user, data)?));
+        users.iter().filter_map(line).collect()
     };
-    let count = |counts: &dyn Fn(&UserRecord, &Device) -> bool| -> Vec<(Labels, String)> {
-        let of_type = |name: &str| {
+    let each_device = |value: &dyn Fn(&Device) -> Option<String>| -> Series {
+        let devices =
+            users.iter().flat_map(|(user, data)| data.devices.iter().map(move |d| (user, d)));
+        devices.filter_map(|(user, d)| Some((device_labels(user, d)?, value(d)?))).collect()
+    };
+    let each_type = |matches: &dyn Fn(&UserRecord, &Device) -> bool| -> Series {
+        let count = |name: &str| {
             let devices =
                 users.iter().flat_map(|(user, data)| data.devices.iter().map(move |d| (user, d)));
-            devices.filter(|(user, d)| &*d.device_type == name && counts(user, d)).count()
+            devices.filter(|(user, d)| &*d.device_type == name && matches(user, d)).count()
         };
         let labels = |name: &str| vec![("device_type", name.to_owned())];
-        view.types.iter().map(|name| (labels(name), of_type(name).to_string())).collect()
+        view.types.iter().map(|name| (labels(name), count(name).to_string())).collect()
     };
-    let polls = &view.polls;
-    let is_known = polls.last.is_some();
-    match family {
+    let series = match family {
         "wickr_up" if polls.ended != [0; 3] => {
-            let fresh = |user: &UserRecord| view.freshness_of(user, now) == Freshness::Fresh;
             let success = polls.last.is_some_and(|last| last.result == PollResult::Success);
-            add(vec![], flag(success && view.covered && view.users.iter().all(fresh)));
+            vec![(vec![], flag(success && view.covered && view.users.iter().all(is_fresh)))]
         }
         "wickr_network_info" if is_known => {
-            let identity = &view.identity;
-            let labels =
-                vec![("network_name", identity.name.clone()), ("region", identity.region.clone())];
-            add(labels, "1".into());
+            let NetworkIdentity { name, region, .. } = &*view.identity;
+            let labels = vec![("network_name", name.clone()), ("region", region.clone())];
+            vec![(labels, "1".into())]
         }
-        "wickr_network_users" if is_known => {
-            for freshness in Freshness::ALL {
+        "wickr_network_users" if is_known => Freshness::ALL
+            .map(|freshness| {
                 let has = |user: &&UserRecord| view.freshness_of(user, now) == freshness;
                 let count = view.users.iter().filter(has).count();
-                add(vec![("freshness", freshness.as_str().into())], count.to_string());
-            }
-        }
-        "wickr_network_devices" if is_known => {
-            count(&|_, _| true).into_iter().for_each(|(l, v)| add(l, v));
-        }
+                (vec![("freshness", freshness.as_str().into())], count.to_string())
+            })
+            .into(),
+        "wickr_network_devices" if is_known => each_type(&|_, _| true),
         "wickr_network_devices_suspended" if is_known => {
-            count(&|_, d| d.suspended == Some(true)).into_iter().for_each(|(l, v)| add(l, v));
+            each_type(&|_, d| d.suspended == Some(true))
         }
-        "wickr_network_devices_reset" if is_known => {
-            count(&|_, d| d.is_reset()).into_iter().for_each(|(l, v)| add(l, v));
-        }
+        "wickr_network_devices_reset" if is_known => each_type(&|_, d| d.is_reset()),
         "wickr_network_devices_never_logged_in" if is_known => {
-            let never = |_: &UserRecord, d: &Device| d.last_login == ApiTimestamp::NEVER;
-            count(&never).into_iter().for_each(|(l, v)| add(l, v));
-        }
-        "wickr_network_device_idle_seconds" if is_known => {
-            for name in &view.types {
-                let labels = vec![("device_type", name.to_string())];
-                let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
-                let of_type = devices.filter(|device| device.device_type == *name);
-                let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, now)).collect();
-                for bound in exposition.idle_buckets {
-                    let count = idle.iter().filter(|i| **i as u128 <= bound.as_millis()).count();
-                    let mut labels = labels.clone();
-                    labels.push(("le", bound.as_secs_f64().to_string()));
-                    out.push(("_bucket", labels, count.to_string()));
-                }
-                let mut infinite = labels.clone();
-                infinite.push(("le", "+Inf".into()));
-                out.push(("_bucket", infinite, idle.len().to_string()));
-                out.push(("_sum", labels.clone(), seconds(idle.iter().sum())));
-                out.push(("_count", labels, idle.len().to_string()));
-            }
+            each_type(&|_, d| d.last_login == ApiTimestamp::NEVER)
         }
         "wickr_network_devices_sso_expired" if is_known && view.sso.is_some() => {
-            let expired =
-                |user: &UserRecord, d: &Device| match (idle_millis(d, now), user.sso_max_idle()) {
-                    (Some(idle), Some(limit)) => idle as u128 > limit.as_millis(),
-                    _ => false,
-                };
-            count(&expired).into_iter().for_each(|(l, v)| add(l, v));
+            each_type(&|user, d| match (idle_millis(d, now), user.sso_max_idle()) {
+                (Some(idle), Some(limit)) => idle as u128 > limit.as_millis(),
+                _ => false,
+            })
         }
         "wickr_user_up" => {
-            for user in view.users.iter() {
-                add(user_labels(user), flag(view.freshness_of(user, now) == Freshness::Fresh));
-            }
+            view.users.iter().map(|user| (user_labels(user), flag(is_fresh(user)))).collect()
         }
-        "wickr_user_last_poll_timestamp_seconds" => {
-            users.iter().for_each(|(user, data)| add(user_labels(user), seconds(data.at)));
-        }
+        "wickr_user_last_poll_timestamp_seconds" => each_user(&|_, data| Some(seconds(data.at))),
         "wickr_user_info" => {
-            for user in view.users.iter() {
-                let Some(facts) = &user.facts else { continue };
-                if facts.username.is_none() && facts.status.is_none() {
-                    continue;
-                }
+            let has_info = |user: &&UserRecord| {
+                let facts = user.facts.as_ref();
+                facts.is_some_and(|facts| facts.username.is_some() || facts.status.is_some())
+            };
+            let line = |user: &UserRecord| {
+                let facts = user.facts.as_ref().unwrap();
                 let mut labels = user_labels(user);
                 if exposition.usernames {
                     labels.push(("username", facts.username.as_deref().unwrap_or("").to_owned()));
@@ -152,17 +121,16 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                     Some(other) => other.to_string(),
                 };
                 labels.push(("status", status));
-                add(labels, "1".into());
-            }
+                (labels, "1".into())
+            };
+            view.users.iter().filter(has_info).map(line).collect()
         }
         "wickr_user_sso_max_idle_seconds" => {
-            for user in view.users.iter() {
-                if let Some(limit) = user.sso_max_idle() {
-                    add(user_labels(user), limit.as_secs().to_string());
-                }
-            }
+            let limit = |user: &UserRecord| Some(user.sso_max_idle()?.as_secs().to_string());
+            view.users.iter().filter_map(|user| Some((user_labels(user), limit(user)?))).collect()
         }
         "wickr_user_devices" | "wickr_user_devices_suspended" => {
+            let mut series = Series::new();
             for (user, data) in &users {
                 let types: BTreeSet<&str> = data.devices.iter().map(|d| &*d.device_type).collect();
                 for name in types {
@@ -171,64 +139,79 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                     let count = of_type.filter(|d| all || d.suspended == Some(true)).count();
                     let mut labels = user_labels(user);
                     labels.push(("device_type", name.to_owned()));
-                    add(labels, count.to_string());
+                    series.push((labels, count.to_string()));
                 }
             }
+            series
         }
-        "wickr_user_last_login_timestamp_seconds" => {
-            for (user, data) in &users {
-                let newest = data.devices.iter().filter_map(|d| d.last_login.millis()).max();
-                optional_seconds(newest).into_iter().for_each(|v| add(user_labels(user), v));
-            }
-        }
-        "wickr_user_idle_seconds" => {
-            for (user, data) in &users {
-                let shortest = data.devices.iter().filter_map(|d| idle_millis(d, now)).min();
-                optional_seconds(shortest).into_iter().for_each(|v| add(user_labels(user), v));
-            }
-        }
+        "wickr_user_last_login_timestamp_seconds" => each_user(&|_, data| {
+            data.devices.iter().filter_map(|d| d.last_login.millis()).max().map(seconds)
+        }),
+        "wickr_user_idle_seconds" => each_user(&|_, data| {
+            data.devices.iter().filter_map(|d| idle_millis(d, now)).min().map(seconds)
+        }),
         "wickr_device_info" => {
+            let mut series = Series::new();
             for (user, data) in &users {
                 for device in data.devices.iter() {
                     let Some(mut labels) = device_labels(user, device) else { continue };
                     labels.push(("status", device.status.to_string()));
-                    add(labels, "1".into());
+                    series.push((labels, "1".into()));
                 }
             }
+            series
         }
-        "wickr_device_suspended" => {
-            each_device(&|d| d.suspended.map(flag)).into_iter().for_each(|(l, v)| add(l, v));
-        }
+        "wickr_device_suspended" => each_device(&|d| d.suspended.map(flag)),
         "wickr_device_created_timestamp_seconds" => {
-            let value = |d: &Device| optional_seconds(d.created.millis());
-            each_device(&value).into_iter().for_each(|(l, v)| add(l, v));
+            each_device(&|d| d.created.millis().map(seconds))
         }
         "wickr_device_last_login_timestamp_seconds" => {
-            let value = |d: &Device| optional_seconds(d.last_login.millis());
-            each_device(&value).into_iter().for_each(|(l, v)| add(l, v));
+            each_device(&|d| d.last_login.millis().map(seconds))
         }
-        "wickr_device_idle_seconds" => {
-            let value = |d: &Device| optional_seconds(idle_millis(d, now));
-            each_device(&value).into_iter().for_each(|(l, v)| add(l, v));
-        }
-        "wickr_exporter_user_failures" => {
-            for kind in ErrorKind::ALL {
+        "wickr_device_idle_seconds" => each_device(&|d| idle_millis(d, now).map(seconds)),
+        "wickr_exporter_user_failures" => ErrorKind::ALL
+            .map(|kind| {
                 let failed = view.users.iter().filter(|user| user.failure == Some(kind)).count();
-                add(vec![("reason", kind.as_str().into())], failed.to_string());
-            }
-        }
-        "wickr_exporter_invalid_timestamps" if is_known => {
-            for field in ["created", "lastLogin"] {
+                (vec![("reason", kind.as_str().into())], failed.to_string())
+            })
+            .into(),
+        "wickr_exporter_invalid_timestamps" if is_known => ["created", "lastLogin"]
+            .map(|field| {
                 let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
-                let timestamp =
-                    |d: &Device| if field == "created" { d.created } else { d.last_login };
-                let invalid = devices.filter(|d| timestamp(d) == ApiTimestamp::INVALID).count();
-                add(vec![("field", field.into())], invalid.to_string());
-            }
+                let time = |d: &Device| if field == "created" { d.created } else { d.last_login };
+                let invalid = devices.filter(|d| time(d) == ApiTimestamp::INVALID).count();
+                (vec![("field", field.into())], invalid.to_string())
+            })
+            .into(),
+        _ => vec![],
+    };
+    series.into_iter().map(|(labels, value)| ("", labels, value)).collect()
+}
+
+fn idle_histograms(
+    exposition: &Exposition<'_>,
+    view: &NetworkView,
+    users: &[(&UserRecord, &UserData)],
+) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for name in &view.types {
+        let labels = vec![("device_type", name.to_string())];
+        let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
+        let of_type = devices.filter(|device| device.device_type == *name);
+        let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, exposition.now)).collect();
+        let mut bucket = |le: String, count: usize| {
+            let labels = [&labels[..], &[("le", le)]].concat();
+            samples.push(("_bucket", labels, count.to_string()));
+        };
+        for bound in exposition.idle_buckets {
+            let count = idle.iter().filter(|i| **i as u128 <= bound.as_millis()).count();
+            bucket(bound.as_secs_f64().to_string(), count);
         }
-        _ => {}
+        bucket("+Inf".into(), idle.len());
+        samples.push(("_sum", labels.clone(), seconds(idle.iter().sum())));
+        samples.push(("_count", labels, idle.len().to_string()));
     }
-    out
+    samples
 }
 
 /// The text format of `families`, as far as they are implemented here.

@@ -157,8 +157,7 @@ pub struct NetworkView {
 }
 
 impl NetworkView {
-    /// Whether the first poll, or that of a restored process, and the first lookups have ended, with
-    /// success or failure.
+    /// Whether the first poll and the required lookups have ended, with success or failure.
     pub fn is_ready(&self) -> bool {
         self.is_known() && !self.lookups_pending
     }
@@ -225,7 +224,8 @@ impl NetworkView {
         counts
     }
 
-    /// Users whose last request failed, by error kind, in the order of [`ErrorKind::ALL`](crate::wickr::ErrorKind::ALL).
+    /// Users whose last request failed, by error kind, in the order of
+    /// [`ErrorKind::ALL`](crate::wickr::ErrorKind::ALL).
     pub fn users_by_failure(&self) -> [usize; 9] {
         let mut counts = [0; 9];
         for block in self.users.blocks() {
