@@ -21,6 +21,9 @@ const CACHE_MIN_USERS: usize = 64;
 /// memory, half a megabyte at this size.
 const CACHE_MAX_DEVICES: usize = 4096;
 
+/// The value of a family with at most one sample for each network.
+type NetworkValue = fn(&NetworkView) -> Option<Value>;
+
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
     networks: Vec<Network<'a>>,
@@ -187,7 +190,7 @@ impl<'a> NetworkFamilies<'a> {
                 polls.sample(&labels, Value::Count(count))?;
             }
         }
-        let families: [(_, fn(&NetworkView) -> Option<Value>); 5] = [
+        let families: [(_, NetworkValue); 5] = [
             (&family::POLL_DURATION, |view| {
                 view.polls.last.map(|last| Value::Float(last.duration.as_secs_f64()))
             }),

@@ -304,16 +304,16 @@ mod tests {
         wickr::{ApiTimestamp, Operation, SecurityGroup},
     };
 
-    const STALE_AFTER: Duration = Duration::from_secs(60);
+    const DURATION: Option<Duration> = Some(Duration::ZERO);
 
     fn id(text: &str) -> UserId {
         text.parse().unwrap()
     }
 
-    fn device(app_id: &str, device_type: &str) -> Device {
+    fn device(app_id: &str) -> Device {
         Device {
             app_id: Some(app_id.into()),
-            device_type: device_type.into(),
+            device_type: "iOS".into(),
             status: "Active".into(),
             suspended: Some(false),
             created: ApiTimestamp::NEVER,
@@ -328,7 +328,7 @@ mod tests {
             region: "us-east-1".into(),
             account: String::new(),
             interval: Duration::from_secs(20),
-            stale_after: STALE_AFTER,
+            stale_after: Duration::from_secs(60),
         })
     }
 
@@ -337,7 +337,7 @@ mod tests {
         let mut state = new_state();
         state.begin(&[id("1"), id("2")], 2);
         assert!(state.view().users.is_empty());
-        state.read(&id("1"), vec![device("a", "iOS")], 1_000);
+        state.read(&id("1"), vec![device("a")], 1_000);
         let view = state.view();
         assert!(!view.is_known());
         assert_eq!(view.served_users(1_000).count(), 1);
@@ -354,11 +354,11 @@ mod tests {
     fn keeps_devices_of_a_failed_user_until_stale_after() {
         let mut state = new_state();
         state.begin(&[id("1")], 1);
-        state.read(&id("1"), vec![device("a", "iOS")], 0);
-        assert_eq!(state.end(0, Some(Duration::ZERO), true), PollResult::Success);
+        state.read(&id("1"), vec![device("a")], 0);
+        assert_eq!(state.end(0, DURATION, true), PollResult::Success);
         state.begin(&[id("1")], 1);
         state.failed(&id("1"), ErrorKind::ServerError);
-        assert_eq!(state.end(30_000, Some(Duration::ZERO), true), PollResult::Failure);
+        assert_eq!(state.end(30_000, DURATION, true), PollResult::Failure);
         // Overdue since the end of that poll.
         assert_eq!(state.view().users_by_freshness(90_000), [0, 1, 0]);
         assert_eq!(state.view().served_users(90_000).count(), 1);
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(state.view().served_users(90_001).count(), 0);
         assert_eq!(state.view().types, [InternedStr::from("iOS")]);
         // The next poll that ends drops it, and a longer `stale_after` does not restore it.
-        state.end(91_000, Some(Duration::ZERO), true);
+        state.end(91_000, DURATION, true);
         let mut later = (*state.identity).clone();
         later.stale_after = Duration::from_secs(3600);
         state.set_identity(later);
@@ -379,11 +379,11 @@ mod tests {
         let day = 86_400_000;
         let mut state = new_state();
         state.begin(&[id("1")], 1);
-        state.read(&id("1"), vec![device("a", "iOS")], day);
-        state.end(day, Some(Duration::ZERO), true);
+        state.read(&id("1"), vec![device("a")], day);
+        state.end(day, DURATION, true);
         state.begin(&[id("1")], 1);
         state.failed(&id("1"), ErrorKind::Timeout);
-        state.end(day, Some(Duration::ZERO), true);
+        state.end(day, DURATION, true);
         assert_eq!(state.view().users_by_freshness(day), [0, 1, 0]);
         assert_eq!(state.view().users_by_freshness(0), [0, 0, 1]);
         assert_eq!(state.view().served_users(0).count(), 0);
@@ -417,7 +417,7 @@ mod tests {
         let users = [id("1"), id("2")];
         state.begin(&users, 2);
         users.iter().for_each(|user| state.read(user, vec![], 0));
-        state.end(0, Some(Duration::ZERO), true);
+        state.end(0, DURATION, true);
         state.begin(&users, 2);
         state.read(&users[0], vec![], 1_000);
         state.stalled(1_000, 70_000);
@@ -488,9 +488,9 @@ mod tests {
     fn drops_devices_of_an_unknown_user_at_once() {
         let mut state = new_state();
         state.begin(&[id("1"), id("2")], 2);
-        state.read(&id("1"), vec![device("a", "iOS")], 0);
+        state.read(&id("1"), vec![device("a")], 0);
         state.read(&id("2"), vec![], 0);
-        state.end(0, Some(Duration::ZERO), true);
+        state.end(0, DURATION, true);
         state.begin(&[id("1"), id("2")], 2);
         state.not_found(&id("1"));
         assert_eq!(state.view().users_by_freshness(0), [1, 0, 1]);
@@ -545,7 +545,7 @@ mod tests {
         state.begin(&[id("1"), id("2")], 2);
         state.read(&id("1"), vec![], 0);
         state.read(&id("2"), vec![], 0);
-        state.end(0, Some(Duration::ZERO), true);
+        state.end(0, DURATION, true);
         state.begin(&[id("2")], 1);
         let ids: Vec<_> = state.view().users.iter().map(|user| user.id.to_string()).collect();
         assert_eq!(ids, ["2"]);
@@ -560,10 +560,10 @@ mod tests {
             for (index, user) in users.iter().enumerate() {
                 match index < failing {
                     true => state.failed(user, ErrorKind::Timeout),
-                    false => state.read(user, vec![device("a", "iOS")], at),
+                    false => state.read(user, vec![device("a")], at),
                 }
             }
-            state.end(at, Some(Duration::ZERO), complete);
+            state.end(at, DURATION, complete);
             state.view().polls.last_success
         };
         assert_eq!(poll(1, 2, true), None);
@@ -578,14 +578,14 @@ mod tests {
     fn shares_unchanged_devices_and_facts() {
         let mut state = new_state();
         state.begin(&[id("1")], 1);
-        state.read(&id("1"), vec![device("a", "iOS")], 0);
+        state.read(&id("1"), vec![device("a")], 0);
         let devices =
             |state: &NetworkState| state.users.get(&id("1")).unwrap().last.clone().unwrap().devices;
         let before = devices(&state);
-        state.read(&id("1"), vec![device("a", "iOS")], 1);
+        state.read(&id("1"), vec![device("a")], 1);
         assert!(Arc::ptr_eq(&before, &devices(&state)));
-        state.read(&id("1"), vec![device("b", "iOS")], 2);
-        assert_eq!(devices(&state)[..], [device("b", "iOS")]);
+        state.read(&id("1"), vec![device("b")], 2);
+        assert_eq!(devices(&state)[..], [device("b")]);
         let version = state.users.blocks()[0].version();
         state.set_directory(state.directory.clone());
         assert_eq!(state.users.blocks()[0].version(), version);
