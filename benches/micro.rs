@@ -87,7 +87,7 @@ static FLEET: LazyLock<Fleet> = LazyLock::new(|| fleet(USERS));
 struct CountingSink(usize);
 
 impl Sink for CountingSink {
-    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+    fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
         self.0 += black_box(&chunk).len();
         Ok(())
     }
@@ -100,7 +100,7 @@ fn render(encoding: Encoding, groups: &[Group], cache: &CompressionCache, now: i
         now,
         idle_buckets: &[1, 7, 30, 90].map(|days| Duration::from_secs(days * 86_400)),
         usernames: false,
-        own: &[],
+        exporter_metrics: &[],
         groups,
     };
     let mut sink = CountingSink::default();
@@ -150,7 +150,7 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
             let gauge = GaugeVec::new(Opts::new(name, "Help."), &labels).unwrap();
             for network in &snapshot.networks {
                 let id = network.identity.id.as_str();
-                for (user, reading) in network.readings(NOW) {
+                for (user, reading) in network.served_users(NOW) {
                     for device in reading.devices.iter() {
                         let app_id = device.app_id.as_deref().unwrap_or_default();
                         let values = [id, user.id.as_str(), app_id, &*device.device_type];
@@ -171,7 +171,7 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn summary() -> Summary {
     let snapshot = FLEET.reader.snapshot();
-    Summary::of(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY])
+    Summary::new(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY])
 }
 
 /// Updates a user and publishes the view, in a network of this many users.

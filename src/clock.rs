@@ -1,36 +1,39 @@
-//! The time of day, as an argument: a test owns it.
+//! The wall clock, which tests replace.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A point in time: milliseconds after 1970-01-01T00:00:00Z.
+/// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
-/// Tells the time of day.
+/// A wall clock.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
-    /// The machine's.
+    /// The system's clock.
     #[default]
     System,
-    /// One that stands until it is moved.
+    /// A clock that only tests move.
     Manual(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// Now.
+    /// The current time. A time before 1970 counts as 1970.
     pub fn now(&self) -> Millis {
         match self {
             Clock::System => {
-                // Before 1970 there is nothing to tell.
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+                to_millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
             }
             Clock::Manual(now) => now.load(Ordering::Relaxed),
         }
     }
+}
+
+/// A duration in milliseconds, at most [`Millis::MAX`].
+pub fn to_millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

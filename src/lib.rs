@@ -3,28 +3,27 @@
 //! Data flows one way:
 //!
 //! ```text
-//!  config ──► poll ───► inventory ───► exposition ───► web ──► Prometheus
-//!               │ ▲      publisher │    snapshot at      ▲
-//!               ▼ │        ▼ reader┘    one moment       │
-//!             wickr ◄──► the Wickr Admin API           telemetry
-//!                        (or the simulator)
+//!  config ──► poll ──► inventory ──► exposition ──► web ──► Prometheus
+//!              │ ▲                                   ▲
+//!              ▼ │                                   │
+//!             wickr ◄──► Wickr Admin API          telemetry
+//!                        or simulator
 //! ```
 //!
 //! In reading order:
 //!
-//! 1. [`config`]: a TOML file to a [`config::Config`], or every mistake in it at once.
-//! 2. [`wickr`]: the API client. Signing, retries, rate, paging, and what the answers mean.
-//! 3. [`poll`]: when a network is polled, and one poll from its first user to its last.
-//! 4. [`inventory`]: what is known, how fresh it is, and figures worked out from it.
-//! 5. [`exposition`]: from a snapshot of the inventory to text, in either format.
-//! 6. [`query`]: the devices behind a figure, filtered, sorted and paged, for pages, API and command.
-//! 7. [`web`]: routes, pages, sockets, TLS and authentication.
-//! 8. [`app`]: the wiring of all that, and what each command does with it. [`cli`] and
-//!    [`commands`] are what stands between it and `main`.
+//! 1. [`config`]: reads a TOML file into a [`config::Config`], or reports all its problems.
+//! 2. [`wickr`]: the API client: signing, retries, rate limits, paging and responses.
+//! 3. [`poll`]: the schedule, discovery, and one poll of one network.
+//! 4. [`inventory`]: networks, users and devices, their freshness, and the state file.
+//! 5. [`exposition`]: renders a snapshot of the inventory in both formats.
+//! 6. [`query`]: filters, sorts and pages devices for pages, API and the `devices` command.
+//! 7. [`web`]: routes, pages, TLS and authentication.
+//! 8. [`app`]: wires the modules and runs each command. [`cli`] and [`commands`] connect it to `main`.
 //!
-//! Beside the flow: [`lifecycle`] (asking for a reload), [`telemetry`] (log lines, and what the exporter counts of itself), [`clock`] and
-//! [`shutdown`] (the world, as arguments), and [`simulator`], a Wickr Admin API of our own for the
-//! demo and the tests, which shares nothing with the client.
+//! Besides: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own metrics),
+//! [`clock`], [`shutdown`] (signals), and [`simulator`], a Wickr Admin API for the demo and the tests
+//! that shares no code with the client.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

@@ -1,50 +1,50 @@
-//! Asking for the configuration to be loaded anew, and hearing what came of it.
+//! Requests to reload the configuration, and their results.
 
 use tokio::sync::{mpsc, oneshot};
 
-/// What came of a reload: why there was none, otherwise.
-pub type Reloaded = Result<(), String>;
+/// The result of a reload, or why it failed.
+pub type ReloadResult = Result<(), String>;
 
-/// Asks. Whoever may ask has one.
+/// Requests reloads.
 #[derive(Debug, Clone)]
-pub struct Reloads(mpsc::Sender<Request>);
+pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 
-/// Hears who asks.
+/// Receives reload requests.
 #[derive(Debug)]
-pub struct Requests(mpsc::Receiver<Request>);
+pub struct ReloadRequests(mpsc::Receiver<ReloadRequest>);
 
-/// One that asks, and waits.
+/// A reload request that waits for its result.
 #[derive(Debug)]
-pub struct Request(oneshot::Sender<Reloaded>);
+pub struct ReloadRequest(oneshot::Sender<ReloadResult>);
 
-/// Opens a way to ask. A few may wait; who asks beyond that waits to ask.
-pub fn channel() -> (Reloads, Requests) {
+/// Creates a channel that holds 8 requests; further senders wait.
+pub fn channel() -> (ReloadHandle, ReloadRequests) {
     let (sender, receiver) = mpsc::channel(8);
-    (Reloads(sender), Requests(receiver))
+    (ReloadHandle(sender), ReloadRequests(receiver))
 }
 
-impl Reloads {
-    /// Asks for a reload and waits for its end.
-    pub async fn reload(&self) -> Reloaded {
-        let (answer, heard) = oneshot::channel();
-        let ended = || "the exporter is stopping".to_owned();
-        self.0.send(Request(answer)).await.map_err(|_| ended())?;
-        heard.await.map_err(|_| ended())?
+impl ReloadHandle {
+    /// Requests a reload and waits for its result.
+    pub async fn reload(&self) -> ReloadResult {
+        let (sender, receiver) = oneshot::channel();
+        let stopping = || "the exporter is stopping".to_owned();
+        self.0.send(ReloadRequest(sender)).await.map_err(|_| stopping())?;
+        receiver.await.map_err(|_| stopping())?
     }
 }
 
-impl Requests {
-    /// The next that asks; none when nobody can ask any more.
-    pub async fn next(&mut self) -> Option<Request> {
+impl ReloadRequests {
+    /// The next request. None if all handles were dropped.
+    pub async fn next(&mut self) -> Option<ReloadRequest> {
         self.0.recv().await
     }
 }
 
-impl Request {
-    /// Tells what came of it. Who asked may have gone.
-    pub fn answer(self, reloaded: Reloaded) {
-        if self.0.send(reloaded).is_err() {
-            tracing::debug!("nobody waits for the end of the reload");
+impl ReloadRequest {
+    /// Sends the result, if the requester still waits.
+    pub fn answer(self, result: ReloadResult) {
+        if self.0.send(result).is_err() {
+            tracing::debug!("reload requester is gone");
         }
     }
 }

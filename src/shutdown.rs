@@ -6,7 +6,7 @@ use std::io;
 ///
 /// # Errors
 ///
-/// The system's, when it lets no signal be handled: at once, not when one comes.
+/// If a signal handler cannot be installed.
 pub fn signals() -> io::Result<impl Future<Output = &'static str> + Send> {
     #[cfg(unix)]
     {
@@ -23,7 +23,7 @@ pub fn signals() -> io::Result<impl Future<Output = &'static str> + Send> {
     #[cfg(not(unix))]
     Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Without it, the process can still be ended from outside.
+            // Without the handler, the process can still be terminated.
             std::future::pending::<()>().await;
         }
         "ctrl-c"

@@ -165,7 +165,7 @@ fn news(reader: &Reader, now: Millis) -> String {
     let bound = i64::try_from(LONG_IDLE.as_millis()).unwrap_or(i64::MAX);
     let mut text = String::new();
     for view in &reader.snapshot().networks {
-        let summary = Summary::of(view, now, &[bound]);
+        let summary = Summary::new(view, now, &[bound]);
         let sum = |of: fn(&crate::inventory::TypeSummary) -> u64| -> u64 {
             summary.types.iter().map(of).sum()
         };

@@ -197,7 +197,7 @@ fn status(known: &Snapshot, refused: bool) -> String {
         }
     }
     let (done, total) = polls()
-        .filter_map(|polls| polls.under_way)
+        .filter_map(|polls| polls.progress)
         .fold((0, 0), |(done, total), one| (done + one.done, total + one.total));
     if total > 0 {
         parts.push(format!("polling, {done} of {total} users done"));

@@ -55,7 +55,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
         now: clock.now(),
         idle_buckets: &config.metrics.idle_buckets,
         usernames: config.metrics.username,
-        own: &metrics.gather(),
+        exporter_metrics: &metrics.gather(),
         groups: &groups(config.metrics.detail),
     };
     let text = exposition.text(Format::Text);
@@ -87,7 +87,7 @@ pub(super) async fn poll(
         let (client, lane) = fleet.finder(network).map_err(AppError::Setup)?;
         let networks = client.networks(&lane).await;
         let mut lookup = Lookup::default();
-        lookup.ended(attempt(&networks), clock.now());
+        lookup.record(attempt(&networks), clock.now());
         let region = network.aws.region.clone().unwrap_or_default();
         lookups.push(Account { region, known: networks.is_ok(), lookup });
         match networks {
@@ -144,7 +144,7 @@ async fn show_progress(reader: &Reader) {
         let (mut done, mut total) = (0, 0);
         for network in &reader.snapshot().networks {
             let all = network.users.len();
-            let poll = network.polls.under_way.map_or((all, all), |poll| (poll.done, poll.total));
+            let poll = network.polls.progress.map_or((all, all), |poll| (poll.done, poll.total));
             done += poll.0;
             total += poll.1;
         }

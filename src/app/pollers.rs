@@ -50,7 +50,7 @@ impl PollerFactory {
     /// Sets the limits that `config` sets for all networks.
     pub(super) fn adjust(&mut self, config: &Config) {
         self.lanes.set_most(config.poll.concurrency);
-        self.keeper.share(match config.shard {
+        self.keeper.set_shard(match config.shard {
             config::Shard::Of { index, total } if total > 1 => Some(ShardInfo { index, total }),
             _ => None,
         });
@@ -79,7 +79,7 @@ impl PollerFactory {
         };
         let publisher = match publisher {
             Some(mut publisher) => {
-                publisher.rename(spec.identity());
+                publisher.set_identity(spec.identity());
                 publisher
             }
             None => self.keeper.add(spec.identity(), self.restored.remove(&spec.id)),
@@ -97,13 +97,13 @@ impl PollerFactory {
 
     /// Tells where networks are looked up, and how that goes.
     pub(super) fn looked_up(&self, accounts: Vec<Account>) {
-        self.keeper.looked_up(accounts);
+        self.keeper.set_accounts(accounts);
     }
 
     /// All networks are there that there are for now. What an earlier process knew of others is of no
     /// use any more.
     pub(super) fn settle(&mut self) {
-        self.keeper.settle();
+        self.keeper.mark_complete();
         self.restored = HashMap::new();
     }
 

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::lifecycle::Reloads;
+use crate::lifecycle::ReloadHandle;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The system's, when it lets the signal not be handled.
 #[cfg(unix)]
 pub(super) fn on_hangup(
-    reloads: Reloads,
+    reloads: ReloadHandle,
     stop: CancellationToken,
 ) -> std::io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -35,7 +35,7 @@ pub(super) fn on_hangup(
 pub(super) async fn on_change(
     file: std::path::PathBuf,
     content: Content,
-    reloads: Reloads,
+    reloads: ReloadHandle,
     stop: CancellationToken,
 ) {
     let mut known = content;

@@ -70,7 +70,7 @@ impl StateFile {
                     // What was read in the future, by a clock that was wrong, would never grow old.
                     let now = self.clock.now();
                     for user in networks.values_mut().flat_map(|network| &mut network.users) {
-                        user.reading.at = user.reading.at.min(now);
+                        user.data.at = user.data.at.min(now);
                     }
                     let users: usize = networks.values().map(|network| network.users.len()).sum();
                     tracing::info!(networks = networks.len(), users, "restored the last data");
@@ -96,7 +96,7 @@ impl StateFile {
     pub(super) async fn save(&self, snapshot: Snapshot) {
         let has_news = || {
             let mut users = snapshot.networks.iter().flat_map(|network| network.users.iter());
-            users.any(|user| user.was_read())
+            users.any(|user| user.has_data())
         };
         if self.spared.load(Ordering::Relaxed) && !has_news() {
             return;

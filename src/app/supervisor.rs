@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::{Config, ListenAddress},
     inventory::{Account, Lookup, Publisher},
-    lifecycle::{Reloaded, Requests},
+    lifecycle::{ReloadRequests, ReloadResult},
     poll::Observer,
     web::{AccessControl, Shown, WebConfig},
     wickr::{Client, Error, ErrorKind, Network, NetworkId, NetworkLimiter, Operation},
@@ -137,7 +137,7 @@ impl Supervisor {
     /// Goes on until `stop`, or until something dies.
     pub(super) async fn run(
         mut self,
-        mut requests: Requests,
+        mut requests: ReloadRequests,
         (manager, mut beats): (Manager, Beats),
         stop: CancellationToken,
     ) -> Result<(), AppError> {
@@ -212,7 +212,7 @@ impl Supervisor {
             return Ok(());
         }
         let lookup = self.lookups.entry(find.place).or_default();
-        lookup.ended(once::attempt(&find.networks), self.fleet.clock().now());
+        lookup.record(once::attempt(&find.networks), self.fleet.clock().now());
         match find.networks {
             Ok((mut networks, unusable)) => {
                 tracing::info!(networks = networks.len(), "looked up networks");
@@ -317,7 +317,7 @@ impl Supervisor {
     }
 
     /// Takes a configuration up that was loaded anew. A bad one changes nothing.
-    async fn reload(&mut self, loaded: Result<Loaded, String>) -> Result<Reloaded, AppError> {
+    async fn reload(&mut self, loaded: Result<Loaded, String>) -> Result<ReloadResult, AppError> {
         // All that can go wrong with it goes wrong here, or not at all.
         let loaded = loaded.and_then(|new| self.fleet.prepare(&new.config).map(|()| new));
         let now = self.fleet.clock().now();

@@ -1,6 +1,5 @@
-//! The families that have a sample for each user or for each device. A fleet's exposition is made
-//! of them almost wholly, so they are written with nothing in between: a user's lines follow from
-//! its record, the moment and what begins every line of the family.
+//! The families with a sample for each user or device. They are most of a large exposition, so their
+//! lines are written without intermediate values.
 
 use std::time::Duration;
 
@@ -15,97 +14,97 @@ use crate::{
     wickr::{Device, InternedStr},
 };
 
-/// What lines follow from beside a user's record.
+/// What lines depend on besides a user's record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct At {
+pub(super) struct Context {
     pub(super) now: Millis,
     pub(super) stale_after: Duration,
     pub(super) usernames: bool,
 }
 
-/// One family, and how a user's lines of it are written.
+/// One family, and how to write its lines for a user.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) family: &'static Family,
-    follows: ChangesWith,
+    dependency: Dependency,
     lines: Lines,
 }
 
-/// What lines follow from, so that it is known how long they hold.
+/// What invalidates the cached lines of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChangesWith {
-    /// From what is known, but for when it was read and when somebody last logged in.
+enum Dependency {
+    /// Any change except read times and last logins.
     Content,
-    /// From the latter, too.
+    /// Any change except read times.
     Logins,
-    /// From when it was read, too.
-    UserData,
-    /// From the moment, too.
-    Moment,
+    /// Any change.
+    ReadTime,
+    /// Any change except read times, and the passing of time.
+    Clock,
 }
 
-/// How a user's lines are written, behind their stem.
+/// How to write the lines of a user.
 #[derive(Debug)]
 enum Lines {
-    /// One of the record.
-    User(fn(&UserRecord, At, &mut Line<'_>)),
-    /// One of the data that is served, if there is a value.
+    /// One line from the record.
+    User(fn(&UserRecord, Context, &mut Line<'_>)),
+    /// One line from the data, if it is served and there is a value.
     UserData(fn(&UserData, Millis) -> Option<Value>),
-    /// One of what discovery told, if it told that.
+    /// One line from the facts, if there are any.
     UserFacts(fn(&UserFacts, bool, &mut Line<'_>)),
-    /// One for each type that the user has: how many of its devices count.
+    /// One line for each device type of the user: the number of devices that match.
     Types(fn(&Device) -> bool),
-    /// One for each device that can be told from others, if there is a value.
+    /// One line for each device that has an app id and a value.
     Device { status: bool, value: fn(&Device, Millis) -> Option<Value> },
 }
 
-pub(super) const OF_USERS: &[Column] = &[
-    column(&family::USER_UP, ChangesWith::Content, Lines::User(up)),
+pub(super) const USER_COLUMNS: &[Column] = &[
+    column(&family::USER_UP, Dependency::Content, Lines::User(up)),
     column(
         &family::USER_LAST_POLL,
-        ChangesWith::UserData,
-        Lines::UserData(|reading, _| Some(Value::Millis(reading.at))),
+        Dependency::ReadTime,
+        Lines::UserData(|data, _| Some(Value::Millis(data.at))),
     ),
-    column(&family::USER_INFO, ChangesWith::Content, Lines::UserFacts(info)),
-    column(&family::USER_SSO_MAX_IDLE, ChangesWith::Content, Lines::UserFacts(sso_max_idle)),
-    column(&family::USER_DEVICES, ChangesWith::Content, Lines::Types(|_| true)),
+    column(&family::USER_INFO, Dependency::Content, Lines::UserFacts(info)),
+    column(&family::USER_SSO_MAX_IDLE, Dependency::Content, Lines::UserFacts(sso_max_idle)),
+    column(&family::USER_DEVICES, Dependency::Content, Lines::Types(|_| true)),
     column(
         &family::USER_DEVICES_SUSPENDED,
-        ChangesWith::Content,
+        Dependency::Content,
         Lines::Types(|device| device.suspended == Some(true)),
     ),
     column(
         &family::USER_LAST_LOGIN,
-        ChangesWith::Logins,
-        Lines::UserData(|reading, _| {
-            let logins = reading.devices.iter().filter_map(|device| device.last_login.millis());
+        Dependency::Logins,
+        Lines::UserData(|data, _| {
+            let logins = data.devices.iter().filter_map(|device| device.last_login.millis());
             logins.max().map(Value::Millis)
         }),
     ),
     column(
         &family::USER_IDLE,
-        ChangesWith::Moment,
-        Lines::UserData(|reading, now| {
-            let idle = reading.devices.iter().filter_map(|device| idle_millis(device, now));
+        Dependency::Clock,
+        Lines::UserData(|data, now| {
+            let idle = data.devices.iter().filter_map(|device| idle_millis(device, now));
             idle.min().map(Value::Millis)
         }),
     ),
 ];
 
-pub(super) const OF_DEVICES: &[Column] = &[
+pub(super) const DEVICE_COLUMNS: &[Column] = &[
     column(
         &family::DEVICE_INFO,
-        ChangesWith::Content,
+        Dependency::Content,
         Lines::Device { status: true, value: |_, _| Some(Value::Count(1)) },
     ),
     column(
         &family::DEVICE_SUSPENDED,
-        ChangesWith::Content,
+        Dependency::Content,
         Lines::Device { status: false, value: |device, _| device.suspended.map(Value::from) },
     ),
     column(
         &family::DEVICE_CREATED,
-        ChangesWith::Content,
+        Dependency::Content,
         Lines::Device {
             status: false,
             value: |device, _| device.created.millis().map(Value::Millis),
@@ -113,7 +112,7 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
     column(
         &family::DEVICE_LAST_LOGIN,
-        ChangesWith::Logins,
+        Dependency::Logins,
         Lines::Device {
             status: false,
             value: |device, _| device.last_login.millis().map(Value::Millis),
@@ -121,7 +120,7 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
     column(
         &family::DEVICE_IDLE,
-        ChangesWith::Moment,
+        Dependency::Clock,
         Lines::Device {
             status: false,
             value: |device, now| idle_millis(device, now).map(Value::Millis),
@@ -129,58 +128,62 @@ pub(super) const OF_DEVICES: &[Column] = &[
     ),
 ];
 
-const fn column(family: &'static Family, follows: ChangesWith, lines: Lines) -> Column {
-    Column { family, follows, lines }
+const fn column(family: &'static Family, dependency: Dependency, lines: Lines) -> Column {
+    Column { family, dependency, lines }
 }
 
 impl Column {
-    /// Of what a block's lines are made: as long as that is the same, so are they, at one moment
-    /// and while all of its data is served.
+    /// While this number stays the same, the lines of the block stay the same, if none of its data
+    /// expires and, for a family that depends on the clock, at one timestamp.
     pub(super) fn version(&self, version: BlockVersion) -> u64 {
-        match self.follows {
-            ChangesWith::Content => version.content,
-            ChangesWith::Logins | ChangesWith::Moment => version.logins,
-            ChangesWith::UserData => version.whole,
+        match self.dependency {
+            Dependency::Content => version.content,
+            Dependency::Logins | Dependency::Clock => version.logins,
+            Dependency::ReadTime => version.any,
         }
     }
 
-    /// Whether usernames stand in the lines, where they are switched on.
-    pub(super) fn tells_usernames(&self) -> bool {
+    /// Whether the lines have usernames, if these are enabled.
+    pub(super) fn has_usernames(&self) -> bool {
         *self.family == family::USER_INFO
     }
 
-    /// Whether the lines are other ones at another moment.
-    pub(super) fn moves(&self) -> bool {
-        self.follows == ChangesWith::Moment
+    /// Whether the lines change as time passes.
+    pub(super) fn depends_on_clock(&self) -> bool {
+        self.dependency == Dependency::Clock
     }
 
-    /// Writes a user's lines, if there are any.
-    pub(super) fn write(&self, stem: &mut Stem, user: &UserRecord, at: At, out: &mut Vec<u8>) {
-        let mut line = Line { stem: stem.of(user), out };
+    /// Writes the lines of a user.
+    pub(super) fn write(
+        &self,
+        prefix: &mut LinePrefix,
+        user: &UserRecord,
+        context: Context,
+        out: &mut Vec<u8>,
+    ) {
+        let data = user.data(context.now, context.stale_after);
+        let mut line = Line { prefix: prefix.with_user(user), out };
         match self.lines {
-            Lines::User(write) => write(user, at, &mut line),
+            Lines::User(write) => write(user, context, &mut line),
             Lines::UserFacts(write) => {
                 if let Some(facts) = &user.facts {
-                    write(facts, at.usernames, &mut line);
+                    write(facts, context.usernames, &mut line);
                 }
             }
             Lines::UserData(value) => {
-                let reading = user.reading(at.now, at.stale_after);
-                if let Some(value) = reading.and_then(|reading| value(reading, at.now)) {
+                if let Some(value) = data.and_then(|data| value(data, context.now)) {
                     line.begin().end(value);
                 }
             }
-            Lines::Types(counts) => {
-                if let Some(reading) = user.reading(at.now, at.stale_after) {
-                    by_type(reading, counts, &mut line);
+            Lines::Types(matches) => {
+                if let Some(data) = data {
+                    write_types(data, matches, &mut line);
                 }
             }
             Lines::Device { status, value } => {
-                if let Some(reading) = user.reading(at.now, at.stale_after) {
-                    for device in reading.devices.iter() {
-                        if let Some(value) = value(device, at.now) {
-                            one(device, status, value, &mut line);
-                        }
+                for device in data.iter().flat_map(|data| data.devices.iter()) {
+                    if let Some(value) = value(device, context.now) {
+                        write_device(device, status, value, &mut line);
                     }
                 }
             }
@@ -188,13 +191,13 @@ impl Column {
     }
 }
 
-fn up(user: &UserRecord, at: At, line: &mut Line<'_>) {
-    let fresh = user.freshness(at.now, at.stale_after) == Freshness::Fresh;
+fn up(user: &UserRecord, context: Context, line: &mut Line<'_>) {
+    let fresh = user.freshness(context.now, context.stale_after) == Freshness::Fresh;
     line.begin().end(fresh.into());
 }
 
 fn info(facts: &UserFacts, usernames: bool, line: &mut Line<'_>) {
-    // A limit that all have was told by the configuration, not by discovery.
+    // A configured SSO limit alone is not a result of discovery.
     if facts.username.is_none() && facts.status.is_none() {
         return;
     }
@@ -202,7 +205,6 @@ fn info(facts: &UserFacts, usernames: bool, line: &mut Line<'_>) {
     if usernames {
         line.label("username", facts.username.as_deref().unwrap_or_default());
     }
-    // The service's numbers in its own words; others as they are.
     match facts.status {
         None => line.label("status", ""),
         Some(1) => line.label("status", "pending"),
@@ -213,16 +215,16 @@ fn info(facts: &UserFacts, usernames: bool, line: &mut Line<'_>) {
 }
 
 fn sso_max_idle(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
-    if let Some(most) = facts.sso_max_idle {
-        line.begin().end(Value::Count(most.as_secs()));
+    if let Some(limit) = facts.sso_max_idle {
+        line.begin().end(Value::Count(limit.as_secs()));
     }
 }
 
-/// A user's devices by type: the types that the user has, even where none counts.
-fn by_type(reading: &UserData, counts: fn(&Device) -> bool, line: &mut Line<'_>) {
+/// Writes 0 for a type of the user without a match.
+fn write_types(data: &UserData, matches: fn(&Device) -> bool, line: &mut Line<'_>) {
     let mut types: Vec<(&InternedStr, usize)> = Vec::new();
-    for device in reading.devices.iter() {
-        let count = usize::from(counts(device));
+    for device in data.devices.iter() {
+        let count = usize::from(matches(device));
         match types.iter_mut().find(|(device_type, _)| **device_type == device.device_type) {
             Some((_, sum)) => *sum += count,
             None => types.push((&device.device_type, count)),
@@ -234,7 +236,7 @@ fn by_type(reading: &UserData, counts: fn(&Device) -> bool, line: &mut Line<'_>)
     }
 }
 
-fn one(device: &Device, status: bool, value: Value, line: &mut Line<'_>) {
+fn write_device(device: &Device, status: bool, value: Value, line: &mut Line<'_>) {
     let Some(app_id) = &device.app_id else { return };
     line.begin().label("app_id", app_id).label("device_type", &device.device_type);
     if status {
@@ -243,39 +245,38 @@ fn one(device: &Device, status: bool, value: Value, line: &mut Line<'_>) {
     line.end(value);
 }
 
-/// What every line of a family and network begins with, up to the user's id.
+/// The start of the lines of a family, network and user.
 #[derive(Debug)]
-pub(super) struct Stem {
+pub(super) struct LinePrefix {
     text: Vec<u8>,
+    /// The length without the user.
     len: usize,
 }
 
-impl Stem {
-    pub(super) fn new(column: &Column, network: &Labels) -> Stem {
+impl LinePrefix {
+    pub(super) fn new(column: &Column, network: &Labels) -> LinePrefix {
         let mut text = column.family.name.as_bytes().to_vec();
         text.push(b'{');
         text.extend_from_slice(network.as_bytes());
         text.push(b',');
-        Stem { len: text.len(), text }
+        LinePrefix { len: text.len(), text }
     }
 
-    /// With the user's id.
-    fn of(&mut self, user: &UserRecord) -> &[u8] {
+    fn with_user(&mut self, user: &UserRecord) -> &[u8] {
         self.text.truncate(self.len);
         put_label(&mut self.text, "user_id", user.id.as_str());
         &self.text
     }
 }
 
-/// Writes lines that begin alike.
 struct Line<'a> {
-    stem: &'a [u8],
+    prefix: &'a [u8],
     out: &'a mut Vec<u8>,
 }
 
 impl Line<'_> {
     fn begin(&mut self) -> &mut Self {
-        self.out.extend_from_slice(self.stem);
+        self.out.extend_from_slice(self.prefix);
         self
     }
 

@@ -1,20 +1,18 @@
-//! Compression, piece by piece: each piece is packed by itself, so that it can be kept and sent
-//! again, and pieces that follow each other make a whole.
+//! Compression in independent chunks, which can be cached and concatenated in any order.
 //!
-//! In gzip they are stretches of one deflate stream, none of which refers to another, between one
-//! header and one trailer: one member, as every reader takes it. In zstd each is a frame of its
-//! own, for that is what the format offers (RFC 8878, section 3.1: decoding concatenated frames
-//! gives the concatenated contents).
+//! gzip: chunks of one deflate stream that do not refer to each other, between one header and one
+//! trailer, because many clients read only the first gzip member. Zstandard: one frame a chunk
+//! (RFC 8878, section 3.1: concatenated frames decode to the concatenated contents).
 
 use std::io;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
-/// How an exposition is packed, as HTTP's `Content-Encoding` knows it.
+/// The encoding of an HTTP response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Identity,
     /// gzip.
     Gzip,
@@ -23,7 +21,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The `Content-Encoding`, where there is one.
+    /// The value of `Content-Encoding`, if it is set.
     pub fn name(self) -> Option<&'static str> {
         match self {
             Encoding::Identity => None,
@@ -33,61 +31,59 @@ impl Encoding {
     }
 }
 
-/// A piece of text, packed.
+/// A compressed chunk of text.
 #[derive(Debug)]
 pub(super) struct CompressedChunk {
     bytes: Bytes,
-    /// Bytes of text in it.
+    /// The length of the text in bytes.
     len: usize,
-    /// Of the text, as gzip's trailer wants it.
+    /// The checksum of the text, for the gzip trailer.
     crc: Option<Crc>,
 }
 
 impl CompressedChunk {
-    /// Whether there is no text in it.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// gzip's header (RFC 1952, section 2.3): deflate, nothing optional, no time, packed fast, unknown
-/// system.
+/// RFC 1952, section 2.3: deflate, no optional fields, no time, fastest algorithm, unknown system.
 const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
-/// A last, empty block of deflate.
+/// A final, empty deflate block.
 const DEFLATE_END: &[u8] = &[3, 0];
-/// An empty frame (RFC 8878, section 3.1.1): no bytes at all would not be zstd.
+/// An empty frame (RFC 8878, section 3.1.1): an empty body is not valid Zstandard.
 const ZSTD_END: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
-/// What is packed anew for each scrape.
-const GZIP_ONCE: u32 = 1;
-/// What is kept: it takes half as long again, and two thirds of the memory and of the network.
-const GZIP_KEPT: u32 = 2;
-/// Packs better than gzip, in a third of its time.
+/// For chunks that are compressed for each scrape.
+const GZIP_LEVEL_ONCE: u32 = 1;
+/// For cached chunks: 1.5 times the time, two thirds of the size.
+const GZIP_LEVEL_CACHED: u32 = 2;
+/// Smaller output than gzip in a third of its time.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Packs pieces, and makes a whole of them.
+/// Compresses chunks and concatenates them.
 pub(super) enum Compressor {
-    /// What packs pieces that are sent once and that are kept, and the checksum of all text so far.
     Gzip {
         once: Box<Compress>,
-        kept: Box<Compress>,
-        whole: Crc,
+        cached: Box<Compress>,
+        /// The checksum of all text so far.
+        crc: Crc,
     },
     Zstd(Box<zstd::bulk::Compressor<'static>>),
 }
 
 impl Compressor {
-    /// A packer, unless there is nothing to pack.
+    /// None for [`Encoding::Identity`].
     ///
     /// # Errors
     ///
-    /// The library's, when it has no memory.
+    /// If zstd cannot allocate memory.
     pub(super) fn new(encoding: Encoding) -> io::Result<Option<Compressor>> {
         Ok(match encoding {
             Encoding::Identity => None,
             Encoding::Gzip => {
                 let stream = |level| Box::new(Compress::new(Compression::new(level), false));
-                let (once, kept) = (stream(GZIP_ONCE), stream(GZIP_KEPT));
-                Some(Compressor::Gzip { once, kept, whole: Crc::new() })
+                let (once, cached) = (stream(GZIP_LEVEL_ONCE), stream(GZIP_LEVEL_CACHED));
+                Some(Compressor::Gzip { once, cached, crc: Crc::new() })
             }
             Encoding::Zstd => {
                 Some(Compressor::Zstd(Box::new(zstd::bulk::Compressor::new(ZSTD_LEVEL)?)))
@@ -95,69 +91,69 @@ impl Compressor {
         })
     }
 
-    /// What stands before the first piece.
-    pub(super) fn start(&self) -> Bytes {
+    /// The bytes before the first chunk.
+    pub(super) fn header(&self) -> Bytes {
         match self {
             Compressor::Gzip { .. } => Bytes::from_static(GZIP_HEADER),
             Compressor::Zstd(_) => Bytes::new(),
         }
     }
 
-    /// Packs a piece, which will be kept for more than a moment or not.
+    /// Compresses a chunk, harder if it will be `cached`.
     ///
     /// # Errors
     ///
-    /// The library's.
-    pub(super) fn pack(&mut self, text: &[u8], lasting: bool) -> io::Result<CompressedChunk> {
+    /// Those of the library.
+    pub(super) fn compress(&mut self, text: &[u8], cached: bool) -> io::Result<CompressedChunk> {
         let (bytes, crc) = match self {
-            Compressor::Gzip { once, kept, .. } => {
+            Compressor::Gzip { once, cached: slow, .. } => {
                 let mut crc = Crc::new();
                 crc.update(text);
-                (deflate(if lasting { kept } else { once }, text)?.into(), Some(crc))
+                (deflate(if cached { slow } else { once }, text)?.into(), Some(crc))
             }
-            // The library's buffer has room for what cannot be packed.
+            // Copied, because the library's buffer is as large as incompressible output.
             Compressor::Zstd(frames) => (Bytes::copy_from_slice(&frames.compress(text)?), None),
         };
         Ok(CompressedChunk { bytes, len: text.len(), crc })
     }
 
-    /// What is sent of a piece that comes next.
-    pub(super) fn next(&mut self, piece: &CompressedChunk) -> Bytes {
-        if let (Compressor::Gzip { whole, .. }, Some(crc)) = (self, &piece.crc) {
-            whole.combine(crc);
+    /// The bytes of the next chunk. Updates the checksum.
+    pub(super) fn append(&mut self, chunk: &CompressedChunk) -> Bytes {
+        if let (Compressor::Gzip { crc, .. }, Some(chunk_crc)) = (self, &chunk.crc) {
+            crc.combine(chunk_crc);
         }
-        piece.bytes.clone()
+        chunk.bytes.clone()
     }
 
-    /// What stands behind the last piece.
-    pub(super) fn end(self) -> Bytes {
+    /// The bytes after the last chunk.
+    pub(super) fn trailer(self) -> Bytes {
         match self {
-            Compressor::Gzip { whole, .. } => {
-                let mut end = DEFLATE_END.to_vec();
-                end.extend_from_slice(&whole.sum().to_le_bytes());
-                end.extend_from_slice(&whole.amount().to_le_bytes());
-                end.into()
+            Compressor::Gzip { crc, .. } => {
+                let mut trailer = DEFLATE_END.to_vec();
+                trailer.extend_from_slice(&crc.sum().to_le_bytes());
+                trailer.extend_from_slice(&crc.amount().to_le_bytes());
+                trailer.into()
             }
             Compressor::Zstd(_) => Bytes::from_static(ZSTD_END),
         }
     }
 }
 
-/// A stretch of a deflate stream that refers to nothing before it and ends on a whole byte: a full
-/// flush forgets what came before.
+/// Compresses a part of a deflate stream. A full flush makes it independent of the other parts and
+/// ends it on a byte boundary.
 fn deflate(stream: &mut Compress, text: &[u8]) -> io::Result<Vec<u8>> {
-    let mut packed = Vec::with_capacity(text.len() / 6 + 64);
-    let before = stream.total_in();
+    let mut output = Vec::with_capacity(text.len() / 6 + 64);
+    let start = stream.total_in();
     loop {
-        let done = usize::try_from(stream.total_in() - before).unwrap_or(text.len());
-        let rest = text.get(done..).unwrap_or_default();
-        stream.compress_vec(rest, &mut packed, FlushCompress::Full).map_err(io::Error::other)?;
-        // The flush is whole when it has left room.
-        if stream.total_in() - before == text.len() as u64 && packed.len() < packed.capacity() {
-            packed.shrink_to_fit();
-            return Ok(packed);
+        let consumed = usize::try_from(stream.total_in() - start).unwrap_or(text.len());
+        let rest = text.get(consumed..).unwrap_or_default();
+        stream.compress_vec(rest, &mut output, FlushCompress::Full).map_err(io::Error::other)?;
+        // The flush is complete when all input is consumed and the output buffer is not full.
+        if stream.total_in() - start == text.len() as u64 && output.len() < output.capacity() {
+            output.shrink_to_fit();
+            return Ok(output);
         }
-        packed.reserve(packed.capacity() / 2 + 64);
+        output.reserve(output.capacity() / 2 + 64);
     }
 }
 
@@ -167,11 +163,11 @@ mod tests {
 
     use super::*;
 
-    fn unpacked(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+    fn decompress(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
         match encoding {
             Encoding::Identity => text.extend_from_slice(bytes),
-            // Of one member: what followed it would be left unread.
+            // Reads one member and leaves the rest.
             Encoding::Gzip => {
                 let mut bytes = bytes;
                 flate2::bufread::GzDecoder::new(&mut bytes).read_to_end(&mut text).unwrap();
@@ -183,40 +179,42 @@ mod tests {
     }
 
     #[test]
-    fn pieces_make_a_whole_in_any_order_and_again() {
+    fn concatenates_chunks_in_any_order() {
         let mut random = fastrand::Rng::with_seed(11);
         for encoding in [Encoding::Gzip, Encoding::Zstd] {
             let texts: Vec<Vec<u8>> = [0, 1, 100, 70_000, 1_000_000, 5]
                 .iter()
                 .map(|len| (0..*len).map(|_| b'a' + random.u8(..4)).collect())
                 .collect();
-            let mut packer = Compressor::new(encoding).unwrap().unwrap();
-            let pieces: Vec<_> =
-                texts.iter().map(|text| packer.pack(text, random.bool()).unwrap()).collect();
-            assert!(pieces[0].is_empty() && !pieces[1].is_empty());
+            let mut compressor = Compressor::new(encoding).unwrap().unwrap();
+            let chunks: Vec<_> = texts
+                .iter()
+                .map(|text| compressor.compress(text, random.bool()).unwrap())
+                .collect();
+            assert!(chunks[0].is_empty() && !chunks[1].is_empty());
             for _ in 0..20 {
-                let mut packer = Compressor::new(encoding).unwrap().unwrap();
-                let (mut whole, mut expected) = (packer.start().to_vec(), Vec::new());
+                let mut compressor = Compressor::new(encoding).unwrap().unwrap();
+                let (mut body, mut expected) = (compressor.header().to_vec(), Vec::new());
                 for _ in 0..random.usize(..8) {
-                    let at = random.usize(..texts.len());
-                    expected.extend_from_slice(&texts[at]);
-                    whole.extend_from_slice(&packer.next(&pieces[at]));
+                    let index = random.usize(..texts.len());
+                    expected.extend_from_slice(&texts[index]);
+                    body.extend_from_slice(&compressor.append(&chunks[index]));
                 }
-                whole.extend_from_slice(&packer.end());
-                assert_eq!(unpacked(encoding, &whole), expected, "{encoding:?}");
+                body.extend_from_slice(&compressor.trailer());
+                assert_eq!(decompress(encoding, &body), expected, "{encoding:?}");
             }
         }
     }
 
     #[test]
-    fn what_cannot_be_packed_small_is_packed_whole() {
+    fn compresses_random_data_without_loss() {
         let mut random = fastrand::Rng::with_seed(3);
         let noise: Vec<u8> = (0..300_000).map(|_| random.u8(..)).collect();
-        let mut packer = Compressor::new(Encoding::Gzip).unwrap().unwrap();
-        let piece = packer.pack(&noise, false).unwrap();
-        let mut whole = packer.start().to_vec();
-        whole.extend_from_slice(&packer.next(&piece));
-        whole.extend_from_slice(&packer.end());
-        assert_eq!(unpacked(Encoding::Gzip, &whole), noise);
+        let mut compressor = Compressor::new(Encoding::Gzip).unwrap().unwrap();
+        let chunk = compressor.compress(&noise, false).unwrap();
+        let mut body = compressor.header().to_vec();
+        body.extend_from_slice(&compressor.append(&chunk));
+        body.extend_from_slice(&compressor.trailer());
+        assert_eq!(decompress(Encoding::Gzip, &body), noise);
     }
 }

@@ -1,37 +1,35 @@
-//! The metric families that are worked out from the inventory: their names, types and meanings.
-//!
-//! [`FAMILIES`] is the whole list, in the order of the exposition. Those that count what the
-//! exporter does, rather than what it knows, are with [`crate::telemetry`].
+//! The names, types, labels and help texts of the metric families that come from the inventory.
+//! [`crate::telemetry`] has the exporter's own.
 
-/// What a family measures with.
+/// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A value that goes up and down.
+    /// A gauge.
     Gauge,
-    /// A value that only goes up while the process lives. Its name ends in `_total`.
+    /// A counter. Its name ends in `_total`.
     Counter,
-    /// A distribution of what is there now: OpenMetrics' gaugehistogram, and a histogram in the
-    /// text format, which has no such type.
+    /// A distribution of current values: a gaugehistogram in OpenMetrics, a histogram in the text
+    /// format, which has no such type.
     GaugeHistogram,
-    /// A distribution of what has happened since the start.
+    /// A distribution of events since the start.
     Histogram,
 }
 
-/// What part of the exposition a family belongs to: what `collect[]` chooses from.
+/// A part of the exposition that `collect[]` can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// A handful for each network.
+    /// Families of each network.
     Network,
-    /// A handful for each user.
+    /// Families of each user.
     User,
-    /// A handful for each device.
+    /// Families of each device.
     Device,
-    /// The exporter's own doings and its process.
+    /// Families about the exporter itself.
     Exporter,
 }
 
 impl Group {
-    /// All of them.
+    /// All values.
     pub const ALL: [Group; 4] = [Group::Network, Group::User, Group::Device, Group::Exporter];
 
     /// The value of `collect[]`.
@@ -48,15 +46,15 @@ impl Group {
 /// One metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Family {
-    /// The name, with `_total` if it is a counter.
+    /// The name, including `_total` of a counter.
     pub name: &'static str,
-    /// The names of its labels, in the order of the exposition; a histogram has `le` besides.
+    /// Its label names in order, without the `le` of a histogram.
     pub labels: &'static [&'static str],
-    /// One sentence.
+    /// The help text, one sentence.
     pub help: &'static str,
-    /// What it measures with.
+    /// Its type.
     pub kind: Kind,
-    /// What part it belongs to.
+    /// Its group.
     pub group: Group,
 }
 
@@ -73,7 +71,7 @@ macro_rules! families {
             };
         )*
 
-        /// All families that are worked out from the inventory, in the order of the exposition.
+        /// All families that come from the inventory, in the order of the exposition.
         pub const FAMILIES: &[Family] = &[$($ident),*];
     };
 }
@@ -82,43 +80,43 @@ families! {
     UP: Network Gauge "wickr_up" ["network_id"]
         "Whether the last poll read every user of the network.";
     NETWORK_INFO: Network Gauge "wickr_network_info" ["network_id", "network_name", "region"]
-        "A network and its name, always 1.";
+        "Name and region of the network; always 1.";
     NETWORK_USERS: Network Gauge "wickr_network_users" ["network_id", "freshness"]
         "Users to poll: fresh (read in the last poll), stale (last known data served) or missing (no data).";
     NETWORK_DEVICES: Network Gauge "wickr_network_devices" ["network_id", "device_type"]
         "Devices of the network's users.";
     NETWORK_DEVICES_SUSPENDED: Network Gauge "wickr_network_devices_suspended" ["network_id", "device_type"]
-        "Devices that are suspended.";
+        "Suspended devices.";
     NETWORK_DEVICES_RESET: Network Gauge "wickr_network_devices_reset" ["network_id", "device_type"]
-        "Devices that are marked for reset.";
+        "Devices marked for reset.";
     NETWORK_DEVICES_NEVER_LOGGED_IN: Network Gauge "wickr_network_devices_never_logged_in" ["network_id", "device_type"]
-        "Devices on which nobody ever logged in.";
+        "Devices without any login.";
     NETWORK_DEVICE_IDLE_SECONDS: Network GaugeHistogram "wickr_network_device_idle_seconds" ["network_id", "device_type"]
-        "Devices by the time since their last login; those without one are not in it.";
+        "Devices by time since their last login; excludes devices without one.";
     NETWORK_DEVICES_SSO_EXPIRED: Network Gauge "wickr_network_devices_sso_expired" ["network_id", "device_type"]
-        "Devices that have been idle for longer than SSO sessions of their user may be.";
+        "Devices that are idle for longer than the SSO limit of their user.";
     SECURITY_GROUP_INFO: Network Gauge "wickr_security_group_info" ["network_id", "group_id", "group_name"]
-        "A security group and its name, always 1.";
+        "Name of the security group; always 1.";
     SECURITY_GROUP_SSO_MAX_IDLE: Network Gauge "wickr_security_group_sso_max_idle_seconds" ["network_id", "group_id"]
-        "After how long an idle SSO session of the group's users ends; absent where the group sets no limit.";
+        "Idle time after which SSO sessions of the group's users end; absent if the group sets no limit.";
     USER_UP: User Gauge "wickr_user_up" ["network_id", "user_id"]
         "Whether the last poll read this user.";
     USER_LAST_POLL: User Gauge "wickr_user_last_poll_timestamp_seconds" ["network_id", "user_id"]
         "When the user's data was read.";
     USER_INFO: User Gauge "wickr_user_info" ["network_id", "user_id", "username", "status"]
-        "What discovery told of a user, always 1; the username only where it is switched on.";
+        "Status and, if enabled, username of the user; always 1.";
     USER_SSO_MAX_IDLE: User Gauge "wickr_user_sso_max_idle_seconds" ["network_id", "user_id"]
-        "After how long an idle SSO session of the user ends: the least of its groups' limits.";
+        "Idle time after which SSO sessions of the user end: the shortest limit of its groups, or the configured limit.";
     USER_DEVICES: User Gauge "wickr_user_devices" ["network_id", "user_id", "device_type"]
         "Devices of the user.";
     USER_DEVICES_SUSPENDED: User Gauge "wickr_user_devices_suspended" ["network_id", "user_id", "device_type"]
-        "Devices of the user that are suspended.";
+        "Suspended devices of the user.";
     USER_LAST_LOGIN: User Gauge "wickr_user_last_login_timestamp_seconds" ["network_id", "user_id"]
-        "The newest last login of the user's devices.";
+        "The latest login on any device of the user.";
     USER_IDLE: User Gauge "wickr_user_idle_seconds" ["network_id", "user_id"]
-        "Time since the user's newest last login.";
+        "Time since the latest login on any device of the user.";
     DEVICE_INFO: Device Gauge "wickr_device_info" ["network_id", "user_id", "app_id", "device_type", "status"]
-        "A device and its status, always 1.";
+        "Status of the device; always 1.";
     DEVICE_SUSPENDED: Device Gauge "wickr_device_suspended" ["network_id", "user_id", "app_id", "device_type"]
         "Whether the device is suspended.";
     DEVICE_CREATED: Device Gauge "wickr_device_created_timestamp_seconds" ["network_id", "user_id", "app_id", "device_type"]
@@ -126,23 +124,23 @@ families! {
     DEVICE_LAST_LOGIN: Device Gauge "wickr_device_last_login_timestamp_seconds" ["network_id", "user_id", "app_id", "device_type"]
         "When the user last logged in on the device; absent if never.";
     DEVICE_IDLE: Device Gauge "wickr_device_idle_seconds" ["network_id", "user_id", "app_id", "device_type"]
-        "Time since the last login on the device, which is what Wickr calls its SSO idle time; absent if never.";
+        "Time since the last login on the device, which Wickr calls SSO idle time; absent if never.";
     POLLS: Exporter Counter "wickr_exporter_polls_total" ["network_id", "result"]
         "Polls that ended: success (every user read), partial (some) or failure (none).";
     POLL_DURATION: Exporter Gauge "wickr_exporter_poll_duration_seconds" ["network_id"]
         "Duration of the last poll of all users.";
     POLL_PROGRESS: Exporter Gauge "wickr_exporter_poll_progress_ratio" ["network_id"]
-        "Users done of users to do in the poll under way; 1 between polls.";
+        "Fraction of users that the current poll has completed; 1 between polls.";
     POLL_OVERRUNS: Exporter Counter "wickr_exporter_poll_overruns_total" ["network_id"]
-        "Polls that outlasted the interval.";
+        "Polls that took longer than the interval.";
     LAST_POLL: Exporter Gauge "wickr_exporter_last_poll_timestamp_seconds" ["network_id"]
         "When the last poll ended.";
     LAST_SUCCESS: Exporter Gauge "wickr_exporter_last_success_timestamp_seconds" ["network_id"]
-        "When the last poll ended that read every user.";
+        "When the last successful poll ended.";
     USER_FAILURES: Exporter Gauge "wickr_exporter_user_failures" ["network_id", "reason"]
         "Users whose last poll failed, by reason.";
     INVALID_TIMESTAMPS: Exporter Gauge "wickr_exporter_invalid_timestamps" ["network_id", "field"]
-        "Devices with a time that cannot be read, by the field that holds it.";
+        "Devices with an invalid timestamp, by field.";
 }
 
 #[cfg(test)]

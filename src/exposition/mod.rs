@@ -1,11 +1,9 @@
-//! From the inventory to text.
+//! Renders a snapshot of the inventory as text.
 //!
-//! [`Exposition::render`] works out every family from one snapshot at one moment and streams it
-//! into a sink; nothing is held but a chunk, or what a block of users comes to in one family. What has vanished from the inventory has vanished from
-//! the text. `fleet` writes what is known, with `columns` for what there is of each user and device,
-//! and `registry` what the exporter counts of itself, all through `writer`, which alone knows the two
-//! formats. `packing` compresses, and `kept` has what need not be compressed again. `family` has the
-//! names.
+//! `family` names the metrics. `network_families` computes them, `columns` those of each user or
+//! device, and `registry` renders the exporter's own. `writer` alone knows the two formats.
+//! `compression` compresses chunks, and `cache` stores them between scrapes. At most one chunk, or
+//! the lines of one block in one family, is in memory at a time.
 
 mod cache;
 mod columns;
@@ -31,54 +29,54 @@ use crate::{clock::Millis, inventory::Snapshot};
 use network_families::NetworkFamilies;
 use writer::Writer;
 
-/// All that one exposition is made of.
+/// The input of one exposition.
 #[derive(Debug)]
 pub struct Exposition<'a> {
-    /// What is known.
+    /// The inventory.
     pub snapshot: &'a Snapshot,
-    /// When it is told.
+    /// The time for which ages are computed.
     pub now: Millis,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: &'a [Duration],
-    /// Whether usernames, which are email addresses, are told.
+    /// Whether usernames, which are email addresses, are exposed.
     pub usernames: bool,
-    /// What the exporter counts of itself, sorted by name.
-    pub own: &'a [MetricFamily],
-    /// What is wanted, ascending.
+    /// The exporter's own metrics, sorted by name.
+    pub exporter_metrics: &'a [MetricFamily],
+    /// The groups to render, ascending.
     pub groups: &'a [Group],
 }
 
 impl Exposition<'_> {
-    /// Writes it all into a sink, packed with the help of what was kept from former ones.
+    /// Renders into a sink, with cached chunks where the encoding compresses.
     ///
     /// # Errors
     ///
-    /// The sink's, or the compressor's.
+    /// Those of the sink or the compressor.
     pub fn render(
         &self,
         format: Format,
         encoding: Encoding,
-        kept: &CompressionCache,
+        cache: &CompressionCache,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
-        kept.sweep(self.snapshot, self.now);
-        let mut writer = Writer::new(format, encoding, kept, self.now, sink)?;
-        let fleet =
+        cache.evict(self.snapshot, self.now);
+        let mut writer = Writer::new(format, encoding, cache, self.now, sink)?;
+        let families =
             NetworkFamilies::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
         for group in self.groups {
-            fleet.write(*group, &mut writer)?;
+            families.write(*group, &mut writer)?;
             if *group == Group::Exporter {
-                registry::write(self.own, &mut writer)?;
+                registry::write(self.exporter_metrics, &mut writer)?;
             }
         }
         writer.finish()
     }
 
-    /// Writes it all as text, at once.
+    /// Renders into memory, without compression.
     ///
     /// # Errors
     ///
-    /// None that anybody has seen.
+    /// Infallible in practice.
     pub fn text(&self, format: Format) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         self.render(format, Encoding::Identity, &CompressionCache::default(), &mut text)?;

@@ -1,40 +1,40 @@
-//! What a client accepts, by its `Accept` and `Accept-Encoding` headers (RFC 9110, section 12.5).
+//! Content negotiation by `Accept` and `Accept-Encoding` (RFC 9110, section 12.5).
 
 use super::{Encoding, Format};
 
 /// The best format for an `Accept` header.
 ///
-/// The highest quality wins; of equals, the one whose range is the more specific, then the one
-/// named first. With nothing acceptable it is the text format, as exporters do.
+/// The highest quality wins, then the more specific range, then the first one. If nothing is
+/// acceptable, it is the text format, as in other exporters.
 pub fn format_for(accept: &str) -> Format {
     let rank = |format: Format| {
         let best = ranges(accept)
             .enumerate()
-            .filter_map(|(place, range)| {
-                Some((range.specificity(format)?, std::cmp::Reverse(place), range.quality))
+            .filter_map(|(index, range)| {
+                Some((range.specificity(format)?, std::cmp::Reverse(index), range.quality))
             })
-            .max_by_key(|(specificity, place, _)| (*specificity, *place));
-        // As RFC 9110 has it, the most specific range that matches gives the quality.
-        best.map(|(specificity, place, quality)| (quality, specificity, place))
+            .max_by_key(|(specificity, index, _)| (*specificity, *index));
+        // RFC 9110: the most specific matching range sets the quality.
+        best.map(|(specificity, index, quality)| (quality, specificity, index))
             .filter(|(quality, ..)| *quality > 0)
     };
     if rank(Format::OpenMetrics) > rank(Format::Text) { Format::OpenMetrics } else { Format::Text }
 }
 
-/// The best encoding for an `Accept-Encoding` header: the best liked, and of equals gzip, which
-/// more clients read whole. What is liked less than plain text is not sent.
+/// The best encoding for an `Accept-Encoding` header. The highest quality wins, then gzip, which more
+/// clients read completely. An encoding with a lower quality than `identity` is not used.
 pub fn encoding_for(accept_encoding: &str) -> Encoding {
-    let named = |names: &[&str]| {
+    let quality_of = |names: &[&str]| {
         let mut ranges = ranges(accept_encoding);
         ranges
             .find(|range| names.iter().any(|name| range.name.eq_ignore_ascii_case(name)))
             .map(|range| range.quality)
     };
-    let any = named(&["*"]);
-    let mut best = (Encoding::Identity, named(&["identity"]).unwrap_or(0).max(1));
+    let any = quality_of(&["*"]);
+    let mut best = (Encoding::Identity, quality_of(&["identity"]).unwrap_or(0).max(1));
     for (encoding, quality) in [
-        (Encoding::Zstd, named(&["zstd"]).or(any)),
-        (Encoding::Gzip, named(&["gzip", "x-gzip"]).or(any)),
+        (Encoding::Zstd, quality_of(&["zstd"]).or(any)),
+        (Encoding::Gzip, quality_of(&["gzip", "x-gzip"]).or(any)),
     ] {
         if let Some(quality) = quality.filter(|quality| *quality >= best.1) {
             best = (encoding, quality);
@@ -43,30 +43,30 @@ pub fn encoding_for(accept_encoding: &str) -> Encoding {
     best.0
 }
 
-/// One element of such a header.
+/// One element of a header.
 #[derive(Debug)]
 struct Range<'a> {
     name: &'a str,
-    /// Its parameters but for the quality.
+    /// Its parameters without the quality.
     parameters: Vec<(&'a str, &'a str)>,
-    /// Thousandths.
+    /// In thousandths.
     quality: u16,
 }
 
 impl Range<'_> {
-    /// How closely it fits what is served as `format`; none if it does not.
+    /// How specifically it matches `format`. None if it does not match.
     fn specificity(&self, format: Format) -> Option<u8> {
         let (exact, family, version) = match format {
             Format::Text => ("text/plain", "text/*", "0.0.4"),
             Format::OpenMetrics => ("application/openmetrics-text", "application/*", "1.0.0"),
         };
-        let parameter = |wanted: &str| {
-            self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|p| p.1)
+        let parameter = |key: &str| {
+            self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|p| p.1)
         };
-        let fits = parameter("version").is_none_or(|asked| asked == version)
-            && parameter("charset").is_none_or(|asked| asked.eq_ignore_ascii_case("utf-8"));
+        let matches = parameter("version").is_none_or(|value| value == version)
+            && parameter("charset").is_none_or(|value| value.eq_ignore_ascii_case("utf-8"));
         match self.name {
-            name if name.eq_ignore_ascii_case(exact) && fits => {
+            name if name.eq_ignore_ascii_case(exact) && matches => {
                 Some(if parameter("version").is_some() { 4 } else { 3 })
             }
             name if name.eq_ignore_ascii_case(family) => Some(2),
@@ -76,7 +76,7 @@ impl Range<'_> {
     }
 }
 
-/// The elements of a header, those that cannot be read left out.
+/// The valid elements of a header.
 fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     header.split(',').filter_map(|element| {
         let mut parts = element.split(';').map(str::trim);
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_acceptable_format_is_chosen() {
+    fn chooses_the_best_acceptable_format() {
         use Format::*;
         for (accept, format) in [
             ("", Text),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_liked_encoding_is_chosen() {
+    fn chooses_the_encoding_with_the_highest_quality() {
         use Encoding::*;
         for (accept, encoding) in [
             ("", Identity),

@@ -1,38 +1,41 @@
-//! The families that are worked out from the inventory, each written by a function of its own.
+//! Computes the families that come from the inventory.
 
 use std::{io, time::Duration};
 
 use super::{
     cache::Key,
-    columns::{self, At, Column, Stem},
-    family::{self, Group},
+    columns::{self, Column, Context, LinePrefix},
+    family::{self, Family, Group},
     value::Value,
     writer::{Labels, Sink, Writer},
 };
 use crate::{
-    clock::Millis,
-    inventory::{Freshness, NetworkView, PollResult, Snapshot, Summary},
+    clock::{Millis, to_millis},
+    inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
     wickr::ErrorKind,
 };
 
-/// Users in a block whose lines, packed, are kept.
-const KEPT_FROM: usize = 64;
-/// Devices in one: the lines of a family are whole in memory while they are packed, half a megabyte.
-const KEPT_UP_TO: usize = 4096;
+/// Smaller blocks are not cached: their lines compress better together with others.
+const CACHE_MIN_USERS: usize = 64;
+/// Blocks with more devices are not cached: while they are compressed, all lines of a family are in
+/// memory, half a megabyte at this size.
+const CACHE_MAX_DEVICES: usize = 4096;
 
-/// What the fleet's families are worked out from.
+/// The value of a family with at most one sample for each network.
+type NetworkValue = fn(&NetworkView) -> Option<Value>;
+
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
-    pub(super) networks: Vec<Network<'a>>,
+    networks: Vec<Network<'a>>,
     now: Millis,
     usernames: bool,
     idle_bounds: Vec<i64>,
 }
 
-/// One network, with what several families need of it.
 #[derive(Debug)]
-pub(super) struct Network<'a> {
+struct Network<'a> {
     view: &'a NetworkView,
+    /// The label `network_id`.
     labels: Labels,
     summary: Summary,
 }
@@ -44,14 +47,11 @@ impl<'a> NetworkFamilies<'a> {
         idle_buckets: &[Duration],
         usernames: bool,
     ) -> NetworkFamilies<'a> {
-        let idle_bounds: Vec<i64> = idle_buckets
-            .iter()
-            .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
-            .collect();
+        let idle_bounds: Vec<i64> = idle_buckets.iter().copied().map(to_millis).collect();
         let networks = snapshot.networks.iter().map(|view| Network {
             view,
-            labels: Labels::of(&[("network_id", view.identity.id.as_str())]),
-            summary: Summary::of(view, now, &idle_bounds),
+            labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
+            summary: Summary::new(view, now, &idle_bounds),
         });
         NetworkFamilies { networks: networks.collect(), now, usernames, idle_bounds }
     }
@@ -60,27 +60,26 @@ impl<'a> NetworkFamilies<'a> {
     pub(super) fn write<S: Sink>(&self, group: Group, out: &mut Writer<'_, S>) -> io::Result<()> {
         match group {
             Group::Network => self.network_families(out),
-            Group::User => self.columns(columns::OF_USERS, out),
-            Group::Device => self.columns(columns::OF_DEVICES, out),
+            Group::User => self.columns(columns::USER_COLUMNS, out),
+            Group::Device => self.columns(columns::DEVICE_COLUMNS, out),
             Group::Exporter => self.exporter_families(out),
         }
     }
 
-    /// Writes families that have a sample for each user or device.
     fn columns<S: Sink>(&self, columns: &[Column], out: &mut Writer<'_, S>) -> io::Result<()> {
         let (now, usernames, encoding) = (self.now, self.usernames, out.encoding());
         for column in columns {
             let mut family = out.family(column.family);
-            for network in &self.networks {
-                let mut stem = Stem::new(column, &network.labels);
-                for block in network.view.users.blocks() {
+            for Network { view, labels, .. } in &self.networks {
+                let mut prefix = LinePrefix::new(column, labels);
+                let context = Context { now, usernames, stale_after: view.identity.stale_after };
+                for block in view.users.blocks() {
                     let users = block.users();
-                    let at = At { now, usernames, stale_after: network.view.identity.stale_after };
-                    let write = |user, text: &mut Vec<u8>| column.write(&mut stem, user, at, text);
-                    // Few users are packed better together with others than by themselves.
-                    if users.len() < KEPT_FROM
-                        || block.figures().devices() > KEPT_UP_TO
-                        || !network.view.is_whole(block, now)
+                    let write =
+                        |user, text: &mut Vec<u8>| column.write(&mut prefix, user, context, text);
+                    if users.len() < CACHE_MIN_USERS
+                        || block.stats().devices() > CACHE_MAX_DEVICES
+                        || !view.is_unexpired(block, now)
                     {
                         family.lines(users, write)?;
                         continue;
@@ -89,17 +88,17 @@ impl<'a> NetworkFamilies<'a> {
                         version: column.version(block.version()),
                         family: column.family.name,
                         encoding,
-                        usernames: usernames && column.tells_usernames(),
-                        at: column.moves().then_some(now),
+                        usernames: usernames && column.has_usernames(),
+                        time: column.depends_on_clock().then_some(now),
                     };
-                    family.kept_lines(key, users, write)?;
+                    family.cached_lines(key, users, write)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Networks whose first poll has ended: before that, nothing is said of a network.
+    /// The networks whose first poll has ended. Before that, network families have no samples.
     fn known(&self) -> impl Iterator<Item = &Network<'a>> {
         self.networks.iter().filter(|network| network.view.is_known())
     }
@@ -122,65 +121,62 @@ impl<'a> NetworkFamilies<'a> {
                 users.sample(&labels, count.into())?;
             }
         }
-        for (family, count) in [
-            (
-                &family::NETWORK_DEVICES,
-                (|t| t.devices) as fn(&crate::inventory::TypeSummary) -> u64,
-            ),
-            (&family::NETWORK_DEVICES_SUSPENDED, |t| t.suspended),
-            (&family::NETWORK_DEVICES_RESET, |t| t.reset),
-            (&family::NETWORK_DEVICES_NEVER_LOGGED_IN, |t| t.never_logged_in),
-        ] {
-            let mut family = out.family(family);
-            for network in self.known() {
-                for of_type in &network.summary.types {
-                    let labels = network.labels.with(&[("device_type", &of_type.device_type)]);
-                    family.sample(&labels, Value::Count(count(of_type)))?;
-                }
-            }
-        }
+        self.by_type(&family::NETWORK_DEVICES, self.known(), |t| t.devices, out)?;
+        self.by_type(&family::NETWORK_DEVICES_SUSPENDED, self.known(), |t| t.suspended, out)?;
+        self.by_type(&family::NETWORK_DEVICES_RESET, self.known(), |t| t.reset, out)?;
+        let never = &family::NETWORK_DEVICES_NEVER_LOGGED_IN;
+        self.by_type(never, self.known(), |t| t.never_logged_in, out)?;
         let mut idle = out.family(&family::NETWORK_DEVICE_IDLE_SECONDS);
         for network in self.known() {
-            for of_type in &network.summary.types {
-                let labels = network.labels.with(&[("device_type", &of_type.device_type)]);
+            for summary in &network.summary.types {
+                let labels = network.labels.with(&[("device_type", &summary.device_type)]);
                 let bounds = self.idle_bounds.iter().map(|bound| *bound as f64 / 1e3);
-                let at_most = bounds.zip(of_type.idle_at_most.iter().copied());
-                idle.histogram(
-                    &labels,
-                    at_most,
-                    of_type.with_idle,
-                    Value::Millis(of_type.idle_sum),
-                )?;
+                let buckets = bounds.zip(summary.idle_at_most.iter().copied());
+                let sum = Value::Millis(summary.idle_sum);
+                idle.histogram(&labels, buckets, summary.with_idle, sum)?;
             }
         }
-        self.sso_families(out)
+        let with_sso = self.known().filter(|network| network.view.sso.is_some());
+        self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso, |t| t.sso_expired, out)?;
+        self.security_group_families(out)
     }
 
-    /// What depends on SSO limits; of networks where those are known.
-    fn sso_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
-        let known = || self.known().filter_map(|n| Some((n, n.view.sso.as_deref()?)));
-        let mut expired = out.family(&family::NETWORK_DEVICES_SSO_EXPIRED);
-        for (network, _) in known() {
-            for of_type in &network.summary.types {
-                let labels = network.labels.with(&[("device_type", &of_type.device_type)]);
-                expired.sample(&labels, Value::Count(of_type.sso_expired))?;
+    /// Writes a family with a sample for each network and device type.
+    fn by_type<'n, S: Sink>(
+        &self,
+        family: &Family,
+        networks: impl Iterator<Item = &'n Network<'n>>,
+        count: fn(&TypeSummary) -> u64,
+        out: &mut Writer<'_, S>,
+    ) -> io::Result<()> {
+        let mut family = out.family(family);
+        for network in networks {
+            for summary in &network.summary.types {
+                let labels = network.labels.with(&[("device_type", &summary.device_type)]);
+                family.sample(&labels, Value::Count(count(summary)))?;
             }
         }
+        Ok(())
+    }
+
+    fn security_group_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
+        let groups = || {
+            self.known().flat_map(|network| {
+                let groups = network.view.sso.as_deref().map_or(&[][..], Sso::groups);
+                groups.iter().map(|group| (&network.labels, group))
+            })
+        };
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
-        for (network, sso) in known() {
-            for group in sso.groups() {
-                let name = group.name.as_deref().unwrap_or_default();
-                let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
-                info.sample(&labels, Value::Count(1))?;
-            }
+        for (labels, group) in groups() {
+            let name = group.name.as_deref().unwrap_or_default();
+            let labels = labels.with(&[("group_id", &group.id), ("group_name", name)]);
+            info.sample(&labels, Value::Count(1))?;
         }
-        let mut limit = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
-        for (network, sso) in known() {
-            for group in sso.groups() {
-                if let Some(most) = group.sso_max_idle {
-                    let labels = network.labels.with(&[("group_id", &group.id)]);
-                    limit.sample(&labels, Value::Count(most.as_secs()))?;
-                }
+        let mut limits = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
+        for (labels, group) in groups() {
+            if let Some(limit) = group.sso_max_idle {
+                let labels = labels.with(&[("group_id", &group.id)]);
+                limits.sample(&labels, Value::Count(limit.as_secs()))?;
             }
         }
         Ok(())
@@ -194,34 +190,26 @@ impl<'a> NetworkFamilies<'a> {
                 polls.sample(&labels, Value::Count(count))?;
             }
         }
-        let mut duration = out.family(&family::POLL_DURATION);
-        for network in &self.networks {
-            if let Some(last) = network.view.polls.last {
-                duration.sample(&network.labels, Value::Float(last.took.as_secs_f64()))?;
-            }
-        }
-        let mut progress = out.family(&family::POLL_PROGRESS);
-        for network in &self.networks {
-            let ratio = match network.view.polls.under_way {
-                Some(poll) if poll.total > 0 => poll.done as f64 / poll.total as f64,
-                _ => 1.0,
-            };
-            progress.sample(&network.labels, Value::Float(ratio))?;
-        }
-        let mut overruns = out.family(&family::POLL_OVERRUNS);
-        for network in &self.networks {
-            overruns.sample(&network.labels, Value::Count(network.view.polls.overruns))?;
-        }
-        let mut last_poll = out.family(&family::LAST_POLL);
-        for network in &self.networks {
-            if let Some(last) = network.view.polls.last {
-                last_poll.sample(&network.labels, Value::Millis(last.at))?;
-            }
-        }
-        let mut last_success = out.family(&family::LAST_SUCCESS);
-        for network in &self.networks {
-            if let Some(at) = network.view.polls.last_success {
-                last_success.sample(&network.labels, Value::Millis(at))?;
+        let families: [(_, NetworkValue); 5] = [
+            (&family::POLL_DURATION, |view| {
+                view.polls.last.map(|last| Value::Float(last.duration.as_secs_f64()))
+            }),
+            (&family::POLL_PROGRESS, |view| {
+                Some(Value::Float(match view.polls.progress {
+                    Some(poll) if poll.total > 0 => poll.done as f64 / poll.total as f64,
+                    _ => 1.0,
+                }))
+            }),
+            (&family::POLL_OVERRUNS, |view| Some(Value::Count(view.polls.overruns))),
+            (&family::LAST_POLL, |view| view.polls.last.map(|last| Value::Millis(last.at))),
+            (&family::LAST_SUCCESS, |view| view.polls.last_success.map(Value::Millis)),
+        ];
+        for (family, value) in families {
+            let mut family = out.family(family);
+            for network in &self.networks {
+                if let Some(value) = value(network.view) {
+                    family.sample(&network.labels, value)?;
+                }
             }
         }
         let mut failures = out.family(&family::USER_FAILURES);
@@ -232,12 +220,11 @@ impl<'a> NetworkFamilies<'a> {
             }
         }
         let mut invalid = out.family(&family::INVALID_TIMESTAMPS);
-        for network in self.known() {
-            let summary = &network.summary;
+        for Network { labels, summary, .. } in self.known() {
             for (field, count) in
                 [("created", summary.invalid_created), ("lastLogin", summary.invalid_last_login)]
             {
-                invalid.sample(&network.labels.with(&[("field", field)]), Value::Count(count))?;
+                invalid.sample(&labels.with(&[("field", field)]), Value::Count(count))?;
             }
         }
         Ok(())

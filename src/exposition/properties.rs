@@ -1,5 +1,4 @@
-//! Random inventories: whatever happens to them, and whatever was kept from former scrapes, what is
-//! streamed is byte for byte what the plain, slow reference writes.
+//! Random inventories with a shared cache: the exposition equals that of the simple reference.
 
 use std::{io::Read, sync::Arc};
 
@@ -24,11 +23,11 @@ impl World {
         texts[self.random.usize(..texts.len())]
     }
 
-    fn stamp(&mut self) -> ApiTimestamp {
+    fn timestamp(&mut self) -> ApiTimestamp {
         match self.random.u8(..12) {
             0 => ApiTimestamp::NEVER,
             1 => ApiTimestamp::INVALID,
-            // Ahead of the clock.
+            // In the future.
             2 => ApiTimestamp::at_millis(self.now + self.random.i64(0..HOUR)),
             3 => ApiTimestamp::at_millis(self.now - 24 * HOUR),
             _ => ApiTimestamp::at_millis(self.now - self.random.i64(0..2_000 * HOUR)),
@@ -37,18 +36,18 @@ impl World {
 
     fn device(&mut self) -> Device {
         let id = self.random.u64(..);
-        let odd = self.text();
+        let prefix = self.text();
         Device {
             app_id: match self.random.u8(..10) {
                 0 => None,
-                1 => Some(format!("{odd}{id}").into()),
+                1 => Some(format!("{prefix}{id}").into()),
                 _ => Some(format!("{id:016x}").into()),
             },
             device_type: self.text().into(),
             status: self.text().into(),
             suspended: [None, Some(true), Some(false)][self.random.usize(..3)],
-            created: self.stamp(),
-            last_login: self.stamp(),
+            created: self.timestamp(),
+            last_login: self.timestamp(),
         }
     }
 
@@ -80,23 +79,23 @@ impl World {
         directory
     }
 
-    /// Something happens to a network.
-    fn happens(&mut self, publisher: &mut Publisher, known: &mut Vec<(UserId, Vec<Device>)>) {
+    /// Applies a random event to a network.
+    fn apply_event(&mut self, publisher: &mut Publisher, known: &mut Vec<(UserId, Vec<Device>)>) {
         match self.random.u8(..8) {
             0 => {
-                let few = self.random.u32(1..4);
-                let wanted: Vec<UserId> = (0..USERS)
-                    .filter(|_| self.random.u32(..10) < 3 * few)
+                let tenths = 3 * self.random.u32(1..4);
+                let users: Vec<UserId> = (0..USERS)
+                    .filter(|_| self.random.u32(..10) < tenths)
                     .map(|id| id.to_string().parse().unwrap())
                     .collect();
-                publisher.begin(&wanted);
+                publisher.begin(&users);
             }
             1 => {
                 publisher.end(self.now, Duration::from_millis(self.random.u64(..90_000)), true);
             }
             2 => publisher.set_directory(self.directory()),
             3 => {
-                // The same as before, later.
+                // Unchanged users are read again.
                 for (user, devices) in known.iter() {
                     publisher.read(user, devices.clone(), self.now);
                 }
@@ -120,7 +119,7 @@ impl World {
     }
 }
 
-fn unpacked(encoding: Encoding, bytes: &[u8]) -> String {
+fn decompress(encoding: Encoding, bytes: &[u8]) -> String {
     let mut text = String::new();
     match encoding {
         Encoding::Identity => text = String::from_utf8(bytes.to_vec()).unwrap(),
@@ -134,20 +133,20 @@ fn unpacked(encoding: Encoding, bytes: &[u8]) -> String {
     text
 }
 
-/// The first line that differs.
-fn compare(is: &str, should: &str, what: &str) {
-    if is == should {
+/// Panics with the first line that differs.
+fn compare(actual: &str, expected: &str, name: &str) {
+    if actual == expected {
         return;
     }
-    for (number, (is, should)) in is.lines().zip(should.lines()).enumerate() {
-        assert_eq!(is, should, "{what}, line {}", number + 1);
+    for (number, (actual, expected)) in actual.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(actual, expected, "{name}, line {}", number + 1);
     }
-    panic!("{what}: {} lines, should be {}", is.lines().count(), should.lines().count());
+    panic!("{name}: {} lines, expected {}", actual.lines().count(), expected.lines().count());
 }
 
 fn campaign(seed: u64, steps: usize) {
     let mut world = World { random: fastrand::Rng::with_seed(seed), now: START };
-    let (keeper, reader) = inventory::open();
+    let (registrar, reader) = inventory::open();
     let identity = |id: &str, stale_minutes: u64| NetworkIdentity {
         id: id.parse().unwrap(),
         name: "a \"name\"".into(),
@@ -157,26 +156,26 @@ fn campaign(seed: u64, steps: usize) {
         stale_after: Duration::from_secs(60 * stale_minutes),
     };
     let mut publishers = [
-        (keeper.add(identity("12345678", 15), None), Vec::new()),
-        (keeper.add(identity("87654321", 2_000), None), Vec::new()),
+        (registrar.add(identity("12345678", 15), None), Vec::new()),
+        (registrar.add(identity("87654321", 2_000), None), Vec::new()),
     ];
-    let kept = CompressionCache::default();
+    let cache = CompressionCache::default();
     let buckets = [HOUR, 24 * HOUR, 720 * HOUR].map(|ms| Duration::from_millis(ms as u64));
     for step in 0..steps {
         let (publisher, known) = &mut publishers[world.random.usize(..2)];
-        world.happens(publisher, known);
+        world.apply_event(publisher, known);
         world.now += [0, 1, 999, 60_000, 400_000, -5_000][world.random.usize(..6)];
         let snapshot = reader.snapshot();
         for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Identity] {
             let exposition = Exposition {
                 snapshot: &snapshot,
-                now: kept.moment(world.now),
+                now: cache.timestamp(world.now),
                 idle_buckets: &buckets,
                 usernames: world.random.bool(),
-                own: &[],
+                exporter_metrics: &[],
                 groups: &Group::ALL,
             };
-            // What the reference does not know, the golden file shows.
+            // The golden file covers the families that the reference lacks.
             let families: Vec<Family> = FAMILIES
                 .iter()
                 .filter(|family| {
@@ -188,66 +187,66 @@ fn campaign(seed: u64, steps: usize) {
                 })
                 .copied()
                 .collect();
-            let should = reference::text(&exposition, &families);
+            let expected = reference::text(&exposition, &families);
             let mut bytes = Vec::new();
-            exposition.render(Format::Text, encoding, &kept, &mut bytes).unwrap();
-            let text = unpacked(encoding, &bytes);
-            let mut is = String::with_capacity(text.len());
-            let known = |line: &str| families.iter().any(|family| of_family(line, family.name));
-            for line in text.lines().filter(|line| known(line)) {
-                is.push_str(line);
-                is.push('\n');
+            exposition.render(Format::Text, encoding, &cache, &mut bytes).unwrap();
+            let text = decompress(encoding, &bytes);
+            let mut actual = String::with_capacity(text.len());
+            let is_known =
+                |line: &str| families.iter().any(|family| is_of_family(line, family.name));
+            for line in text.lines().filter(|line| is_known(line)) {
+                actual.push_str(line);
+                actual.push('\n');
             }
-            compare(&is, &should, &format!("seed {seed}, step {step}, {encoding:?}"));
+            compare(&actual, &expected, &format!("seed {seed}, step {step}, {encoding:?}"));
 
-            let mut open = Vec::new();
-            exposition.render(Format::OpenMetrics, encoding, &kept, &mut open).unwrap();
-            same_samples(&text, &unpacked(encoding, &open));
+            let mut open_metrics = Vec::new();
+            exposition.render(Format::OpenMetrics, encoding, &cache, &mut open_metrics).unwrap();
+            assert_same_samples(&text, &decompress(encoding, &open_metrics));
         }
     }
 }
 
-/// Whether a line is of a family.
-fn of_family(line: &str, name: &str) -> bool {
+fn is_of_family(line: &str, name: &str) -> bool {
     let line = line.strip_prefix("# HELP ").or(line.strip_prefix("# TYPE ")).unwrap_or(line);
     let end = line.find(['{', ' ']).unwrap_or(line.len());
     let rest = line[..end].strip_prefix(name);
     rest.is_some_and(|rest| ["", "_bucket", "_sum", "_count"].contains(&rest))
 }
 
-/// Whether both formats say the same, but for what they are known to differ in.
-fn same_samples(text: &str, open: &str) {
+/// Compares the samples of both formats, except for known differences.
+fn assert_same_samples(text: &str, open_metrics: &str) {
     let text = text.lines().filter(|line| !line.starts_with('#'));
-    let mut open = open.lines().filter(|line| !line.starts_with('#'));
+    let mut other_lines = open_metrics.lines().filter(|line| !line.starts_with('#'));
     for line in text {
-        let other = open.next().unwrap_or_default();
+        let other = other_lines.next().unwrap_or_default();
         if line != other {
             let other = other.replace("_gsum{", "_sum{").replace("_gcount{", "_count{");
             assert_eq!(line, other.replace(".0\"} ", "\"} "));
         }
     }
-    assert_eq!(open.next(), None);
+    assert_eq!(other_lines.next(), None);
 }
 
 #[test]
-fn the_stream_is_what_the_reference_writes_whatever_happens() {
+fn matches_the_reference_after_random_events() {
     for seed in 0..3 {
         campaign(seed, 8);
     }
 }
 
-/// A network of 600 users, and scrapes of it.
+/// A network of 600 users that is scraped.
 struct Scraped {
     publisher: Publisher,
     reader: inventory::Reader,
-    kept: CompressionCache,
+    cache: CompressionCache,
     devices: Vec<Vec<Device>>,
 }
 
 impl Scraped {
     fn new() -> Scraped {
         let mut world = World { random: fastrand::Rng::with_seed(9), now: START };
-        let (keeper, reader) = inventory::open();
+        let (registrar, reader) = inventory::open();
         let identity = NetworkIdentity {
             id: "12345678".parse().unwrap(),
             name: String::new(),
@@ -256,21 +255,21 @@ impl Scraped {
             interval: Duration::from_secs(300),
             stale_after: Duration::from_secs(90_000),
         };
-        let mut publisher = keeper.add(identity, None);
+        let mut publisher = registrar.add(identity, None);
         let devices: Vec<_> = (0..600).map(|_| world.devices()).collect();
         for (user, devices) in devices.iter().enumerate() {
             publisher.read(&Self::user(user), devices.clone(), START);
         }
         publisher.flush();
-        Scraped { publisher, reader, kept: CompressionCache::default(), devices }
+        Scraped { publisher, reader, cache: CompressionCache::default(), devices }
     }
 
     fn user(number: usize) -> UserId {
         number.to_string().parse().unwrap()
     }
 
-    /// What a scrape is sent, and the pieces that are kept then.
-    fn at(
+    /// The body of a scrape, and the cached chunks after it.
+    fn scrape(
         &self,
         now: Millis,
         encoding: Encoding,
@@ -280,82 +279,85 @@ impl Scraped {
             now,
             idle_buckets: &[],
             usernames: false,
-            own: &[],
+            exporter_metrics: &[],
             groups: &[Group::User, Group::Device],
         };
         let mut bytes = Vec::new();
-        exposition.render(Format::Text, encoding, &self.kept, &mut bytes).unwrap();
-        (bytes, self.kept.pieces())
+        exposition.render(Format::Text, encoding, &self.cache, &mut bytes).unwrap();
+        (bytes, self.cache.chunks())
     }
 }
 
-/// How many of these pieces were not there before.
-fn new_of(
-    pieces: &[Arc<compression::CompressedChunk>],
+fn count_new(
+    chunks: &[Arc<compression::CompressedChunk>],
     before: &[Arc<compression::CompressedChunk>],
 ) -> usize {
-    pieces.iter().filter(|piece| !before.iter().any(|old| Arc::ptr_eq(old, piece))).count()
+    chunks.iter().filter(|chunk| !before.iter().any(|old| Arc::ptr_eq(old, chunk))).count()
 }
 
-const COLUMNS: usize = columns::OF_USERS.len() + columns::OF_DEVICES.len();
+const COLUMNS: usize = columns::USER_COLUMNS.len() + columns::DEVICE_COLUMNS.len();
 
 #[test]
-fn scrapes_of_the_same_moment_are_the_same_and_cost_nothing_twice() {
+fn scrapes_with_the_same_timestamp_use_the_same_chunks() {
     let scraped = Scraped::new();
-    let (first, made) = scraped.at(START, Encoding::Gzip);
+    let (first, made) = scraped.scrape(START, Encoding::Gzip);
     let blocks = scraped.reader.snapshot().networks[0].users.blocks().len();
     assert_eq!(made.len(), blocks * COLUMNS);
-    // Nor does one in between that packs nothing cost anything.
-    scraped.at(START + 900, Encoding::Identity);
-    let (second, then) = scraped.at(START, Encoding::Gzip);
+    // An uncompressed scrape does not change the cache.
+    scraped.scrape(START + 900, Encoding::Identity);
+    let (second, then) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!(first, second);
-    assert_eq!((then.len(), new_of(&then, &made)), (made.len(), 0));
-    // A second later only idle times are new, of users and of devices.
-    let (third, later) = scraped.at(START + 1_000, Encoding::Gzip);
+    assert_eq!((then.len(), count_new(&then, &made)), (made.len(), 0));
+    // A second later only the idle times of users and devices are new.
+    let (third, later) = scraped.scrape(START + 1_000, Encoding::Gzip);
     assert_ne!(first, third);
-    assert_eq!((later.len(), new_of(&later, &made)), (made.len(), 2 * blocks));
+    assert_eq!((later.len(), count_new(&later, &made)), (made.len(), 2 * blocks));
 }
 
 #[test]
-fn what_has_not_changed_is_not_packed_again() {
+fn compresses_only_changed_families() {
     let mut scraped = Scraped::new();
-    let (_, made) = scraped.at(START, Encoding::Gzip);
-    // Read again, and nothing new.
+    let (_, made) = scraped.scrape(START, Encoding::Gzip);
+    // A user is read again without a change.
     scraped.publisher.read(&Scraped::user(7), scraped.devices[7].clone(), START);
     scraped.publisher.flush();
-    let (_, read) = scraped.at(START, Encoding::Gzip);
-    assert_eq!((read.len(), new_of(&read, &made)), (made.len(), 1), "when it was read");
-    // Somebody has logged in: that, how long ago, and when it was read, of a user and a device.
+    let (_, read) = scraped.scrape(START, Encoding::Gzip);
+    assert_eq!((read.len(), count_new(&read, &made)), (made.len(), 1), "only the read time");
+    // A login: the last login and idle time of user and device, and the read time.
     let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
     let mut devices = scraped.devices[user].clone();
     devices[0].last_login = ApiTimestamp::at_millis(START - 5);
     scraped.publisher.read(&Scraped::user(user), devices.clone(), START);
     scraped.publisher.flush();
-    let (_, login) = scraped.at(START, Encoding::Gzip);
-    assert_eq!((login.len(), new_of(&login, &read)), (made.len(), 5));
+    let (_, login) = scraped.scrape(START, Encoding::Gzip);
+    assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 5));
     devices[0].suspended = Some(devices[0].suspended != Some(true));
     scraped.publisher.read(&Scraped::user(user), devices, START);
     scraped.publisher.flush();
-    let (_, all) = scraped.at(START, Encoding::Gzip);
-    assert_eq!((all.len(), new_of(&all, &login)), (made.len(), COLUMNS));
+    let (_, all) = scraped.scrape(START, Encoding::Gzip);
+    assert_eq!((all.len(), count_new(&all, &login)), (made.len(), COLUMNS));
 }
 
 #[test]
-fn what_nobody_asks_for_goes() {
+fn drops_unused_chunks() {
     let scraped = Scraped::new();
-    let (_, made) = scraped.at(START, Encoding::Gzip);
-    let (_, both) = scraped.at(START, Encoding::Zstd);
+    let (_, made) = scraped.scrape(START, Encoding::Gzip);
+    let (_, both) = scraped.scrape(START, Encoding::Zstd);
     assert_eq!(both.len(), 2 * made.len());
-    let (_, later) = scraped.at(START + 599_000, Encoding::Gzip);
-    assert_eq!(later.len(), both.len() - 2 * (made.len() / COLUMNS), "idle times of the other");
-    let (_, later) = scraped.at(START + 601_000, Encoding::Gzip);
+    let (_, later) = scraped.scrape(START + 599_000, Encoding::Gzip);
+    assert_eq!(
+        later.len(),
+        both.len() - 2 * (made.len() / COLUMNS),
+        "without the idle times in the other encoding"
+    );
+    let (_, later) = scraped.scrape(START + 601_000, Encoding::Gzip);
     assert_eq!(later.len(), made.len());
 }
 
 #[test]
-fn a_block_that_would_be_large_in_memory_is_not_kept_but_sent() {
+fn does_not_cache_a_block_with_many_devices() {
     let mut scraped = Scraped::new();
-    let (_, made) = scraped.at(START, Encoding::Gzip);
+    let (_, made) = scraped.scrape(START, Encoding::Gzip);
     let device = |number: u32| Device {
         app_id: Some(format!("{number:032}").into()),
         device_type: "iOS".into(),
@@ -366,9 +368,9 @@ fn a_block_that_would_be_large_in_memory_is_not_kept_but_sent() {
     };
     scraped.publisher.read(&Scraped::user(7), (0..5_000).map(device).collect(), START);
     scraped.publisher.flush();
-    let (bytes, kept) = scraped.at(START, Encoding::Gzip);
-    assert_eq!(kept.len(), made.len() - COLUMNS);
-    let text = unpacked(Encoding::Gzip, &bytes);
-    let plain = String::from_utf8(scraped.at(START, Encoding::Identity).0).unwrap();
+    let (bytes, chunks) = scraped.scrape(START, Encoding::Gzip);
+    assert_eq!(chunks.len(), made.len() - COLUMNS);
+    let text = decompress(Encoding::Gzip, &bytes);
+    let plain = String::from_utf8(scraped.scrape(START, Encoding::Identity).0).unwrap();
     compare(&text, &plain, "a large block");
 }

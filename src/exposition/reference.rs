@@ -1,16 +1,18 @@
-//! A second exposition, as plain and slow as can be, to hold the first one against: it goes through
-//! every user and device anew for each line. With the first one it shares names and help texts, and
-//! what the inventory says of one user or device: whether its data is served, how long it is idle.
+//! A second, simple and slow exposition, which the properties compare with. It shares only names,
+//! help texts, and the freshness and idle time of a single user or device.
 
 use std::{collections::BTreeSet, fmt::Write};
 
 use super::*;
 use crate::{
-    inventory::{Freshness, NetworkView, PollResult, UserData, UserRecord, idle_millis},
+    inventory::{
+        Freshness, NetworkIdentity, NetworkView, PollResult, UserData, UserRecord, idle_millis,
+    },
     wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
 type Labels = Vec<(&'static str, String)>;
+type Series = Vec<(Labels, String)>;
 
 /// Suffix, labels, value.
 type Sample = (&'static str, Labels, String);
@@ -19,132 +21,96 @@ fn seconds(millis: i64) -> String {
     (millis as f64 / 1e3).to_string()
 }
 
-fn seconds_of(millis: Option<i64>) -> Option<String> {
-    millis.map(seconds)
-}
-
-/// What is served of a network at `now`.
 fn served<'a>(view: &'a NetworkView, now: Millis) -> Vec<(&'a UserRecord, &'a UserData)> {
-    let served = |user: &'a UserRecord| {
-        user.reading(now, view.identity.stale_after).map(|last| (user, last))
-    };
+    let served =
+        |user: &'a UserRecord| user.data(now, view.identity.stale_after).map(|data| (user, data));
     view.users.iter().filter_map(served).collect()
 }
 
-fn of_user(user: &UserRecord) -> Labels {
+fn user_labels(user: &UserRecord) -> Labels {
     vec![("user_id", user.id.to_string())]
 }
 
-fn of_device(user: &UserRecord, device: &Device) -> Option<Labels> {
-    let mut labels = of_user(user);
+fn device_labels(user: &UserRecord, device: &Device) -> Option<Labels> {
+    let mut labels = user_labels(user);
     labels.push(("app_id", device.app_id.as_deref()?.to_owned()));
     labels.push(("device_type", device.device_type.to_string()));
     Some(labels)
 }
 
-/// The samples of a network, the label `network_id` left out.
+/// The samples of a network, without the label `network_id`.
 fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec<Sample> {
     let now = exposition.now;
-    let mut out: Vec<Sample> = Vec::new();
-    let mut add = |labels: Labels, value: String| out.push(("", labels, value));
-    let flag = |yes: bool| u8::from(yes).to_string();
+    let is_known = view.polls.last.is_some();
     let users = served(view, now);
-    let each_device = |value: &dyn Fn(&Device) -> Option<String>| -> Vec<(Labels, String)> {
-        let mut all = Vec::new();
-        for (user, reading) in &users {
-            for device in reading.devices.iter() {
-                if let (Some(labels), Some(value)) = (of_device(user, device), value(device)) {
-                    all.push((labels, value));
-                }
-            }
-        }
-        all
+    if family == "wickr_network_device_idle_seconds" {
+        return if is_known { idle_histograms(exposition, view, &users) } else { vec![] };
+    }
+    let polls = &view.polls;
+    let flag = |value: bool| u8::from(value).to_string();
+    let is_fresh = |user: &UserRecord| view.freshness_of(user, now) == Freshness::Fresh;
+    let each_user = |value: &dyn Fn(&UserRecord, &UserData) -> Option<String>| -> Series {
+        let line =
+            |(user, data): &(&UserRecord, &UserData)| Some((user_labels(user), value(user, data)?));
+        users.iter().filter_map(line).collect()
     };
-    let count = |counts: &dyn Fn(&UserRecord, &Device) -> bool| -> Vec<(Labels, String)> {
-        let of_type = |name: &str| {
+    let each_device = |value: &dyn Fn(&Device) -> Option<String>| -> Series {
+        let devices =
+            users.iter().flat_map(|(user, data)| data.devices.iter().map(move |d| (user, d)));
+        devices.filter_map(|(user, d)| Some((device_labels(user, d)?, value(d)?))).collect()
+    };
+    let each_type = |matches: &dyn Fn(&UserRecord, &Device) -> bool| -> Series {
+        let count = |name: &str| {
             let devices =
-                users.iter().flat_map(|(user, last)| last.devices.iter().map(move |d| (user, d)));
-            devices.filter(|(user, d)| &*d.device_type == name && counts(user, d)).count()
+                users.iter().flat_map(|(user, data)| data.devices.iter().map(move |d| (user, d)));
+            devices.filter(|(user, d)| &*d.device_type == name && matches(user, d)).count()
         };
         let labels = |name: &str| vec![("device_type", name.to_owned())];
-        view.types.iter().map(|name| (labels(name), of_type(name).to_string())).collect()
+        view.types.iter().map(|name| (labels(name), count(name).to_string())).collect()
     };
-    let polls = &view.polls;
-    let is_known = polls.last.is_some();
-    match family {
+    let series = match family {
         "wickr_up" if polls.ended != [0; 3] => {
-            let fresh = |user: &UserRecord| view.freshness_of(user, now) == Freshness::Fresh;
-            let good = polls.last.is_some_and(|last| last.result == PollResult::Success);
-            add(vec![], flag(good && view.covered && view.users.iter().all(fresh)));
+            let success = polls.last.is_some_and(|last| last.result == PollResult::Success);
+            vec![(vec![], flag(success && view.covered && view.users.iter().all(is_fresh)))]
         }
         "wickr_network_info" if is_known => {
-            let identity = &view.identity;
-            let labels =
-                vec![("network_name", identity.name.clone()), ("region", identity.region.clone())];
-            add(labels, "1".into());
+            let NetworkIdentity { name, region, .. } = &*view.identity;
+            let labels = vec![("network_name", name.clone()), ("region", region.clone())];
+            vec![(labels, "1".into())]
         }
-        "wickr_network_users" if is_known => {
-            for freshness in Freshness::ALL {
+        "wickr_network_users" if is_known => Freshness::ALL
+            .map(|freshness| {
                 let has = |user: &&UserRecord| view.freshness_of(user, now) == freshness;
                 let count = view.users.iter().filter(has).count();
-                add(vec![("freshness", freshness.as_str().into())], count.to_string());
-            }
-        }
-        "wickr_network_devices" if is_known => {
-            count(&|_, _| true).into_iter().for_each(|(l, v)| add(l, v));
-        }
+                (vec![("freshness", freshness.as_str().into())], count.to_string())
+            })
+            .into(),
+        "wickr_network_devices" if is_known => each_type(&|_, _| true),
         "wickr_network_devices_suspended" if is_known => {
-            count(&|_, d| d.suspended == Some(true)).into_iter().for_each(|(l, v)| add(l, v));
+            each_type(&|_, d| d.suspended == Some(true))
         }
-        "wickr_network_devices_reset" if is_known => {
-            count(&|_, d| d.is_reset()).into_iter().for_each(|(l, v)| add(l, v));
-        }
+        "wickr_network_devices_reset" if is_known => each_type(&|_, d| d.is_reset()),
         "wickr_network_devices_never_logged_in" if is_known => {
-            let never = |_: &UserRecord, d: &Device| d.last_login == ApiTimestamp::NEVER;
-            count(&never).into_iter().for_each(|(l, v)| add(l, v));
-        }
-        "wickr_network_device_idle_seconds" if is_known => {
-            for name in &view.types {
-                let labels = vec![("device_type", name.to_string())];
-                let devices = users.iter().flat_map(|(_, last)| last.devices.iter());
-                let of_type = devices.filter(|device| device.device_type == *name);
-                let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, now)).collect();
-                for bound in exposition.idle_buckets {
-                    let below = idle.iter().filter(|i| **i as u128 <= bound.as_millis()).count();
-                    let mut labels = labels.clone();
-                    labels.push(("le", bound.as_secs_f64().to_string()));
-                    out.push(("_bucket", labels, below.to_string()));
-                }
-                let mut infinite = labels.clone();
-                infinite.push(("le", "+Inf".into()));
-                out.push(("_bucket", infinite, idle.len().to_string()));
-                out.push(("_sum", labels.clone(), seconds(idle.iter().sum())));
-                out.push(("_count", labels, idle.len().to_string()));
-            }
+            each_type(&|_, d| d.last_login == ApiTimestamp::NEVER)
         }
         "wickr_network_devices_sso_expired" if is_known && view.sso.is_some() => {
-            let expired =
-                |user: &UserRecord, d: &Device| match (idle_millis(d, now), user.sso_max_idle()) {
-                    (Some(idle), Some(most)) => idle as u128 > most.as_millis(),
-                    _ => false,
-                };
-            count(&expired).into_iter().for_each(|(l, v)| add(l, v));
+            each_type(&|user, d| match (idle_millis(d, now), user.sso_max_idle()) {
+                (Some(idle), Some(limit)) => idle as u128 > limit.as_millis(),
+                _ => false,
+            })
         }
         "wickr_user_up" => {
-            for user in view.users.iter() {
-                add(of_user(user), flag(view.freshness_of(user, now) == Freshness::Fresh));
-            }
+            view.users.iter().map(|user| (user_labels(user), flag(is_fresh(user)))).collect()
         }
-        "wickr_user_last_poll_timestamp_seconds" => {
-            users.iter().for_each(|(user, last)| add(of_user(user), seconds(last.at)));
-        }
+        "wickr_user_last_poll_timestamp_seconds" => each_user(&|_, data| Some(seconds(data.at))),
         "wickr_user_info" => {
-            for user in view.users.iter() {
-                let Some(facts) = &user.facts else { continue };
-                if facts.username.is_none() && facts.status.is_none() {
-                    continue;
-                }
-                let mut labels = of_user(user);
+            let has_info = |user: &&UserRecord| {
+                let facts = user.facts.as_ref();
+                facts.is_some_and(|facts| facts.username.is_some() || facts.status.is_some())
+            };
+            let line = |user: &UserRecord| {
+                let facts = user.facts.as_ref().unwrap();
+                let mut labels = user_labels(user);
                 if exposition.usernames {
                     labels.push(("username", facts.username.as_deref().unwrap_or("").to_owned()));
                 }
@@ -155,92 +121,107 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                     Some(other) => other.to_string(),
                 };
                 labels.push(("status", status));
-                add(labels, "1".into());
-            }
+                (labels, "1".into())
+            };
+            view.users.iter().filter(has_info).map(line).collect()
         }
         "wickr_user_sso_max_idle_seconds" => {
-            for user in view.users.iter() {
-                if let Some(most) = user.sso_max_idle() {
-                    add(of_user(user), most.as_secs().to_string());
-                }
-            }
+            let limit = |user: &UserRecord| Some(user.sso_max_idle()?.as_secs().to_string());
+            view.users.iter().filter_map(|user| Some((user_labels(user), limit(user)?))).collect()
         }
         "wickr_user_devices" | "wickr_user_devices_suspended" => {
-            for (user, last) in &users {
-                let types: BTreeSet<&str> = last.devices.iter().map(|d| &*d.device_type).collect();
+            let mut series = Series::new();
+            for (user, data) in &users {
+                let types: BTreeSet<&str> = data.devices.iter().map(|d| &*d.device_type).collect();
                 for name in types {
-                    let of_type = last.devices.iter().filter(|d| &*d.device_type == name);
+                    let of_type = data.devices.iter().filter(|d| &*d.device_type == name);
                     let all = family == "wickr_user_devices";
                     let count = of_type.filter(|d| all || d.suspended == Some(true)).count();
-                    let mut labels = of_user(user);
+                    let mut labels = user_labels(user);
                     labels.push(("device_type", name.to_owned()));
-                    add(labels, count.to_string());
+                    series.push((labels, count.to_string()));
                 }
             }
+            series
         }
-        "wickr_user_last_login_timestamp_seconds" => {
-            for (user, last) in &users {
-                let newest = last.devices.iter().filter_map(|d| d.last_login.millis()).max();
-                seconds_of(newest).into_iter().for_each(|v| add(of_user(user), v));
-            }
-        }
-        "wickr_user_idle_seconds" => {
-            for (user, last) in &users {
-                let least = last.devices.iter().filter_map(|d| idle_millis(d, now)).min();
-                seconds_of(least).into_iter().for_each(|v| add(of_user(user), v));
-            }
-        }
+        "wickr_user_last_login_timestamp_seconds" => each_user(&|_, data| {
+            data.devices.iter().filter_map(|d| d.last_login.millis()).max().map(seconds)
+        }),
+        "wickr_user_idle_seconds" => each_user(&|_, data| {
+            data.devices.iter().filter_map(|d| idle_millis(d, now)).min().map(seconds)
+        }),
         "wickr_device_info" => {
-            for (user, last) in &users {
-                for device in last.devices.iter() {
-                    let Some(mut labels) = of_device(user, device) else { continue };
+            let mut series = Series::new();
+            for (user, data) in &users {
+                for device in data.devices.iter() {
+                    let Some(mut labels) = device_labels(user, device) else { continue };
                     labels.push(("status", device.status.to_string()));
-                    add(labels, "1".into());
+                    series.push((labels, "1".into()));
                 }
             }
+            series
         }
-        "wickr_device_suspended" => {
-            each_device(&|d| d.suspended.map(flag)).into_iter().for_each(|(l, v)| add(l, v));
-        }
+        "wickr_device_suspended" => each_device(&|d| d.suspended.map(flag)),
         "wickr_device_created_timestamp_seconds" => {
-            let value = |d: &Device| seconds_of(d.created.millis());
-            each_device(&value).into_iter().for_each(|(l, v)| add(l, v));
+            each_device(&|d| d.created.millis().map(seconds))
         }
         "wickr_device_last_login_timestamp_seconds" => {
-            let value = |d: &Device| seconds_of(d.last_login.millis());
-            each_device(&value).into_iter().for_each(|(l, v)| add(l, v));
+            each_device(&|d| d.last_login.millis().map(seconds))
         }
-        "wickr_device_idle_seconds" => {
-            let value = |d: &Device| seconds_of(idle_millis(d, now));
-            each_device(&value).into_iter().for_each(|(l, v)| add(l, v));
-        }
-        "wickr_exporter_user_failures" => {
-            for kind in ErrorKind::ALL {
+        "wickr_device_idle_seconds" => each_device(&|d| idle_millis(d, now).map(seconds)),
+        "wickr_exporter_user_failures" => ErrorKind::ALL
+            .map(|kind| {
                 let failed = view.users.iter().filter(|user| user.failure == Some(kind)).count();
-                add(vec![("reason", kind.as_str().into())], failed.to_string());
-            }
-        }
-        "wickr_exporter_invalid_timestamps" if is_known => {
-            for field in ["created", "lastLogin"] {
-                let devices = users.iter().flat_map(|(_, last)| last.devices.iter());
-                let stamp = |d: &Device| if field == "created" { d.created } else { d.last_login };
-                let invalid = devices.filter(|d| stamp(d) == ApiTimestamp::INVALID).count();
-                add(vec![("field", field.into())], invalid.to_string());
-            }
-        }
-        _ => {}
-    }
-    out
+                (vec![("reason", kind.as_str().into())], failed.to_string())
+            })
+            .into(),
+        "wickr_exporter_invalid_timestamps" if is_known => ["created", "lastLogin"]
+            .map(|field| {
+                let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
+                let time = |d: &Device| if field == "created" { d.created } else { d.last_login };
+                let invalid = devices.filter(|d| time(d) == ApiTimestamp::INVALID).count();
+                (vec![("field", field.into())], invalid.to_string())
+            })
+            .into(),
+        _ => vec![],
+    };
+    series.into_iter().map(|(labels, value)| ("", labels, value)).collect()
 }
 
-/// The families that this knows of, of the groups that are asked for, in the text format.
+fn idle_histograms(
+    exposition: &Exposition<'_>,
+    view: &NetworkView,
+    users: &[(&UserRecord, &UserData)],
+) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for name in &view.types {
+        let labels = vec![("device_type", name.to_string())];
+        let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
+        let of_type = devices.filter(|device| device.device_type == *name);
+        let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, exposition.now)).collect();
+        let mut bucket = |le: String, count: usize| {
+            let labels = [&labels[..], &[("le", le)]].concat();
+            samples.push(("_bucket", labels, count.to_string()));
+        };
+        for bound in exposition.idle_buckets {
+            let count = idle.iter().filter(|i| **i as u128 <= bound.as_millis()).count();
+            bucket(bound.as_secs_f64().to_string(), count);
+        }
+        bucket("+Inf".into(), idle.len());
+        samples.push(("_sum", labels.clone(), seconds(idle.iter().sum())));
+        samples.push(("_count", labels, idle.len().to_string()));
+    }
+    samples
+}
+
+/// The text format of `families`, as far as they are implemented here.
 pub(super) fn text(exposition: &Exposition<'_>, families: &[Family]) -> String {
     let mut text = String::new();
     for family in families {
-        let mut begun = false;
+        let mut has_header = false;
         for view in &exposition.snapshot.networks {
             for (suffix, labels, value) in samples(exposition, view, family.name) {
-                if !begun {
+                if !has_header {
                     let kind = match family.kind {
                         Kind::GaugeHistogram => "histogram",
                         Kind::Counter => "counter",
@@ -248,7 +229,7 @@ pub(super) fn text(exposition: &Exposition<'_>, families: &[Family]) -> String {
                     };
                     let Family { name, help, .. } = family;
                     writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").unwrap();
-                    begun = true;
+                    has_header = true;
                 }
                 let mut all = vec![("network_id", view.identity.id.to_string())];
                 all.extend(labels);

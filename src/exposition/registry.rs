@@ -1,4 +1,4 @@
-//! The families that the `prometheus` crate keeps, through the same writer as all others.
+//! Renders the families of the `prometheus` crate.
 
 use std::io;
 
@@ -10,16 +10,16 @@ use super::{
     writer::{Labels, Sink, Writer},
 };
 
-/// Writes gathered families; they come sorted by name, and their series by labels.
+/// Writes gathered families, which are sorted by name, and their series by labels.
 pub(super) fn write<S: Sink>(families: &[MetricFamily], out: &mut Writer<'_, S>) -> io::Result<()> {
     for family in families {
         let kind = match family.get_field_type() {
             MetricType::COUNTER => Kind::Counter,
             MetricType::HISTOGRAM => Kind::Histogram,
-            // Nothing here registers summaries or untyped metrics.
+            // The exporter registers no summaries and no untyped metrics.
             _ => Kind::Gauge,
         };
-        let mut writer = out.named(family.name(), family.help(), kind);
+        let mut writer = out.family_named(family.name(), family.help(), kind);
         for metric in family.get_metric() {
             let labels = labels(metric);
             match kind {
@@ -28,13 +28,13 @@ pub(super) fn write<S: Sink>(families: &[MetricFamily], out: &mut Writer<'_, S>)
                 }
                 Kind::Histogram => {
                     let histogram = metric.get_histogram();
-                    let at_most = histogram
+                    let buckets = histogram
                         .get_bucket()
                         .iter()
                         .map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
                     writer.histogram(
                         &labels,
-                        at_most,
+                        buckets,
                         histogram.get_sample_count(),
                         Value::Float(histogram.get_sample_sum()),
                     )?;

@@ -1,5 +1,4 @@
-//! Objects in, text out. The golden files are read by eye when they change:
-//! `UPDATE_GOLDEN=1 cargo test golden` writes them anew.
+//! Golden files. `UPDATE_GOLDEN=1 cargo test golden` updates them; review the changes.
 
 use std::{path::Path, sync::Arc};
 
@@ -28,7 +27,7 @@ fn device(app_id: &str, device_type: &str) -> Device {
     }
 }
 
-/// A device on which somebody logged in so many days ago.
+/// A device with a login `days` ago.
 fn used(app_id: &str, device_type: &str, days: i64) -> Device {
     Device {
         last_login: ApiTimestamp::at_millis(NOW - 250 - days * DAY),
@@ -47,12 +46,11 @@ fn identity(id: &str, name: &str) -> NetworkIdentity {
     }
 }
 
-/// A network that is known, with all that can be known of users and devices, and one whose first
-/// poll is under way.
+/// A network with all kinds of users and devices, and one during its first poll.
 fn fleet() -> Snapshot {
-    let (keeper, reader) = inventory::open();
-    let mut new = keeper.add(identity("87654321", "new"), None);
-    let mut known = keeper.add(identity("12345678", "a \"name\""), None);
+    let (registrar, reader) = inventory::open();
+    let mut new = registrar.add(identity("87654321", "new"), None);
+    let mut known = registrar.add(identity("12345678", "a \"name\""), None);
     let users = ["7", "1001", "1002", "1003", "1004"].map(id);
     let facts = |name: &str, status, days: Option<u64>| {
         Arc::new(UserFacts {
@@ -77,9 +75,9 @@ fn fleet() -> Snapshot {
             group("g1", Some("staff"), Some(30)),
             group("g2", None, None),
         ]))),
-        list: None,
+        user_list: None,
     });
-    // Overdue for an hour.
+    // The last user is overdue for an hour.
     known.begin(&users[4..5]);
     known.read(&users[4], vec![used("d1", "Android", 1)], NOW - 7_200_000);
     known.end(NOW - 7_200_000, Duration::from_secs(1), true);
@@ -124,12 +122,12 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let registry = prometheus::Registry::new();
     let histogram = prometheus::Histogram::with_opts(
-        prometheus::HistogramOpts::new("own_seconds", "A \"histogram\" of its\nown.")
+        prometheus::HistogramOpts::new("own_seconds", "A \"histogram\" of\nseconds.")
             .buckets(vec![0.1, 1.0]),
     )
     .unwrap();
     histogram.observe(0.5);
-    let counter = prometheus::Counter::new("own_total", "A counter of its own.").unwrap();
+    let counter = prometheus::Counter::new("own_total", "A counter.").unwrap();
     counter.inc_by(2.5);
     registry.register(Box::new(histogram)).unwrap();
     registry.register(Box::new(counter)).unwrap();
@@ -138,7 +136,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
         now: NOW,
         idle_buckets: &[days(1), days(30)],
         usernames: true,
-        own: &registry.gather(),
+        exporter_metrics: &registry.gather(),
         groups,
     };
     String::from_utf8(exposition.text(format).unwrap()).unwrap()
@@ -151,32 +149,32 @@ fn golden() {
         [(Format::Text, "metrics.txt"), (Format::OpenMetrics, "metrics.openmetrics.txt")]
     {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-        let now = rendered(&snapshot, format, &Group::ALL);
+        let text = rendered(&snapshot, format, &Group::ALL);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, &now).unwrap();
+            std::fs::write(&path, &text).unwrap();
         }
         let golden = std::fs::read_to_string(&path).unwrap();
-        for (line, (now, golden)) in now.lines().zip(golden.lines()).enumerate() {
-            assert_eq!(now, golden, "{name}:{}", line + 1);
+        for (line, (actual, golden)) in text.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(actual, golden, "{name}:{}", line + 1);
         }
-        assert_eq!(now.len(), golden.len(), "{name}");
+        assert_eq!(text.len(), golden.len(), "{name}");
     }
 }
 
 #[test]
-fn every_family_is_in_the_golden_file_in_the_order_of_the_list() {
+fn renders_every_family_in_order() {
     let text = rendered(&fleet(), Format::Text, &Group::ALL);
-    let told: Vec<_> = text
+    let names: Vec<_> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .map(|line| line.split(' ').next().unwrap())
         .filter(|name| name.starts_with("wickr_"))
         .collect();
     let listed: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
-    assert_eq!(told, listed);
+    assert_eq!(names, listed);
 }
 
-/// The names of the labels of a series, as it is written.
+/// The label names of a line.
 fn label_names(series: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut rest = series.split_once('{').map_or("", |(_, labels)| labels);
@@ -194,7 +192,7 @@ fn label_names(series: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_family_has_the_labels_that_it_is_said_to_have() {
+fn renders_the_labels_of_each_family() {
     let text = rendered(&fleet(), Format::Text, &Group::ALL);
     let mut family = None;
     for line in text.lines() {
@@ -209,9 +207,9 @@ fn every_family_has_the_labels_that_it_is_said_to_have() {
 }
 
 #[test]
-fn nothing_known_is_nothing_told() {
-    let (keeper, reader) = inventory::open();
-    let _publisher = keeper.add(identity("12345678", "x"), None);
+fn renders_nothing_before_the_first_poll() {
+    let (registrar, reader) = inventory::open();
+    let _publisher = registrar.add(identity("12345678", "x"), None);
     let text =
         rendered(&reader.snapshot(), Format::Text, &[Group::Network, Group::User, Group::Device]);
     assert_eq!(text, "");
@@ -220,23 +218,23 @@ fn nothing_known_is_nothing_told() {
 }
 
 #[test]
-fn who_is_known_without_a_name_is_told_of_and_a_poll_of_nobody_is_done() {
-    let (keeper, reader) = inventory::open();
-    let mut known = keeper.add(identity("12345678", ""), None);
+fn renders_users_without_username_and_full_progress_without_users() {
+    let (registrar, reader) = inventory::open();
+    let mut known = registrar.add(identity("12345678", ""), None);
     let users = ["1", "2", "3"].map(id);
     let facts = |username: Option<&str>, status| {
         Arc::new(UserFacts { username: username.map(Into::into), status, ..UserFacts::default() })
     };
-    let told = [
+    let facts = [
         (users[0].clone(), facts(None, Some(2))),
         (users[1].clone(), facts(Some("b"), None)),
         (users[2].clone(), facts(None, None)),
     ];
-    known.set_directory(Directory { facts: told.into(), ..Directory::default() });
+    known.set_directory(Directory { facts: facts.into(), ..Directory::default() });
     known.begin(&users);
     users.iter().for_each(|user| known.read(user, vec![], NOW));
     known.end(NOW, Duration::ZERO, true);
-    keeper.add(identity("87654321", ""), None).begin(&[]);
+    registrar.add(identity("87654321", ""), None).begin(&[]);
     let text = rendered(&reader.snapshot(), Format::Text, &Group::ALL);
     let infos: Vec<_> = text.lines().filter(|line| line.starts_with("wickr_user_info{")).collect();
     assert_eq!(infos.len(), 2, "{infos:?}");

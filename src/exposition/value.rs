@@ -1,19 +1,18 @@
-//! Values and texts as both formats write them.
+//! Formats values and escapes text.
 
-/// A sample's value.
+/// The value of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value {
-    /// A whole number.
+    /// An integer.
     Count(u64),
-    /// Seconds, by the thousandth: a duration or a time.
+    /// Milliseconds of a duration or a time, written as seconds.
     Millis(i64),
-    /// Anything else.
     Float(f64),
 }
 
 impl From<bool> for Value {
-    fn from(yes: bool) -> Value {
-        Value::Count(yes.into())
+    fn from(flag: bool) -> Value {
+        Value::Count(flag.into())
     }
 }
 
@@ -43,14 +42,14 @@ fn put_millis(out: &mut Vec<u8>, millis: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(millis / 1000).as_bytes());
     let fraction = millis % 1000;
     if fraction > 0 {
-        let digit = |place: u64| b'0' + (fraction / place % 10) as u8;
-        let figures = [b'.', digit(100), digit(10), digit(1)];
-        let end = figures.iter().rposition(|figure| *figure != b'0').map_or(0, |last| last + 1);
-        out.extend_from_slice(&figures[..end]);
+        let digit = |unit: u64| b'0' + (fraction / unit % 10) as u8;
+        let digits = [b'.', digit(100), digit(10), digit(1)];
+        let end = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        out.extend_from_slice(&digits[..end]);
     }
 }
 
-/// The shortest text that reads back the same. A whole number gets its `.0` if asked for.
+/// Writes the shortest text that parses to the same value, with `.0` after an integer if `point`.
 pub(super) fn put_float(out: &mut Vec<u8>, float: f64, point: bool) {
     if float.is_nan() {
         out.extend_from_slice(b"NaN");
@@ -66,11 +65,10 @@ pub(super) fn put_float(out: &mut Vec<u8>, float: f64, point: bool) {
     }
 }
 
-/// Escapes a label's value, or a help text. Quotes stay as they are in the text format's help.
+/// Escapes a label value or a help text. Help texts of the text format do not escape quotes.
 pub(super) fn put_escaped(out: &mut Vec<u8>, text: &str, quotes: bool) {
     let special = |byte: u8| byte == b'\\' || byte == b'\n' || (byte == b'"' && quotes);
-    // Hardly ever is there anything to escape. To look at all bytes is faster than to stop early:
-    // that way several are looked at with each instruction.
+    // Escapes are rare. Checking all bytes without an early exit is faster: it can be vectorized.
     if !text.bytes().fold(false, |found, byte| found | special(byte)) {
         return out.extend_from_slice(text.as_bytes());
     }
@@ -87,14 +85,14 @@ pub(super) fn put_escaped(out: &mut Vec<u8>, text: &str, quotes: bool) {
 mod tests {
     use super::*;
 
-    fn written(value: Value) -> String {
+    fn format(value: Value) -> String {
         let mut out = Vec::new();
         value.put(&mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn values_read_back_the_same() {
+    fn formats_values_without_loss() {
         for (value, text) in [
             (Value::Count(0), "0"),
             (Value::Count(u64::MAX), "18446744073709551615"),
@@ -110,19 +108,19 @@ mod tests {
             (Value::Float(f64::INFINITY), "+Inf"),
             (Value::Float(f64::NEG_INFINITY), "-Inf"),
         ] {
-            assert_eq!(written(value), text);
+            assert_eq!(format(value), text);
         }
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..10_000 {
             let float = f64::from_bits(random.u64(..));
             if float.is_finite() {
-                assert_eq!(written(Value::Float(float)).parse::<f64>().unwrap(), float);
+                assert_eq!(format(Value::Float(float)).parse::<f64>().unwrap(), float);
             }
         }
     }
 
     #[test]
-    fn what_would_end_a_label_is_escaped() {
+    fn escapes_labels_and_help() {
         for (text, quoted, help) in [
             ("", "", ""),
             ("plain {é}, =", "plain {é}, =", "plain {é}, ="),

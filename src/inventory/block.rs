@@ -1,9 +1,7 @@
-//! A network's users, in blocks.
+//! The users of a network, in blocks.
 //!
-//! A view of a million users is published ten times a second while a poll is under way, so it must
-//! not be copied for every user that was read: users stand in blocks, views share the blocks that
-//! did not change, and only a changed block is copied. What is worked out from a block, such as its
-//! [`Figures`], is worked out once for as long as the block lives.
+//! A view is published up to ten times a second during a poll, for up to a million users, so it must
+//! not copy all of them. Views share unchanged blocks, and a block's statistics are computed once.
 
 use std::sync::{
     Arc, OnceLock,
@@ -11,46 +9,45 @@ use std::sync::{
 };
 
 use super::{
-    figures::Figures,
-    user::{News, UserRecord},
+    stats::BlockStats,
+    user::{Change, UserRecord},
 };
 use crate::wickr::UserId;
 
-/// Users in a block; a block that would have more is split.
-const MOST: usize = 256;
+/// Maximum of users in a block; a larger one is split.
+const MAX_USERS: usize = 256;
 
-/// Users by id.
+/// Users, sorted by id.
 #[derive(Debug, Clone, Default)]
 pub struct Users {
-    /// None of them empty.
+    /// No block is empty.
     blocks: Vec<Arc<Block>>,
     len: usize,
 }
 
-/// Some users that stand next to each other. A published block never changes.
+/// Adjacent users. A published block never changes.
 #[derive(Debug)]
 pub struct Block {
     users: Vec<UserRecord>,
     version: BlockVersion,
-    figures: OnceLock<Figures>,
+    stats: OnceLock<BlockStats>,
 }
 
-/// Tells a block from all others that this process has seen, and from what it was before.
+/// Numbers that are unique in this process and change with a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockVersion {
-    /// Another one for every change.
-    pub whole: u64,
-    /// The same as long as nothing has changed but when the users were read.
+    /// Changes with every change.
+    pub any: u64,
+    /// Changes unless only read times have changed.
     pub logins: u64,
-    /// The same as long as nothing has changed but that and when somebody last logged in.
+    /// Changes unless only read times and last logins have changed.
     pub content: u64,
 }
 
 impl BlockVersion {
     fn new() -> BlockVersion {
-        // Three numbers, so that none stands for what another is the version of.
         BlockVersion {
-            whole: BlockVersion::next(),
+            any: BlockVersion::next(),
             logins: BlockVersion::next(),
             content: BlockVersion::next(),
         }
@@ -63,46 +60,47 @@ impl BlockVersion {
 }
 
 impl Clone for Block {
-    /// A copy is made to be changed.
+    /// A clone is made to be changed, so it leaves out the statistics.
     fn clone(&self) -> Block {
-        Block { users: self.users.clone(), version: self.version, figures: OnceLock::new() }
+        Block { users: self.users.clone(), version: self.version, stats: OnceLock::new() }
     }
 }
 
 impl Block {
-    fn of(users: Vec<UserRecord>) -> Block {
-        Block { users, version: BlockVersion::new(), figures: OnceLock::new() }
+    fn new(users: Vec<UserRecord>) -> Block {
+        Block { users, version: BlockVersion::new(), stats: OnceLock::new() }
     }
 
-    /// The users, by id; at least one.
+    /// The users, sorted by id; at least one.
     pub fn users(&self) -> &[UserRecord] {
         &self.users
     }
 
-    /// What tells whether it is still the same.
+    /// The version.
     pub fn version(&self) -> BlockVersion {
         self.version
     }
 
-    /// Its users and devices in figures.
-    pub fn figures(&self) -> &Figures {
-        self.figures
-            .get_or_init(|| Figures::of(self.users.iter().map(|user| (user, user.last.as_ref()))))
+    /// Statistics over all data of the block, expired or not.
+    pub fn stats(&self) -> &BlockStats {
+        self.stats.get_or_init(|| {
+            BlockStats::new(self.users.iter().map(|user| (user, user.last.as_ref())))
+        })
     }
 
     fn last_id(&self) -> Option<&UserId> {
         self.users.last().map(|user| &user.id)
     }
 
-    fn changed(&mut self, news: News) {
+    fn changed(&mut self, change: Change) {
         let BlockVersion { logins, content, .. } = self.version;
         let new = BlockVersion::new();
-        self.version = match news {
-            News::UserData => BlockVersion { logins, content, ..new },
-            News::Logins => BlockVersion { content, ..new },
-            News::Content => new,
+        self.version = match change {
+            Change::ReadTime => BlockVersion { logins, content, ..new },
+            Change::Logins => BlockVersion { content, ..new },
+            Change::Content => new,
         };
-        self.figures.take();
+        self.stats.take();
     }
 }
 
@@ -123,86 +121,86 @@ impl FromIterator<UserRecord> for Users {
 }
 
 impl Users {
-    /// All of them, by id.
+    /// All users.
     pub fn iter(&self) -> impl Iterator<Item = &UserRecord> {
         self.blocks.iter().flat_map(|block| &block.users)
     }
 
-    /// The blocks that they stand in, by id.
+    /// All blocks, sorted by id.
     pub fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
     }
 
-    /// How many there are.
+    /// The number of users.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no users.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// One of them.
+    /// The record of a user.
     pub fn get(&self, id: &UserId) -> Option<&UserRecord> {
-        let users = &self.blocks.get(self.place(id))?.users;
-        users.binary_search_by(|user| user.id.cmp(id)).ok().and_then(|at| users.get(at))
+        let users = &self.blocks.get(self.block_index(id))?.users;
+        users.binary_search_by(|user| user.id.cmp(id)).ok().and_then(|index| users.get(index))
     }
 
-    /// The first block that does not end before the id.
-    fn place(&self, id: &UserId) -> usize {
+    /// The first block whose last id is not below `id`.
+    fn block_index(&self, id: &UserId) -> usize {
         self.blocks.partition_point(|block| block.last_id() < Some(id))
     }
 
-    /// Adds one, or puts it in the place of what was known before.
+    /// Inserts or replaces a record.
     pub(super) fn put(&mut self, record: UserRecord) {
-        let mut place = self.place(&record.id);
-        if place == self.blocks.len() {
-            // Behind everybody else: mostly they come in order, and full blocks are left behind.
+        let mut block_index = self.block_index(&record.id);
+        if block_index == self.blocks.len() {
+            // Records mostly arrive in order: the last block is filled before the next one begins.
             match self.blocks.last() {
-                Some(last) if last.users.len() < MOST => place -= 1,
+                Some(last) if last.users.len() < MAX_USERS => block_index -= 1,
                 _ => {
-                    self.blocks.push(Arc::new(Block::of(vec![record])));
+                    self.blocks.push(Arc::new(Block::new(vec![record])));
                     self.len += 1;
                     return;
                 }
             }
         }
-        let block = Arc::make_mut(&mut self.blocks[place]);
+        let block = Arc::make_mut(&mut self.blocks[block_index]);
         match block.users.binary_search_by(|user| user.id.cmp(&record.id)) {
-            Ok(at) => {
-                let news = block.users[at].news(&record);
-                block.users[at] = record;
-                block.changed(news);
+            Ok(index) => {
+                let change = record.change_since(&block.users[index]);
+                block.users[index] = record;
+                block.changed(change);
             }
-            Err(at) => {
-                block.users.insert(at, record);
-                block.changed(News::Content);
+            Err(index) => {
+                block.users.insert(index, record);
+                block.changed(Change::Content);
                 self.len += 1;
-                if block.users.len() > MOST {
-                    let rest = block.users.split_off(MOST / 2);
-                    self.blocks.insert(place + 1, Arc::new(Block::of(rest)));
+                if block.users.len() > MAX_USERS {
+                    let upper = block.users.split_off(MAX_USERS / 2);
+                    self.blocks.insert(block_index + 1, Arc::new(Block::new(upper)));
                 }
             }
         }
     }
 
-    /// Lets go of those that `keep` does not want.
+    /// Removes the users that `keep` rejects.
     pub(super) fn retain(&mut self, keep: impl Fn(&UserId) -> bool) {
         let mut blocks: Vec<Arc<Block>> = Vec::with_capacity(self.blocks.len());
         for mut block in std::mem::take(&mut self.blocks) {
             if !block.users.iter().all(|user| keep(&user.id)) {
                 let block = Arc::make_mut(&mut block);
                 block.users.retain(|user| keep(&user.id));
-                block.changed(News::Content);
+                block.changed(Change::Content);
             }
-            // So that blocks stay large whoever goes.
+            // Small blocks are merged.
             match blocks.last_mut() {
                 _ if block.users.is_empty() => {}
-                Some(last) if last.users.len() + block.users.len() <= MOST / 2 => {
+                Some(last) if last.users.len() + block.users.len() <= MAX_USERS / 2 => {
                     let last = Arc::make_mut(last);
                     last.users.extend(block.users.iter().cloned());
-                    last.changed(News::Content);
+                    last.changed(Change::Content);
                 }
                 _ => blocks.push(block),
             }
@@ -211,23 +209,23 @@ impl Users {
         self.blocks = blocks;
     }
 
-    /// Puts `change(user)` in the place of each user for whom there is one.
+    /// Replaces each user for which `change` returns a record. The ids must stay the same.
     pub(super) fn update(&mut self, change: impl Fn(&UserRecord) -> Option<UserRecord>) {
         for block in &mut self.blocks {
             let changes: Vec<_> = block
                 .users
                 .iter()
                 .enumerate()
-                .filter_map(|(at, user)| Some((at, change(user)?)))
+                .filter_map(|(index, user)| Some((index, change(user)?)))
                 .collect();
             if changes.is_empty() {
                 continue;
             }
             let block = Arc::make_mut(block);
-            for (at, user) in changes {
-                block.users[at] = user;
+            for (index, user) in changes {
+                block.users[index] = user;
             }
-            block.changed(News::Content);
+            block.changed(Change::Content);
         }
     }
 }
@@ -253,29 +251,29 @@ mod tests {
         }
     }
 
-    fn sound(users: &Users) {
+    fn assert_valid(users: &Users) {
         assert!(users.iter().map(|user| &user.id).is_sorted());
-        assert!(users.blocks.iter().all(|block| (1..=MOST).contains(&block.users.len())));
+        assert!(users.blocks.iter().all(|block| (1..=MAX_USERS).contains(&block.users.len())));
         assert_eq!(users.len(), users.iter().count());
     }
 
     #[test]
-    fn it_is_a_map_by_id_whatever_is_done_to_it() {
+    fn behaves_like_a_map_by_id() {
         let mut random = fastrand::Rng::with_seed(4);
         let (mut users, mut map) = (Users::default(), BTreeMap::new());
-        for round in 0..60 {
+        for step in 0..60 {
             for _ in 0..random.usize(..200) {
-                let record = record(random.u32(..5_000), round);
+                let record = record(random.u32(..5_000), step);
                 map.insert(record.id.clone(), record.clone());
                 users.put(record);
             }
-            if round % 5 == 4 {
-                let (by, rest) = (random.u32(2..6), random.u32(..2));
-                let keep = |id: &UserId| id.as_str().parse::<u32>().unwrap() % by != rest;
+            if step % 5 == 4 {
+                let (divisor, rest) = (random.u32(2..6), random.u32(..2));
+                let keep = |id: &UserId| id.as_str().parse::<u32>().unwrap() % divisor != rest;
                 map.retain(|id, _| keep(id));
                 users.retain(keep);
             }
-            sound(&users);
+            assert_valid(&users);
             assert!(users.iter().eq(map.values()));
         }
         for id in 0..5_000 {
@@ -288,26 +286,21 @@ mod tests {
     }
 
     #[test]
-    fn in_order_they_fill_blocks_and_few_users_share_one() {
+    fn fills_blocks_in_order_and_merges_small_ones() {
         let mut users: Users = (0..10_000).map(|id| record(id, 0)).collect();
-        assert_eq!(users.blocks.len(), 10_000_usize.div_ceil(MOST));
+        assert_eq!(users.blocks.len(), 10_000_usize.div_ceil(MAX_USERS));
         users.retain(|id| id.as_str().ends_with("00"));
-        sound(&users);
+        assert_valid(&users);
         assert_eq!(users.blocks.len(), 1);
     }
 
     #[test]
-    fn views_share_what_did_not_change_and_versions_tell_what_did() {
+    fn views_share_unchanged_blocks() {
         let mut users: Users = (0..1_000).map(|id| record(id, 0)).collect();
         let view = users.clone();
         users.put(record(1, 5));
         let same = view.blocks.iter().zip(&users.blocks).filter(|(a, b)| Arc::ptr_eq(a, b));
         assert_eq!(same.count(), view.blocks.len() - 1);
-        let (before, read) = (view.blocks[0].version(), users.blocks[0].version());
-        assert_ne!(before.whole, read.whole);
-        assert_eq!((before.logins, before.content), (read.logins, read.content), "only read again");
-        users.put(UserRecord { failure: Some(ErrorKind::NotFound), ..record(1, 5) });
-        assert_ne!(read.content, users.blocks[0].version().content);
         let before = users.blocks[0].version();
         users.update(|user| (user.id.as_str() == "2").then(|| record(2, 9)));
         assert_ne!(before.content, users.blocks[0].version().content);
@@ -315,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_told_of_a_user_is_news_of_the_right_kind() {
+    fn detects_each_kind_of_change() {
         let device = |app_id: &str, login| Device {
             app_id: Some(app_id.into()),
             device_type: "iOS".into(),
@@ -327,39 +320,42 @@ mod tests {
         let with = |devices: Vec<Device>| Some(UserData { at: 5, devices: devices.into() });
         let before = UserRecord { last: with(vec![device("a", 1)]), ..record(1, 5) };
         let suspended = Device { suspended: Some(true), ..device("a", 1) };
-        for (what, now, news) in [
-            ("the same devices", before.clone(), News::UserData),
-            ("equal ones", with_last(&before, with(vec![device("a", 1)])), News::UserData),
-            ("a login", with_last(&before, with(vec![device("a", 2)])), News::Logins),
+        for (name, now, change) in [
+            ("the same devices", before.clone(), Change::ReadTime),
+            ("equal devices", with_last(&before, with(vec![device("a", 1)])), Change::ReadTime),
+            ("a login", with_last(&before, with(vec![device("a", 2)])), Change::Logins),
             (
-                "one more",
+                "an added device",
                 with_last(&before, with(vec![device("a", 1), device("b", 1)])),
-                News::Content,
+                Change::Content,
             ),
-            ("none left", with_last(&before, with(vec![])), News::Content),
-            ("another one", with_last(&before, with(vec![device("b", 1)])), News::Content),
-            ("a suspension", with_last(&before, with(vec![suspended])), News::Content),
-            ("no data any more", with_last(&before, None), News::Content),
-            ("overdue", UserRecord { overdue_since: Some(1), ..before.clone() }, News::Content),
-            ("restored", UserRecord { restored: true, ..before.clone() }, News::Content),
+            ("no devices", with_last(&before, with(vec![])), Change::Content),
+            ("another device", with_last(&before, with(vec![device("b", 1)])), Change::Content),
+            ("a suspension", with_last(&before, with(vec![suspended])), Change::Content),
+            ("no data", with_last(&before, None), Change::Content),
+            ("overdue", UserRecord { overdue_since: Some(1), ..before.clone() }, Change::Content),
+            ("restored", UserRecord { restored: true, ..before.clone() }, Change::Content),
             (
                 "a failure",
                 UserRecord { failure: Some(ErrorKind::Timeout), ..before.clone() },
-                News::Content,
+                Change::Content,
             ),
-            ("facts", UserRecord { facts: Some(Arc::default()), ..before.clone() }, News::Content),
+            (
+                "facts",
+                UserRecord { facts: Some(Arc::default()), ..before.clone() },
+                Change::Content,
+            ),
         ] {
             let mut users: Users = [before.clone()].into_iter().collect();
             let old = users.blocks[0].version();
             users.put(now);
             let new = users.blocks[0].version();
-            assert_ne!(old.whole, new.whole, "{what}");
-            assert_eq!(old.logins == new.logins, news == News::UserData, "{what}");
-            assert_eq!(old.content == new.content, news != News::Content, "{what}");
+            assert_ne!(old.any, new.any, "{name}");
+            assert_eq!(old.logins == new.logins, change == Change::ReadTime, "{name}");
+            assert_eq!(old.content == new.content, change != Change::Content, "{name}");
         }
-        // One without devices is not one of whom nothing is known.
-        let nothing = with_last(&before, None);
-        assert_eq!(nothing.news(&with_last(&before, with(vec![]))), News::Content);
+        let no_data = with_last(&before, None);
+        assert_eq!(with_last(&before, with(vec![])).change_since(&no_data), Change::Content);
     }
 
     fn with_last(user: &UserRecord, last: Option<UserData>) -> UserRecord {
@@ -367,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nobody_copies_nothing() {
+    fn shares_all_blocks_if_nothing_changes() {
         let mut users: Users = (0..1_000).map(|id| record(id, 0)).collect();
         let view = users.clone();
         users.update(|_| None);

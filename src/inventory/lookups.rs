@@ -1,121 +1,113 @@
-//! What is known of looking up who and what there is to poll: it goes wrong without any user
-//! failing, and then what was found before may not be all that there is.
+//! The lookups of discovery. When one fails, its earlier result stays in use and may be incomplete.
 
 use crate::{
     clock::Millis,
     wickr::{ErrorKind, Operation},
 };
 
-/// Something that is looked up again and again.
+/// The state of one kind of lookup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lookup {
-    /// When it was last found out whole, by this process.
+    /// When this process last completed it.
     pub last_success: Option<Millis>,
-    /// Why the last attempt failed, if it did.
+    /// The failure of the last attempt. None if it succeeded.
     pub failure: Option<LookupFailure>,
 }
 
-/// Why something cannot be looked up.
+/// A failed lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookupFailure {
-    /// What was asked.
+    /// The operation that failed.
     pub operation: Operation,
-    /// How the last attempt failed.
+    /// The error of the last attempt.
     pub kind: ErrorKind,
-    /// When the first of the attempts ended that have failed in a row.
+    /// When the first of the consecutive failed attempts ended.
     pub since: Millis,
 }
 
-/// How an attempt ended.
+/// The outcome of one attempt.
 pub type Attempt = Result<(), (Operation, ErrorKind)>;
 
 impl Lookup {
-    /// An attempt ended, at `now`.
-    pub fn ended(&mut self, attempt: Attempt, now: Millis) {
+    /// Records the outcome of an attempt that ended at `at`.
+    pub fn record(&mut self, attempt: Attempt, at: Millis) {
         match attempt {
-            Ok(()) => *self = Lookup { last_success: Some(now), failure: None },
+            Ok(()) => *self = Lookup { last_success: Some(at), failure: None },
             Err((operation, kind)) => {
-                let since = self.failure.map_or(now, |failure| failure.since);
+                let since = self.failure.map_or(at, |failure| failure.since);
                 self.failure = Some(LookupFailure { operation, kind, since });
             }
         }
     }
 }
 
-/// What is looked up for one network.
+/// What a lookup of a network finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// Who its users are.
+    /// Its users.
     Users,
-    /// Who of those that are written out is in which group: SSO limits follow from it.
+    /// The security groups of configured users, for their SSO limits.
     Members,
-    /// Its groups: SSO limits follow from them.
+    /// Its security groups, for SSO limits.
     Groups,
 }
 
 /// The lookups of one network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lookups {
-    /// Who its users are; of no meaning where they are written out.
+    /// Users; unused if users are configured by id.
     pub users: Lookup,
-    /// Who is in which group, where users are written out and SSO limits are the groups'.
+    /// Group membership of users that are configured by id.
     pub members: Lookup,
-    /// Its groups, where SSO limits are theirs.
+    /// Security groups.
     pub groups: Lookup,
 }
 
 impl Lookups {
-    /// Why SSO limits are not known, or not as they are now.
+    /// Why SSO limits are unknown or outdated.
     pub fn limits_failure(&self) -> Option<LookupFailure> {
         self.groups.failure.or(self.members.failure)
     }
 
-    /// An attempt ended, at `now`.
-    pub(super) fn ended(&mut self, subject: Subject, attempt: Attempt, now: Millis) {
-        let lookup = match subject {
+    pub(super) fn get_mut(&mut self, subject: Subject) -> &mut Lookup {
+        match subject {
             Subject::Users => &mut self.users,
             Subject::Members => &mut self.members,
             Subject::Groups => &mut self.groups,
-        };
-        lookup.ended(attempt, now);
+        }
     }
 
     /// Whether an attempt of this process has ended, with success or failure.
-    pub(super) fn has_ended(&self, subject: Subject) -> bool {
-        let lookup = match subject {
-            Subject::Users => &self.users,
-            Subject::Members => &self.members,
-            Subject::Groups => &self.groups,
-        };
-        lookup.last_success.is_some() || lookup.failure.is_some()
+    pub(super) fn has_ended(mut self, subject: Subject) -> bool {
+        *self.get_mut(subject) != Lookup::default()
     }
 }
 
-/// The lookup of all networks of an account and region.
+/// The lookup of the networks of an account and region.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
     /// The region.
     pub region: String,
-    /// Whether networks are known that it found, now or by an earlier process.
+    /// Whether its networks are known, from this or an earlier process.
     pub known: bool,
-    /// How it went.
+    /// The lookup.
     pub lookup: Lookup,
 }
 
-/// The part of all users that is this process's.
+/// The shard of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ShardInfo {
-    /// Which one, from 0.
+    /// From 0.
     pub index: u32,
-    /// Of how many, more than one.
+    /// The number of shards, more than one.
     pub total: u32,
 }
 
 impl ShardInfo {
-    /// In words.
-    pub fn in_words(self) -> String {
+    /// A sentence for pages that counts shards from 1.
+    pub fn description(self) -> String {
         let ShardInfo { index, total } = self;
-        format!("This process has part {} of {total} of the users.", u64::from(index) + 1)
+        format!("This process polls part {} of {total} of the users.", u64::from(index) + 1)
     }
 }
 
@@ -124,37 +116,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_lasts_until_it_is_found_out() {
+    fn a_failure_lasts_until_the_next_success() {
         let mut lookup = Lookup::default();
         let failed = |kind| Err((Operation::ListUsers, kind));
-        lookup.ended(failed(ErrorKind::Timeout), 1);
-        lookup.ended(failed(ErrorKind::Forbidden), 2);
+        lookup.record(failed(ErrorKind::Timeout), 1);
+        lookup.record(failed(ErrorKind::Forbidden), 2);
         let failure = lookup.failure.unwrap();
         assert_eq!((failure.kind, failure.since), (ErrorKind::Forbidden, 1));
-        lookup.ended(Ok(()), 3);
+        lookup.record(Ok(()), 3);
         assert_eq!(lookup, Lookup { last_success: Some(3), failure: None });
-        lookup.ended(failed(ErrorKind::Timeout), 4);
+        lookup.record(failed(ErrorKind::Timeout), 4);
         assert_eq!((lookup.last_success, lookup.failure.unwrap().since), (Some(3), 4));
     }
 
     #[test]
-    fn limits_are_not_known_when_either_lookup_fails_and_groups_are_named_first() {
+    fn limits_failure_names_groups_before_members() {
         let failed = |operation| Err((operation, ErrorKind::Timeout));
         let failing = |lookups: Lookups| lookups.limits_failure().map(|failure| failure.operation);
         let mut lookups = Lookups::default();
-        lookups.ended(Subject::Users, failed(Operation::ListUsers), 1);
+        lookups.get_mut(Subject::Users).record(failed(Operation::ListUsers), 1);
         assert_eq!(failing(lookups), None);
-        lookups.ended(Subject::Members, failed(Operation::ListUsers), 1);
+        lookups.get_mut(Subject::Members).record(failed(Operation::ListUsers), 1);
         assert_eq!(failing(lookups), Some(Operation::ListUsers));
-        lookups.ended(Subject::Groups, failed(Operation::ListSecurityGroups), 1);
+        lookups.get_mut(Subject::Groups).record(failed(Operation::ListSecurityGroups), 1);
         assert_eq!(failing(lookups), Some(Operation::ListSecurityGroups));
-        lookups.ended(Subject::Members, Ok(()), 2);
+        lookups.get_mut(Subject::Members).record(Ok(()), 2);
         assert_eq!(failing(lookups), Some(Operation::ListSecurityGroups));
-    }
-
-    #[test]
-    fn people_count_parts_from_one() {
-        let words = ShardInfo { index: 0, total: 3 }.in_words();
-        assert_eq!(words, "This process has part 1 of 3 of the users.");
     }
 }

@@ -1,19 +1,17 @@
-//! What is known: networks, their users, the users' devices, and how fresh all of it is.
+//! Networks, their users and devices, and how fresh that data is.
 //!
-//! The room has three handles. The [`Registrar`] adds networks. A [`Publisher`] writes one network's
-//! polls; there is one for each, and it is its network's scheduler that holds it. A [`Reader`] takes snapshots: it waits for nobody
-//! and holds no lock. What is published never changes, so a scrape works on one truth from its
-//! first line to its last.
+//! A [`Registrar`] adds networks. A [`Publisher`] records the polls of one network and belongs to its
+//! poller. A [`Reader`] takes snapshots without a lock. Published views never change, so a scrape is
+//! consistent from its first line to its last.
 //!
-//! Ages are worked out when somebody reads, from the clock, and not when somebody writes: stale
-//! data goes in time even if no poll ever ends.
+//! Ages are computed when data is read, so stale data expires even if no poll ever ends.
 
 mod block;
-mod figures;
 mod lookups;
 mod network;
 mod network_state;
 pub mod state;
+mod stats;
 mod summary;
 mod user;
 
@@ -44,316 +42,305 @@ use crate::{
 use network_state::NetworkState;
 use state::RestoredNetwork;
 
-/// While a poll is under way, its results are published in lots: a view is not made anew for each.
-const LOT: Duration = Duration::from_millis(100);
+/// During a poll, results are published in batches: each view has a cost.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where views of one network are published.
-type Cell = Arc<ArcSwap<NetworkView>>;
+/// The current view of one network.
+type ViewSlot = Arc<ArcSwap<NetworkView>>;
 
-/// All cells, and whether they are all.
+/// The views of all networks.
 #[derive(Debug, Default)]
-struct Shelf {
-    cells: ArcSwap<Vec<Cell>>,
-    /// The lookups of all networks.
+struct Registry {
+    slots: ArcSwap<Vec<ViewSlot>>,
     accounts: ArcSwap<Vec<Account>>,
-    part: ArcSwap<Option<ShardInfo>>,
-    settled: AtomicBool,
-    /// Once ready, always ready: a network that comes later is no reason to hide the others.
+    shard: ArcSwap<Option<ShardInfo>>,
+    /// Whether all networks that are known at the start were added.
+    complete: AtomicBool,
+    /// Never reset: a network that is added later must not hide the others.
     ready: AtomicBool,
 }
 
-impl Shelf {
+impl Registry {
     fn is_ready(&self) -> bool {
         if self.ready.load(Ordering::Relaxed) {
             return true;
         }
-        if !self.settled.load(Ordering::Acquire) {
+        if !self.complete.load(Ordering::Acquire) {
             return false;
         }
-        let cells = self.cells.load();
-        let ready = cells.iter().all(|cell| cell.load().is_ready());
-        // Without networks there is nothing to wait for yet, but networks may come.
-        if ready && !cells.is_empty() {
+        let slots = self.slots.load();
+        let ready = slots.iter().all(|slot| slot.load().is_ready());
+        // An empty inventory is ready, but a network that is added later can change that.
+        if ready && !slots.is_empty() {
             self.ready.store(true, Ordering::Relaxed);
         }
         ready
     }
 
-    fn change(&self, change: impl Fn(&mut Vec<Cell>)) {
-        self.cells.rcu(|cells| {
-            let mut cells = Vec::clone(cells);
-            change(&mut cells);
-            cells
+    fn update(&self, change: impl Fn(&mut Vec<ViewSlot>)) {
+        self.slots.rcu(|slots| {
+            let mut slots = Vec::clone(slots);
+            change(&mut slots);
+            slots
         });
     }
 }
 
-/// Opens an inventory without any network: a door for who adds networks, and one to read.
+/// Creates an empty inventory.
 pub fn open() -> (Registrar, Reader) {
-    let shelf = Arc::new(Shelf::default());
-    (Registrar { shelf: shelf.clone() }, Reader { shelf })
+    let registry = Arc::new(Registry::default());
+    (Registrar { registry: registry.clone() }, Reader { registry })
 }
 
-/// Adds networks. They stay until their publisher is withdrawn.
+/// Adds networks. A network stays until its publisher is withdrawn.
 #[derive(Debug)]
 pub struct Registrar {
-    shelf: Arc<Shelf>,
+    registry: Arc<Registry>,
 }
 
 impl Registrar {
-    /// Adds a network, with what an earlier process knew of it.
+    /// Adds a network, with the data that the state file had for it.
     pub fn add(&self, identity: NetworkIdentity, restored: Option<RestoredNetwork>) -> Publisher {
-        let book = match restored {
+        let state = match restored {
             Some(restored) => NetworkState::restored(identity, restored),
             None => NetworkState::new(identity),
         };
-        let cell = Arc::new(ArcSwap::from_pointee(book.view()));
-        // What has been ready until now is known to have been so.
-        self.shelf.is_ready();
-        self.shelf.change(|cells| cells.push(cell.clone()));
-        let shelf = self.shelf.clone();
-        Publisher { book, cell, shelf, published: Instant::now(), news: false }
+        let slot = Arc::new(ArcSwap::from_pointee(state.view()));
+        // Stores the readiness of the networks so far: the new one must not reset it.
+        self.registry.is_ready();
+        self.registry.update(|slots| slots.push(slot.clone()));
+        let registry = self.registry.clone();
+        Publisher { state, slot, registry, published: Instant::now(), unpublished: false }
     }
 
-    /// Where networks are looked up, and how that goes.
-    pub fn looked_up(&self, accounts: Vec<Account>) {
-        self.shelf.accounts.store(Arc::new(accounts));
+    /// Sets the accounts whose networks are looked up.
+    pub fn set_accounts(&self, accounts: Vec<Account>) {
+        self.registry.accounts.store(Arc::new(accounts));
     }
 
-    /// Only this part of the users is polled; all of them without one.
-    pub fn share(&self, part: Option<ShardInfo>) {
-        self.shelf.part.store(Arc::new(part));
+    /// Sets the shard of this process. None if it polls all users.
+    pub fn set_shard(&self, shard: Option<ShardInfo>) {
+        self.registry.shard.store(Arc::new(shard));
     }
 
-    /// All networks are here that there are for now: whether everything is ready can be judged.
-    pub fn settle(&self) {
-        self.shelf.settled.store(true, Ordering::Release);
+    /// All networks that are known at the start were added. The inventory is not ready before.
+    pub fn mark_complete(&self) {
+        self.registry.complete.store(true, Ordering::Release);
     }
 }
 
-/// Writes what the polls of one network find.
+/// Records the polls and lookups of one network, and publishes its views.
 #[derive(Debug)]
 pub struct Publisher {
-    book: NetworkState,
-    cell: Cell,
-    shelf: Arc<Shelf>,
-    /// When the last view was published, and whether there is news since.
+    state: NetworkState,
+    slot: ViewSlot,
+    registry: Arc<Registry>,
     published: Instant,
-    news: bool,
+    /// Whether the state has changed since it was published.
+    unpublished: bool,
 }
 
 impl Publisher {
-    /// The network goes. What ends in any other way leaves behind what it has published, to be saved.
+    /// Removes the network. A dropped publisher leaves its last view, so that it is still saved.
     pub fn withdraw(self) {
-        self.shelf.change(|cells| cells.retain(|cell| !Arc::ptr_eq(cell, &self.cell)));
+        self.registry.update(|slots| slots.retain(|slot| !Arc::ptr_eq(slot, &self.slot)));
     }
 
-    /// The network goes by another name, interval or the like from now on.
-    pub fn rename(&mut self, identity: NetworkIdentity) {
-        // Lookups start again, which must not withdraw a readiness that nobody has asked for yet.
-        self.shelf.is_ready();
-        self.book.rename(identity);
-        self.publish();
+    /// Sets the network's name, interval and the like. Its lookups start again.
+    pub fn set_identity(&mut self, identity: NetworkIdentity) {
+        // Stores the readiness so far: lookups that start again must not reset it.
+        self.registry.is_ready();
+        self.update(|state| state.set_identity(identity));
     }
 
-    /// What is known of other users goes at once.
+    /// Drops the data of all users except `wanted`.
     pub fn retain(&mut self, wanted: impl Fn(&UserId) -> bool) {
-        self.book.retain(wanted);
-        self.publish();
+        self.update(|state| state.retain(wanted));
     }
 
-    /// These users, and all of whom anything is known, have this SSO limit, or none.
-    pub fn limit_all(&mut self, users: &[UserId], limit: Option<Duration>) {
-        self.book.limit_all(users, limit);
-        self.publish();
+    /// Sets one SSO limit for `users` and all known users, or removes all limits.
+    pub fn set_sso_limit(&mut self, users: &[UserId], limit: Option<Duration>) {
+        self.update(|state| state.set_sso_limit(users, limit));
     }
 
-    /// SSO limits are forgotten unless they are those of security groups.
-    pub fn keep_limits_of_groups(&mut self) {
-        self.book.keep_limits_of_groups();
-        self.publish();
+    /// Removes all SSO limits unless they are those of security groups.
+    pub fn keep_group_limits(&mut self) {
+        self.update(NetworkState::keep_group_limits);
     }
 
-    /// The users of whom anything is known: all that there are, or some.
+    /// The users that have a record.
     pub fn users(&self) -> Vec<UserId> {
-        self.book.users()
+        self.state.users()
     }
 
-    /// From now on these are to be polled, and they are, or may not be, `all` that there are.
-    pub fn assign(&mut self, users: &[UserId], all: bool) {
-        self.book.assign(users, all);
-        self.publish();
+    /// Sets the user list, which is `complete` if no user can be missing.
+    pub fn set_user_list(&mut self, users: &[UserId], complete: bool) {
+        self.update(|state| state.set_user_list(users, complete));
     }
 
-    /// All users that there are, as discovery found them last.
-    pub fn list(&self) -> Option<&DiscoveredUsers> {
-        self.book.list()
+    /// The user list that discovery found last.
+    pub fn discovered_users(&self) -> Option<&DiscoveredUsers> {
+        self.state.discovered_users()
     }
 
-    /// What discovery tells from now on.
+    /// Sets the results of discovery.
     pub fn set_directory(&mut self, directory: Directory) {
-        self.book.set_directory(directory);
-        self.publish();
+        self.update(|state| state.set_directory(directory));
     }
 
     /// Sets the lookups that the exposition depends on: the network is not ready before the first
     /// attempt of each has ended.
-    pub fn need(&mut self, lookups: Vec<Subject>) {
-        self.book.need(lookups);
-        self.publish();
+    pub fn set_required_lookups(&mut self, lookups: Vec<Subject>) {
+        self.update(|state| state.set_required_lookups(lookups));
     }
 
-    /// A lookup for this network ended, at `at`.
-    pub fn looked_up(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
-        self.book.looked_up(subject, attempt, at);
-        self.publish();
+    /// A lookup ended, at `at`.
+    pub fn record_lookup(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
+        self.update(|state| state.record_lookup(subject, attempt, at));
     }
 
     /// Polling begins at `at`. Restored data that is still served stays until the first poll has ended.
     pub fn keep_restored(&mut self, at: Millis) {
-        self.book.keep_restored(at);
-        self.publish();
+        self.update(|state| state.keep_restored(at));
     }
 
     /// A poll of all `users` begins. Data of other users is dropped.
     pub fn begin(&mut self, users: &[UserId]) {
-        self.begin_some(users, users.len());
+        self.begin_partial(users, users.len());
     }
 
-    /// A poll of `asked` of `users` begins. Data of other users is dropped.
-    pub fn begin_some(&mut self, users: &[UserId], asked: usize) {
-        self.book.begin(users, asked);
-        self.publish();
+    /// A poll of `count` users of `users` begins. Data of users that are not in `users` is dropped.
+    pub fn begin_partial(&mut self, users: &[UserId], count: usize) {
+        self.update(|state| state.begin(users, count));
     }
 
-    /// The users of `users` that no poll of this process has asked for.
-    pub fn never_asked(&self, users: &[UserId]) -> Vec<UserId> {
-        self.book.never_asked(users)
+    /// The users of `users` that no poll of this process has requested.
+    pub fn never_polled(&self, users: &[UserId]) -> Vec<UserId> {
+        self.state.never_polled(users)
     }
 
-    /// The users of `users` whose last attempt failed.
+    /// The users of `users` whose last request failed.
     pub fn failed_users(&self, users: &[UserId]) -> Vec<UserId> {
-        self.book.failed_users(users)
+        self.state.failed_users(users)
     }
 
-    /// Whether any user's last attempt failed.
+    /// Whether the last request of any user failed.
     pub fn has_failures(&self) -> bool {
-        self.book.has_failures()
+        self.state.has_failures()
     }
 
     /// Whether a user has data, expired or not.
     pub fn has_data(&self, user: &UserId) -> bool {
-        self.book.has_data(user)
+        self.state.has_data(user)
     }
 
     /// Whether the last poll covered all users of a complete list.
     pub fn is_covered(&self) -> bool {
-        self.book.is_covered()
+        self.state.is_covered()
     }
 
     /// A user was read, at `at`.
     pub fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
-        self.book.read(user, devices, at);
-        self.publish_lot();
+        self.state.read(user, devices, at);
+        self.publish_batch();
     }
 
-    /// A user could not be read: its last known data stays until it is overdue for too long.
+    /// A user could not be read. Its last known data stays until it expires.
     pub fn failed(&mut self, user: &UserId, kind: ErrorKind) {
-        self.book.failed(user, kind);
-        self.publish_lot();
+        self.state.failed(user, kind);
+        self.publish_batch();
     }
 
     /// The service does not know a user: its data is dropped.
     pub fn not_found(&mut self, user: &UserId) {
-        self.book.not_found(user);
-        self.publish_lot();
+        self.state.not_found(user);
+        self.publish_batch();
     }
 
-    /// The poll of all users ends at `at`, after `took`. It is no success unless the user list is
-    /// complete (`all`).
-    pub fn end(&mut self, at: Millis, took: Duration, all: bool) -> PollResult {
-        let result = self.book.end(at, Some(took), all);
-        self.publish();
-        result
+    /// A poll of all users ends at `at`, after `duration`. It succeeds only if the user list is
+    /// `complete`.
+    pub fn end(&mut self, at: Millis, duration: Duration, complete: bool) -> PollResult {
+        self.update(|state| state.end(at, Some(duration), complete))
     }
 
-    /// The poll of some users ends at `at`. The result is that of all users.
-    pub fn end_some(&mut self, at: Millis, all: bool) -> PollResult {
-        let result = self.book.end(at, None, all);
-        self.publish();
-        result
+    /// A poll of some users ends at `at`. The result covers all users.
+    pub fn end_partial(&mut self, at: Millis, complete: bool) -> PollResult {
+        self.update(|state| state.end(at, None, complete))
     }
 
-    /// No poll is under way, and the next one is due at `at`.
-    pub fn due(&mut self, at: Millis) {
-        self.book.due(at);
-        self.publish();
+    /// The next poll starts at `at`.
+    pub fn set_next_poll(&mut self, at: Millis) {
+        self.update(|state| state.set_next_poll(at));
     }
 
-    /// The poll under way has read no user for `stale_after`, at `at`: data that was read before
+    /// At `at`, the current poll has read no user for `stale_after`: data that was read before
     /// `began` is overdue.
     pub fn stalled(&mut self, began: Millis, at: Millis) {
-        self.book.stalled(began, at);
-        self.publish();
+        self.update(|state| state.stalled(began, at));
     }
 
-    /// The poll under way outlasts the interval.
+    /// The current poll takes longer than the interval.
     pub fn overran(&mut self) {
-        self.book.overran();
-        self.publish();
+        self.update(NetworkState::overran);
     }
 
-    /// Publishes what was not published yet. To be called now and then while a poll waits.
+    /// Publishes a batch that is not published yet. Call it while a poll waits for responses.
     pub fn flush(&mut self) {
-        if self.news {
+        if self.unpublished {
             self.publish();
         }
     }
 
-    fn publish_lot(&mut self) {
-        self.news = true;
-        if self.published.elapsed() >= LOT {
+    fn update<T>(&mut self, change: impl FnOnce(&mut NetworkState) -> T) -> T {
+        let result = change(&mut self.state);
+        self.publish();
+        result
+    }
+
+    fn publish_batch(&mut self) {
+        self.unpublished = true;
+        if self.published.elapsed() >= PUBLISH_INTERVAL {
             self.publish();
         }
     }
 
     fn publish(&mut self) {
-        self.cell.store(Arc::new(self.book.view()));
+        self.slot.store(Arc::new(self.state.view()));
         self.published = Instant::now();
-        self.news = false;
+        self.unpublished = false;
     }
 }
 
-/// Reads the inventory.
+/// Takes snapshots of the inventory.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    shelf: Arc<Shelf>,
+    registry: Arc<Registry>,
 }
 
 impl Reader {
-    /// Everything, as it is now.
+    /// The current views of all networks.
     pub fn snapshot(&self) -> Snapshot {
         let mut networks: Vec<_> =
-            self.shelf.cells.load().iter().map(|cell| cell.load_full()).collect();
+            self.registry.slots.load().iter().map(|slot| slot.load_full()).collect();
         networks.sort_by(|a, b| a.identity.id.cmp(&b.identity.id));
-        let (accounts, part) = (self.shelf.accounts.load_full(), **self.shelf.part.load());
-        Snapshot { networks, accounts, part }
+        let (accounts, shard) = (self.registry.accounts.load_full(), **self.registry.shard.load());
+        Snapshot { networks, accounts, shard }
     }
 
-    /// Whether at some time every network was known and had ended its first poll and its first
-    /// lookups, with success or failure.
+    /// Whether, at any time so far, every network had ended its first poll and its first lookups,
+    /// with success or failure.
     pub fn is_ready(&self) -> bool {
-        self.shelf.is_ready()
+        self.registry.is_ready()
     }
 }
 
-/// Everything, as it was at one moment.
+/// The inventory at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// By id.
+    /// Sorted by id.
     pub networks: Vec<Arc<NetworkView>>,
-    /// Where networks are looked up, and how that goes.
+    /// The accounts whose networks are looked up.
     pub accounts: Arc<Vec<Account>>,
-    /// The part of all users that is polled, where it is not the whole.
-    pub part: Option<ShardInfo>,
+    /// The shard of this process. None if it polls all users.
+    pub shard: Option<ShardInfo>,
 }

@@ -1,11 +1,11 @@
-//! What is known of one network, as it is published: a view that never changes. `book` makes it.
+//! The published view of one network. `network_state` makes it.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     block::{Block, Users},
-    figures::Figures,
     lookups::Lookups,
+    stats::BlockStats,
     user::{Freshness, UserData, UserFacts, UserRecord},
 };
 use crate::{
@@ -13,36 +13,35 @@ use crate::{
     wickr::{InternedStr, NetworkId, SecurityGroup, UserId},
 };
 
-/// What does not change while a network is polled.
+/// The configured properties of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkIdentity {
     /// The id.
     pub id: NetworkId,
-    /// A label for people; empty if there is none.
+    /// The display name; can be empty.
     pub name: String,
-    /// The region whose endpoint is asked.
+    /// The AWS region.
     pub region: String,
-    /// Who asks, and where: what tells one account's networks from another's after a restart.
+    /// Identifies the AWS account across restarts.
     pub account: String,
-    /// From the beginning of one poll to that of the next.
+    /// From the start of one poll to the start of the next.
     pub interval: Duration,
     /// How long the last known data of a user is served after the end of the first poll that should
     /// have refreshed it.
     pub stale_after: Duration,
 }
 
-/// What is known of SSO limits in a network. Where nobody asked for them, or nobody could be told,
-/// there is none of this.
+/// The source of known SSO limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sso {
-    /// The limit is the same for all.
+    /// One configured limit for all users.
     Fixed,
-    /// Each user's is that of its groups: the network's security groups, by id.
+    /// The network's security groups, sorted by id.
     Groups(Vec<SecurityGroup>),
 }
 
 impl Sso {
-    /// The network's security groups, where they are known.
+    /// The network's security groups, if limits come from them.
     pub fn groups(&self) -> &[SecurityGroup] {
         match self {
             Sso::Fixed => &[],
@@ -51,39 +50,39 @@ impl Sso {
     }
 }
 
-/// All users of a network that are to be polled, as discovery found them.
+/// A user list that discovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveredUsers {
-    /// The selection that the list was discovered for.
+    /// Identifies the selector that the list was discovered for.
     pub selector_id: u64,
-    /// By id.
+    /// Sorted by id.
     pub users: Arc<[UserId]>,
 }
 
-/// What discovery tells of a network.
+/// The results of discovery for a network.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    /// Of those users of whom it told anything.
+    /// Facts about users.
     pub facts: BTreeMap<UserId, Arc<UserFacts>>,
-    /// None where SSO limits are not known.
+    /// None if SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
-    /// None where users are not discovered.
-    pub list: Option<DiscoveredUsers>,
+    /// None if users are not discovered.
+    pub user_list: Option<DiscoveredUsers>,
 }
 
-/// How a poll ended.
+/// The outcome of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollResult {
     /// Every user was read.
     Success,
-    /// Some were.
+    /// Some users were read.
     Partial,
-    /// None was.
+    /// No user was read.
     Failure,
 }
 
 impl PollResult {
-    /// All of them.
+    /// All values.
     pub const ALL: [PollResult; 3] =
         [PollResult::Success, PollResult::Partial, PollResult::Failure];
 
@@ -100,137 +99,137 @@ impl PollResult {
 /// The polls of a network since the start of the process.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PollLog {
-    /// How many ended so, in the order of [`PollResult::ALL`].
+    /// Ended polls by result, in the order of [`PollResult::ALL`].
     pub ended: [u64; 3],
-    /// How many outlasted the interval.
+    /// Polls that took longer than the interval.
     pub overruns: u64,
-    /// The last one that ended.
+    /// The last poll that ended.
     pub last: Option<LastPoll>,
-    /// When the last one ended that read every user.
+    /// When the last successful poll ended.
     pub last_success: Option<Millis>,
-    /// Users done and users to do, while one is under way.
-    pub under_way: Option<Progress>,
-    /// When the next one is due, between two polls.
+    /// Progress of the current poll. None between polls.
+    pub progress: Option<Progress>,
+    /// When the next poll starts. None during a poll.
     pub next: Option<Millis>,
 }
 
-/// The poll that ended last.
+/// The last poll that ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LastPoll {
     /// When it ended.
     pub at: Millis,
-    /// How long it took.
-    pub took: Duration,
-    /// How it ended.
+    /// Its duration; that of the last poll of all users if it read only some.
+    pub duration: Duration,
+    /// Its result.
     pub result: PollResult,
 }
 
-/// How far a poll is.
+/// The progress of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Users that were asked for.
+    /// Users whose request has ended.
     pub done: usize,
-    /// Users to ask for.
+    /// Users to request.
     pub total: usize,
 }
 
-/// A network as it was known at one moment. It never changes.
+/// A network at one moment. It never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkView {
-    /// Which one.
+    /// Its configured properties.
     pub identity: Arc<NetworkIdentity>,
-    /// The users that were asked for, by id.
+    /// The users that were requested, sorted by id.
     pub users: Users,
-    /// The device types ever seen in it, by name.
+    /// All device types ever seen in it, sorted.
     pub types: Vec<InternedStr>,
-    /// SSO limits, where they are known.
+    /// None if SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
-    /// All users that there are, where discovery has found them, whether they were asked for or not.
-    pub list: Option<DiscoveredUsers>,
-    /// Whether the last poll was one of all that are to be polled now.
+    /// The user list that discovery found last, including users that were not requested yet.
+    pub user_list: Option<DiscoveredUsers>,
+    /// Whether the last poll covered all users of a complete list.
     pub covered: bool,
     /// Its polls.
     pub polls: PollLog,
-    /// How it goes to find out whom to poll, where that is not written out.
+    /// Its lookups.
     pub lookups: Lookups,
-    /// Whether the first attempt of a lookup that the exposition depends on has not ended yet.
+    /// Whether a required lookup has not ended its first attempt.
     pub lookups_pending: bool,
 }
 
 impl NetworkView {
-    /// Whether the first poll (of this process, or of the one whose state was restored) and the first
-    /// lookups have ended, with success or failure.
+    /// Whether the first poll and the required lookups have ended, with success or failure.
     pub fn is_ready(&self) -> bool {
         self.is_known() && !self.lookups_pending
     }
 
-    /// Whether a first poll has ended, well or badly.
+    /// Whether a poll of this process or of a restored one has ended.
     pub fn is_known(&self) -> bool {
         self.polls.last.is_some()
     }
 
-    /// Whether a poll of this process has ended, so that it can be told whether the network is up.
+    /// Whether a poll of this process has ended. Before that, the network is neither up nor down.
     pub fn was_polled(&self) -> bool {
         self.polls.ended.iter().any(|count| *count > 0)
     }
 
-    /// Whether the last poll read every user, and the poll under way has neither failed for a user nor
-    /// stalled: in an outage it can last for hours.
+    /// Whether the last poll read every user, and the current poll has neither failed for a user nor
+    /// stalled. The current poll counts because it can last for hours in an outage.
     pub fn is_up(&self, now: Millis) -> bool {
         self.is_up_with(self.users_by_freshness(now))
     }
 
-    /// The same, where it is known how many users are fresh, stale and missing.
+    /// [`NetworkView::is_up`] with known counts of fresh, stale and missing users.
     pub fn is_up_with(&self, [fresh, ..]: [usize; 3]) -> bool {
         self.covered
             && self.polls.last.is_some_and(|last| last.result == PollResult::Success)
             && fresh == self.users.len()
     }
 
-    /// The data of every user to serve at `now`.
-    pub fn readings(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &UserData)> {
+    /// The users whose data is served at `now`.
+    pub fn served_users(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &UserData)> {
         let stale_after = self.identity.stale_after;
-        self.users.iter().filter_map(move |user| Some((user, user.reading(now, stale_after)?)))
+        self.users.iter().filter_map(move |user| Some((user, user.data(now, stale_after)?)))
     }
 
-    /// Whether the data of all users of one of its blocks is served at `now`: whatever follows from
-    /// it then follows from the block alone.
-    pub fn is_whole(&self, block: &Block, now: Millis) -> bool {
-        block.figures().hold_at(now, self.identity.stale_after)
+    /// Whether no data of the block has expired at `now`. What is served then depends on the block
+    /// alone, not on the clock.
+    pub fn is_unexpired(&self, block: &Block, now: Millis) -> bool {
+        block.stats().is_unexpired(now, self.identity.stale_after)
     }
 
-    /// Each block's figures at `now`.
-    pub(super) fn figures(&self, now: Millis) -> impl Iterator<Item = Cow<'_, Figures>> {
+    /// Statistics of each block over the data that is served at `now`.
+    pub(super) fn block_stats(&self, now: Millis) -> impl Iterator<Item = Cow<'_, BlockStats>> {
         let stale_after = self.identity.stale_after;
         self.users.blocks().iter().map(move |block| {
-            let figures = block.figures();
-            if figures.hold_at(now, stale_after) {
-                return Cow::Borrowed(figures);
+            let stats = block.stats();
+            if stats.is_unexpired(now, stale_after) {
+                return Cow::Borrowed(stats);
             }
-            let served = block.users().iter().map(|user| (user, user.reading(now, stale_after)));
-            Cow::Owned(Figures::of(served))
+            let served = block.users().iter().map(|user| (user, user.data(now, stale_after)));
+            Cow::Owned(BlockStats::new(served))
         })
     }
 
-    /// How far the data of one of its users can be trusted at `now`.
+    /// The freshness of a user at `now`.
     pub fn freshness_of(&self, user: &UserRecord, now: Millis) -> Freshness {
         user.freshness(now, self.identity.stale_after)
     }
 
-    /// How many users are fresh, stale and missing, in the order of [`Freshness::ALL`].
+    /// Users by freshness, in the order of [`Freshness::ALL`].
     pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
         let mut counts = [0; 3];
-        for figures in self.figures(now) {
-            add(&mut counts, &figures.users);
+        for stats in self.block_stats(now) {
+            add(&mut counts, &stats.users);
         }
         counts
     }
 
-    /// How many users' last poll failed so, in the order of [`ErrorKind::ALL`](crate::wickr::ErrorKind::ALL).
+    /// Users whose last request failed, by error kind, in the order of
+    /// [`ErrorKind::ALL`](crate::wickr::ErrorKind::ALL).
     pub fn users_by_failure(&self) -> [usize; 9] {
         let mut counts = [0; 9];
         for block in self.users.blocks() {
-            add(&mut counts, &block.figures().failures);
+            add(&mut counts, &block.stats().failures);
         }
         counts
     }

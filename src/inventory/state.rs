@@ -1,9 +1,8 @@
-//! What outlives a restart: the last known data, with the times at which it was read.
+//! The state file: the last known data with its read times, across restarts.
 //!
-//! The file is one line that names it and its version, the SHA-256 of the rest, and the rest: gzip of
-//! MessagePack, arrays for structures, so that any language can read it. Texts that recur, device
-//! types and statuses, stand once and are referred to. Usernames, SSO limits and anything secret are
-//! not in it; discovery will tell the former anew.
+//! The format is one line with the version, the SHA-256 of the payload, and the payload: gzip of
+//! MessagePack with structs as arrays. Device types and statuses are stored once and referenced by
+//! index. Usernames, SSO limits and secrets are not stored.
 
 use std::{collections::HashMap, fmt, io::BufReader, sync::Arc, time::Duration};
 
@@ -20,54 +19,54 @@ use crate::{
     wickr::{ApiTimestamp, Device, InternedStr, Interner, NetworkId, UserId},
 };
 
-/// The first line. Another version has another number.
+/// The first line, with the version of the format.
 const MAGIC: &[u8] = b"wickr-exporter state 1\n";
-const NAME: &[u8] = b"wickr-exporter state ";
-const CHECKSUM: usize = 32;
+const MAGIC_PREFIX: &[u8] = b"wickr-exporter state ";
+const CHECKSUM_LEN: usize = 32;
 
-/// What an earlier process knew of a network.
+/// The data that an earlier process had for a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoredNetwork {
-    /// Its name; empty if it had none.
+    /// The display name; can be empty.
     pub name: String,
-    /// Who asked, and where.
+    /// The [`NetworkIdentity::account`](super::NetworkIdentity::account).
     pub account: String,
-    /// Users that had data.
+    /// The users that had data.
     pub users: Vec<RestoredUser>,
-    /// The device types ever seen.
+    /// All device types ever seen.
     pub types: Vec<InternedStr>,
     /// The last poll that ended.
     pub last_poll: Option<LastPoll>,
-    /// When the last one ended that read every user.
+    /// When the last successful poll ended.
     pub last_success: Option<Millis>,
-    /// All users that there were, where they were discovered.
-    pub list: Option<DiscoveredUsers>,
+    /// The user list, if users were discovered.
+    pub user_list: Option<DiscoveredUsers>,
 }
 
-/// What an earlier process knew of a user.
+/// The data that an earlier process had for a user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoredUser {
-    /// Whose.
+    /// The user.
     pub id: UserId,
     /// The last data that was read.
-    pub reading: UserData,
+    pub data: UserData,
 }
 
-/// Why a state file is of no use.
+/// Why a state file cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadState {
-    /// It is none.
-    #[error("it is no state file")]
-    Foreign,
-    /// It is one of another version: somebody went back to this one, or skipped the one between.
-    #[error("it is of version {0} of state files, and this program reads version 1")]
-    OtherVersion(u32),
-    /// It is damaged: cut short, or changed.
-    #[error("it is damaged")]
-    Damaged,
-    /// Its checksum is right, but its content makes no sense.
-    #[error("its content makes no sense: {0}")]
-    Nonsense(String),
+pub enum StateError {
+    /// The first line is not that of a state file.
+    #[error("not a state file")]
+    NotStateFile,
+    /// The file was written by an incompatible version.
+    #[error("format version {0} is not supported; this program reads version 1")]
+    UnsupportedVersion(u32),
+    /// The checksum does not match: the file is truncated or was changed.
+    #[error("truncated or corrupted")]
+    Corrupted,
+    /// The checksum matches, but the content is invalid.
+    #[error("invalid content: {0}")]
+    InvalidContent(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,24 +80,24 @@ struct NetworkPart {
     id: String,
     name: String,
     account: String,
-    /// Indices into the texts.
+    /// Indices into `texts`.
     types: Vec<u32>,
     last_poll: Option<PollPart>,
     last_success: Option<Millis>,
     users: Vec<UserPart>,
-    /// Files that were written before there was this end here.
+    /// Older files do not have it.
     #[serde(default)]
-    list: Option<ListPart>,
+    user_list: Option<ListPart>,
 }
 
-/// Of which choice, and the ids.
+/// Selector id and user ids.
 #[derive(Serialize, Deserialize)]
 struct ListPart(u64, Vec<String>);
 
 #[derive(Serialize, Deserialize)]
 struct PollPart {
     at: Millis,
-    took_millis: u64,
+    duration_millis: u64,
     /// An index into [`PollResult::ALL`].
     result: u8,
 }
@@ -110,46 +109,46 @@ struct UserPart {
     devices: Vec<DevicePart>,
 }
 
-/// App id, type, status, suspended, created, last login. A stamp that is no time is a text's
-/// absence for never, and `false` for invalid.
+/// App id, type, status, suspended, created, last login.
 #[derive(Serialize, Deserialize)]
-struct DevicePart(Option<String>, u32, u32, Option<bool>, StampPart, StampPart);
+struct DevicePart(Option<String>, u32, u32, Option<bool>, TimestampPart, TimestampPart);
 
+/// A time, `false` for an invalid time, or nil for never.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum StampPart {
+enum TimestampPart {
     At(Millis),
     Invalid(bool),
     Never(()),
 }
 
-/// By hand: the derived form would take in whatever stands there first, lists of lists of lists with it.
-impl<'de> Deserialize<'de> for StampPart {
+/// Derived code would buffer the value first, including deeply nested arrays.
+impl<'de> Deserialize<'de> for TimestampPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
 
         impl Visitor<'_> for Reader {
-            type Value = StampPart;
+            type Value = TimestampPart;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time, false or nothing")
+                f.write_str("a time, false or nil")
             }
 
-            fn visit_i64<E>(self, millis: i64) -> Result<StampPart, E> {
-                Ok(StampPart::At(millis))
+            fn visit_i64<E>(self, millis: i64) -> Result<TimestampPart, E> {
+                Ok(TimestampPart::At(millis))
             }
 
-            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<StampPart, E> {
-                let beyond = |_| E::custom("a time is beyond all times");
-                Millis::try_from(millis).map(StampPart::At).map_err(beyond)
+            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<TimestampPart, E> {
+                let out_of_range = |_| E::custom("a time is out of range");
+                Millis::try_from(millis).map(TimestampPart::At).map_err(out_of_range)
             }
 
-            fn visit_bool<E>(self, value: bool) -> Result<StampPart, E> {
-                Ok(StampPart::Invalid(value))
+            fn visit_bool<E>(self, value: bool) -> Result<TimestampPart, E> {
+                Ok(TimestampPart::Invalid(value))
             }
 
-            fn visit_unit<E>(self) -> Result<StampPart, E> {
-                Ok(StampPart::Never(()))
+            fn visit_unit<E>(self) -> Result<TimestampPart, E> {
+                Ok(TimestampPart::Never(()))
             }
         }
 
@@ -157,60 +156,59 @@ impl<'de> Deserialize<'de> for StampPart {
     }
 }
 
-impl From<ApiTimestamp> for StampPart {
-    fn from(stamp: ApiTimestamp) -> StampPart {
-        match stamp.millis() {
-            Some(millis) => StampPart::At(millis),
-            None if stamp == ApiTimestamp::INVALID => StampPart::Invalid(false),
-            None => StampPart::Never(()),
+impl From<ApiTimestamp> for TimestampPart {
+    fn from(timestamp: ApiTimestamp) -> TimestampPart {
+        match timestamp.millis() {
+            Some(millis) => TimestampPart::At(millis),
+            None if timestamp == ApiTimestamp::INVALID => TimestampPart::Invalid(false),
+            None => TimestampPart::Never(()),
         }
     }
 }
 
-impl From<StampPart> for ApiTimestamp {
-    fn from(part: StampPart) -> ApiTimestamp {
+impl From<TimestampPart> for ApiTimestamp {
+    fn from(part: TimestampPart) -> ApiTimestamp {
         match part {
-            StampPart::At(millis) => ApiTimestamp::at_millis(millis),
-            StampPart::Invalid(_) => ApiTimestamp::INVALID,
-            StampPart::Never(()) => ApiTimestamp::NEVER,
+            TimestampPart::At(millis) => ApiTimestamp::at_millis(millis),
+            TimestampPart::Invalid(_) => ApiTimestamp::INVALID,
+            TimestampPart::Never(()) => ApiTimestamp::NEVER,
         }
     }
 }
 
-/// Texts that are referred to by number.
 #[derive(Default)]
 struct Texts {
-    numbers: HashMap<InternedStr, u32>,
+    indices: HashMap<InternedStr, u32>,
     texts: Vec<String>,
 }
 
 impl Texts {
-    fn number(&mut self, label: &InternedStr) -> u32 {
-        if let Some(number) = self.numbers.get(label) {
-            return *number;
+    fn index(&mut self, text: &InternedStr) -> u32 {
+        if let Some(index) = self.indices.get(text) {
+            return *index;
         }
-        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        self.texts.push(label.to_string());
-        self.numbers.insert(label.clone(), number);
-        number
+        let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.texts.push(text.to_string());
+        self.indices.insert(text.clone(), index);
+        index
     }
 }
 
-/// The file's content for what is known.
+/// The content of a state file.
 ///
 /// # Errors
 ///
-/// A sentence, when it cannot be written as MessagePack.
+/// A message if encoding fails.
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     let mut texts = Texts::default();
     let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts)).collect();
     let file = File { networks, texts: texts.texts };
     let mut bytes = MAGIC.to_vec();
-    bytes.resize(MAGIC.len() + CHECKSUM, 0);
-    let mut packed = GzEncoder::new(bytes, Compression::fast());
-    rmp_serde::encode::write(&mut packed, &file).map_err(|error| error.to_string())?;
-    let mut bytes = packed.finish().map_err(|error| error.to_string())?;
-    let (head, payload) = bytes.split_at_mut(MAGIC.len() + CHECKSUM);
+    bytes.resize(MAGIC.len() + CHECKSUM_LEN, 0);
+    let mut encoder = GzEncoder::new(bytes, Compression::fast());
+    rmp_serde::encode::write(&mut encoder, &file).map_err(|error| error.to_string())?;
+    let mut bytes = encoder.finish().map_err(|error| error.to_string())?;
+    let (head, payload) = bytes.split_at_mut(MAGIC.len() + CHECKSUM_LEN);
     head[MAGIC.len()..].copy_from_slice(&Sha256::digest(&*payload));
     Ok(bytes)
 }
@@ -220,10 +218,10 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
         id: view.identity.id.to_string(),
         name: view.identity.name.clone(),
         account: view.identity.account.clone(),
-        types: view.types.iter().map(|label| texts.number(label)).collect(),
+        types: view.types.iter().map(|text| texts.index(text)).collect(),
         last_poll: view.polls.last.map(|last| PollPart {
             at: last.at,
-            took_millis: u64::try_from(last.took.as_millis()).unwrap_or(u64::MAX),
+            duration_millis: u64::try_from(last.duration.as_millis()).unwrap_or(u64::MAX),
             result: last.result as u8,
         }),
         last_success: view.polls.last_success,
@@ -237,7 +235,7 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
                 devices: last.devices.iter().map(|device| device_part(device, texts)).collect(),
             })
             .collect(),
-        list: view.list.as_ref().map(|list| {
+        user_list: view.user_list.as_ref().map(|list| {
             ListPart(list.selector_id, list.users.iter().map(UserId::to_string).collect())
         }),
     }
@@ -246,53 +244,53 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
 fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
     DevicePart(
         device.app_id.as_deref().map(str::to_owned),
-        texts.number(&device.device_type),
-        texts.number(&device.status),
+        texts.index(&device.device_type),
+        texts.index(&device.status),
         device.suspended,
         device.created.into(),
         device.last_login.into(),
     )
 }
 
-/// What a file's content tells, by network.
+/// Decodes the content of a state file, all or nothing.
 ///
 /// # Errors
 ///
-/// Why it tells nothing. Half a file tells nothing, too.
+/// If it is damaged, incompatible or not a state file.
 pub fn decode(
     bytes: &[u8],
-    labels: &Interner,
-) -> Result<HashMap<NetworkId, RestoredNetwork>, BadState> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| foreign(bytes))?;
-    let (checksum, payload) = rest.split_at_checked(CHECKSUM).ok_or(BadState::Damaged)?;
+    interner: &Interner,
+) -> Result<HashMap<NetworkId, RestoredNetwork>, StateError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| header_error(bytes))?;
+    let (checksum, payload) = rest.split_at_checked(CHECKSUM_LEN).ok_or(StateError::Corrupted)?;
     if checksum != &Sha256::digest(payload)[..] {
-        return Err(BadState::Damaged);
+        return Err(StateError::Corrupted);
     }
-    let unpacked = GzDecoder::new(payload);
-    let file: File = rmp_serde::from_read(BufReader::new(unpacked))
-        .map_err(|error| BadState::Nonsense(error.to_string()))?;
-    let texts: Vec<InternedStr> = file.texts.iter().map(|text| labels.get(text)).collect();
-    file.networks.into_iter().map(|part| restored(part, &texts)).collect()
+    let decoder = BufReader::new(GzDecoder::new(payload));
+    let file: File = rmp_serde::from_read(decoder)
+        .map_err(|error| StateError::InvalidContent(error.to_string()))?;
+    let texts: Vec<InternedStr> = file.texts.iter().map(|text| interner.get(text)).collect();
+    file.networks.into_iter().map(|part| restore(part, &texts)).collect()
 }
 
-/// What a file is whose first line is another.
-fn foreign(bytes: &[u8]) -> BadState {
-    let version = bytes.strip_prefix(NAME).and_then(|rest| {
+fn header_error(bytes: &[u8]) -> StateError {
+    let version = bytes.strip_prefix(MAGIC_PREFIX).and_then(|rest| {
         let digits = rest.split(|&b| b == b'\n').next()?;
         std::str::from_utf8(digits).ok()?.parse().ok()
     });
-    version.map_or(BadState::Foreign, BadState::OtherVersion)
+    version.map_or(StateError::NotStateFile, StateError::UnsupportedVersion)
 }
 
-fn restored(
+fn restore(
     part: NetworkPart,
     texts: &[InternedStr],
-) -> Result<(NetworkId, RestoredNetwork), BadState> {
-    let text = |number: u32| {
-        let text = usize::try_from(number).ok().and_then(|number| texts.get(number));
-        text.cloned().ok_or_else(|| BadState::Nonsense("a text is missing".into()))
+) -> Result<(NetworkId, RestoredNetwork), StateError> {
+    let text = |index: u32| {
+        let text = usize::try_from(index).ok().and_then(|index| texts.get(index));
+        text.cloned()
+            .ok_or_else(|| StateError::InvalidContent("a text index is out of range".into()))
     };
-    let bad_id = |error: crate::wickr::BadId| BadState::Nonsense(error.to_string());
+    let bad_id = |error: crate::wickr::BadId| StateError::InvalidContent(error.to_string());
     let device = |DevicePart(app_id, device_type, status, suspended, created, last_login)| {
         Ok(Device {
             app_id: app_id.map(String::into_boxed_str),
@@ -304,31 +302,31 @@ fn restored(
         })
     };
     let user = |part: UserPart| {
-        let devices: Result<_, BadState> = part.devices.into_iter().map(device).collect();
-        let reading = UserData { at: part.at, devices: devices? };
-        Ok(RestoredUser { id: part.id.parse().map_err(bad_id)?, reading })
+        let devices: Result<_, StateError> = part.devices.into_iter().map(device).collect();
+        let data = UserData { at: part.at, devices: devices? };
+        Ok(RestoredUser { id: part.id.parse().map_err(bad_id)?, data })
     };
     let last_poll = part.last_poll.map(|poll| LastPoll {
         at: poll.at,
-        took: Duration::from_millis(poll.took_millis),
-        // What cannot be read of a result is no success.
+        duration: Duration::from_millis(poll.duration_millis),
+        // An unknown result counts as a failure.
         result: PollResult::ALL
             .get(usize::from(poll.result))
             .copied()
             .unwrap_or(PollResult::Failure),
     });
-    let list = |ListPart(of, users)| {
+    let user_list = |ListPart(selector_id, users)| {
         let users: Result<_, _> = users.iter().map(|id: &String| id.parse()).collect();
-        Ok(DiscoveredUsers { selector_id: of, users: users.map_err(bad_id)? })
+        Ok(DiscoveredUsers { selector_id, users: users.map_err(bad_id)? })
     };
     let network = RestoredNetwork {
         name: part.name,
         account: part.account,
-        users: part.users.into_iter().map(user).collect::<Result<_, BadState>>()?,
-        types: part.types.into_iter().map(text).collect::<Result<_, BadState>>()?,
+        users: part.users.into_iter().map(user).collect::<Result<_, StateError>>()?,
+        types: part.types.into_iter().map(text).collect::<Result<_, StateError>>()?,
         last_poll,
         last_success: part.last_success,
-        list: part.list.map(list).transpose()?,
+        user_list: part.user_list.map(user_list).transpose()?,
     };
     Ok((part.id.parse().map_err(bad_id)?, network))
 }

@@ -1,16 +1,16 @@
-//! A network's devices in figures, by type, at one moment.
+//! Device statistics of a network at one moment, by device type.
 
 use super::{
-    figures::TypeFigures,
     network::{NetworkView, add},
+    stats::TypeStats,
 };
 use crate::{
     clock::Millis,
     wickr::{Device, InternedStr},
 };
 
-/// How long ago a device's user last logged in on it, in milliseconds; none if never or unknown.
-/// Never negative: a login that lies ahead of this machine's clock is now.
+/// Milliseconds since the last login on a device; None if never or unknown. A login in the future
+/// counts as now.
 pub fn idle_millis(device: &Device, now: Millis) -> Option<i64> {
     Some(now.saturating_sub(device.last_login.millis()?).max(0))
 }
@@ -20,31 +20,30 @@ pub fn idle_millis(device: &Device, now: Millis) -> Option<i64> {
 pub struct TypeSummary {
     /// The type.
     pub device_type: InternedStr,
-    /// All of them.
+    /// All devices.
     pub devices: u64,
-    /// Those that are suspended.
+    /// Suspended devices.
     pub suspended: u64,
-    /// Those that are marked for reset.
+    /// Devices marked for reset.
     pub reset: u64,
-    /// Those that nobody ever logged in on.
+    /// Devices without any login.
     pub never_logged_in: u64,
-    /// Those whose idle time is at most the bound, for each bound.
+    /// Devices that are idle for at most each bound.
     pub idle_at_most: Vec<u64>,
-    /// Those that have an idle time.
+    /// Devices that have an idle time.
     pub with_idle: u64,
-    /// The sum of their idle times, in milliseconds.
+    /// The sum of the idle times, in milliseconds.
     pub idle_sum: i64,
-    /// Those that have been idle for longer than their user's SSO sessions may be.
+    /// Devices that are idle for longer than the SSO limit of their user.
     pub sso_expired: u64,
 }
 
-/// All devices of a network.
+/// Statistics of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// How many users are fresh, stale and missing, in the order of
-    /// [`Freshness::ALL`](super::Freshness::ALL).
+    /// Users by freshness, in the order of [`Freshness::ALL`](super::Freshness::ALL).
     pub users: [usize; 3],
-    /// By type, those included that are no more.
+    /// By device type, including types that have no devices any more.
     pub types: Vec<TypeSummary>,
     /// Devices whose creation time cannot be read.
     pub invalid_created: u64,
@@ -53,48 +52,48 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Works out the figures at `now`; `bounds` are idle times in milliseconds, ascending.
-    pub fn of(view: &NetworkView, now: Millis, bounds: &[i64]) -> Summary {
+    /// Computes the statistics at `now`. `bounds` are idle times in milliseconds, ascending.
+    pub fn new(view: &NetworkView, now: Millis, bounds: &[i64]) -> Summary {
         let mut summary = Summary {
             users: [0; 3],
-            types: view.types.iter().map(|label| TypeSummary::none(label, bounds.len())).collect(),
+            types: view.types.iter().map(|label| TypeSummary::empty(label, bounds.len())).collect(),
             invalid_created: 0,
             invalid_last_login: 0,
         };
-        for figures in view.figures(now) {
-            add(&mut summary.users, &figures.users);
-            summary.invalid_created += figures.invalid_created;
-            summary.invalid_last_login += figures.invalid_last_login;
-            for of_type in &figures.types {
-                summary.add(of_type, now, bounds);
+        for stats in view.block_stats(now) {
+            add(&mut summary.users, &stats.users);
+            summary.invalid_created += stats.invalid_created;
+            summary.invalid_last_login += stats.invalid_last_login;
+            for type_stats in &stats.types {
+                summary.add(type_stats, now, bounds);
             }
         }
         summary
     }
 
-    fn add(&mut self, figures: &TypeFigures, now: Millis, bounds: &[i64]) {
-        // A handful of types: looking through them beats hashing.
-        let Some(of_type) =
-            self.types.iter_mut().find(|of_type| of_type.device_type == figures.device_type)
+    fn add(&mut self, stats: &TypeStats, now: Millis, bounds: &[i64]) {
+        // For a few types, a scan is faster than hashing.
+        let Some(summary) =
+            self.types.iter_mut().find(|summary| summary.device_type == stats.device_type)
         else {
-            return debug_assert!(false, "the view knows every type of its devices");
+            return debug_assert!(false, "a view contains all types of its devices");
         };
-        of_type.devices += figures.devices;
-        of_type.suspended += figures.suspended;
-        of_type.reset += figures.reset;
-        of_type.never_logged_in += figures.never_logged_in;
-        of_type.with_idle += figures.with_idle() as u64;
-        of_type.sso_expired += figures.sso_expired(now) as u64;
-        let sum = i64::try_from(figures.idle_sum(now)).unwrap_or(i64::MAX);
-        of_type.idle_sum = of_type.idle_sum.saturating_add(sum);
-        for (count, bound) in of_type.idle_at_most.iter_mut().zip(bounds) {
-            *count += figures.idle_at_most(*bound, now) as u64;
+        summary.devices += stats.devices;
+        summary.suspended += stats.suspended;
+        summary.reset += stats.reset;
+        summary.never_logged_in += stats.never_logged_in;
+        summary.with_idle += stats.with_idle() as u64;
+        summary.sso_expired += stats.sso_expired(now) as u64;
+        let sum = i64::try_from(stats.idle_sum(now)).unwrap_or(i64::MAX);
+        summary.idle_sum = summary.idle_sum.saturating_add(sum);
+        for (count, bound) in summary.idle_at_most.iter_mut().zip(bounds) {
+            *count += stats.idle_at_most(*bound, now) as u64;
         }
     }
 }
 
 impl TypeSummary {
-    fn none(device_type: &InternedStr, bounds: usize) -> TypeSummary {
+    fn empty(device_type: &InternedStr, bounds: usize) -> TypeSummary {
         TypeSummary {
             device_type: device_type.clone(),
             devices: 0,

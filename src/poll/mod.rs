@@ -119,22 +119,22 @@ impl<S: Source + 'static> NetworkPoller<S> {
             discovery.clone(),
             &plan.identity.id,
             plan.observer.clone(),
-            publisher.list(),
+            publisher.discovered_users(),
             &publisher.users(),
         );
         let users = list.users().unwrap_or_default();
         let selected: HashSet<&UserId> = users.iter().collect();
         publisher.keep_restored(plan.clock.now());
-        publisher.need(discovery.needed_lookups());
+        publisher.set_required_lookups(discovery.needed_lookups());
         publisher.retain(|user| selected.contains(user));
-        publisher.assign(users, list.is_complete());
+        publisher.set_user_list(users, list.is_complete());
         match list.directory() {
             Some(directory) => publisher.set_directory(directory),
             // Earlier discoveries stay until the next one, except limits from another source.
             None => match discovery.sso {
-                SsoLimits::Off => publisher.limit_all(&[], None),
-                SsoLimits::Fixed(limit) => publisher.limit_all(users, Some(limit)),
-                SsoLimits::Groups => publisher.keep_limits_of_groups(),
+                SsoLimits::Off => publisher.set_sso_limit(&[], None),
+                SsoLimits::Fixed(limit) => publisher.set_sso_limit(users, Some(limit)),
+                SsoLimits::Groups => publisher.keep_group_limits(),
             },
         }
         NetworkPoller { plan, list, discovery, skip: 0, retry: Retry::IDLE, publisher }
@@ -205,12 +205,12 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let next = retry.unwrap_or(due);
         let wait = next.saturating_duration_since(Instant::now()).as_millis();
         let wait = i64::try_from(wait).unwrap_or(i64::MAX);
-        self.publisher.due(self.plan.clock.now().saturating_add(wait));
+        self.publisher.set_next_poll(self.plan.clock.now().saturating_add(wait));
         let woken = tokio::time::sleep_until(next);
         tokio::pin!(woken);
         loop {
             let users = self.list.users().unwrap_or_default();
-            let found = self.publisher.never_asked(users);
+            let found = self.publisher.never_polled(users);
             // None are found, but a poll is judged anew, when a list confirms the polled users.
             let is_confirmed = self.list.is_complete() && !self.publisher.is_covered();
             if !found.is_empty() || is_confirmed {
@@ -288,7 +288,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
     ) -> PollResult {
         let complete = self.list.is_complete();
         let list = self.list.users().unwrap_or_default();
-        self.publisher.begin_some(list, users.len());
+        self.publisher.begin_partial(list, users.len());
         let mut users = users.to_vec();
         let skip = self.skip.checked_rem(users.len()).unwrap_or(0);
         users.rotate_left(skip);
@@ -297,11 +297,11 @@ impl<S: Source + 'static> NetworkPoller<S> {
         // The list may have become complete during the poll.
         let list = self.list.users().unwrap_or_default();
         let complete =
-            complete || (self.list.is_complete() && self.publisher.never_asked(list).is_empty());
+            complete || (self.list.is_complete() && self.publisher.never_polled(list).is_empty());
         let now = self.plan.clock.now();
         let result = match users.len() == all {
             true => self.publisher.end(now, took, complete),
-            false => self.publisher.end_some(now, complete),
+            false => self.publisher.end_partial(now, complete),
         };
         if !complete {
             let network_id = &self.plan.identity.id;
@@ -390,7 +390,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
 
     fn apply(&mut self, result: LookupResult) {
         let (subject, attempt, directory) = self.list.apply(result);
-        self.publisher.looked_up(subject, attempt, self.plan.clock.now());
+        self.publisher.record_lookup(subject, attempt, self.plan.clock.now());
         if let Some(directory) = directory {
             self.publisher.set_directory(directory);
         }

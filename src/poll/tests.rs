@@ -207,7 +207,7 @@ fn poller_of(
         clock: Clock::Manual(Arc::default()),
     };
     let publisher = registrar.add(identity, None);
-    registrar.settle();
+    registrar.mark_complete();
     (NetworkPoller::new(plan, publisher), reader, observer)
 }
 
@@ -286,7 +286,7 @@ async fn publishes_users_while_the_poll_is_under_way() {
     }
     let view = &reader.snapshot().networks[0];
     assert_eq!(view.users.len(), 4);
-    let progress = view.polls.under_way.unwrap();
+    let progress = view.polls.progress.unwrap();
     assert_eq!((progress.done, progress.total), (4, 10));
     assert!(!reader.is_ready());
 }
@@ -323,7 +323,7 @@ async fn an_overrun_skips_to_the_next_multiple_of_the_interval() {
     assert_eq!(source.most_in_flight.load(Ordering::Relaxed), 1);
     let polls = reader.snapshot().networks[0].polls.clone();
     assert_eq!((polls.ended, polls.overruns), ([3, 0, 0], 3));
-    assert_eq!(polls.last.unwrap().took.as_millis(), 2_500);
+    assert_eq!(polls.last.unwrap().duration.as_millis(), 2_500);
     stop.cancel();
     let publisher = task.await.unwrap();
     assert_eq!(reader.snapshot().networks.len(), 1);
@@ -351,7 +351,7 @@ async fn retries_failed_users_after_a_minute_and_backs_off_to_the_interval() {
     seconds(60).await;
     assert_eq!((poller.requests(), poller.view().is_up(0)), (32, true));
     assert_eq!(poller.view().polls.ended, [1, 7, 0]);
-    assert!(poller.view().polls.last.unwrap().took < Duration::from_secs(1));
+    assert!(poller.view().polls.last.unwrap().duration < Duration::from_secs(1));
     seconds(50 * 60).await;
     assert_eq!(poller.requests(), 32, "nothing is left to retry");
     poller.stop().await;

@@ -224,12 +224,12 @@ impl UserList {
             (SsoLimits::Groups, Some(groups), Some(_)) => Some(Sso::Groups(groups.clone())),
             (SsoLimits::Groups, ..) => None,
         };
-        let list = match (&self.plan.users, &self.users) {
+        let user_list = match (&self.plan.users, &self.users) {
             (UserSelector::All(_), Some(users)) if self.complete => {
                 Some(DiscoveredUsers { selector_id: self.plan.selector_id, users: users.clone() })
             }
             _ => None,
         };
-        Some(Directory { facts, sso: sso.map(Arc::new), list })
+        Some(Directory { facts, sso: sso.map(Arc::new), user_list })
     }
 }

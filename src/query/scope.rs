@@ -75,7 +75,7 @@ impl UserCounts {
 /// Users of the poll under way of whom nothing was ever known.
 fn pending(network: &NetworkView) -> usize {
     // Whoever is not to be polled any more went when it began.
-    network.polls.under_way.map_or(0, |poll| poll.total.saturating_sub(network.users.len()))
+    network.polls.progress.map_or(0, |poll| poll.total.saturating_sub(network.users.len()))
 }
 
 /// Whether it is not even known who the users are.
@@ -110,7 +110,7 @@ impl Scope {
         }
         // The same id may be somebody else in another network, and fall to another part.
         let named = !filter.users.is_empty() && filter.networks.len() == 1;
-        scope.shard = snapshot.part.filter(|_| !named);
+        scope.shard = snapshot.shard.filter(|_| !named);
         let is_there =
             |id: &NetworkId| snapshot.networks.iter().any(|network| network.identity.id == *id);
         scope.not_known = NotKnown {
@@ -144,7 +144,7 @@ impl Scope {
         let UserCounts { stale, missing, pending, .. } = self.users;
         let mut notes = Vec::new();
         if let Some(part) = self.shard {
-            notes.push(format!("{} The rest is to be asked of the others.", part.in_words()));
+            notes.push(format!("{} The rest is to be asked of the others.", part.description()));
         }
         notes.extend(self.discovery.notes());
         let NotKnown { network_id, user_id } = &self.not_known;

@@ -128,7 +128,7 @@ pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> Found<'a>
         if !filter.network(network) {
             continue;
         }
-        for (u, (user, reading)) in (0..).zip(network.readings(now)) {
+        for (u, (user, reading)) in (0..).zip(network.served_users(now)) {
             if !filter.user(user) {
                 continue;
             }

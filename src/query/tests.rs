@@ -64,7 +64,7 @@ fn network(random: &mut fastrand::Rng, keeper: &Registrar, n: usize) -> Publishe
         .map(|user| (user.clone(), Arc::new(facts(&mut fastrand::Rng::with_seed(1)))))
         .collect();
     let sso = random.bool().then(|| Arc::new(Sso::Fixed));
-    publisher.set_directory(Directory { facts: known, sso, list: None });
+    publisher.set_directory(Directory { facts: known, sso, user_list: None });
     publisher.begin(&users);
     let end = random.bool();
     for user in &users {
@@ -136,7 +136,7 @@ fn query(random: &mut fastrand::Rng) -> Query {
 fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
     let mut records = Vec::new();
     for network in networks {
-        for (user, reading) in network.readings(NOW) {
+        for (user, reading) in network.served_users(NOW) {
             for device in reading.devices.iter() {
                 let facts = user.facts.clone();
                 let idle = device.last_login.millis().map(|at| (NOW - at).max(0));
@@ -278,7 +278,7 @@ fn lists_count_as_the_metrics_do() {
         let snapshot = reader.snapshot();
         let bound = 5 * DAY;
         for network in &snapshot.networks {
-            let summary = Summary::of(network, NOW, &[bound]);
+            let summary = Summary::new(network, NOW, &[bound]);
             for of_type in &summary.types {
                 let count = |change: &dyn Fn(&mut Filter)| {
                     let mut filter = Filter {

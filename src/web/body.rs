@@ -110,7 +110,7 @@ impl ChunkWriter {
 }
 
 impl Sink for ChunkWriter {
-    fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+    fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
         self.flush()?;
         self.send(Piece::Chunk(chunk))
     }

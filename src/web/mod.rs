@@ -46,7 +46,7 @@ use crate::{
     clock::Clock,
     exposition::{CompressionCache, Group},
     inventory::Reader,
-    lifecycle::Reloads,
+    lifecycle::ReloadHandle,
     telemetry::Metrics,
 };
 
@@ -64,7 +64,7 @@ pub struct Site {
     /// Where the metrics are: a [`TelemetryPath`].
     pub telemetry_path: TelemetryPath,
     /// Whom to ask for a reload, where clients may.
-    pub reloads: Option<Reloads>,
+    pub reloads: Option<ReloadHandle>,
     /// What scrapes leave for each other.
     pub kept: CompressionCache,
 }

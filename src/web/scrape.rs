@@ -103,10 +103,10 @@ fn render(
     let exposition = Exposition {
         snapshot: &snapshot,
         // What is packed can be used again if it is of the same moment.
-        now: if encoding == Encoding::Identity { now } else { site.kept.moment(now) },
+        now: if encoding == Encoding::Identity { now } else { site.kept.timestamp(now) },
         idle_buckets: &shown.idle_buckets,
         usernames: shown.usernames,
-        own: &own,
+        exporter_metrics: &own,
         groups,
     };
     exposition.render(format, encoding, &site.kept, writer)

@@ -425,7 +425,7 @@ async fn three_shards_share_the_users_and_their_sums_are_the_whole() {
         let samples = exporter.polled(1.0).await;
         let status = json(&exporter, "/api/v1/status").await;
         assert_eq!(status["shard"], serde_json::json!({"index": index, "total": 3}));
-        let part = format!("This process has part {} of 3 of the users.", index + 1);
+        let part = format!("This process polls part {} of 3 of the users.", index + 1);
         for page in ["/", "/devices"] {
             assert!(exporter.text(page).await.contains(&part), "{page}");
         }

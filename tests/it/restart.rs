@@ -374,7 +374,7 @@ fn a_state_file_that_is_deep_or_promises_much_is_refused_and_costs_nothing() {
     ] {
         let started = Instant::now();
         let refused = state::decode(&sealed(&content), &labels);
-        assert!(matches!(refused, Err(state::BadState::Nonsense(_))), "{refused:?}");
+        assert!(matches!(refused, Err(state::StateError::InvalidContent(_))), "{refused:?}");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! Files that are read as they were written, and files that are none.
+//! Round trips and invalid files.
 
 use super::*;
 use crate::inventory::{self, Directory, NetworkIdentity};
@@ -25,9 +25,9 @@ fn device(app_id: Option<&str>, last_login: ApiTimestamp) -> Device {
     }
 }
 
-fn known() -> (Vec<Device>, Vec<u8>) {
-    let (keeper, reader) = inventory::open();
-    let mut publisher = keeper.add(identity(), None);
+fn encoded() -> (Vec<Device>, Vec<u8>) {
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity(), None);
     let users: Vec<UserId> = ["1", "2", "3"].map(|id| id.parse().unwrap()).into();
     let devices = vec![
         device(Some("a"), ApiTimestamp::at_millis(1_700_000_000_123)),
@@ -43,19 +43,19 @@ fn known() -> (Vec<Device>, Vec<u8>) {
 }
 
 #[test]
-fn what_is_written_is_read_with_its_times_and_is_not_fresh() {
-    let (devices, bytes) = known();
+fn restores_data_with_its_times_as_stale() {
+    let (devices, bytes) = encoded();
     let mut networks = decode(&bytes, &Interner::default()).unwrap();
     let restored = networks.remove(&identity().id).unwrap();
     assert!(networks.is_empty());
     assert_eq!((restored.name.as_str(), restored.account.as_str()), ("a name", "an account"));
-    assert_eq!(restored.users.len(), 2, "those that had data");
-    assert_eq!(*restored.users[0].reading.devices, devices[..]);
+    assert_eq!(restored.users.len(), 2, "only users with data");
+    assert_eq!(*restored.users[0].data.devices, devices[..]);
 
-    let (keeper, reader) = inventory::open();
-    let _publisher = keeper.add(identity(), Some(restored));
-    keeper.settle();
-    assert!(reader.is_ready(), "restored data is there at once");
+    let (registrar, reader) = inventory::open();
+    let _publisher = registrar.add(identity(), Some(restored));
+    registrar.mark_complete();
+    assert!(reader.is_ready(), "restored data makes it ready");
     let view = reader.snapshot().networks[0].clone();
     assert_eq!(view.users_by_freshness(3_000), [0, 2, 0]);
     assert!(!view.is_up(3_000) && !view.users.iter().any(|user| user.is_up()));
@@ -67,36 +67,40 @@ fn what_is_written_is_read_with_its_times_and_is_not_fresh() {
 }
 
 #[test]
-fn who_there_is_is_written_whether_it_was_read_or_not_and_may_be_missing() {
-    let (keeper, reader) = inventory::open();
-    let mut publisher = keeper.add(identity(), None);
+fn restores_the_user_list_with_users_that_were_not_read() {
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity(), None);
     let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
     let list = DiscoveredUsers { selector_id: u64::MAX, users: users.clone() };
-    publisher.set_directory(Directory { list: Some(list.clone()), ..Directory::default() });
+    publisher.set_directory(Directory { user_list: Some(list.clone()), ..Directory::default() });
     publisher.begin(&users);
     publisher.read(&users[0], vec![], 1_000);
     publisher.flush();
     let bytes = encode(&reader.snapshot()).unwrap();
     let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
-    assert_eq!((restored.users.len(), &restored.list), (1, &Some(list.clone())));
-    let again = keeper.add(identity(), Some(restored.clone()));
-    assert_eq!((again.list(), again.users().len()), (Some(&list), 1), "the poll had not ended");
-    // After one that had, whoever was not read is missing.
-    let last_poll = Some(LastPoll { at: 1, took: Duration::ZERO, result: PollResult::Partial });
-    let again = keeper.add(identity(), Some(RestoredNetwork { last_poll, ..restored }));
+    assert_eq!((restored.users.len(), &restored.user_list), (1, &Some(list.clone())));
+    let again = registrar.add(identity(), Some(restored.clone()));
+    assert_eq!(
+        (again.discovered_users(), again.users().len()),
+        (Some(&list), 1),
+        "no poll had ended"
+    );
+    // If a poll had ended, a user that was not read is missing.
+    let last_poll = Some(LastPoll { at: 1, duration: Duration::ZERO, result: PollResult::Partial });
+    let again = registrar.add(identity(), Some(RestoredNetwork { last_poll, ..restored }));
     assert_eq!(again.users(), list.users[..]);
     let view = reader.snapshot().networks[2].clone();
     assert_eq!(view.users_by_freshness(1_000), [0, 1, 1]);
-    // As they were written before there was a list in them: one field less.
+    // Older files have no user list.
     let earlier = rmp_serde::to_vec(&("12345678", "", "", [0; 0], (), (), [0; 0])).unwrap();
     let part: NetworkPart = rmp_serde::from_slice(&earlier).unwrap();
-    assert_eq!(super::restored(part, &[]).unwrap().1.list, None);
+    assert_eq!(restore(part, &[]).unwrap().1.user_list, None);
 }
 
 #[tokio::test]
-async fn what_is_known_outlives_who_polls_until_the_process_ends() {
-    let (keeper, reader) = inventory::open();
-    let mut publisher = keeper.add(identity(), None);
+async fn keeps_data_after_its_poller_panics() {
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity(), None);
     let user = ["1".parse().unwrap()];
     publisher.begin(&user);
     publisher.read(&user[0], vec![], 1_000);
@@ -110,37 +114,43 @@ async fn what_is_known_outlives_who_polls_until_the_process_ends() {
     let saved = decode(&encode(&reader.snapshot()).unwrap(), &Interner::default()).unwrap();
     assert_eq!(saved[&identity().id].users.len(), 1);
     let other = NetworkIdentity { id: "87654321".parse().unwrap(), ..identity() };
-    keeper.add(other, None).withdraw();
+    registrar.add(other, None).withdraw();
     assert_eq!(reader.snapshot().networks.len(), 1);
 }
 
 #[test]
-fn what_is_cut_short_changed_foreign_or_newer_is_refused() {
-    let (_, bytes) = known();
-    let labels = Interner::default();
+fn rejects_truncated_changed_foreign_and_newer_files() {
+    let (_, bytes) = encoded();
+    let interner = Interner::default();
     for end in 0..bytes.len() {
-        assert!(decode(&bytes[..end], &labels).is_err(), "{end}");
+        assert!(decode(&bytes[..end], &interner).is_err(), "{end}");
     }
-    for place in 0..bytes.len() {
+    for index in 0..bytes.len() {
         let mut changed = bytes.clone();
-        changed[place] ^= 0x10;
-        assert!(decode(&changed, &labels).is_err(), "{place}");
+        changed[index] ^= 0x10;
+        assert!(decode(&changed, &interner).is_err(), "{index}");
     }
-    assert_eq!(decode(b"", &labels), Err(BadState::Foreign));
-    assert_eq!(decode(b"wickr-exporter state 2\nx", &labels), Err(BadState::OtherVersion(2)));
-    assert_eq!(decode(b"wickr-exporter state x\nx", &labels), Err(BadState::Foreign));
-    // A right checksum over nonsense.
+    assert_eq!(decode(b"", &interner), Err(StateError::NotStateFile));
+    assert_eq!(
+        decode(b"wickr-exporter state 2\nx", &interner),
+        Err(StateError::UnsupportedVersion(2))
+    );
+    assert_eq!(decode(b"wickr-exporter state x\nx", &interner), Err(StateError::NotStateFile));
+    // Invalid content with a correct checksum.
     for payload in [&b""[..], b"\xc1", b"\x92\x90\x91\x90", b"\xff\xff"] {
         let mut file = [MAGIC, &Sha256::digest(payload)].concat();
         file.extend_from_slice(payload);
-        assert!(matches!(decode(&file, &labels), Err(BadState::Nonsense(_))), "{payload:?}");
+        assert!(
+            matches!(decode(&file, &interner), Err(StateError::InvalidContent(_))),
+            "{payload:?}"
+        );
     }
 }
 
 #[test]
-fn a_device_takes_less_than_a_hundred_bytes_even_if_it_is_its_users_only_one() {
-    let (keeper, reader) = inventory::open();
-    let mut publisher = keeper.add(identity(), None);
+fn a_user_with_one_device_takes_less_than_a_hundred_bytes() {
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity(), None);
     let users: Vec<UserId> =
         (1_000..6_000).map(|id: u32| id.to_string().parse().unwrap()).collect();
     publisher.begin(&users);
@@ -155,18 +165,18 @@ fn a_device_takes_less_than_a_hundred_bytes_even_if_it_is_its_users_only_one() {
     }
     publisher.end(1_700_000_100_000, Duration::ZERO, true);
     let without = encode(&reader.snapshot()).unwrap().len();
-    let list = Some(DiscoveredUsers { selector_id: 1, users: users.into() });
-    publisher.set_directory(Directory { list, ..Directory::default() });
+    let user_list = Some(DiscoveredUsers { selector_id: 1, users: users.into() });
+    publisher.set_directory(Directory { user_list, ..Directory::default() });
     let bytes = encode(&reader.snapshot()).unwrap().len();
     let for_list = bytes - without;
     assert!((250_000..500_000).contains(&bytes), "{bytes}, {for_list} of them for the list");
 }
 
 #[test]
-fn a_time_beyond_all_times_is_refused_and_not_another_time() {
+fn rejects_times_out_of_range() {
     let read = |millis: u64| {
         let bytes = rmp_serde::to_vec(&millis).unwrap();
-        rmp_serde::from_slice::<StampPart>(&bytes).map(ApiTimestamp::from).ok()
+        rmp_serde::from_slice::<TimestampPart>(&bytes).map(ApiTimestamp::from).ok()
     };
     assert_eq!(read(i64::MAX as u64), Some(ApiTimestamp::at_millis(i64::MAX)));
     assert_eq!(read(i64::MAX as u64 + 1), None);

@@ -143,7 +143,7 @@ async fn a_list_with_entries_without_an_id_is_incomplete_and_drops_nobody() {
     let poller = Running::start(all(), interval, source(Ok(list)));
     seconds(1).await;
     assert!(poller.view().polls.ended[1] > 0 && !poller.view().is_up(0));
-    assert_eq!((poller.view().list.clone(), poller.ids()), (None, vec!["2".into()]));
+    assert_eq!((poller.view().user_list.clone(), poller.ids()), (None, vec!["2".into()]));
     let failure = (Operation::ListUsers, ErrorKind::InvalidResponse);
     assert_eq!(*poller.failures.0.lock().unwrap(), [failure]);
     // A list of unusable entries is an error, not an empty network.
@@ -203,8 +203,8 @@ async fn a_list_stored_under_the_former_selector_id_is_complete() {
         let (first, _, _) = poller_of(listed(1), 1, Script::default());
         let mut publisher = first.publisher;
         let users: Arc<[UserId]> = ["1", "2"].map(|id| id.parse().unwrap()).into();
-        let list = Some(inventory::DiscoveredUsers { selector_id, users });
-        publisher.set_directory(Directory { list, ..Directory::default() });
+        let user_list = Some(inventory::DiscoveredUsers { selector_id, users });
+        publisher.set_directory(Directory { user_list, ..Directory::default() });
         let second = successor(publisher, all(), Script::default());
         assert_eq!(second.list.is_complete(), complete, "{selector_id}");
     }
@@ -247,7 +247,7 @@ async fn a_poll_of_cached_users_is_partial_until_a_list_confirms_them() {
     // Configured users are complete once all of them have been polled.
     let mut fifth = successor(fourth.publisher, listed(2), Script::default());
     assert_eq!(fifth.poll().await, PollResult::Success);
-    assert!(view().list.is_none() && view().users.iter().all(|user| user.facts.is_none()));
+    assert!(view().user_list.is_none() && view().users.iter().all(|user| user.facts.is_none()));
     let mut sixth = successor(fifth.publisher, listed(3), Script::default());
     assert!(!view().is_up(0), "the third user was never polled");
     assert_eq!(sixth.poll().await, PollResult::Success);

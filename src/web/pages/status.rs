@@ -215,9 +215,9 @@ impl Status {
             started_at: iso(started),
             uptime_seconds: now.saturating_sub(started).max(0) as f64 / 1e3,
             ready: reader.is_ready(),
-            verdict: overall(&networks, &snapshot.accounts, snapshot.part, now),
+            verdict: overall(&networks, &snapshot.accounts, snapshot.shard, now),
             discovery: snapshot.accounts.iter().map(AccountStatus::of).collect(),
-            shard: snapshot.part,
+            shard: snapshot.shard,
             networks,
             now,
             started,
@@ -229,7 +229,7 @@ impl NetworkStatus {
     fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> NetworkStatus {
         let (identity, polls) = (&view.identity, &view.polls);
         let users = UserCounts::of(view, now);
-        let oldest = view.readings(now).map(|(_, reading)| reading.at).min();
+        let oldest = view.served_users(now).map(|(_, data)| data.at).min();
         NetworkStatus {
             network_id: identity.id.to_string(),
             network_name: identity.name.clone(),
@@ -245,13 +245,13 @@ impl NetworkStatus {
             oldest_read_at: oldest.map(iso),
             last_poll: polls.last.map(|last| PollStatus {
                 ended_at: iso(last.at),
-                duration_seconds: last.took.as_secs_f64(),
+                duration_seconds: last.duration.as_secs_f64(),
                 result: last.result.as_str(),
             }),
             last_success_at: polls.last_success.map(iso),
             next_poll_at: polls.next.map(iso),
             poll_under_way: polls
-                .under_way
+                .progress
                 .map(|poll| ProgressStatus { done: poll.done, total: poll.total }),
             polls: PollCounts::of(polls.ended),
             poll_overruns: polls.overruns,
@@ -300,7 +300,7 @@ impl DeviceStatus {
             .iter()
             .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
             .collect();
-        let summary = Summary::of(view, now, &bounds);
+        let summary = Summary::new(view, now, &bounds);
         let sum = |of: fn(&TypeSummary) -> u64| summary.types.iter().map(of).sum();
         let sso = view.sso.is_some();
         let with_idle: u64 = sum(|of_type| of_type.with_idle);

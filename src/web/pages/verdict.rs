@@ -75,7 +75,7 @@ pub(super) fn overall(
         }
     }
     match part {
-        Some(part) => verdict.and(Level::Good, &part.in_words()),
+        Some(part) => verdict.and(Level::Good, &part.description()),
         None => verdict,
     }
 }
@@ -147,7 +147,7 @@ pub(super) fn verdict(
 }
 
 fn of_first_poll(view: &NetworkView) -> Verdict {
-    let text = match view.polls.under_way {
+    let text = match view.polls.progress {
         Some(poll) => format!(
             "The first poll is under way: {} of {} so far.",
             grouped(poll.done),

@@ -178,7 +178,7 @@ impl Network {
             has_missing: users.missing > 0,
             has_pending: users.pending > 0,
             last: times.last.map(|last| {
-                let took = i64::try_from(last.took.as_millis()).unwrap_or(i64::MAX);
+                let took = i64::try_from(last.duration.as_millis()).unwrap_or(i64::MAX);
                 (moment(last.at), span(took), result(last.result.as_str()))
             }),
             last_success: times.last_success.map(moment),

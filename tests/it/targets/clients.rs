@@ -139,7 +139,7 @@ impl Fleet {
             publisher.end(NOW, Duration::from_secs(1), true);
             publishers.push(publisher);
         }
-        keeper.settle();
+        keeper.mark_complete();
         Fleet { reader, _keeper: keeper, _publishers: publishers }
     }
 }

@@ -156,7 +156,7 @@ pub fn state(data: &[u8]) {
             now,
             idle_buckets: &[Duration::from_secs(3600)],
             usernames: true,
-            own: &[],
+            exporter_metrics: &[],
             groups: &Group::ALL,
         };
         exposition.text(format).unwrap();

@@ -51,7 +51,7 @@ impl Fleet {
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
-        publisher.set_directory(Directory { facts, sso: None, list: None });
+        publisher.set_directory(Directory { facts, sso: None, user_list: None });
         publisher.begin(std::slice::from_ref(&user));
         publisher.read(&user, devices.clone(), NOW);
         publisher.end(NOW, Duration::from_secs(1), true);
@@ -71,7 +71,7 @@ pub fn exposition(data: &[u8]) {
         now: NOW,
         idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
         usernames: true,
-        own: &[],
+        exporter_metrics: &[],
         groups: &Group::ALL,
     };
     let text = String::from_utf8(exposition.text(Format::Text).unwrap()).unwrap();

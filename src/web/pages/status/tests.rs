@@ -93,9 +93,9 @@ fn restored_data_is_no_fresh_data() {
     let mut publisher = keeper.add(identity("12345678"), None);
     read(&mut publisher, 0);
     let view = reader.snapshot().networks[0].clone();
-    let users = view.readings(NOW).map(|(user, reading)| crate::inventory::state::RestoredUser {
+    let users = view.served_users(NOW).map(|(user, data)| crate::inventory::state::RestoredUser {
         id: user.id.clone(),
-        reading: reading.clone(),
+        data: data.clone(),
     });
     let restored = RestoredNetwork {
         name: String::new(),
@@ -104,7 +104,7 @@ fn restored_data_is_no_fresh_data() {
         types: view.types.clone(),
         last_poll: view.polls.last,
         last_success: view.polls.last_success,
-        list: None,
+        user_list: None,
     };
     publisher.withdraw();
     let _publisher = keeper.add(identity("12345678"), Some(restored));

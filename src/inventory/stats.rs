@@ -1,0 +1,203 @@
+//! Statistics of a block that stay valid as time passes.
+//!
+//! Idle times change with the clock and login times do not, so login times are stored, sorted: a
+//! binary search counts the devices that are idle for at most an hour.
+
+use std::time::Duration;
+
+use super::user::{UserData, UserRecord};
+use crate::{
+    clock::{Millis, to_millis},
+    wickr::{ApiTimestamp, InternedStr},
+};
+
+/// Statistics of users and their devices.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BlockStats {
+    /// Users by freshness, in the order of [`Freshness::ALL`](super::Freshness::ALL).
+    pub(super) users: [usize; 3],
+    /// Users whose last request failed, by error kind, in the order of
+    /// [`ErrorKind::ALL`](crate::wickr::ErrorKind::ALL).
+    pub(super) failures: [usize; 9],
+    /// By device type, unsorted.
+    pub(super) types: Vec<TypeStats>,
+    /// Devices with an invalid creation time.
+    pub(super) invalid_created: u64,
+    /// Devices with an invalid last login.
+    pub(super) invalid_last_login: u64,
+    /// The earliest and the latest `overdue_since`. None if no data is overdue.
+    overdue_since: Option<(Millis, Millis)>,
+}
+
+/// The devices of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TypeStats {
+    pub(super) device_type: InternedStr,
+    pub(super) devices: u64,
+    pub(super) suspended: u64,
+    pub(super) reset: u64,
+    pub(super) never_logged_in: u64,
+    /// Last logins, ascending.
+    logins: Vec<Millis>,
+    logins_sum: i128,
+    /// Ends of the SSO sessions that have a limit, ascending.
+    sso_ends: Vec<Millis>,
+}
+
+impl BlockStats {
+    /// Statistics of users and of their data, where it is served.
+    pub(super) fn new<'a>(
+        users: impl Iterator<Item = (&'a UserRecord, Option<&'a UserData>)>,
+    ) -> BlockStats {
+        let mut stats = BlockStats::default();
+        for (user, data) in users {
+            stats.add(user, data);
+        }
+        for type_stats in &mut stats.types {
+            type_stats.logins.sort_unstable();
+            type_stats.logins.shrink_to_fit();
+            type_stats.sso_ends.sort_unstable();
+            type_stats.sso_ends.shrink_to_fit();
+        }
+        stats
+    }
+
+    fn add(&mut self, user: &UserRecord, data: Option<&UserData>) {
+        if let Some(kind) = user.failure {
+            self.failures[kind as usize] += 1;
+        }
+        let Some(data) = data else {
+            self.users[2] += 1;
+            return;
+        };
+        self.users[usize::from(!user.is_up())] += 1;
+        if let Some(since) = user.overdue_since {
+            let (first, last) = self.overdue_since.unwrap_or((since, since));
+            self.overdue_since = Some((first.min(since), last.max(since)));
+        }
+        let limit = user.sso_max_idle().map(to_millis);
+        for device in data.devices.iter() {
+            self.invalid_created += u64::from(device.created == ApiTimestamp::INVALID);
+            self.invalid_last_login += u64::from(device.last_login == ApiTimestamp::INVALID);
+            let type_stats = self.stats_of(&device.device_type);
+            type_stats.devices += 1;
+            type_stats.suspended += u64::from(device.suspended == Some(true));
+            type_stats.reset += u64::from(device.is_reset());
+            type_stats.never_logged_in += u64::from(device.last_login == ApiTimestamp::NEVER);
+            if let Some(login) = device.last_login.millis() {
+                type_stats.logins.push(login);
+                type_stats.logins_sum += i128::from(login);
+                type_stats.sso_ends.extend(limit.map(|limit| login.saturating_add(limit)));
+            }
+        }
+    }
+
+    fn stats_of(&mut self, device_type: &InternedStr) -> &mut TypeStats {
+        // For a few types, a scan is faster than hashing.
+        let index = self.types.iter().position(|type_stats| type_stats.device_type == *device_type);
+        let index = index.unwrap_or_else(|| {
+            self.types.push(TypeStats::empty(device_type));
+            self.types.len() - 1
+        });
+        &mut self.types[index]
+    }
+
+    /// The number of devices.
+    pub fn devices(&self) -> usize {
+        self.types.iter().map(|type_stats| type_stats.devices as usize).sum()
+    }
+
+    /// Whether no data has expired at `now`.
+    pub fn is_unexpired(&self, now: Millis, stale_after: Duration) -> bool {
+        self.overdue_since.is_none_or(|(first, last)| {
+            u128::from(now.abs_diff(first).max(now.abs_diff(last))) <= stale_after.as_millis()
+        })
+    }
+}
+
+impl TypeStats {
+    fn empty(device_type: &InternedStr) -> TypeStats {
+        TypeStats {
+            device_type: device_type.clone(),
+            devices: 0,
+            suspended: 0,
+            reset: 0,
+            never_logged_in: 0,
+            logins: Vec::new(),
+            logins_sum: 0,
+            sso_ends: Vec::new(),
+        }
+    }
+
+    /// Devices that have an idle time.
+    pub(super) fn with_idle(&self) -> usize {
+        self.logins.len()
+    }
+
+    /// Devices that are idle at `now` for at most `bound` milliseconds.
+    pub(super) fn idle_at_most(&self, bound: Millis, now: Millis) -> usize {
+        let since = now.saturating_sub(bound);
+        self.logins.len() - self.logins.partition_point(|login| *login < since)
+    }
+
+    /// The sum of the idle times at `now`, in milliseconds. A login in the future counts as now.
+    pub(super) fn idle_sum(&self, now: Millis) -> i128 {
+        let past = self.logins.partition_point(|login| *login <= now);
+        let future: i128 = self.logins[past..].iter().map(|login| i128::from(*login)).sum();
+        i128::from(now) * past as i128 - (self.logins_sum - future)
+    }
+
+    /// Devices that are idle at `now` for longer than the SSO limit of their user.
+    pub(super) fn sso_expired(&self, now: Millis) -> usize {
+        self.sso_ends.partition_point(|end| *end < now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::wickr::Device;
+
+    #[test]
+    fn bounds_are_inclusive() {
+        const LIMIT: Duration = Duration::from_secs(1);
+        let device = |created, last_login| Device {
+            app_id: None,
+            device_type: "iOS".into(),
+            status: "Active".into(),
+            suspended: None,
+            created,
+            last_login,
+        };
+        let devices = vec![
+            device(ApiTimestamp::INVALID, ApiTimestamp::at_millis(5_000)),
+            device(ApiTimestamp::NEVER, ApiTimestamp::INVALID),
+        ];
+        let data = |at| UserData { at, devices: devices.clone().into() };
+        let user = |id: &str, at| UserRecord {
+            id: id.parse().unwrap(),
+            failure: None,
+            restored: false,
+            facts: Some(Arc::new(super::super::UserFacts {
+                sso_max_idle: Some(LIMIT),
+                ..Default::default()
+            })),
+            last: Some(data(at)),
+            overdue_since: Some(at),
+        };
+        let users = [user("1", 5_000), user("2", 9_000)];
+        let stats = BlockStats::new(users.iter().map(|user| (user, user.last.as_ref())));
+        assert_eq!((stats.invalid_created, stats.invalid_last_login), (2, 2));
+        let type_stats = &stats.types[0];
+        // Idle for exactly one second, and for one millisecond more.
+        assert_eq!((type_stats.idle_at_most(1_000, 6_000), type_stats.sso_expired(6_000)), (2, 0));
+        assert_eq!((type_stats.idle_at_most(1_000, 6_001), type_stats.sso_expired(6_001)), (0, 2));
+        // At 4,999 the last has expired because the clock was set back; at 9,001 the first.
+        let stale_after = Duration::from_secs(4);
+        for (now, expected) in [(4_999, false), (5_000, true), (9_000, true), (9_001, false)] {
+            assert_eq!(stats.is_unexpired(now, stale_after), expected, "{now}");
+        }
+    }
+}
