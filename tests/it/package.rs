@@ -23,7 +23,7 @@ fn a_fresh_installation_polls_nobody_until_it_is_told_whom() {
     let shipped = read(&shipped("debian/config.toml"));
     let (status, said) = check(&shipped);
     assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("network: there is none"), "{said}");
+    assert!(said.contains("network: is missing"), "{said}");
     // Words have a space after the sign, settings have none.
     let settings: Vec<&str> = shipped
         .lines()

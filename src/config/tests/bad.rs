@@ -1,14 +1,14 @@
-//! Bad files, and the exact messages that each gets. Where a file has no network, the test adds a
-//! good one below.
+//! Invalid files and their exact messages. For a text without `network`, the test appends a valid
+//! network.
 
-mod everyone;
+mod all;
 mod networks;
 mod syntax;
 mod tables;
 
-/// The file, and its messages in order.
+/// A file and its messages in order.
 pub(super) type Bad = (&'static str, &'static [&'static str]);
 
-pub(super) fn all() -> impl Iterator<Item = &'static Bad> {
-    [tables::BAD, networks::BAD, everyone::BAD, syntax::BAD].into_iter().flatten()
+pub(super) fn cases() -> impl Iterator<Item = &'static Bad> {
+    [tables::BAD, networks::BAD, all::BAD, syntax::BAD].into_iter().flatten()
 }

@@ -63,7 +63,7 @@ impl Files {
         self.digest.update([u8::from(read.is_ok())]);
         self.digest.update(Sha256::digest(content));
         self.read.push(path.to_owned());
-        read.map_err(|error| file::unreadable(&error))
+        read.map_err(|error| file::describe_read_error(&error))
     }
 
     /// Something in PEM, wherever it is.

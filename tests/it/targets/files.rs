@@ -46,7 +46,7 @@ pub fn config(data: &[u8]) {
     };
     let problems = error.problems();
     assert!((1..=100).contains(&problems.len()));
-    assert!(error.more() == 0 || problems.len() == 100);
+    assert!(error.omitted() == 0 || problems.len() == 100);
     assert!(problems.is_sorted_by_key(|problem| (problem.line, problem.column)));
     let lines = Lines(body.split('\n').collect());
     for problem in problems {
@@ -61,7 +61,7 @@ pub fn config(data: &[u8]) {
     // After a syntax error, what is said of the rest is said with reserve.
     let is_whole = problems.iter().all(|problem| !problem.key.is_empty());
     let Err(below) = below else { panic!("refused, and below a comment taken") };
-    if is_whole && error.more() == 0 {
+    if is_whole && error.omitted() == 0 {
         let mut moved: Vec<_> = below.problems().iter().map(ToString::to_string).collect();
         for problem in problems {
             let mut lower = problem.clone();

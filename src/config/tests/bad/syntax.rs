@@ -1,4 +1,4 @@
-//! Texts that are no TOML, and how much more is said of them.
+//! Syntax errors, and the problems that are reported with them.
 
 use super::Bad;
 
@@ -9,7 +9,7 @@ interval = 5m
 page_size = 0",
         &[
             "f:2:12: not valid TOML: string values must be quoted",
-            "f:3:13: poll.page_size: must be a whole number from 1 to 100, not 0",
+            "f:3:13: poll.page_size: must be an integer from 1 to 100, not 0",
         ],
     ),
     (
@@ -19,10 +19,10 @@ page_size = 5
 [poll]
 max_attempts = 0",
         &[
-            "f:2:13: poll.page_size: must be a whole number from 1 to 100, not 0",
+            "f:2:13: poll.page_size: must be an integer from 1 to 100, not 0",
             "f:3:1: not valid TOML: duplicate key",
             "f:4:2: not valid TOML: duplicate key",
-            "f:5:16: poll.max_attempts: must be a whole number from 1 to 20, not 0",
+            "f:5:16: poll.max_attempts: must be an integer from 1 to 20, not 0",
         ],
     ),
     (
@@ -37,8 +37,8 @@ listen = [":1"
 [poll]
 page_size = 0"#,
         &[
-            "f:2:26: web.max_concurrent_scrapes: must be a whole number from 1 to 1000, not 0",
-            "f:4:1: not valid TOML: before this, a comma or the end of the list, `]`, is missing",
+            "f:2:26: web.max_concurrent_scrapes: must be an integer from 1 to 1000, not 0",
+            "f:4:1: not valid TOML: missing `,` or `]` before this",
             "f:5:1: not valid TOML: string values must be quoted",
         ],
     ),
@@ -63,7 +63,7 @@ profile = """#,
         "[web]
 max_concurrent_scrapes = 010",
         &[
-            "f:2:26: not valid TOML: a number must not begin with a zero; write it in quotes if it is an id",
+            "f:2:26: not valid TOML: a number cannot start with a zero; if it is an id, put it in quotes",
         ],
     ),
     (
@@ -79,7 +79,7 @@ role_arn = "hunter2"""#,
         r#"[web]
 listen = [":1, ":2"]
 max_concurrent_scrapes = 0"#,
-        &["f:2:17: not valid TOML: before this, a comma or the end of the list, `]`, is missing"],
+        &["f:2:17: not valid TOML: missing `,` or `]` before this"],
     ),
     (
         r#"[[network]]
@@ -88,9 +88,9 @@ users = ["1
 "2"]
 name = """#,
         &[
-            "f:2:6: not valid TOML: a number must not begin with a zero; write it in quotes if it is an id",
+            "f:2:6: not valid TOML: a number cannot start with a zero; if it is an id, put it in quotes",
             r#"f:3:12: not valid TOML: invalid basic string, expected `"`"#,
-            "f:4:1: not valid TOML: before this, a comma or the end of the list, `]`, is missing",
+            "f:4:1: not valid TOML: missing `,` or `]` before this",
         ],
     ),
     (
@@ -99,7 +99,7 @@ listen = [":1
 max_concurrent_scrapes = 0"#,
         &[
             r#"f:2:14: not valid TOML: invalid basic string, expected `"`"#,
-            "f:3:1: not valid TOML: before this, a comma or the end of the list, `]`, is missing",
+            "f:3:1: not valid TOML: missing `,` or `]` before this",
         ],
     ),
     (
