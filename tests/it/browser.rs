@@ -195,10 +195,7 @@ async fn a_browser_finds_nothing_wrong_with_any_page() {
         site(
             "waiting",
             &waiting,
-            &[
-                ("/", &["1 of 2 users", "not known yet"]),
-                ("/devices", &["still to be read for the first time"]),
-            ]
+            &[("/", &["1 of 2 users", "not known yet"]), ("/devices", &["not been read yet"]),]
         ),
         site(
             "restored",

@@ -62,7 +62,7 @@ async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
         assert!(out.contains(",\"'=bob@example.com\","), "{out}");
         let (status, out, err) = devices(&text, &[source, &["--user", "9"]].concat()).await;
         assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
-        assert!(err.contains("Nothing is known of user 9"), "{err}");
+        assert!(err.contains("No data for user 9"), "{err}");
     }
     simulator.faults().add("500,user=1002".parse::<Fault>().unwrap());
     let (status, out, err) = devices(&text, &[]).await;
