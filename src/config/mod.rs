@@ -28,11 +28,11 @@ mod tests;
 
 use std::path::Path;
 
-pub use filter::{BadPattern, BadStatus, FilterConfig, UserStatus, UsernamePattern};
-pub use listen::{BadListenAddress, ListenAddress};
+pub use filter::{FilterConfig, UserStatus, UsernamePattern};
+pub use listen::ListenAddress;
 pub use problem::{ConfigError, Problem};
 pub use resolved::{
-    Aws, BadDetail, Config, Detail, Discovery, ExternalId, Metrics, Network, NetworkSelector, Poll,
+    Aws, Config, Detail, Discovery, ExternalId, Metrics, Network, NetworkSelector, Poll,
     RequestLimits, Shard, SsoMaxIdle, UsersConfig, Web,
 };
 pub use values::is_region;

@@ -120,17 +120,13 @@ impl fmt::Display for Detail {
     }
 }
 
-/// Not a [`Detail`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"network\", \"user\" or \"device\"")]
-pub struct BadDetail;
-
 impl FromStr for Detail {
-    type Err = BadDetail;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, BadDetail> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let all = [Detail::Network, Detail::User, Detail::Device];
-        all.into_iter().find(|detail| detail.as_str() == text).ok_or(BadDetail)
+        let found = all.into_iter().find(|detail| detail.as_str() == text);
+        found.ok_or(r#"must be "network", "user" or "device""#)
     }
 }
 
