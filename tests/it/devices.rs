@@ -67,7 +67,7 @@ async fn the_command_lists_devices_from_a_poll_or_from_an_exporter_that_runs() {
     simulator.faults().add("500,user=1002".parse::<Fault>().unwrap());
     let (status, out, err) = devices(&text, &[]).await;
     assert_eq!((status, last_cells(&out)), (Some(3), vec!["a", "b"]), "{err}");
-    assert!(err.contains("there is no data of 1 user"), "{err}");
+    assert!(err.contains("no data for 1 user"), "{err}");
     assert_eq!(devices(&text, &["--user", "1001"]).await.0, Some(0), "that one was read");
     simulator.faults().add("500".parse::<Fault>().unwrap());
     assert_eq!(devices(&text, &[]).await.0, Some(1));
