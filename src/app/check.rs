@@ -13,7 +13,7 @@ use super::{
     files,
 };
 use crate::{
-    config::{Config, Detail, FilterConfig, Network, Shard, SsoMaxIdle, UserChoice},
+    config::{Config, Detail, FilterConfig, Network, Shard, SsoMaxIdle, UsersConfig},
     query::{counted, grouped},
 };
 
@@ -81,7 +81,7 @@ fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
     let (known, each) = series(config);
     let detail = config.metrics.detail;
     write!(out, "Series at metrics.detail = \"{detail}\": about {known}")?;
-    let found = |network: &Network| matches!(network.users, UserChoice::All(_));
+    let found = |network: &Network| matches!(network.users, UsersConfig::All(_));
     if each > 0 && config.networks.iter().any(found) {
         write!(out, ", and {each} more for each user that is found")?;
     }
@@ -164,8 +164,8 @@ fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
     }
     let poll = &network.poll;
     match &network.users {
-        UserChoice::Listed(users) => writeln!(out, "  users        {} listed", users.len())?,
-        UserChoice::All(filter) => writeln!(out, "  users        {}", described(filter))?,
+        UsersConfig::Listed(users) => writeln!(out, "  users        {} listed", users.len())?,
+        UsersConfig::All(filter) => writeln!(out, "  users        {}", described(filter))?,
     }
     writeln!(
         out,
@@ -193,8 +193,8 @@ fn described(filter: &FilterConfig) -> String {
 /// How many users of a network this process polls, as far as that is written down.
 fn listed(network: &Network, shard: Shard) -> usize {
     let listed = match &network.users {
-        UserChoice::Listed(users) => users.len(),
-        UserChoice::All(_) => 0,
+        UsersConfig::Listed(users) => users.len(),
+        UsersConfig::All(_) => 0,
     };
     match shard {
         Shard::Of { total, .. } => listed.div_ceil(total.max(1) as usize),
@@ -222,7 +222,7 @@ fn costs(config: &Config) -> BTreeMap<Account, Cost> {
         let cost = costs.entry(account).or_default();
         let users = listed(network, config.shard);
         cost.users += users;
-        cost.unknown |= matches!(network.users, UserChoice::All(_));
+        cost.unknown |= matches!(network.users, UsersConfig::All(_));
         cost.per_second += users as f64 / network.poll.interval.as_secs_f64();
     }
     costs

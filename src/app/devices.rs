@@ -8,7 +8,8 @@ use crate::{
     clock::Clock,
     config::Config,
     query::{
-        Columns, Listing, Query, Record, Scope, find, visible, write_csv, write_json, write_table,
+        Columns, Listing, Query, Record, Scope, escape_invisible, find, write_csv, write_json,
+        write_table,
     },
 };
 
@@ -108,6 +109,6 @@ fn written<'a>(
         Print::Json => write_json(&mut text, listing, records),
     };
     done.map_err(|error| AppError::Setup(error.to_string()))?;
-    let notes = notes.iter().map(|note| visible(note)).collect();
+    let notes = notes.iter().map(|note| escape_invisible(note)).collect();
     Ok(Devices { outcome, text, notes })
 }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use reqwest::{Url, redirect};
 
 use super::{AppError, pem};
-use crate::{query::visible, wickr::chain};
+use crate::{query::escape_invisible, wickr::chain};
 
 /// The most of an answer that is repeated.
 const LONGEST_ANSWER: usize = 1024;
@@ -64,7 +64,7 @@ async fn ask(question: Question<'_>) -> Result<String, String> {
     {
         text.extend_from_slice(&part[..part.len().min(LONGEST_ANSWER - text.len())]);
     }
-    let text = visible(String::from_utf8_lossy(&text).trim());
+    let text = escape_invisible(String::from_utf8_lossy(&text).trim());
     let status = answer.status();
     if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}")) }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{accounts, selector};
 use crate::{
-    config::{self, Config, FilterConfig, NetworkChoice, SsoMaxIdle, UserChoice},
+    config::{self, Config, FilterConfig, NetworkSelector, SsoMaxIdle, UsersConfig},
     inventory::NetworkIdentity,
     poll::{Shard, SsoLimits, UserFilter, UserListPlan, UserSelector, UsernameMatcher},
     wickr::{Network, NetworkId},
@@ -42,8 +42,8 @@ impl NetworkPlan {
     pub(super) fn user_list(&self) -> UserListPlan {
         UserListPlan {
             users: match &self.network.users {
-                UserChoice::Listed(users) => UserSelector::Listed(users.clone()),
-                UserChoice::All(filter) => UserSelector::All(pass(filter)),
+                UsersConfig::Listed(users) => UserSelector::Listed(users.clone()),
+                UsersConfig::All(filter) => UserSelector::All(pass(filter)),
             },
             shard: match self.shard {
                 config::Shard::Of { index, total } => Shard { index, total },
@@ -79,14 +79,14 @@ pub(super) type Found = BTreeMap<usize, Vec<Network>>;
 
 /// The places in the configuration where all networks are to be looked up.
 pub(super) fn wholes(config: &Config) -> impl Iterator<Item = (usize, &config::Network)> {
-    config.networks.iter().enumerate().filter(|(_, network)| network.id == NetworkChoice::All)
+    config.networks.iter().enumerate().filter(|(_, network)| network.id == NetworkSelector::All)
 }
 
 /// The networks to poll, by id: those that are written out, and of those found the others.
 pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, NetworkPlan> {
     let mut specs = BTreeMap::new();
     for network in &config.networks {
-        if let NetworkChoice::One(id) = &network.id {
+        if let NetworkSelector::One(id) = &network.id {
             specs.insert(id.clone(), NetworkPlan::new(id.clone(), network.clone(), config));
         }
     }
@@ -99,7 +99,7 @@ pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, Netwo
                     specs.insert(id.clone(), NetworkPlan::new(id.clone(), network, config));
                 }
                 // What is written out wins, and of several accounts the first.
-                Some(known) if known.network.id == NetworkChoice::All => {
+                Some(known) if known.network.id == NetworkSelector::All => {
                     tracing::warn!(network_id = %id, "found in several accounts, polled in the first");
                 }
                 Some(_) => {}

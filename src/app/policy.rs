@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice},
+    config::{Config, Network, NetworkSelector, SsoMaxIdle, UsersConfig},
     wickr::{Operation, Partition},
 };
 
@@ -86,8 +86,9 @@ fn asks(network: &Network) -> Identity {
 
 fn policy(config: &Config, identity: &Identity) -> Policy {
     let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
-    let is_whole = |network: &&Network| network.id == NetworkChoice::All;
-    let lists_users = |network: &&Network| by_groups || matches!(network.users, UserChoice::All(_));
+    let is_whole = |network: &&Network| network.id == NetworkSelector::All;
+    let lists_users =
+        |network: &&Network| by_groups || matches!(network.users, UsersConfig::All(_));
     let networks = || config.networks.iter().filter(|network| asks(network) == *identity);
     let assumes = config.networks.iter().filter(|network| base(network) == *identity);
     let statements = [
@@ -136,8 +137,8 @@ fn arn(network: &Network) -> String {
     let region = network.aws.region.as_deref().unwrap_or("*");
     let partition = network.aws.region.as_deref().map_or("aws", |r| Partition::of_region(r).id);
     let id = match &network.id {
-        NetworkChoice::One(id) => id.as_str(),
-        NetworkChoice::All => "*",
+        NetworkSelector::One(id) => id.as_str(),
+        NetworkSelector::All => "*",
     };
     format!("arn:{partition}:wickr:{region}:{account}:network/{id}")
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
-    config::{Config, Network, NetworkChoice, SsoMaxIdle, UserChoice, UserStatus},
+    config::{Config, Network, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
     query::counted,
     telemetry::Metrics,
     wickr::{
@@ -33,8 +33,8 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
         let client = accounts.client(network).map_err(AppError::Setup)?;
         let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
         let ids = match &network.id {
-            NetworkChoice::One(id) => Ok(vec![id.clone()]),
-            NetworkChoice::All => client
+            NetworkSelector::One(id) => Ok(vec![id.clone()]),
+            NetworkSelector::All => client
                 .networks(&lane)
                 .await
                 .map(|(networks, _)| networks.into_iter().map(|network| network.id).collect()),
@@ -81,13 +81,13 @@ async fn try_network(
         more = format!("; {}", counted(groups.len(), "security group", "security groups"));
     }
     let users: Vec<UserId> = match &network.users {
-        UserChoice::Listed(users) => {
+        UsersConfig::Listed(users) => {
             if by_groups {
                 client.try_users(id, &wickr::ListUsersFilter::default(), lane).await?;
             }
             users.iter().take(TRIES).cloned().collect()
         }
-        UserChoice::All(filter) => {
+        UsersConfig::All(filter) => {
             // A list for each group, or one for all.
             let groups = filter.groups.iter().cloned().map(Some);
             let groups = if filter.groups.is_empty() { vec![None] } else { groups.collect() };

@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url, header, redirect};
 use serde::Deserialize;
 
 use super::{pem, validate::is_sound};
-use crate::query::{Listing, Query, Record, visible};
+use crate::query::{Listing, Query, Record, escape_invisible};
 
 /// The most that is read of a list: a million devices and more.
 const LARGEST: usize = 512 * 1024 * 1024;
@@ -132,7 +132,7 @@ impl Remote {
 
     fn refused(&self, status: StatusCode, body: &str) -> String {
         let said = body.split_whitespace().collect::<Vec<_>>().join(" ");
-        let said = visible(&said);
+        let said = escape_invisible(&said);
         let said = said.as_str();
         let why = match status {
             StatusCode::UNAUTHORIZED if self.password.is_some() => {

@@ -6,17 +6,17 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{FilterConfig, Shard, UserChoice};
+use crate::config::{FilterConfig, Shard, UsersConfig};
 
 /// The id of the selection, from encoding version 1: length-prefixed fields, each with its name.
-pub(super) fn id(users: &UserChoice, shard: Shard) -> u64 {
+pub(super) fn id(users: &UsersConfig, shard: Shard) -> u64 {
     let mut hash = Sha256::new_with_prefix("wickr-exporter user selector 1\n");
     let mut field = |name: &str, value: &str| {
         hash.update(format!("{name} {}\n{value}\n", value.len()));
     };
     match users {
-        UserChoice::Listed(ids) => ids.iter().for_each(|id| field("user", id.as_str())),
-        UserChoice::All(FilterConfig { status, groups, username }) => {
+        UsersConfig::Listed(ids) => ids.iter().for_each(|id| field("user", id.as_str())),
+        UsersConfig::All(FilterConfig { status, groups, username }) => {
             field("users", "all");
             status.iter().for_each(|status| field("status", status.as_str()));
             groups.iter().for_each(|group| field("group", group));
@@ -33,8 +33,8 @@ pub(super) fn id(users: &UserChoice, shard: Shard) -> u64 {
 /// The id that versions up to 0.1.0 wrote, so that their state files stay complete. They hashed Rust's
 /// debug output, which is spelled out here. `None` for a user list in the configuration, for which no
 /// discovered list was stored.
-pub(super) fn former_id(users: &UserChoice, shard: Shard) -> Option<u64> {
-    let UserChoice::All(FilterConfig { status, groups, username }) = users else { return None };
+pub(super) fn former_id(users: &UsersConfig, shard: Shard) -> Option<u64> {
+    let UsersConfig::All(FilterConfig { status, groups, username }) = users else { return None };
     let status = match status.map(|status| status.as_str()) {
         None => "None",
         Some("pending") => "Some(Pending)",

@@ -1,4 +1,4 @@
-//! Files that people write: read up to a bound, and what is wrong where they cannot be.
+//! Bounded reads of configuration files.
 
 use std::{
     fs::File,
@@ -6,20 +6,20 @@ use std::{
     path::Path,
 };
 
-/// What a file holds, but at most one byte more than is allowed, for the size of a pipe is not known
-/// before.
-pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// Reads at most `limit` + 1 bytes: the caller checks the length, because the size of a pipe is
+/// unknown in advance.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Why it cannot be read, in words that follow its name.
-pub(crate) fn unreadable(error: &io::Error) -> String {
+/// Describes a read error, to be printed after the file name.
+pub(crate) fn describe_read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "does not exist".into(),
         io::ErrorKind::IsADirectory => "is a directory, not a file".into(),
-        io::ErrorKind::PermissionDenied => "may not be read: permission denied".into(),
+        io::ErrorKind::PermissionDenied => "cannot be read: permission denied".into(),
         _ => format!("cannot be read: {error}"),
     }
 }

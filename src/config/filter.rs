@@ -1,31 +1,31 @@
-//! Which of a network's users are meant where not each is written out.
+//! Filters for `users = "all"`.
 
 use std::{fmt, str::FromStr};
 
 use regex_lite::Regex;
 
-/// Who passes: the user that passes every part of it. The default lets all pass.
+/// A user must match every part. The default matches all users.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FilterConfig {
-    /// None for users of any status.
+    /// `None` for any status.
     pub status: Option<UserStatus>,
-    /// The ids of security groups, each once, one of which the user must be in; empty for any.
+    /// Security group ids, each once. A user must be in one of them; empty for any group.
     pub groups: Vec<String>,
-    /// None for any name.
+    /// `None` for any username.
     pub username: Option<UsernamePattern>,
 }
 
-/// How far a user has come into its network.
+/// The status of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UserStatus {
-    /// Invited, and not there yet.
+    /// Invited, but not active yet.
     Pending,
-    /// There.
+    /// Has joined the network.
     Active,
 }
 
 impl UserStatus {
-    /// As it is written in the configuration.
+    /// The value in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             UserStatus::Pending => "pending",
@@ -33,7 +33,7 @@ impl UserStatus {
         }
     }
 
-    /// As the service writes it.
+    /// The value in the API.
     pub fn as_number(self) -> u8 {
         match self {
             UserStatus::Pending => 1,
@@ -48,34 +48,28 @@ impl fmt::Display for UserStatus {
     }
 }
 
-/// A text that is no [`UserStatus`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"pending\" or \"active\"")]
-pub struct BadStatus;
-
 impl FromStr for UserStatus {
-    type Err = BadStatus;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, BadStatus> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let all = [UserStatus::Pending, UserStatus::Active];
-        all.into_iter().find(|status| status.as_str() == text).ok_or(BadStatus)
+        let found = all.into_iter().find(|status| status.as_str() == text);
+        found.ok_or(r#"must be "pending" or "active""#)
     }
 }
 
-/// A regular expression for user names. Two are equal if their texts are.
-///
-/// It is searched for anywhere in a name: write `^` and `$` to hold it to the name's ends. Case
-/// matters unless it begins with `(?i)`. Classes such as `\w` are of ASCII letters and digits.
+/// A regular expression for usernames, not anchored. Case-sensitive unless it starts with `(?i)`.
+/// Classes such as `\w` are ASCII only. Patterns with equal text are equal.
 #[derive(Clone)]
 pub struct UsernamePattern(Regex);
 
 impl UsernamePattern {
-    /// Whether it is found in `username`.
+    /// Whether it matches anywhere in `username`.
     pub fn is_match(&self, username: &str) -> bool {
         self.0.is_match(username)
     }
 
-    /// As it was written.
+    /// The pattern in the configuration.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -101,16 +95,14 @@ impl fmt::Debug for UsernamePattern {
     }
 }
 
-/// A text that is no regular expression, and why. It does not repeat the text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a regular expression: {0}")]
-pub struct BadPattern(regex_lite::Error);
-
 impl FromStr for UsernamePattern {
-    type Err = BadPattern;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, BadPattern> {
-        Regex::new(text).map(UsernamePattern).map_err(BadPattern)
+    /// The error does not contain `text`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        Regex::new(text)
+            .map(UsernamePattern)
+            .map_err(|error| format!("not a regular expression: {error}"))
     }
 }
 
@@ -123,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_found_anywhere_unless_it_is_anchored() {
-        for (text, hit, name) in [
+    fn matches_anywhere_unless_anchored() {
+        for (text, matches, name) in [
             ("@example", true, "ann@example.com"),
             ("@example$", false, "ann@example.com"),
             (r"^ann@example\.com$", true, "ann@example.com"),
@@ -133,32 +125,32 @@ mod tests {
             ("(?i)ANN", true, "ann@example.com"),
             ("é", true, "rené@example.com"),
         ] {
-            assert_eq!(pattern(text).is_match(name), hit, "{text} in {name}");
+            assert_eq!(pattern(text).is_match(name), matches, "{text} in {name}");
         }
     }
 
     #[test]
-    fn patterns_are_equal_by_their_text() {
+    fn compares_patterns_by_text() {
         assert_eq!(pattern("a+"), pattern("a+"));
         assert_ne!(pattern("a+"), pattern("aa*"));
         assert_eq!(format!("{:?} {}", pattern("a\\."), pattern("a\\.")), r#""a\\." a\."#);
     }
 
     #[test]
-    fn the_reason_of_a_bad_pattern_is_one_line() {
+    fn describes_an_invalid_pattern_in_one_line() {
         for bad in ["(", "[a", "*", r"\p{Greek}", "(?<=x)y", "a{1000}{1000}{1000}"] {
-            let reason = bad.parse::<UsernamePattern>().unwrap_err().to_string();
+            let reason = bad.parse::<UsernamePattern>().unwrap_err();
             assert!(reason.starts_with("not a regular expression: "), "{reason}");
             assert!(!reason.contains('\n') && reason.len() < 200, "{reason}");
         }
     }
 
     #[test]
-    fn a_status_has_a_name_and_a_number() {
+    fn converts_statuses_to_names_and_numbers() {
         for (name, number) in [("pending", 1), ("active", 2)] {
             let status: UserStatus = name.parse().unwrap();
             assert_eq!((status.as_str(), status.as_number()), (name, number));
         }
-        assert_eq!("Active".parse::<UserStatus>(), Err(BadStatus));
+        assert!("Active".parse::<UserStatus>().is_err());
     }
 }

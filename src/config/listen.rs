@@ -1,4 +1,4 @@
-//! Addresses to listen on, as Prometheus' tools write them.
+//! Listen addresses in the format of the Prometheus tools.
 
 use std::{
     fmt,
@@ -6,39 +6,36 @@ use std::{
     str::FromStr,
 };
 
-/// Where to listen: `host:port`, `:port` or `[::1]:port`.
+/// `host:port`, `:port` or `[::1]:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListenAddress {
-    /// A name or an address, an IPv6 one without brackets; all of this machine's addresses if none.
+    /// A name, or an address without brackets; `None` for all addresses of this machine.
     pub host: Option<String>,
-    /// 0 for a port of the system's choice.
+    /// 0 for a free port that the system selects.
     pub port: u16,
 }
 
-/// A text that is no [`ListenAddress`]. It does not repeat the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be an address such as \":10471\", \"127.0.0.1:10471\" or \"[::1]:10471\"")]
-pub struct BadListenAddress;
+const EXPECTED: &str = r#"must be an address such as ":10471", "127.0.0.1:10471" or "[::1]:10471""#;
 
 impl FromStr for ListenAddress {
-    type Err = BadListenAddress;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, BadListenAddress> {
-        let (host, port) = text.rsplit_once(':').ok_or(BadListenAddress)?;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
         if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(BadListenAddress); // a sign, which the parser below would let pass
+            return Err(EXPECTED); // `parse` accepts a sign
         }
-        let port = port.parse().map_err(|_| BadListenAddress)?;
+        let port = port.parse().map_err(|_| EXPECTED)?;
         let host = match host {
             "" => None,
-            host => Some(read_host(host).ok_or(BadListenAddress)?),
+            host => Some(normalize_host(host).ok_or(EXPECTED)?),
         };
         Ok(ListenAddress { host, port })
     }
 }
 
-/// A host in one spelling, so that the same one given twice is found out.
-fn read_host(text: &str) -> Option<String> {
+/// Gives equal hosts one spelling, so that duplicates are found.
+fn normalize_host(text: &str) -> Option<String> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let address = bracketed.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?;
         return Some(address.to_string());
@@ -48,8 +45,8 @@ fn read_host(text: &str) -> Option<String> {
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
     let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(allowed);
-    let good = text.len() <= 253 && text.trim_end_matches('.').split('.').all(label);
-    good.then(|| text.to_ascii_lowercase())
+    let valid = text.len() <= 253 && text.trim_end_matches('.').split('.').all(label);
+    valid.then(|| text.to_ascii_lowercase())
 }
 
 impl fmt::Display for ListenAddress {
@@ -67,8 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_addresses_are_written_back() {
-        for (text, back) in [
+    fn normalizes_valid_addresses() {
+        for (text, normalized) in [
             (":10471", ":10471"),
             (":0", ":0"),
             ("127.0.0.1:80", "127.0.0.1:80"),
@@ -78,13 +75,13 @@ mod tests {
             ("[0:0::1]:010", "[::1]:10"),
         ] {
             let address: ListenAddress = text.parse().unwrap();
-            assert_eq!(address.to_string(), back);
-            assert_eq!(back.parse(), Ok(address));
+            assert_eq!(address.to_string(), normalized);
+            assert_eq!(normalized.parse(), Ok(address));
         }
     }
 
     #[test]
-    fn bad_addresses_are_refused() {
+    fn rejects_invalid_addresses() {
         for bad in [
             "",
             ":",
@@ -109,7 +106,7 @@ mod tests {
             ".:1",
             ":1٣",
         ] {
-            assert_eq!(bad.parse::<ListenAddress>(), Err(BadListenAddress), "{bad:?}");
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad:?}");
         }
     }
 }

@@ -1,28 +1,29 @@
-//! What is wrong with a configuration, and where.
+//! Problems in a configuration and where they are.
 
-use std::{cell::RefCell, collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
-use super::syntax::Doubt;
+/// A file with more problems is probably not a configuration file.
+const MAX_PROBLEMS: usize = 100;
 
-/// As many problems are kept and shown. A file with more of them is most likely not the file that
-/// was meant, and thousands of lines would bury the first, which tells most.
-const SHOWN: usize = 100;
-
-/// One thing that is wrong, and where.
-///
-/// It holds no value that could be a secret, so it may be logged.
+/// One problem. It contains no value that could be secret, so it can be logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as it was named to [`load`](super::load) or [`parse`](super::parse).
+    /// The file, as named to [`load`](super::load) or [`parse`](super::parse).
     pub file: Arc<str>,
-    /// The line, counted from 1; 0 if the problem is the file itself, such as its absence.
+    /// The line, counted from 1; 0 for a problem with the file itself.
     pub line: usize,
-    /// The column in characters, counted from 1; 0 if `line` is.
+    /// The column in characters, counted from 1; 0 if `line` is 0.
     pub column: usize,
-    /// The key's full path, such as `network[2].poll.interval`; empty for a syntax error. The
-    /// elements of a list are counted from 1.
+    /// The key's full path, such as `network[2].poll.interval`; empty for a syntax error. List
+    /// indexes start at 1.
     pub key: String,
-    /// What is wrong and what was expected: a sentence that goes after the key.
+    /// What is wrong and what is expected. It follows the key.
     pub message: String,
 }
 
@@ -40,39 +41,33 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why a configuration was refused: at least one [`Problem`].
-///
-/// It displays as a line per problem, without a newline at the end.
+/// An invalid configuration: at least one [`Problem`], displayed one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
-    more: usize,
+    omitted: usize,
 }
 
 impl ConfigError {
-    /// The problems in the order of the file, the first hundred of them.
+    /// The first hundred problems, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// How many there are beyond those of [`problems`](Self::problems).
-    pub fn more(&self) -> usize {
-        self.more
+    /// The number of problems that [`problems`](Self::problems) omits.
+    pub fn omitted(&self) -> usize {
+        self.omitted
     }
 
-    /// About the file itself: it cannot be read, or it is no text.
-    pub(super) fn of_file(name: &str, message: impl Into<String>) -> ConfigError {
-        ConfigError::at(name, 0, 0, message)
-    }
-
-    pub(super) fn at(
+    /// A problem with the file itself; `line` 0 if it has no position.
+    pub(super) fn new(
         name: &str,
         line: usize,
         column: usize,
         message: impl Into<String>,
     ) -> ConfigError {
         let (file, key, message) = (name.into(), String::new(), message.into());
-        ConfigError { problems: vec![Problem { file, line, column, key, message }], more: 0 }
+        ConfigError { problems: vec![Problem { file, line, column, key, message }], omitted: 0 }
     }
 }
 
@@ -82,122 +77,146 @@ impl fmt::Display for ConfigError {
             let newline = if i == 0 { "" } else { "\n" };
             write!(f, "{newline}{problem}")?;
         }
-        match self.more {
+        match self.omitted {
             0 => Ok(()),
             1 => write!(f, "\nand 1 more problem"),
-            more => write!(f, "\nand {more} more problems"),
+            omitted => write!(f, "\nand {omitted} more problems"),
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// Where something was written: by whom to name it, and where to point.
+/// The location of a value or table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spot {
-    /// In bytes from the beginning of the file. First, for problems are sorted by it.
+pub(super) struct Location {
+    /// In bytes from the start of the file. The first field, because problems are sorted by it.
     pub(super) offset: usize,
     /// The full path of the key.
     pub(super) key: String,
 }
 
-/// Collects problems while a file is read.
+/// The parts of the text where a syntax error makes the tree unreliable.
+#[derive(Debug, Default)]
+pub(super) struct UnreliableRegions {
+    /// Lines with errors, in order.
+    pub(super) lines: Vec<Range<usize>>,
+    /// Everything from this offset on.
+    pub(super) from: Option<usize>,
+}
+
+impl UnreliableRegions {
+    fn contains(&self, offset: usize) -> bool {
+        let next = self.lines.partition_point(|line| line.start <= offset);
+        let on_line = next.checked_sub(1).is_some_and(|last| self.lines[last].contains(&offset));
+        // The parser puts nodes that it inserts for recovery at offset 0.
+        let inserted = offset == 0 && !self.is_empty();
+        on_line || inserted || self.from.is_some_and(|from| offset >= from)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.from.is_none()
+    }
+}
+
+/// Collects problems in any order and through shared references.
 ///
-/// They arrive in any order and through shared references, for the tables that are being read
-/// borrow from each other. Lines are counted only at the end and only for what is shown, so that a
-/// huge file full of mistakes costs no more than reading it.
+/// Lines are counted at the end and only for the problems that are reported, so that a large file
+/// full of problems stays cheap.
 #[derive(Default)]
 pub(super) struct Problems {
-    kept: RefCell<BTreeSet<(Spot, String)>>,
-    more: RefCell<usize>,
-    doubt: Doubt,
+    reported: RefCell<BTreeSet<(Location, String)>>,
+    omitted: Cell<usize>,
+    unreliable: UnreliableRegions,
 }
 
 impl Problems {
-    /// Ignores what `doubt` says may only follow from a syntax error.
-    pub(super) fn doubting(doubt: Doubt) -> Problems {
-        Problems { doubt, ..Problems::default() }
+    /// Ignores problems in `unreliable`: a syntax error may have caused them.
+    pub(super) fn ignoring(unreliable: UnreliableRegions) -> Problems {
+        Problems { unreliable, ..Problems::default() }
     }
 
-    /// Something is wrong with what is written at `spot`.
-    pub(super) fn add(&self, spot: &Spot, message: impl Into<String>) {
-        self.add_with(spot, || message.into());
+    /// Adds a problem with the value at `location`.
+    pub(super) fn add(&self, location: &Location, message: impl Into<String>) {
+        self.add_with(location, || message.into());
     }
 
-    /// Like [`add`](Self::add), for a message that is costly to find.
-    pub(super) fn add_with(&self, spot: &Spot, message: impl FnOnce() -> String) {
-        if self.doubt.covers(spot.offset) {
+    /// Like [`add`](Self::add), for a message that is expensive to build.
+    pub(super) fn add_with(&self, location: &Location, message: impl FnOnce() -> String) {
+        if self.unreliable.contains(location.offset) {
             return;
         }
-        if self.is_beyond(spot) {
-            *self.more.borrow_mut() += 1;
+        if self.is_past_limit(location) {
+            self.omit();
         } else {
-            self.keep(spot, message());
+            self.insert(location, message());
         }
     }
 
-    /// Whether there are enough problems before `spot`.
-    fn is_beyond(&self, spot: &Spot) -> bool {
-        let kept = self.kept.borrow();
-        kept.len() == SHOWN && kept.last().is_some_and(|(last, _)| last < spot)
+    fn is_past_limit(&self, location: &Location) -> bool {
+        let reported = self.reported.borrow();
+        reported.len() == MAX_PROBLEMS && reported.last().is_some_and(|(last, _)| last < location)
     }
 
-    /// Something is missing at `spot`, or contradicts or lacks something elsewhere.
-    pub(super) fn conclude(&self, spot: &Spot, message: impl Into<String>) {
-        if self.doubt.is_none() {
-            self.keep(spot, message);
+    /// Adds a problem that depends on a missing key or on several keys, unless the text has a
+    /// syntax error.
+    pub(super) fn add_derived(&self, location: &Location, message: impl Into<String>) {
+        if self.unreliable.is_empty() {
+            self.insert(location, message.into());
         }
     }
 
-    /// The text is no TOML at `offset`.
-    pub(super) fn syntax(&self, offset: usize, message: impl Into<String>) {
-        self.keep(&Spot { offset, key: String::new() }, message);
+    /// Adds a syntax error.
+    pub(super) fn add_syntax_error(&self, offset: usize, message: String) {
+        self.insert(&Location { offset, key: String::new() }, message);
     }
 
-    fn keep(&self, spot: &Spot, message: impl Into<String>) {
-        let mut kept = self.kept.borrow_mut();
-        let is_new = kept.insert((spot.clone(), message.into()));
-        if is_new && kept.len() > SHOWN {
-            kept.pop_last();
-            *self.more.borrow_mut() += 1;
+    fn insert(&self, location: &Location, message: String) {
+        let mut reported = self.reported.borrow_mut();
+        let is_new = reported.insert((location.clone(), message));
+        if is_new && reported.len() > MAX_PROBLEMS {
+            reported.pop_last();
+            self.omit();
         }
     }
 
-    /// Fails if there was anything to complain about in `text`, the file called `name`.
-    pub(super) fn finish(self, text: &str, name: &str) -> Result<(), ConfigError> {
+    fn omit(&self) {
+        self.omitted.set(self.omitted.get() + 1);
+    }
+
+    /// Fails if there are problems in `text`, the file called `name`.
+    pub(super) fn into_result(self, text: &str, name: &str) -> Result<(), ConfigError> {
         let file: Arc<str> = name.into();
-        let mut place = Places::of(text);
-        let problems: Vec<Problem> = self
-            .kept
-            .into_inner()
-            .into_iter()
-            .map(|(spot, message)| {
-                let (line, column) = place.of_offset(spot.offset);
-                Problem { file: Arc::clone(&file), line, column, key: spot.key, message }
+        let mut lines = LineCounter::new(text);
+        let reported = self.reported.into_inner().into_iter();
+        let problems: Vec<_> = reported
+            .map(|(Location { offset, key }, message)| {
+                let (line, column) = lines.position(offset);
+                Problem { file: Arc::clone(&file), line, column, key, message }
             })
             .collect();
         if problems.is_empty() {
             return Ok(());
         }
-        Err(ConfigError { problems, more: self.more.into_inner() })
+        Err(ConfigError { problems, omitted: self.omitted.get() })
     }
 }
 
-/// Translates offsets, which must not decrease, into lines and columns: one walk for all.
-pub(super) struct Places<'t> {
+/// Converts ascending offsets to lines and columns in one pass over the text.
+pub(super) struct LineCounter<'t> {
     text: &'t str,
     line: usize,
     line_start: usize,
     searched: usize,
 }
 
-impl<'t> Places<'t> {
-    pub(super) fn of(text: &'t str) -> Self {
-        Places { text, line: 1, line_start: 0, searched: 0 }
+impl<'t> LineCounter<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        LineCounter { text, line: 1, line_start: 0, searched: 0 }
     }
 
-    /// Line and column, both counted from 1, the column in characters.
-    pub(super) fn of_offset(&mut self, offset: usize) -> (usize, usize) {
+    /// Line and column, counted from 1, the column in characters. `offset` must not decrease.
+    pub(super) fn position(&mut self, offset: usize) -> (usize, usize) {
         let bytes = self.text.as_bytes();
         let end = offset.min(bytes.len()).max(self.searched);
         for (i, _) in bytes[self.searched..end].iter().enumerate().filter(|(_, b)| **b == b'\n') {
@@ -205,9 +224,9 @@ impl<'t> Places<'t> {
             self.line_start = self.searched + i + 1;
         }
         self.searched = end;
-        // Characters are counted by their first bytes: an offset within one does no harm.
-        let is_start = |b: &&u8| (**b & 0xC0) != 0x80;
-        (self.line, 1 + bytes[self.line_start..end].iter().filter(is_start).count())
+        // Counts the first bytes of characters, so that an offset within one is allowed.
+        let is_first = |b: &&u8| (**b & 0xC0) != 0x80;
+        (self.line, 1 + bytes[self.line_start..end].iter().filter(is_first).count())
     }
 }
 
@@ -216,22 +235,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_and_columns_count_from_one_and_in_characters() {
-        let mut places = Places::of("ab\nüx\r\n\nend");
-        let found: Vec<_> = [0, 1, 2, 3, 5, 8, 9, 11, 99].map(|o| places.of_offset(o)).into();
-        let expected =
-            [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (4, 1), (4, 3), (4, 4)].to_vec();
+    fn counts_lines_and_columns_from_one_in_characters() {
+        let mut lines = LineCounter::new("ab\nüx\r\n\nend");
+        let found = [0, 1, 2, 3, 5, 8, 9, 11, 99].map(|offset| lines.position(offset));
+        let expected = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (4, 1), (4, 3), (4, 4)];
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn beyond_a_hundred_problems_the_rest_is_counted() {
+    fn reports_the_first_hundred_problems_and_counts_the_rest() {
         let problems = Problems::default();
         for offset in (0..250).rev() {
-            problems.add(&Spot { offset, key: "k".into() }, "is wrong");
+            problems.add(&Location { offset, key: "k".into() }, "is wrong");
         }
-        let error = problems.finish(&"x".repeat(300), "f").unwrap_err();
-        assert_eq!((error.problems().len(), error.more()), (100, 150));
+        let error = problems.into_result(&"x".repeat(300), "f").unwrap_err();
+        assert_eq!((error.problems().len(), error.omitted()), (100, 150));
         let text = error.to_string();
         assert!(text.starts_with("f:1:1: k: is wrong\nf:1:2: k: is wrong\n"));
         assert!(text.ends_with("f:1:100: k: is wrong\nand 150 more problems"));

@@ -1,145 +1,139 @@
-//! From what was written to what is used: a network's own values over the shared ones over the
-//! defaults.
+//! Resolves the raw configuration. A network's own value overrides the shared one, which overrides
+//! the default.
 
 use super::{
     conflicts,
     filter::FilterConfig,
     problem::Problems,
+    raw,
     reader::Field,
-    used::{self, Config, UserChoice},
-    written::{self, File},
+    resolved::{
+        Aws, Config, Discovery, Metrics, Network, Poll, RequestLimits, Shard, UsersConfig, Web,
+    },
 };
 
-/// The configuration that `file` means. It is only good if there are no problems in the end: until
-/// then, defaults stand in for what is bad.
-pub(super) fn resolve(file: File, problems: &Problems) -> Config {
-    conflicts::find(&file, problems);
+/// The result is valid only if there are no problems: defaults replace invalid values.
+pub(super) fn resolve(file: raw::File, problems: &Problems) -> Config {
+    conflicts::check(&file, problems);
     Config {
         networks: networks(&file),
         web: web(file.web),
-        poll: shared(file.shared),
-        discovery: discovery(file.discovery),
+        poll: limits(file.limits),
+        discovery: discovery(file.discovery_interval),
         metrics: metrics(file.metrics),
-        sso: file.sso.max_idle.into_good(),
-        state: file.state.path.into_good(),
+        sso: file.sso_max_idle.into_valid(),
+        state: file.state_path.into_valid(),
         shard: shard(file.shard),
     }
 }
 
-fn web(web: written::Web) -> used::Web {
-    let default = used::Web::default();
-    used::Web {
-        listen: web.listen.into_good().unwrap_or(default.listen),
-        max_concurrent_scrapes: web
-            .max_concurrent_scrapes
-            .into_good()
-            .unwrap_or(default.max_concurrent_scrapes),
+fn web(raw: raw::Web) -> Web {
+    let default = Web::default();
+    Web {
+        listen: raw.listen.valid_or(default.listen),
+        max_concurrent_scrapes: raw.max_concurrent_scrapes.valid_or(default.max_concurrent_scrapes),
     }
 }
 
-fn shared(shared: written::Shared) -> used::Shared {
-    let default = used::Shared::default();
-    used::Shared {
-        concurrency: shared.concurrency.into_good().unwrap_or(default.concurrency),
-        requests_per_second: shared
-            .requests_per_second
-            .into_good()
-            .unwrap_or(default.requests_per_second),
+fn limits(raw: raw::RequestLimits) -> RequestLimits {
+    let default = RequestLimits::default();
+    RequestLimits {
+        concurrency: raw.concurrency.valid_or(default.concurrency),
+        requests_per_second: raw.requests_per_second.valid_or(default.requests_per_second),
     }
 }
 
-fn discovery(discovery: written::Discovery) -> used::Discovery {
-    let default = used::Discovery::default();
-    used::Discovery { interval: discovery.interval.into_good().unwrap_or(default.interval) }
+fn discovery(interval: Field<std::time::Duration>) -> Discovery {
+    Discovery { interval: interval.valid_or(Discovery::default().interval) }
 }
 
-fn shard(shard: written::Shard) -> used::Shard {
-    match (shard.index.into_good(), shard.total.into_good()) {
-        (Some(None), Some(None)) => used::Shard::Auto,
-        (Some(Some(index)), Some(Some(total))) => used::Shard::Of { index, total },
-        _ => used::Shard::default(),
+fn shard(raw: raw::Shard) -> Shard {
+    match (raw.index.into_valid(), raw.total.into_valid()) {
+        (Some(None), Some(None)) => Shard::Auto,
+        (Some(Some(index)), Some(Some(total))) => Shard::Of { index, total },
+        _ => Shard::default(),
     }
 }
 
-fn metrics(metrics: written::Metrics) -> used::Metrics {
-    let default = used::Metrics::default();
-    used::Metrics {
-        detail: metrics.detail.into_good().unwrap_or(default.detail),
-        username: metrics.username.into_good().unwrap_or(default.username),
-        idle_buckets: metrics.idle_buckets.into_good().unwrap_or(default.idle_buckets),
+fn metrics(raw: raw::Metrics) -> Metrics {
+    let default = Metrics::default();
+    Metrics {
+        detail: raw.detail.valid_or(default.detail),
+        username: raw.username.valid_or(default.username),
+        idle_buckets: raw.idle_buckets.valid_or(default.idle_buckets),
     }
 }
 
-/// Those whose id is good: without it, there is a problem, and nobody will see the others.
-fn networks(file: &File) -> Vec<used::Network> {
-    let resolved = |network: &written::Network| {
-        Some(used::Network {
-            id: network.id.good()?.clone(),
-            name: network.name.good().cloned(),
+/// Leaves out networks with an invalid id, which has been reported.
+fn networks(file: &raw::File) -> Vec<Network> {
+    let resolve = |network: &raw::Network| {
+        Some(Network {
+            id: network.id.valid()?.clone(),
+            name: network.name.valid().cloned(),
             users: users(network),
             aws: aws(&network.aws, &file.aws),
             poll: poll(&network.poll, &file.poll),
         })
     };
-    file.networks.iter().filter_map(resolved).collect()
+    file.networks.iter().filter_map(resolve).collect()
 }
 
-fn users(network: &written::Network) -> UserChoice {
-    match network.users.good() {
-        Some(written::Users::All) => UserChoice::All(filter(&network.filter)),
-        Some(written::Users::Listed(users)) => {
+fn users(network: &raw::Network) -> UsersConfig {
+    match network.users.valid() {
+        Some(raw::Users::All) => UsersConfig::All(filter(&network.filter)),
+        Some(raw::Users::Listed(users)) => {
             let mut users = users.clone();
             users.sort_unstable();
-            UserChoice::Listed(users)
+            UsersConfig::Listed(users)
         }
-        None => UserChoice::Listed(Vec::new()),
+        None => UsersConfig::Listed(Vec::new()),
     }
 }
 
-fn filter(filter: &written::Filter) -> FilterConfig {
+fn filter(raw: &raw::Filter) -> FilterConfig {
     FilterConfig {
-        status: filter.status.good().copied(),
-        groups: filter.groups.good().cloned().unwrap_or_default(),
-        username: filter.username.good().cloned(),
+        status: raw.status.valid().copied(),
+        groups: raw.groups.valid().cloned().unwrap_or_default(),
+        username: raw.username.valid().cloned(),
     }
 }
 
-fn aws(own: &written::Aws, shared: &written::Aws) -> used::Aws {
-    let default = used::Aws::default();
-    let role_arn = own.role_arn.or(&shared.role_arn).good().cloned();
-    let external_id = own.external_id.or(&shared.external_id).good().cloned();
-    used::Aws {
-        region: own.region.or(&shared.region).good().cloned(),
-        profile: own.profile.or(&shared.profile).good().cloned(),
-        // A shared external id is for those networks that have a role to go with it.
+fn aws(own: &raw::Aws, shared: &raw::Aws) -> Aws {
+    let default = Aws::default();
+    let role_arn = own.role_arn.or(&shared.role_arn).valid().cloned();
+    let external_id = own.external_id.or(&shared.external_id).valid().cloned();
+    Aws {
+        region: own.region.or(&shared.region).valid().cloned(),
+        profile: own.profile.or(&shared.profile).valid().cloned(),
+        // A shared external id applies only to networks with a role.
         external_id: external_id.filter(|_| role_arn.is_some()),
         role_arn,
-        fips: first_good(&own.fips, &shared.fips, default.fips),
-        dual_stack: first_good(&own.dual_stack, &shared.dual_stack, default.dual_stack),
-        endpoint_url: own.endpoint_url.or(&shared.endpoint_url).good().cloned(),
-        timezone: first_good(&own.timezone, &shared.timezone, default.timezone),
+        fips: first_valid(&own.fips, &shared.fips, default.fips),
+        dual_stack: first_valid(&own.dual_stack, &shared.dual_stack, default.dual_stack),
+        endpoint_url: own.endpoint_url.or(&shared.endpoint_url).valid().cloned(),
+        timezone: first_valid(&own.timezone, &shared.timezone, default.timezone),
     }
 }
 
-fn poll(own: &written::Poll, shared: &written::Poll) -> used::Poll {
-    let default = used::Poll::default();
-    let interval = first_good(&own.interval, &shared.interval, default.interval);
-    // Who sets an interval of its own does not want a limit that was chosen for another.
-    let shared_stale_after = shared.stale_after.good().filter(|_| own.interval.is_absent());
-    let stale_after = own.stale_after.good().or(shared_stale_after).copied();
-    used::Poll {
+fn poll(own: &raw::Poll, shared: &raw::Poll) -> Poll {
+    let default = Poll::default();
+    let interval = first_valid(&own.interval, &shared.interval, default.interval);
+    // The shared `stale_after` was chosen for the shared interval.
+    let shared_stale_after = shared.stale_after.valid().filter(|_| own.interval.is_absent());
+    let stale_after = own.stale_after.valid().or(shared_stale_after).copied();
+    Poll {
         interval,
-        stale_after: stale_after.unwrap_or_else(|| used::Poll::stale_after_of(interval)),
-        request_timeout: first_good(
+        stale_after: stale_after.unwrap_or_else(|| Poll::default_stale_after(interval)),
+        request_timeout: first_valid(
             &own.request_timeout,
             &shared.request_timeout,
             default.request_timeout,
         ),
-        max_attempts: first_good(&own.max_attempts, &shared.max_attempts, default.max_attempts),
-        page_size: first_good(&own.page_size, &shared.page_size, default.page_size),
+        max_attempts: first_valid(&own.max_attempts, &shared.max_attempts, default.max_attempts),
+        page_size: first_valid(&own.page_size, &shared.page_size, default.page_size),
     }
 }
 
-fn first_good<T: Clone>(own: &Field<T>, shared: &Field<T>, default: T) -> T {
-    own.or(shared).good().cloned().unwrap_or(default)
+fn first_valid<T: Clone>(own: &Field<T>, shared: &Field<T>, default: T) -> T {
+    own.or(shared).valid().cloned().unwrap_or(default)
 }

@@ -1,84 +1,64 @@
-//! What a whole file comes to: the golden table of bad ones, defaults and overrides.
+//! Tests of complete files: exact messages, defaults and overrides.
 
-mod bad;
+mod all;
 mod docs;
-mod everyone;
 mod example;
 
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    shape::{ALL, FILE, Shape, Standing},
+    shape::{ALL, FILE, KeyPath},
     *,
 };
 
-const GOOD_NETWORK: &str = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
+const NETWORK: &str = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
 
-fn complaints(text: &str) -> Vec<String> {
-    match parse(text, "f") {
-        Ok(config) => panic!("accepted:\n{text}\n{config:?}"),
-        Err(error) => error.to_string().lines().map(str::to_owned).collect(),
-    }
-}
-
-/// `text` with a good network after it.
-fn good(text: &str) -> Config {
-    parse(&format!("{text}\n{GOOD_NETWORK}"), "f").unwrap_or_else(|error| panic!("{error}"))
+fn parse_with_network(text: &str) -> Config {
+    parse(&format!("{text}\n{NETWORK}"), "f").unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn listed(network: &Network) -> Vec<&str> {
     match &network.users {
-        UserChoice::Listed(users) => users.iter().map(|user| user.as_str()).collect(),
-        UserChoice::All(filter) => panic!("all users that pass {filter:?}"),
+        UsersConfig::Listed(users) => users.iter().map(|user| user.as_str()).collect(),
+        UsersConfig::All(filter) => panic!("all users that match {filter:?}"),
     }
+}
+
+/// All keys except the overrides in a network's `aws` and `poll`.
+fn key_paths() -> Vec<String> {
+    let excluded = [shape::NETWORK_AWS.path, shape::NETWORK_POLL.path, FILE.path];
+    ALL.into_iter()
+        .filter(|shape| !excluded.contains(&shape.path))
+        .flat_map(|shape| shape.keys.iter().map(|key| KeyPath(shape.path, key).to_string()))
+        .collect()
 }
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+/// Invalid files and their messages, without the name of the file. If a file does not mention a
+/// network, the test appends a valid one.
+const INVALID: [&str; 4] = [
+    include_str!("tests/invalid/tables.txt"),
+    include_str!("tests/invalid/networks.txt"),
+    include_str!("tests/invalid/all.txt"),
+    include_str!("tests/invalid/syntax.txt"),
+];
+
 #[test]
-fn a_bad_file_gets_exactly_these_messages() {
-    for (text, expected) in bad::all() {
-        let has_network = text.contains("network");
-        let text = if has_network { text.to_string() } else { format!("{text}\n{GOOD_NETWORK}") };
-        assert_eq!(complaints(&text), *expected, "\n{text}");
+fn reports_the_exact_problems_of_invalid_files() {
+    for case in INVALID.into_iter().flat_map(|file| file.trim_end().split("\n\n")) {
+        let (text, expected) = case.split_once("\n=> ").unwrap();
+        let network = if text.contains("network") { "" } else { NETWORK };
+        let error = parse(&format!("{text}\n{network}"), "f").unwrap_err().to_string();
+        let messages: Vec<_> = error.lines().map(|line| line.strip_prefix("f:").unwrap()).collect();
+        assert_eq!(messages, expected.split("\n=> ").collect::<Vec<_>>(), "\n{text}");
     }
 }
 
 #[test]
-fn all_problems_come_at_once_and_in_order() {
-    let text = r#"
-[poll]
-stale_after = "1m"
-intervall = "5m"
-page_size = 0
-[web]
-listen = []
-[[network]]
-id = "1234"
-users = ["1001", "x", "1001"]
-[[network]]
-name = "second"
-"#;
-    assert_eq!(
-        complaints(text),
-        [
-            r#"f:3:15: poll.stale_after: must not be below the default interval, which is 5m, but is 1m"#,
-            r#"f:4:1: poll.intervall: unknown key; did you mean poll.interval?"#,
-            r#"f:5:13: poll.page_size: must be a whole number from 1 to 100, not 0"#,
-            r#"f:7:10: web.listen: must not be empty; write [":10471"], for example"#,
-            r#"f:9:6: network[1].id: "1234" is not valid: a network id is exactly 8 digits"#,
-            r#"f:10:18: network[1].users[2]: "x" is not valid: a user id is 1 to 10 digits"#,
-            r#"f:10:23: network[1].users[3]: "1001" is given twice, first as network[1].users[1]"#,
-            r#"f:11:1: network[2].id: is missing; write the network's 8 digits, id = "12345678", or id = "all""#,
-            r#"f:11:1: network[2].users: is missing; write the users' ids, users = ["1001", "1002"], or users = "all""#,
-        ]
-    );
-}
-
-#[test]
-fn a_problem_can_be_had_in_its_parts() {
+fn problems_have_position_key_and_message() {
     let error = parse("[web]\nlisten = 1", "dir/config.toml").unwrap_err();
     let problem = &error.problems()[1];
     assert_eq!((&*problem.file, problem.line, problem.column), ("dir/config.toml", 2, 10));
@@ -87,7 +67,7 @@ fn a_problem_can_be_had_in_its_parts() {
 }
 
 #[test]
-fn secrets_are_never_repeated() {
+fn hides_secrets() {
     let text = r#"
 [aws]
 external_id = "hunter2 hunter2"
@@ -105,43 +85,25 @@ aws.external_id = hunter2
     let error = parse(text, "f").unwrap_err();
     assert!(!error.to_string().contains("hunter2"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
-    let config =
-        good("[aws]\nexternal_id = \"hunter2\"\nrole_arn = \"arn:aws:iam::111122223333:role/r\"");
+    let config = parse_with_network(
+        "[aws]\nexternal_id = \"hunter2\"\nrole_arn = \"arn:aws:iam::111122223333:role/r\"",
+    );
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
 #[test]
-fn one_network_is_enough_and_the_rest_is_default() {
-    let config = good("");
-    assert_eq!(config.web, Web::default());
-    assert_eq!(config.web.listen[0].to_string(), ":10471");
-    assert_eq!(config.web.max_concurrent_scrapes, 8);
-    assert_eq!(config.poll, Shared { concurrency: 16, requests_per_second: 10.0 });
-    assert_eq!(config.metrics.detail, Detail::Device);
-    assert!(!config.metrics.username);
-    let days = [1, 7, 14, 30, 60, 90].map(|days| secs(days * 86_400));
-    assert_eq!(config.metrics.idle_buckets[0], secs(3600));
-    assert_eq!(config.metrics.idle_buckets[1..], days);
-    assert_eq!(config.discovery.interval, secs(3600));
-    assert_eq!((config.sso, &config.state), (None, &None));
-    assert_eq!(config.shard, Shard::Of { index: 0, total: 1 });
+fn applies_defaults() {
+    let config = parse_with_network("");
+    assert_eq!((config.web, config.poll), (Web::default(), RequestLimits::default()));
+    assert_eq!((config.metrics, config.discovery), (Metrics::default(), Discovery::default()));
+    assert_eq!((config.sso, config.state, config.shard), (None, None, Shard::default()));
     let [network] = &config.networks[..] else { panic!() };
-    assert_eq!(network.id.to_string(), "12345678");
-    assert_eq!(network.name, None);
-    assert_eq!(network.aws, Aws::default());
-    assert_eq!(network.aws.timezone_name(), "UTC");
-    let poll = Poll {
-        interval: secs(300),
-        stale_after: secs(900),
-        request_timeout: secs(10),
-        max_attempts: 5,
-        page_size: 100,
-    };
-    assert_eq!(network.poll, poll);
+    assert_eq!((network.id.to_string().as_str(), &network.name), ("12345678", &None));
+    assert_eq!((&network.aws, &network.poll), (&Aws::default(), &Poll::default()));
 }
 
 #[test]
-fn values_are_taken_as_people_write_them() {
+fn accepts_alternative_spellings_of_values() {
     let config = parse(
         r#"
 [web]
@@ -173,7 +135,7 @@ users = [1002, "9", 10]
 }
 
 #[test]
-fn a_network_overrides_what_is_shared() {
+fn network_values_override_shared_values() {
     let config = parse(
         r#"
 [aws]
@@ -210,13 +172,13 @@ poll.stale_after = "20m"
     assert_eq!(own.aws.role_arn, plain.aws.role_arn);
     assert_eq!(own.aws.external_id.as_ref().map(ExternalId::as_str), Some("own"));
     assert_eq!(own.aws.endpoint_url, plain.aws.endpoint_url);
-    assert_eq!(plain.aws, stale.aws, "one client serves both");
+    assert_eq!(plain.aws, stale.aws);
     assert_eq!([&plain.aws, &own.aws, &stale.aws].into_iter().collect::<HashSet<_>>().len(), 2);
 }
 
 #[test]
-fn a_shared_external_id_goes_with_the_networks_that_have_a_role() {
-    let config = good(
+fn applies_a_shared_external_id_to_networks_with_a_role() {
+    let config = parse_with_network(
         "aws.external_id = \"shared\"\n[[network]]\nid = \"11111111\"\nusers = [\"1\"]\n\
          aws.role_arn = \"arn:aws:iam::111122223333:role/r\"",
     );
@@ -224,35 +186,29 @@ fn a_shared_external_id_goes_with_the_networks_that_have_a_role() {
     assert!(config.networks[1].aws.external_id.is_none());
 }
 
-fn known(shape: &Shape) -> impl Iterator<Item = &'static str> {
-    shape.keys.iter().filter(|key| key.standing == Standing::Known).map(|key| key.name)
-}
-
 #[test]
-fn every_known_key_is_read() {
-    // No key takes a date, so each that is read complains.
+fn reads_every_key() {
+    // No key accepts a date, so each key that is read reports a problem.
     for shape in ALL {
-        for key in known(shape) {
-            let (path, header) = match shape.path {
-                path if path == FILE.path => (key.to_owned(), String::new()),
-                "network" => (format!("network[1].{key}"), "[[network]]".to_owned()),
-                path => match path.strip_prefix("network.") {
-                    Some(of) => {
-                        (format!("network[1].{of}.{key}"), format!("[[network]]\n[{path}]"))
-                    }
-                    None => (format!("{path}.{key}"), format!("[{path}]")),
-                },
+        for key in shape.keys {
+            let (path, header) = match (shape.path, shape.path.strip_prefix("network.")) {
+                ("", _) => (key.to_string(), String::new()),
+                ("network", _) => (format!("network[1].{key}"), "[[network]]".to_owned()),
+                (path, Some(table)) => {
+                    (format!("network[1].{table}.{key}"), format!("[[network]]\n[{path}]"))
+                }
+                (path, None) => (format!("{path}.{key}"), format!("[{path}]")),
             };
             let error = parse(&format!("{header}\n{key} = 2024-01-01"), "f").unwrap_err();
-            let complaint = error.problems().iter().find(|problem| problem.key == path);
-            let message = &complaint.unwrap_or_else(|| panic!("{path}: {error}")).message;
+            let problem = error.problems().iter().find(|problem| problem.key == path);
+            let message = &problem.unwrap_or_else(|| panic!("{path}: {error}")).message;
             assert!(message.starts_with("must be"), "{path}: {message}");
         }
     }
 }
 
 #[test]
-fn files_that_cannot_be_read_say_why() {
+fn describes_files_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let message = |path: &std::path::Path| {
         let message = load(path).unwrap_err().to_string();
@@ -265,12 +221,12 @@ fn files_that_cannot_be_read_say_why() {
     assert_eq!(message(&file), ":2:6: not valid TOML: not encoded in UTF-8");
     std::fs::File::create(&file).unwrap().set_len(MAX_BYTES + 1).unwrap();
     assert_eq!(message(&file), ": is larger than 16 MiB");
-    std::fs::write(&file, format!("\u{feff}{GOOD_NETWORK}")).unwrap();
+    std::fs::write(&file, format!("\u{feff}{NETWORK}")).unwrap();
     assert!(load(&file).is_ok());
 }
 
 #[test]
-fn no_text_makes_it_panic() {
+fn never_panics() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     println!("seed {seed}");
@@ -300,8 +256,8 @@ fn no_text_makes_it_panic() {
 }
 
 #[test]
-fn huge_nonsense_is_refused_in_few_words() {
-    for (text, least) in [
+fn limits_the_messages_for_large_invalid_files() {
+    for (text, min_problems) in [
         (format!("a = {}", "[".repeat(1 << 20)), 1),
         (format!("{}a = 1", "a.".repeat(1 << 17)), 1),
         ("=\n".repeat(1 << 17), 100),
@@ -310,7 +266,7 @@ fn huge_nonsense_is_refused_in_few_words() {
         ((0..1 << 15).map(|i| format!("k{i} = 1\n")).collect(), 100),
     ] {
         let error = parse(&text, "f").unwrap_err();
-        assert!(error.problems().len() >= least);
+        assert!(error.problems().len() >= min_problems);
         assert!(error.to_string().len() < 100_000);
     }
 }

@@ -1,4 +1,4 @@
-//! Which devices are wanted.
+//! The filter of a query.
 
 use std::time::Duration;
 
@@ -8,78 +8,75 @@ use crate::{
     wickr::{ApiTimestamp, NetworkId, UserId},
 };
 
-/// Which devices are wanted: those that pass every part of it. An empty list lets all pass.
+/// Matches devices that match every part. An empty list matches all devices.
 ///
-/// A yes-or-no part lets only those pass of which the answer is known: a device of which the
-/// service does not say whether it is suspended is neither among the suspended nor among the others.
+/// A boolean part matches only devices for which the API has the value: a device without `suspend`
+/// matches neither `suspended=true` nor `suspended=false`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Of one of these networks.
+    /// In one of these networks.
     pub networks: Vec<NetworkId>,
     /// Of one of these users.
     pub users: Vec<UserId>,
-    /// Of one of these types, exactly as they are written.
+    /// Of one of these types; case-sensitive.
     pub device_types: Vec<String>,
-    /// Of one of these statuses, exactly as they are written.
+    /// With one of these statuses; case-sensitive.
     pub statuses: Vec<String>,
-    /// Suspended, or not.
+    /// Whether it is suspended.
     pub suspended: Option<bool>,
-    /// Marked for reset, or not.
+    /// Whether it is marked for reset.
     pub reset: Option<bool>,
     /// Idle for longer than this.
     pub idle_over: Option<Duration>,
-    /// Idle, but not for longer than this.
+    /// Idle for at most this long.
     pub idle_up_to: Option<Duration>,
-    /// Nobody ever logged in on it, or somebody did.
+    /// Whether it has never logged in.
     pub never_logged_in: Option<bool>,
-    /// Idle for longer than its user's SSO sessions may be, or not.
+    /// Whether it is idle for longer than its user's SSO limit.
     pub sso_expired: Option<bool>,
-    /// Of a user whose data is as fresh as this.
+    /// The freshness of its user's data.
     pub freshness: Option<Freshness>,
 }
 
-/// A duration in milliseconds; one that is too long for that is for ever.
+/// Saturates.
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn one_of<T: PartialEq<U>, U: ?Sized>(wanted: &[T], this: &U) -> bool {
-    wanted.is_empty() || wanted.iter().any(|wanted| wanted == this)
+fn contains<T: PartialEq<U>, U: ?Sized>(accepted: &[T], value: &U) -> bool {
+    accepted.is_empty() || accepted.iter().any(|accepted| accepted == value)
 }
 
-fn is<T: PartialEq>(wanted: Option<T>, this: Option<T>) -> bool {
-    wanted.is_none() || wanted == this
+fn equals<T: PartialEq>(accepted: Option<T>, value: Option<T>) -> bool {
+    accepted.is_none() || accepted == value
 }
 
 impl Filter {
-    /// Whether a network's devices can pass.
-    pub(super) fn network(&self, network: &NetworkView) -> bool {
-        one_of(&self.networks, &network.identity.id)
+    pub(super) fn matches_network(&self, network: &NetworkView) -> bool {
+        contains(&self.networks, &network.identity.id)
     }
 
-    /// Whether a user's devices can pass.
-    pub(super) fn user(&self, user: &UserRecord) -> bool {
-        one_of(&self.users, &user.id)
+    pub(super) fn matches_user(&self, user: &UserRecord) -> bool {
+        contains(&self.users, &user.id)
     }
 
-    /// Whether the device passes, once its network and user have.
-    pub(super) fn device(&self, row: &Row<'_>) -> bool {
-        let idle_over = self.idle_over.is_none_or(|least| row.idle > Some(millis(least)));
+    /// Checks the device only, not its network or user.
+    pub(super) fn matches_device(&self, row: &Row<'_>) -> bool {
+        let idle_over = self.idle_over.is_none_or(|min| row.idle > Some(millis(min)));
         let idle_up_to =
-            self.idle_up_to.is_none_or(|most| row.idle.is_some_and(|idle| idle <= millis(most)));
-        let logged_in = match row.device.last_login {
-            ApiTimestamp::NEVER => Some(false),
+            self.idle_up_to.is_none_or(|max| row.idle.is_some_and(|idle| idle <= millis(max)));
+        let never_logged_in = match row.device.last_login {
             ApiTimestamp::INVALID => None,
-            _ => Some(true),
+            last_login => Some(last_login == ApiTimestamp::NEVER),
         };
         idle_over
             && idle_up_to
-            && one_of(&self.device_types, &*row.device.device_type)
-            && one_of(&self.statuses, &*row.device.status)
-            && is(self.suspended, row.device.suspended)
-            && is(self.reset, Some(row.device.is_reset()))
-            && is(self.never_logged_in, logged_in.map(|yes| !yes))
-            && is(self.sso_expired, row.sso_expired())
-            && is(self.freshness, Some(row.freshness))
+            && contains(&self.device_types, &*row.device.device_type)
+            && contains(&self.statuses, &*row.device.status)
+            && equals(self.suspended, row.device.suspended)
+            && equals(self.reset, Some(row.device.is_reset()))
+            && equals(self.never_logged_in, never_logged_in)
+            && equals(self.sso_expired, row.sso_expired())
+            && equals(self.freshness, Some(row.freshness))
     }
 }

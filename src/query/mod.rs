@@ -1,14 +1,11 @@
-//! The devices behind a figure: which of those that are known fit a filter, in what order, and a
-//! page of them.
+//! Queries over a [`Snapshot`]: filter, order and page of a list of devices.
 //!
-//! Plain computing over a [`Snapshot`], shared by the page at `/devices`, by `/api/v1/devices` and
-//! by the command `devices`. It knows neither HTTP nor configuration: a [`Query`] comes in, as
-//! parameters (`params`) or otherwise, and rows come out (`select`), with what must be known to
-//! judge whether they are all that there are (`scope`). `record` has the names of the fields,
-//! `output` writes them as JSON and CSV, `table` for a terminal.
+//! The page `/devices`, `/api/v1/devices` and the command `devices` share it. A [`Query`] comes
+//! from URL parameters (`params`) or the command line. `select` finds the rows, `scope` reports
+//! whether the list is complete, `record` defines the output fields, `output` writes JSON and CSV,
+//! and `table` writes to a terminal. It does not depend on HTTP or the configuration.
 //!
-//! What counts as what is decided as for the metrics: a list of devices and a gauge that counts
-//! them agree.
+//! Lists and metrics use the same definitions, so their counts agree.
 
 mod filter;
 mod output;
@@ -19,59 +16,57 @@ mod select;
 mod table;
 #[cfg(test)]
 mod tests;
-mod visible;
-mod words;
+mod text;
 
 use std::fmt;
 
 pub use filter::Filter;
 pub use output::{Format, write_csv, write_json};
-pub(crate) use params::short;
+pub(crate) use params::format_duration;
 pub use params::{BadParameter, Params};
 pub use record::{Columns, Listing, Record, iso};
 pub use scope::{Discovery, NotKnown, Scope, UserCounts};
 pub use select::{Found, Row, find};
 pub use table::write_table;
-pub(crate) use visible::{is_unseen, visible};
-pub(crate) use words::{counted, grouped};
+pub(crate) use text::{counted, escape_invisible, grouped, is_invisible};
 
 #[cfg(doc)]
 use crate::inventory::Snapshot;
 
-/// Which devices, in what order, and how many of them.
+/// Which devices to list, and in what order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Which.
+    /// The devices that match.
     pub filter: Filter,
-    /// By what they are ordered.
+    /// The field to order by.
     pub sort: Sort,
-    /// From the greatest to the least; none for the order that people expect of the field.
+    /// `None` for the default order of `sort`.
     pub order: Option<Order>,
-    /// At most so many; all without it.
+    /// The page size; `None` for all devices.
     pub limit: Option<usize>,
-    /// Which lot of so many, counted from 1; of no meaning without a limit.
+    /// The page, counted from 1. Ignored without a limit.
     pub page: usize,
 }
 
 impl Query {
-    /// The order that is in force.
+    /// The effective order.
     pub fn order(&self) -> Order {
-        self.order.unwrap_or(self.sort.natural_order())
+        self.order.unwrap_or(self.sort.default_order())
     }
 
-    /// How many rows come before the first that is wanted.
+    /// The number of rows on earlier pages.
     pub fn skip(&self) -> usize {
-        let before = self.page.saturating_sub(1);
-        self.limit.map_or(0, |limit| limit.saturating_mul(before))
+        let earlier_pages = self.page.saturating_sub(1);
+        self.limit.map_or(0, |limit| limit.saturating_mul(earlier_pages))
     }
 }
 
-/// Upwards or downwards.
+/// The direction of a sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// The least comes first.
+    /// The smallest value first.
     Ascending,
-    /// The greatest comes first.
+    /// The largest value first.
     Descending,
 }
 
@@ -84,7 +79,7 @@ impl Order {
         }
     }
 
-    /// The other one.
+    /// The opposite order.
     pub fn reversed(self) -> Order {
         match self {
             Order::Ascending => Order::Descending,
@@ -94,33 +89,28 @@ impl Order {
 }
 
 macro_rules! sorts {
-    ($($name:ident $text:literal $order:ident,)*) => {
-        /// The fields that devices can be ordered by. What has no value comes last, whatever the
-        /// order; what is equal stays in the order of networks, users and app ids.
+    ($($(#[$attribute:meta])? $name:ident $text:literal $order:ident,)*) => {
+        /// The fields to order by. Devices without a value come last in either order. Equal devices
+        /// stay in the order of networks, users and app ids.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub enum Sort {
-            /// How long nobody has logged in.
-            #[default]
-            IdleSeconds,
-            $(#[doc = concat!("The field `", $text, "`.")] $name,)*
+            $(#[doc = concat!("The field `", $text, "`.")] $(#[$attribute])? $name,)*
         }
 
         impl Sort {
-            /// All of them.
-            pub const ALL: &[Sort] = &[Sort::IdleSeconds, $(Sort::$name,)*];
+            /// All fields.
+            pub const ALL: &[Sort] = &[$(Sort::$name,)*];
 
             /// The value of the parameter `sort`: the name of the field.
             pub fn as_str(self) -> &'static str {
                 match self {
-                    Sort::IdleSeconds => "idle_seconds",
                     $(Sort::$name => $text,)*
                 }
             }
 
-            /// The order that people expect.
-            pub fn natural_order(self) -> Order {
+            /// The order if the query sets none.
+            pub fn default_order(self) -> Order {
                 match self {
-                    Sort::IdleSeconds => Order::Descending,
                     $(Sort::$name => Order::$order,)*
                 }
             }
@@ -129,6 +119,8 @@ macro_rules! sorts {
 }
 
 sorts! {
+    #[default]
+    IdleSeconds "idle_seconds" Descending,
     NetworkId "network_id" Ascending,
     NetworkName "network_name" Ascending,
     UserId "user_id" Ascending,

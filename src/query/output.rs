@@ -1,9 +1,8 @@
 //! Lists of devices as JSON and CSV.
 //!
-//! CSV is by RFC 4180. Spreadsheets take a cell that begins like a formula for one, and what stands
-//! in these comes from people's devices: such a text gets a `'` in front, which spreadsheets take
-//! for "this is text". So does a text that begins with `'`, so that taking one off gives every text
-//! back. JSON has the texts as they are.
+//! CSV follows RFC 4180. Device texts are untrusted, and a spreadsheet evaluates a cell that starts
+//! like a formula, so such a text gets the prefix `'`, which spreadsheets treat as a mark for text.
+//! A text that starts with `'` gets it too, so that removing one `'` restores every text.
 
 use std::{
     borrow::Cow,
@@ -11,15 +10,15 @@ use std::{
     str::FromStr,
 };
 
-use super::{Columns, Listing, Record, visible::is_unseen};
+use super::{Columns, Listing, Record, is_invisible};
 
-/// How a list is written.
+/// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// An object that says what the list is worth, and has the devices in `devices`.
+    /// An object with the metadata and `devices`.
     #[default]
     Json,
-    /// A line for each device, below one with the fields' names.
+    /// One line per device, after a header.
     Csv,
 }
 
@@ -32,7 +31,7 @@ impl Format {
         }
     }
 
-    /// As HTTP names it.
+    /// The media type.
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Json => "application/json",
@@ -50,11 +49,11 @@ impl FromStr for Format {
     }
 }
 
-/// Writes a list as JSON, a device on a line.
+/// Writes a list as JSON, one device per line.
 ///
 /// # Errors
 ///
-/// The sink's.
+/// A write to `out` fails.
 pub fn write_json<'a>(
     mut out: impl Write,
     listing: &Listing,
@@ -77,7 +76,7 @@ pub fn write_json<'a>(
 ///
 /// # Errors
 ///
-/// The sink's.
+/// A write to `out` fails.
 pub fn write_csv<'a>(
     out: impl Write,
     columns: Columns,
@@ -85,7 +84,7 @@ pub fn write_csv<'a>(
 ) -> io::Result<()> {
     let mut out = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
-        // A text may hold what a spreadsheet of another country takes for the end of a cell.
+        // Some locales use another separator, which a text can contain.
         .quote_style(csv::QuoteStyle::NonNumeric)
         .from_writer(out);
     let username = columns.usernames.then_some("username");
@@ -106,45 +105,45 @@ pub fn write_csv<'a>(
     ];
     out.write_record(ids.into_iter().chain(username).chain(rest))?;
     for record in records {
-        out.write_field(&*harmless(&record.network_id))?;
-        out.write_field(&*harmless(&record.network_name))?;
-        out.write_field(&*harmless(&record.user_id))?;
+        out.write_field(&*escape_formula(&record.network_id))?;
+        out.write_field(&*escape_formula(&record.network_name))?;
+        out.write_field(&*escape_formula(&record.user_id))?;
         if columns.usernames {
             let username = record.username.flatten().unwrap_or_default();
-            out.write_field(&*harmless(&username))?;
+            out.write_field(&*escape_formula(&username))?;
         }
-        out.write_field(&*harmless(&record.app_id.unwrap_or_default()))?;
-        out.write_field(&*harmless(&record.device_type))?;
-        out.write_field(&*harmless(&record.status))?;
-        out.write_field(answer(record.suspended))?;
-        out.write_field(&*harmless(&record.created.unwrap_or_default()))?;
-        out.write_field(&*harmless(&record.last_login.unwrap_or_default()))?;
-        out.write_field(answer(record.never_logged_in))?;
+        out.write_field(&*escape_formula(&record.app_id.unwrap_or_default()))?;
+        out.write_field(&*escape_formula(&record.device_type))?;
+        out.write_field(&*escape_formula(&record.status))?;
+        out.write_field(boolean(record.suspended))?;
+        out.write_field(&*escape_formula(&record.created.unwrap_or_default()))?;
+        out.write_field(&*escape_formula(&record.last_login.unwrap_or_default()))?;
+        out.write_field(boolean(record.never_logged_in))?;
         out.write_field(record.idle_seconds.map(|s| s.to_string()).unwrap_or_default())?;
         out.write_field(record.sso_max_idle_seconds.map(|s| s.to_string()).unwrap_or_default())?;
-        out.write_field(answer(record.sso_expired))?;
-        out.write_field(&*harmless(&record.freshness))?;
-        out.write_field(&*harmless(&record.read_at))?;
+        out.write_field(boolean(record.sso_expired))?;
+        out.write_field(&*escape_formula(&record.freshness))?;
+        out.write_field(&*escape_formula(&record.read_at))?;
         out.write_record(None::<&[u8]>)?;
     }
     out.flush()
 }
 
-fn answer(yes: Option<bool>) -> &'static str {
-    match yes {
+fn boolean(value: Option<bool>) -> &'static str {
+    match value {
         Some(true) => "true",
         Some(false) => "false",
         None => "",
     }
 }
 
-/// A text that no spreadsheet takes for a formula.
-fn harmless(text: &str) -> Cow<'_, str> {
-    // In front of a formula, spreadsheets skip what cannot be seen; some take the full-width forms.
-    let unseen = |c: char| c.is_whitespace() || is_unseen(c);
+/// Prefixes a text that a spreadsheet could evaluate.
+fn escape_formula(text: &str) -> Cow<'_, str> {
+    // Spreadsheets skip invisible characters before a formula. Some accept full-width operators.
+    let is_skipped = |c: char| c.is_whitespace() || is_invisible(c);
     let formula = |c: char| "=+-@＝＋－＠".contains(c);
     let risky = text.starts_with(|c: char| c.is_control() || c == '\'')
-        || text.trim_start_matches(unseen).starts_with(formula);
+        || text.trim_start_matches(is_skipped).starts_with(formula);
     if risky { format!("'{text}").into() } else { text.into() }
 }
 
@@ -153,9 +152,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_begins_like_a_formula_is_text_and_can_be_had_back() {
+    fn escapes_formulas_reversibly() {
         for plain in ["", "iOS", "a=b", "1-2", "é", "a'b"] {
-            assert_eq!(harmless(plain), plain);
+            assert_eq!(escape_formula(plain), plain);
         }
         for risky in [
             "=1+1",
@@ -173,8 +172,8 @@ mod tests {
             "\u{e0041}@x",
             "\u{ad}-1",
         ] {
-            assert_eq!(harmless(risky), format!("'{risky}"), "{risky:?}");
-            assert_eq!(harmless(risky).strip_prefix('\''), Some(risky));
+            assert_eq!(escape_formula(risky), format!("'{risky}"), "{risky:?}");
+            assert_eq!(escape_formula(risky).strip_prefix('\''), Some(risky));
         }
     }
 }

@@ -1,21 +1,20 @@
-//! A query as parameters, as they stand in an address: read, and written back.
+//! Parses a query from URL parameters and writes it back.
 //!
-//! Strict, for a filter that is not understood must not let everything pass: a name that does not
-//! exist, a value that is none, or one thing said twice is an error that names the parameter.
-//! A parameter without a value is as good as absent, as forms send what nobody filled in.
+//! An unknown parameter, an invalid value or a repeated parameter is an error: a filter that is not
+//! understood must not match everything. An empty value means absent, because HTML forms send empty
+//! fields.
 
 use std::{fmt::Display, num::IntErrorKind, str::FromStr, time::Duration};
 
 use super::{Filter, Format, Order, Query, Sort};
 use crate::inventory::Freshness;
 
-/// How many values a filter may list: each of them is held against each device.
-const MOST_VALUES: usize = 200;
+/// Each value is compared with each device.
+const MAX_VALUES: usize = 200;
 
-/// The greatest limit and page: more devices than that nobody has, and their product is a number.
-const MOST_COUNT: usize = 1_000_000_000;
+/// The maximum of `limit` and `page`. Their product fits in 64 bits.
+const MAX_COUNT: usize = 1_000_000_000;
 
-/// What a query can be made of.
 const NAMES: [&str; 16] = [
     "network_id",
     "user_id",
@@ -35,41 +34,41 @@ const NAMES: [&str; 16] = [
     "format",
 ];
 
-/// A parameter that cannot be understood.
+/// An invalid parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {why}")]
+#[error("{name}: {reason}")]
 pub struct BadParameter {
-    /// Which; of a name that does not exist, no more than its beginning.
+    /// The name; shortened if unknown.
     pub name: String,
-    /// What is wrong with it. It does not repeat the value, which may be anything.
-    pub why: String,
+    /// What is wrong. It does not contain the value.
+    pub reason: String,
 }
 
 impl BadParameter {
-    /// An error of this parameter.
-    pub fn new(name: impl Into<String>, why: impl Display) -> BadParameter {
-        BadParameter { name: name.into(), why: why.to_string() }
+    /// Creates an error about the parameter `name`.
+    pub fn new(name: impl Into<String>, reason: impl Display) -> BadParameter {
+        BadParameter { name: name.into(), reason: reason.to_string() }
     }
 }
 
-/// What an address says.
+/// The parameters of a URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params {
-    /// Which devices.
+    /// The query.
     pub query: Query,
-    /// In which format.
+    /// The output format.
     pub format: Option<Format>,
-    /// Whether a parameter had no value, so that the address could be shorter.
+    /// Whether a parameter is empty, so that the URL could be shorter.
     pub has_empty: bool,
 }
 
 impl Params {
-    /// Reads the part of an address behind its question mark.
+    /// Parses the query string of a URL.
     ///
     /// # Errors
     ///
-    /// The first parameter that cannot be understood.
-    pub fn read(text: &str) -> Result<Params, BadParameter> {
+    /// The first invalid parameter.
+    pub fn parse(text: &str) -> Result<Params, BadParameter> {
         let mut params =
             Params { query: Query { page: 1, ..Query::default() }, ..Params::default() };
         let mut seen = Vec::new();
@@ -87,98 +86,97 @@ impl Params {
         if params.query.page > 1 && params.query.limit.is_none() {
             return Err(BadParameter::new(
                 "page",
-                "needs a limit, the number of devices on a page",
+                "requires limit, the number of devices per page",
             ));
         }
         Ok(params)
     }
 
-    fn set(&mut self, name: &str, value: &str, again: bool) -> Result<(), BadParameter> {
+    fn set(&mut self, name: &str, value: &str, is_repeated: bool) -> Result<(), BadParameter> {
         let Query { filter, sort, order, limit, page } = &mut self.query;
-        let bad = |why: &dyn Display| BadParameter::new(name, why);
-        // These may be said several times: one of the values is enough.
+        let bad = |reason: &dyn Display| BadParameter::new(name, reason);
+        // These can be repeated: a device must match one of the values.
         match name {
-            "network_id" => return ids(&mut filter.networks, name, value),
-            "user_id" => return ids(&mut filter.users, name, value),
-            "device_type" => return put(&mut filter.device_types, name, value.to_owned()),
-            "status" => return put(&mut filter.statuses, name, value.to_owned()),
-            _ if again => return Err(bad(&"may be given only once")),
+            "network_id" => return add_ids(&mut filter.networks, name, value),
+            "user_id" => return add_ids(&mut filter.users, name, value),
+            "device_type" => return add(&mut filter.device_types, name, value.to_owned()),
+            "status" => return add(&mut filter.statuses, name, value.to_owned()),
+            _ if is_repeated => return Err(bad(&"must not be repeated")),
             _ => {}
         }
         match name {
-            "suspended" => filter.suspended = Some(yes_or_no(value).map_err(|e| bad(&e))?),
-            "reset" => filter.reset = Some(yes_or_no(value).map_err(|e| bad(&e))?),
+            "suspended" => filter.suspended = Some(boolean(value).map_err(|e| bad(&e))?),
+            "reset" => filter.reset = Some(boolean(value).map_err(|e| bad(&e))?),
             "never_logged_in" => {
-                filter.never_logged_in = Some(yes_or_no(value).map_err(|e| bad(&e))?);
+                filter.never_logged_in = Some(boolean(value).map_err(|e| bad(&e))?);
             }
-            "sso_expired" => filter.sso_expired = Some(yes_or_no(value).map_err(|e| bad(&e))?),
+            "sso_expired" => filter.sso_expired = Some(boolean(value).map_err(|e| bad(&e))?),
             "idle_over" => filter.idle_over = Some(duration(value).map_err(|e| bad(&e))?),
             "idle_up_to" => filter.idle_up_to = Some(duration(value).map_err(|e| bad(&e))?),
             "freshness" => {
-                let served = [Freshness::Fresh, Freshness::Stale];
-                let found = served.into_iter().find(|freshness| freshness.as_str() == value);
+                let accepted = [Freshness::Fresh, Freshness::Stale];
+                let found = accepted.into_iter().find(|freshness| freshness.as_str() == value);
                 filter.freshness = Some(found.ok_or_else(|| bad(&"must be fresh or stale"))?);
             }
-            "sort" => *sort = value.parse().map_err(|why| bad(&why))?,
-            "order" => *order = Some(value.parse().map_err(|why| bad(&why))?),
-            "limit" => *limit = Some(count(value).map_err(|why| bad(&why))?),
-            "page" => *page = count(value).map_err(|why| bad(&why))?,
-            _ => self.format = Some(value.parse().map_err(|why| bad(&why))?),
+            "sort" => *sort = value.parse().map_err(|e| bad(&e))?,
+            "order" => *order = Some(value.parse().map_err(|e| bad(&e))?),
+            "limit" => *limit = Some(count(value).map_err(|e| bad(&e))?),
+            "page" => *page = count(value).map_err(|e| bad(&e))?,
+            _ => self.format = Some(value.parse().map_err(|e| bad(&e))?),
         }
         Ok(())
     }
 }
 
-/// One of the ids, or several with commas between them.
-fn ids<T: FromStr<Err: Display> + PartialEq>(
-    known: &mut Vec<T>,
+/// Adds ids separated by commas or spaces.
+fn add_ids<T: FromStr<Err: Display> + PartialEq>(
+    values: &mut Vec<T>,
     name: &str,
     value: &str,
 ) -> Result<(), BadParameter> {
-    let mut written = value.split([',', ' ']).filter(|id| !id.is_empty()).peekable();
-    if written.peek().is_none() {
-        return Err(BadParameter::new(name, "has no id in it"));
+    let mut ids = value.split([',', ' ']).filter(|id| !id.is_empty()).peekable();
+    if ids.peek().is_none() {
+        return Err(BadParameter::new(name, "must contain an id"));
     }
-    for id in written {
-        let id = id.parse().map_err(|why| BadParameter::new(name, why))?;
-        put(known, name, id)?;
+    for id in ids {
+        let id = id.parse().map_err(|error| BadParameter::new(name, error))?;
+        add(values, name, id)?;
     }
     Ok(())
 }
 
-fn put<T: PartialEq>(known: &mut Vec<T>, name: &str, value: T) -> Result<(), BadParameter> {
-    if known.len() >= MOST_VALUES {
-        let why = format!("has too many values; {MOST_VALUES} are the most");
-        return Err(BadParameter::new(name, why));
+fn add<T: PartialEq>(values: &mut Vec<T>, name: &str, value: T) -> Result<(), BadParameter> {
+    if values.len() >= MAX_VALUES {
+        return Err(BadParameter::new(name, format!("must have at most {MAX_VALUES} values")));
     }
-    if !known.contains(&value) {
-        known.push(value);
+    if !values.contains(&value) {
+        values.push(value);
     }
     Ok(())
 }
 
 fn unknown(name: &str) -> BadParameter {
-    let within = NAMES.iter().find(|known| name.len() > 2 && known.contains(name));
+    let containing = NAMES.iter().find(|known| name.len() > 2 && known.contains(name));
     let distance = |known: &&&str| strsim::damerau_levenshtein(known, name);
-    let near = || NAMES.iter().min_by_key(distance).filter(|known| distance(known) <= 2);
-    let why = match within.or_else(near) {
-        Some(near) => format!("there is no such parameter; did you mean {near}?"),
-        None => format!("there is no such parameter; there are {}", NAMES.join(", ")),
+    let nearest = || NAMES.iter().min_by_key(distance).filter(|known| distance(known) <= 2);
+    let reason = match containing.or_else(nearest) {
+        Some(name) => format!("unknown parameter; did you mean {name}?"),
+        None => format!("unknown parameter; valid parameters are {}", NAMES.join(", ")),
     };
-    BadParameter::new(name.chars().filter(|c| !c.is_control()).take(40).collect::<String>(), why)
+    BadParameter::new(name.chars().filter(|c| !c.is_control()).take(40).collect::<String>(), reason)
 }
 
-fn yes_or_no(value: &str) -> Result<bool, &'static str> {
+fn boolean(value: &str) -> Result<bool, &'static str> {
     value.parse().map_err(|_| "must be true or false")
 }
 
 fn count(value: &str) -> Result<usize, &'static str> {
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     match value.parse::<usize>() {
-        Ok(count) if digits && count > MOST_COUNT => Err("is too large"),
+        Ok(count) if digits && count > MAX_COUNT => Err("is too large"),
         Ok(count) if digits && count > 0 => Ok(count),
         Err(error) if digits && *error.kind() == IntErrorKind::PosOverflow => Err("is too large"),
-        _ => Err("must be a whole number above 0"),
+        _ => Err("must be a positive integer"),
     }
 }
 
@@ -207,8 +205,7 @@ impl FromStr for Order {
 }
 
 impl Query {
-    /// The query as the part of an address behind its question mark: the same for the same query,
-    /// and nothing in it that goes without saying.
+    /// The query string of a URL, without defaults. Equal queries have equal strings.
     pub fn to_params(&self) -> String {
         let mut out = form_urlencoded::Serializer::new(String::new());
         let Query { sort, order, limit, page, .. } = self;
@@ -216,7 +213,7 @@ impl Query {
         if *sort != Sort::default() {
             out.append_pair("sort", sort.as_str());
         }
-        if let Some(order) = order.filter(|order| *order != sort.natural_order()) {
+        if let Some(order) = order.filter(|order| *order != sort.default_order()) {
             out.append_pair("order", order.as_str());
         }
         if let Some(limit) = limit {
@@ -244,16 +241,19 @@ impl Filter {
                 out.append_pair(name, value);
             }
         }
-        let answers = [("suspended", self.suspended), ("reset", self.reset)];
-        let more = [("never_logged_in", self.never_logged_in), ("sso_expired", self.sso_expired)];
-        for (name, answer) in answers.into_iter().chain(more) {
-            if let Some(answer) = answer {
-                out.append_pair(name, if answer { "true" } else { "false" });
+        for (name, value) in [
+            ("suspended", self.suspended),
+            ("reset", self.reset),
+            ("never_logged_in", self.never_logged_in),
+            ("sso_expired", self.sso_expired),
+        ] {
+            if let Some(value) = value {
+                out.append_pair(name, if value { "true" } else { "false" });
             }
         }
-        for (name, time) in [("idle_over", self.idle_over), ("idle_up_to", self.idle_up_to)] {
-            if let Some(time) = time {
-                out.append_pair(name, &short(time));
+        for (name, value) in [("idle_over", self.idle_over), ("idle_up_to", self.idle_up_to)] {
+            if let Some(value) = value {
+                out.append_pair(name, &format_duration(value));
             }
         }
         if let Some(freshness) = self.freshness {
@@ -262,11 +262,10 @@ impl Filter {
     }
 }
 
-/// A duration as people write it: in days, hours and below, for a month is no fixed time.
-pub(crate) fn short(time: Duration) -> String {
-    let millis = time.as_millis();
+/// `1d12h`, in days and smaller units: months and years have no fixed length.
+pub(crate) fn format_duration(duration: Duration) -> String {
     let mut text = String::new();
-    let mut rest = millis;
+    let mut rest = duration.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
     {
         if rest >= size {

@@ -1,4 +1,4 @@
-//! The fields of a device, as lists name them. They are a promise: see `docs/api.md`.
+//! The output fields of devices. They are stable: see `docs/api.md`.
 
 use std::borrow::Cow;
 
@@ -8,69 +8,70 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Found, Row, Scope};
 use crate::{clock::Millis, wickr::ApiTimestamp};
 
-/// What is told of devices.
+/// Optional fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Columns {
-    /// Whether usernames are told.
+    /// Whether to include usernames.
     pub usernames: bool,
 }
 
-/// A device, as it is listed.
+/// A device in the output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record<'a> {
-    /// Its network.
+    /// The network id.
     pub network_id: Cow<'a, str>,
-    /// The label of its network; empty if there is none.
+    /// The network's label; can be empty.
     pub network_name: Cow<'a, str>,
-    /// Its user.
+    /// The user id.
     pub user_id: Cow<'a, str>,
-    /// Where usernames are told: the user's, if it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    /// `None` if usernames are not included, `Some(None)` if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub username: Option<Option<Cow<'a, str>>>,
-    /// Its id, if it has one.
+    /// The app id, if any.
     pub app_id: Option<Cow<'a, str>>,
-    /// Its type, in the service's words.
+    /// The type in the API, or `unknown`.
     pub device_type: Cow<'a, str>,
-    /// Its status, in the service's words; empty if the service says nothing.
+    /// The status in the API; can be empty.
     pub status: Cow<'a, str>,
-    /// Whether it is suspended, if the service says so.
+    /// Whether it is suspended, if known.
     pub suspended: Option<bool>,
-    /// When it was added, if that is known.
+    /// The time of creation, if known.
     pub created: Option<String>,
-    /// When its user last logged in on it, if ever and if it is known.
+    /// The time of the last login; `None` if never or unknown.
     pub last_login: Option<String>,
-    /// Whether nobody ever logged in on it; none if what the service says is no time.
+    /// `None` if the last login is an invalid timestamp.
     pub never_logged_in: Option<bool>,
     /// Seconds since the last login.
     pub idle_seconds: Option<f64>,
-    /// After how many seconds its user's idle SSO sessions end, if there is a limit.
+    /// The user's SSO limit in seconds, if any.
     pub sso_max_idle_seconds: Option<u64>,
-    /// Whether it has been idle for longer than that; none if that is not known.
+    /// Whether it is idle for longer than the limit, if known.
     pub sso_expired: Option<bool>,
     /// `fresh` or `stale`.
     pub freshness: Cow<'a, str>,
-    /// When it was read.
+    /// The time when it was read.
     pub read_at: String,
 }
 
-/// Present, whatever it says.
-fn told<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
+/// Distinguishes null from absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
-/// Milliseconds always, so that texts order as times do.
+/// Always milliseconds, so that the text order is the order in time.
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
-/// A time as lists write it: RFC 3339, in UTC, to the millisecond.
+/// RFC 3339 in UTC with milliseconds. Empty after the year 9999.
 pub fn iso(at: Millis) -> String {
-    // What lies beyond the year 9999 is no time of a device or a poll.
     Timestamp::from_millisecond(at).map(|at| PRINTER.timestamp_to_string(&at)).unwrap_or_default()
 }
 
 impl<'a> Record<'a> {
-    /// What is told of a row.
+    /// Creates the record of a row.
     pub fn of(row: &Row<'a>, columns: Columns) -> Record<'a> {
-        let Row { network, user, reading, device, .. } = *row;
+        let Row { network, user, data, device, .. } = *row;
         let username = || row.facts().and_then(|facts| facts.username.as_deref()).map(Cow::from);
         let at = |stamp: ApiTimestamp| stamp.millis().map(iso);
         Record {
@@ -92,27 +93,27 @@ impl<'a> Record<'a> {
             sso_max_idle_seconds: user.sso_max_idle().map(|limit| limit.as_secs()),
             sso_expired: row.sso_expired(),
             freshness: row.freshness.as_str().into(),
-            read_at: iso(reading.at),
+            read_at: iso(data.at),
         }
     }
 }
 
-/// What is told of a list, before its devices.
+/// The metadata of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    /// When it was made, which is what idle times count to.
+    /// The time of the query; idle times end here.
     pub generated_at: String,
-    /// Whether there is data, fresh or stale, of every user that the filter lets pass.
+    /// Whether there is data, fresh or stale, for every user that the filter matches.
     pub complete: bool,
-    /// What they were looked for among.
+    /// The networks and users that the filter matches.
     #[serde(flatten)]
     pub scope: Scope,
-    /// How many devices pass the filter, however many are listed.
+    /// The number of devices that match, on all pages.
     pub matched: usize,
 }
 
 impl Listing {
-    /// What is told of what was found at `now`.
+    /// Creates the metadata of a result at `now`.
     pub fn of(found: &Found<'_>, now: Millis) -> Listing {
         Listing {
             generated_at: iso(now),

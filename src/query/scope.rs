@@ -1,4 +1,4 @@
-//! What a list of devices was looked for among: whether it can be all that there are.
+//! The networks and users behind a list of devices, and whether the list is complete.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,79 +6,77 @@ use super::{Filter, counted};
 use crate::{
     clock::Millis,
     inventory::{Account, NetworkView, PollResult, ShardInfo, Snapshot},
-    wickr::NetworkId,
+    wickr::{NetworkId, UserId},
 };
 
-/// The networks and users that a filter lets pass, and how much is known of them.
+/// The networks and users that a filter matches, and the state of their data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    /// How many networks.
+    /// The number of networks.
     pub networks: usize,
-    /// Networks of whose users nothing is known for sure: their first poll has not ended, or could
-    /// not find out who the users are.
+    /// Networks whose users are unknown: the first poll has not ended, or the users could not be
+    /// looked up.
     #[serde(rename = "unsettled_networks")]
     pub unsettled: usize,
-    /// Users, by what is known of them.
+    /// Users by the state of their data.
     pub users: UserCounts,
-    /// What the filter names, but nothing is known of.
+    /// Ids in the filter without data.
     pub not_known: NotKnown,
-    /// What cannot be looked up now. An older exporter says nothing of it.
+    /// Failing lookups. Absent from older exporters.
     #[serde(default)]
     pub discovery: Discovery,
-    /// The part of all users that is this process's, where others have the rest of those that the
-    /// filter lets pass.
+    /// This process's shard, if other shards can have users that the filter matches.
     #[serde(default)]
     pub shard: Option<ShardInfo>,
 }
 
-/// What cannot be looked up now, so that there may be more than is known.
+/// Failing lookups: more networks or users can exist than are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discovery {
-    /// Accounts and regions whose networks cannot be.
+    /// Accounts and regions whose networks cannot be looked up.
     pub failing_accounts: usize,
-    /// Networks whose users cannot be.
+    /// Networks whose users cannot be looked up.
     pub failing_users: usize,
-    /// Networks whose SSO limits cannot be.
+    /// Networks whose SSO limits cannot be looked up.
     pub failing_sso_limits: usize,
 }
 
-/// Users by what is known of them.
+/// Users by the state of their data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserCounts {
     /// Read in the last poll.
     pub fresh: usize,
-    /// Last known data is served.
+    /// With last known data.
     pub stale: usize,
-    /// Nothing is known of them.
+    /// Without data.
     pub missing: usize,
-    /// To be asked for, for the first time.
+    /// Not read yet.
     pub pending: usize,
 }
 
-/// What a filter names, but nothing is known of.
+/// Ids in a filter without data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotKnown {
     /// Networks that are not polled.
     pub network_id: Vec<String>,
-    /// Users that are not polled in any of the networks, or not yet.
+    /// Users that are not polled in any of the networks, or have not been polled yet.
     pub user_id: Vec<String>,
 }
 
 impl UserCounts {
-    /// The counts of a network.
+    /// Counts the users of a network.
     pub fn of(network: &NetworkView, now: Millis) -> UserCounts {
         let [fresh, stale, missing] = network.users_by_freshness(now);
         UserCounts { fresh, stale, missing, pending: pending(network) }
     }
 }
 
-/// Users of the poll under way of whom nothing was ever known.
+/// Users of the current poll without a record.
 fn pending(network: &NetworkView) -> usize {
-    // Whoever is not to be polled any more went when it began.
+    // The start of the poll removed all users that it does not poll.
     network.polls.progress.map_or(0, |poll| poll.total.saturating_sub(network.users.len()))
 }
 
-/// Whether it is not even known who the users are.
 fn is_unsettled(network: &NetworkView) -> bool {
     let failed = network.polls.last.is_none_or(|last| last.result == PollResult::Failure);
     !network.is_known() || (network.users.is_empty() && failed)
@@ -88,46 +86,51 @@ impl Scope {
     pub(super) fn of(snapshot: &Snapshot, now: Millis, filter: &Filter) -> Scope {
         let mut scope = Scope::default();
         let mut unknown = filter.users.clone();
-        for network in snapshot.networks.iter().filter(|network| filter.network(network)) {
+        for network in snapshot.networks.iter().filter(|network| filter.matches_network(network)) {
             scope.networks += 1;
             scope.unsettled += usize::from(is_unsettled(network));
             let (discovery, lookups) = (&mut scope.discovery, &network.lookups);
             discovery.failing_users += usize::from(lookups.users.failure.is_some());
             discovery.failing_sso_limits += usize::from(lookups.limits_failure().is_some());
-            // Who is still to be asked for may be anybody.
+            // A pending user has no record to compare with the filter.
             scope.users.pending += pending(network);
-            for user in network.users.iter().filter(|user| filter.user(user)) {
+            for user in network.users.iter().filter(|user| filter.matches_user(user)) {
                 let counts =
                     [&mut scope.users.fresh, &mut scope.users.stale, &mut scope.users.missing];
                 *counts[network.freshness_of(user, now) as usize] += 1;
                 unknown.retain(|id| *id != user.id);
             }
         }
-        // Whoever names networks does not ask for others.
+        // A filter by network excludes networks that are not known.
         if filter.networks.is_empty() {
             let failing = |account: &&Account| account.lookup.failure.is_some();
             scope.discovery.failing_accounts = snapshot.accounts.iter().filter(failing).count();
         }
-        // The same id may be somebody else in another network, and fall to another part.
-        let named = !filter.users.is_empty() && filter.networks.len() == 1;
-        scope.shard = snapshot.shard.filter(|_| !named);
-        let is_there =
+        // Users of one network are reported as unknown instead. In several networks, the same id
+        // can belong to different users and shards.
+        let selects_users = !filter.users.is_empty() && filter.networks.len() == 1;
+        scope.shard = snapshot.shard.filter(|_| !selects_users);
+        let is_known =
             |id: &NetworkId| snapshot.networks.iter().any(|network| network.identity.id == *id);
         scope.not_known = NotKnown {
-            network_id: filter.networks.iter().filter(|id| !is_there(id)).map(text).collect(),
-            user_id: unknown.iter().map(text).collect(),
+            network_id: filter
+                .networks
+                .iter()
+                .filter(|id| !is_known(id))
+                .map(NetworkId::to_string)
+                .collect(),
+            user_id: unknown.iter().map(UserId::to_string).collect(),
         };
         scope
     }
 
-    /// Whether there is data, fresh or stale, of every user that the filter lets pass, so that the
-    /// list is all that there is: of no list is that said where another process has a part of it,
-    /// or where it cannot be found out who else there is.
+    /// Whether there is data, fresh or stale, for every user that the filter matches, and no other
+    /// shard or failing lookup can add users.
     pub fn is_complete(&self) -> bool {
         self.shard.is_none() && self.is_read()
     }
 
-    /// Likewise, but of this process's part of the users.
+    /// Like [`is_complete`](Self::is_complete), for this shard only.
     pub fn is_read(&self) -> bool {
         let UserCounts { missing, pending, .. } = self.users;
         self.networks > 0
@@ -139,45 +142,41 @@ impl Scope {
             && self.not_known == NotKnown::default()
     }
 
-    /// Why the list may not be all that there is, or not be fresh, in words.
+    /// Sentences on why the list can be incomplete or stale.
     pub fn notes(&self) -> Vec<String> {
         let UserCounts { stale, missing, pending, .. } = self.users;
         let mut notes = Vec::new();
         if let Some(part) = self.shard {
-            notes.push(format!("{} The rest is to be asked of the others.", part.description()));
+            notes.push(format!("{} Other shards have the rest.", part.description()));
         }
         notes.extend(self.discovery.notes());
         let NotKnown { network_id, user_id } = &self.not_known;
         for (ids, what) in [(network_id, "network"), (user_id, "user")] {
             if !ids.is_empty() {
                 let ids = ids.join(", ");
-                notes.push(format!(
-                    "Nothing is known of {what} {ids}: not polled here, or not yet."
-                ));
+                notes.push(format!("No data for {what} {ids}: not polled here, or not yet."));
             }
         }
         if self.networks == 0 && network_id.is_empty() {
             notes.push("No network is known.".into());
         }
         if self.unsettled > 0 {
-            let networks = counted(self.unsettled, "network has", "networks have");
-            notes.push(format!("{networks} users that were not found out or not asked for yet."));
+            let networks = counted(self.unsettled, "network", "networks");
+            notes.push(format!("The users of {networks} are not known yet."));
         }
         if missing > 0 {
             let users = counted(missing, "user", "users");
-            notes.push(format!("Devices are missing: there is no data of {users}."));
+            notes.push(format!("Devices are missing: no data for {users}."));
         }
         if pending > 0 {
-            let users = counted(pending, "user is", "users are");
-            notes.push(format!(
-                "Devices may be missing: {users} still to be read for the first time."
-            ));
+            let users = counted(pending, "user has", "users have");
+            notes.push(format!("Devices may be missing: {users} not been read yet."));
         }
         if stale > 0 {
             let users = counted(stale, "user", "users");
             notes.push(format!(
-                "The last known devices stand for {users}, marked as stale: the last attempt to \
-                 read them failed, or they are from before a restart."
+                "The data of {users} is stale: the last read failed, or the data is from before a \
+                 restart."
             ));
         }
         notes
@@ -187,31 +186,23 @@ impl Scope {
 impl Discovery {
     fn notes(self) -> Vec<String> {
         let Discovery { failing_accounts, failing_users, failing_sso_limits } = self;
-        let why = "the log and the status page say why";
+        let hint = "see the log or the status page";
         let mut notes = Vec::new();
         if failing_accounts > 0 {
-            let places = counted(failing_accounts, "account and region", "accounts and regions");
-            notes.push(format!(
-                "Networks may be missing: those of {places} cannot be looked up; {why}."
-            ));
+            let accounts = counted(failing_accounts, "account and region", "accounts and regions");
+            notes
+                .push(format!("Networks may be missing: the lookup for {accounts} fails; {hint}."));
         }
         if failing_users > 0 {
             let networks = counted(failing_users, "network", "networks");
-            notes.push(format!(
-                "Users may be missing: those of {networks} cannot be looked up; {why}."
-            ));
+            notes.push(format!("Users may be missing: the lookup for {networks} fails; {hint}."));
         }
         if failing_sso_limits > 0 {
             let networks = counted(failing_sso_limits, "network", "networks");
             notes.push(format!(
-                "SSO limits may be missing or out of date: those of {networks} cannot be looked \
-                 up; {why}."
+                "SSO limits may be missing or out of date: the lookup for {networks} fails; {hint}."
             ));
         }
         notes
     }
-}
-
-fn text(id: impl ToString) -> String {
-    id.to_string()
 }

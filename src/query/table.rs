@@ -1,16 +1,16 @@
-//! Lists of devices for a terminal.
+//! Lists of devices as a table for a terminal.
 
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
-use super::{Columns, Record, visible};
+use super::{Columns, Record, escape_invisible};
 
 /// Writes a list as a table.
 ///
 /// # Errors
 ///
-/// The sink's.
+/// A write to `out` fails.
 pub fn write_table<'a>(
     mut out: impl Write,
     columns: Columns,
@@ -37,8 +37,8 @@ pub fn write_table<'a>(
         row.extend([
             Cell::new(shown(&record.device_type)),
             Cell::new(shown(&record.status)),
-            Cell::new(answer(record.suspended, "yes", "no")),
-            Cell::new(answer(record.sso_expired, "expired", "-")),
+            Cell::new(boolean(record.suspended, "yes", "no")),
+            Cell::new(boolean(record.sso_expired, "expired", "-")),
             Cell::new(shown(&record.freshness)),
             Cell::new(shown(&record.app_id.unwrap_or_default())),
         ]);
@@ -62,22 +62,21 @@ fn idle(record: &Record<'_>) -> String {
     }
 }
 
-/// Of `2024-01-20T09:15:30.000Z`, what matters.
+/// Removes the seconds from an RFC 3339 time.
 fn to_the_minute(iso: &str) -> &str {
     iso.get(..16).unwrap_or(iso)
 }
 
-fn answer(yes: Option<bool>, if_yes: &'static str, if_no: &'static str) -> &'static str {
-    match yes {
-        Some(true) => if_yes,
-        Some(false) => if_no,
+fn boolean(value: Option<bool>, if_true: &'static str, if_false: &'static str) -> &'static str {
+    match value {
+        Some(true) => if_true,
+        Some(false) => if_false,
         None => "?",
     }
 }
 
-/// A text from outside, as a terminal can take it.
 fn shown(text: &str) -> String {
-    if text.is_empty() { "-".into() } else { visible(text) }
+    if text.is_empty() { "-".into() } else { escape_invisible(text) }
 }
 
 #[cfg(test)]
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_steers_a_terminal() {
+    fn escapes_terminal_sequences() {
         assert_eq!(shown("\u{1b}[2J\u{202e}x\ny"), "\\u{1b}[2J\\u{202e}x\\u{a}y");
         assert_eq!((shown("").as_str(), shown("é漢").as_str()), ("-", "é漢"));
     }

@@ -1,4 +1,4 @@
-//! Random inventories and random queries: what is found is what a plain look at every device finds.
+//! Compares random queries on random inventories with a simple implementation.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ fn stamp(random: &mut fastrand::Rng) -> ApiTimestamp {
     match random.u8(0..8) {
         0 => ApiTimestamp::NEVER,
         1 => ApiTimestamp::INVALID,
-        // Some are the same, and some lie ahead of the clock.
+        // Some are equal, and some are in the future.
         _ => ApiTimestamp::at_millis(NOW + DAY / 2 - random.i64(0..40) * DAY / 2),
     }
 }
@@ -48,40 +48,40 @@ fn device(random: &mut fastrand::Rng, n: usize) -> Device {
     }
 }
 
-fn network(random: &mut fastrand::Rng, keeper: &Registrar, n: usize) -> Publisher {
+fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publisher {
     let mut publisher =
-        keeper.add(identity(&format!("1000000{n}"), ["", "production", "=x"][n % 3]), None);
+        registrar.add(identity(&format!("1000000{n}"), ["", "production", "=x"][n % 3]), None);
     let users: Vec<UserId> =
         (0..random.usize(0..12)).map(|u| (u * 7 + 1).to_string().parse().unwrap()).collect();
-    let facts = |random: &mut fastrand::Rng| UserFacts {
+    let user_facts = |random: &mut fastrand::Rng| UserFacts {
         username: random.bool().then(|| format!("+{}@example.com", random.u8(..)).into()),
         status: Some(2),
         sso_max_idle: random.bool().then(|| Duration::from_secs(random.u64(0..20) * 86_400)),
     };
-    let known: BTreeMap<_, _> = users
+    let facts: BTreeMap<_, _> = users
         .iter()
         .filter(|_| random.u8(..) > 40)
-        .map(|user| (user.clone(), Arc::new(facts(&mut fastrand::Rng::with_seed(1)))))
+        .map(|user| (user.clone(), Arc::new(user_facts(&mut fastrand::Rng::with_seed(1)))))
         .collect();
     let sso = random.bool().then(|| Arc::new(Sso::Fixed));
-    publisher.set_directory(Directory { facts: known, sso, user_list: None });
+    publisher.set_directory(Directory { facts, sso, user_list: None });
     publisher.begin(&users);
-    let end = random.bool();
+    let ends = random.bool();
     for user in &users {
         let devices = (0..random.usize(0..9)).map(|n| device(random, n)).collect();
         match random.u8(0..8) {
             0 => publisher.failed(user, ErrorKind::Timeout),
-            // Too old to be served.
+            // Too old to serve.
             1 => publisher.read(user, devices, NOW - 10 * DAY),
             2 => {
                 publisher.read(user, devices, NOW - 1000);
                 publisher.failed(user, ErrorKind::ServerError);
             }
-            3 if !end => {}
+            3 if !ends => {}
             _ => publisher.read(user, devices, NOW - random.i64(0..30_000)),
         }
     }
-    if end {
+    if ends {
         publisher.end(NOW, Duration::from_secs(1), true);
     }
     publisher.flush();
@@ -89,55 +89,55 @@ fn network(random: &mut fastrand::Rng, keeper: &Registrar, n: usize) -> Publishe
 }
 
 pub(crate) fn inventory(random: &mut fastrand::Rng) -> (Vec<Publisher>, Reader) {
-    let (keeper, reader) = open();
-    let publishers = (0..random.usize(0..4)).map(|n| network(random, &keeper, n)).collect();
+    let (registrar, reader) = open();
+    let publishers = (0..random.usize(0..4)).map(|n| network(random, &registrar, n)).collect();
     (publishers, reader)
 }
 
-fn some<T: Clone>(random: &mut fastrand::Rng, of: &[T]) -> Vec<T> {
+fn subset<T: Clone>(random: &mut fastrand::Rng, values: &[T]) -> Vec<T> {
     if random.u8(0..3) > 0 {
         return vec![];
     }
-    of.iter().filter(|_| random.bool()).cloned().collect()
+    values.iter().filter(|_| random.bool()).cloned().collect()
 }
 
-fn maybe<T>(random: &mut fastrand::Rng, value: T) -> Option<T> {
+fn optional<T>(random: &mut fastrand::Rng, value: T) -> Option<T> {
     (random.u8(0..4) == 0).then_some(value)
 }
 
 fn query(random: &mut fastrand::Rng) -> Query {
     let days = |random: &mut fastrand::Rng| Duration::from_millis(random.u64(0..30) * 43_200_000);
-    let answer = random.bool();
+    let boolean = random.bool();
     let ids = ["10000000", "10000001", "10000002", "99999999"].map(|id| id.parse().unwrap());
     let users = ["1", "8", "15", "22", "999"].map(|id| id.parse().unwrap());
-    let most = random.usize(1..9);
+    let limit = random.usize(1..9);
     Query {
         filter: Filter {
-            networks: some(random, &ids),
-            users: some(random, &users),
-            device_types: some(random, &TYPES.map(String::from)),
-            statuses: some(random, &STATUSES.map(String::from)[..3]),
-            suspended: maybe(random, answer),
-            reset: maybe(random, answer),
+            networks: subset(random, &ids),
+            users: subset(random, &users),
+            device_types: subset(random, &TYPES.map(String::from)),
+            statuses: subset(random, &STATUSES.map(String::from)[..3]),
+            suspended: optional(random, boolean),
+            reset: optional(random, boolean),
             idle_over: Some(days(random)).filter(|_| random.bool()),
             idle_up_to: Some(days(random)).filter(|_| random.u8(0..4) == 0),
-            never_logged_in: maybe(random, answer),
-            sso_expired: maybe(random, answer),
-            freshness: maybe(random, if answer { Freshness::Fresh } else { Freshness::Stale }),
+            never_logged_in: optional(random, boolean),
+            sso_expired: optional(random, boolean),
+            freshness: optional(random, if boolean { Freshness::Fresh } else { Freshness::Stale }),
         },
         sort: random.choice(Sort::ALL.iter().copied()).unwrap(),
         order: random.choice([None, Some(Order::Ascending), Some(Order::Descending)]).unwrap(),
-        limit: Some(most).filter(|_| random.bool()),
+        limit: Some(limit).filter(|_| random.bool()),
         page: 1,
     }
 }
 
-/// Every record that is known, in order, made without the room's own ways.
-fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
+/// All records in their natural order.
+fn reference_records(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
     let mut records = Vec::new();
     for network in networks {
-        for (user, reading) in network.served_users(NOW) {
-            for device in reading.devices.iter() {
+        for (user, data) in network.served_users(NOW) {
+            for device in data.devices.iter() {
                 let facts = user.facts.clone();
                 let idle = device.last_login.millis().map(|at| (NOW - at).max(0));
                 let limit = facts.as_ref().and_then(|facts| facts.sso_max_idle);
@@ -175,7 +175,7 @@ fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
                     sso_max_idle_seconds: limit.map(|limit| limit.as_secs()),
                     sso_expired: expired,
                     freshness: text(if fresh { "fresh" } else { "stale" }),
-                    read_at: iso(ApiTimestamp::at_millis(reading.at)).unwrap(),
+                    read_at: iso(ApiTimestamp::at_millis(data.at)).unwrap(),
                 });
             }
         }
@@ -183,15 +183,15 @@ fn naive(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
     records
 }
 
-fn wanted(filter: &Filter, record: &Record<'_>) -> bool {
-    fn has<T: ToString>(list: &[T], value: &str) -> bool {
+fn matches(filter: &Filter, record: &Record<'_>) -> bool {
+    fn contains<T: ToString>(list: &[T], value: &str) -> bool {
         list.is_empty() || list.iter().any(|item| item.to_string() == value)
     }
     let idle_millis = record.idle_seconds.map(|idle| (idle * 1000.0).round() as u128);
-    has(&filter.networks, &record.network_id)
-        && has(&filter.users, &record.user_id)
-        && has(&filter.device_types, &record.device_type)
-        && has(&filter.statuses, &record.status)
+    contains(&filter.networks, &record.network_id)
+        && contains(&filter.users, &record.user_id)
+        && contains(&filter.device_types, &record.device_type)
+        && contains(&filter.statuses, &record.status)
         && (filter.suspended.is_none() || filter.suspended == record.suspended)
         && filter.reset.is_none_or(|reset| reset == (record.status.to_lowercase() == "reset"))
         && filter.idle_over.is_none_or(|d| idle_millis.is_some_and(|idle| idle > d.as_millis()))
@@ -201,8 +201,8 @@ fn wanted(filter: &Filter, record: &Record<'_>) -> bool {
         && filter.freshness.is_none_or(|freshness| freshness.as_str() == record.freshness)
 }
 
-/// The value that a record is ordered by: as JSON says it, and none of it empty.
-fn value(record: &Record<'_>, sort: Sort) -> Option<serde_json::Value> {
+/// The sort key of a record from its JSON; `None` if empty.
+fn sort_key(record: &Record<'_>, sort: Sort) -> Option<serde_json::Value> {
     let mut value = serde_json::to_value(record).unwrap();
     let value = value[sort.as_str()].take();
     if sort == Sort::UserId || sort == Sort::NetworkId {
@@ -211,7 +211,7 @@ fn value(record: &Record<'_>, sort: Sort) -> Option<serde_json::Value> {
     Some(value).filter(|value| !value.is_null() && value.as_str() != Some(""))
 }
 
-fn less(a: &serde_json::Value, b: &serde_json::Value) -> std::cmp::Ordering {
+fn compare(a: &serde_json::Value, b: &serde_json::Value) -> std::cmp::Ordering {
     match (a, b) {
         (serde_json::Value::Number(a), serde_json::Value::Number(b)) => {
             a.as_f64().unwrap().total_cmp(&b.as_f64().unwrap())
@@ -221,17 +221,17 @@ fn less(a: &serde_json::Value, b: &serde_json::Value) -> std::cmp::Ordering {
     }
 }
 
-fn in_order(records: &mut [Record<'_>], sort: Sort, order: Order) {
-    // Stable: what is equal stays where it was.
-    records.sort_by(|a, b| match (value(a, sort), value(b, sort)) {
-        (Some(a), Some(b)) if order == Order::Ascending => less(&a, &b),
-        (Some(a), Some(b)) => less(&b, &a),
+fn sort_records(records: &mut [Record<'_>], sort: Sort, order: Order) {
+    // A stable sort.
+    records.sort_by(|a, b| match (sort_key(a, sort), sort_key(b, sort)) {
+        (Some(a), Some(b)) if order == Order::Ascending => compare(&a, &b),
+        (Some(a), Some(b)) => compare(&b, &a),
         (a, b) => a.is_none().cmp(&b.is_none()),
     });
 }
 
 #[test]
-fn what_is_found_is_what_a_plain_look_at_every_device_finds() {
+fn finds_the_same_rows_as_a_simple_implementation() {
     let columns = Columns { usernames: true };
     let (mut nonempty, mut pages) = (0, 0);
     for seed in 0..1500 {
@@ -239,10 +239,10 @@ fn what_is_found_is_what_a_plain_look_at_every_device_finds() {
         let (_publishers, reader) = inventory(&mut random);
         let snapshot = reader.snapshot();
         let mut query = query(&mut random);
-        let mut expected = naive(&snapshot.networks);
-        expected.retain(|record| wanted(&query.filter, record));
-        in_order(&mut expected, query.sort, query.order());
-        // Page after page, and one more, which is empty.
+        let mut expected = reference_records(&snapshot.networks);
+        expected.retain(|record| matches(&query.filter, record));
+        sort_records(&mut expected, query.sort, query.order());
+        // All pages, and an empty one after the last.
         let size = query.limit.unwrap_or(usize::MAX);
         let mut found = Vec::new();
         loop {
@@ -261,17 +261,17 @@ fn what_is_found_is_what_a_plain_look_at_every_device_finds() {
         }
         assert_eq!(found, expected, "seed {seed}: {query:?}");
         nonempty += usize::from(!found.is_empty());
-        // What is written is read back as the same query.
-        let params = Params::read(&query.to_params()).unwrap();
-        let back = Query { order: Some(params.query.order()), ..params.query };
-        assert_eq!(back, Query { order: Some(query.order()), ..query.clone() }, "seed {seed}");
+        // The query survives a round trip through its parameters.
+        let params = Params::parse(&query.to_params()).unwrap();
+        let parsed = Query { order: Some(params.query.order()), ..params.query };
+        assert_eq!(parsed, Query { order: Some(query.order()), ..query.clone() }, "seed {seed}");
         assert!(!params.has_empty);
     }
-    assert!(nonempty > 400 && pages > 400, "{nonempty} {pages}: too little was tried");
+    assert!(nonempty > 400 && pages > 400, "{nonempty} {pages}");
 }
 
 #[test]
-fn lists_count_as_the_metrics_do() {
+fn counts_the_same_devices_as_the_metrics() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let (_publishers, reader) = inventory(&mut random);
@@ -280,13 +280,13 @@ fn lists_count_as_the_metrics_do() {
         for network in &snapshot.networks {
             let summary = Summary::new(network, NOW, &[bound]);
             for of_type in &summary.types {
-                let count = |change: &dyn Fn(&mut Filter)| {
+                let count = |set: &dyn Fn(&mut Filter)| {
                     let mut filter = Filter {
                         networks: vec![network.identity.id.clone()],
                         device_types: vec![of_type.device_type.to_string()],
                         ..Filter::default()
                     };
-                    change(&mut filter);
+                    set(&mut filter);
                     find(&snapshot, NOW, &Query { filter, ..Query::default() }).matched as u64
                 };
                 let five_days = Some(Duration::from_millis(bound as u64));
@@ -306,13 +306,13 @@ fn lists_count_as_the_metrics_do() {
 }
 
 #[test]
-fn a_list_says_whether_it_can_be_all() {
+fn reports_whether_a_list_is_complete() {
     let scope = |reader: &Reader, text: &str| {
-        find(&reader.snapshot(), NOW, &Params::read(text).unwrap().query).scope
+        find(&reader.snapshot(), NOW, &Params::parse(text).unwrap().query).scope
     };
-    let (keeper, reader) = open();
-    assert!(!scope(&reader, "").is_complete(), "nothing is known, not even that there is nothing");
-    let mut publisher = keeper.add(identity("10000000", ""), None);
+    let (registrar, reader) = open();
+    assert!(!scope(&reader, "").is_complete());
+    let mut publisher = registrar.add(identity("10000000", ""), None);
     assert!(!scope(&reader, "").is_complete());
     let users: Vec<UserId> = ["1", "2"].map(|id| id.parse().unwrap()).into();
     publisher.begin(&users);
@@ -325,14 +325,13 @@ fn a_list_says_whether_it_can_be_all() {
     let counts = scope(&reader, "").users;
     assert_eq!(counts, UserCounts { fresh: 1, missing: 1, ..UserCounts::default() });
     assert!(!scope(&reader, "").is_complete());
-    // Of what is asked for, all is known.
     assert!(scope(&reader, "user_id=1").is_complete());
     assert!(!scope(&reader, "user_id=2").is_complete());
     let unknown = scope(&reader, "user_id=1,3&network_id=10000000,10000001");
     assert!(!unknown.is_complete());
     assert_eq!(unknown.not_known.user_id, ["3"]);
     assert_eq!(unknown.not_known.network_id, ["10000001"]);
-    // Nobody knows who the users are: no users is not all users.
+    // An empty user list after a failed poll is not complete.
     publisher.retain(|_| false);
     publisher.end(NOW, Duration::ZERO, false);
     assert!(!scope(&reader, "").is_complete());
@@ -342,7 +341,7 @@ fn a_list_says_whether_it_can_be_all() {
 }
 
 #[test]
-fn a_bad_parameter_is_named_and_its_value_is_not_repeated() {
+fn names_invalid_parameters_without_their_values() {
     for (text, message) in [
         ("network_id=1", "network_id: a network id is exactly 8 digits"),
         ("user_id=1,x", "user_id: a user id is 1 to 10 digits"),
@@ -353,30 +352,30 @@ fn a_bad_parameter_is_named_and_its_value_is_not_repeated() {
         ("idle_up_to=-1d", "idle_up_to: must be a duration such as 30d, 12h or 1h 30m"),
         ("freshness=missing", "freshness: must be fresh or stale"),
         ("order=up", "order: must be asc or desc"),
-        ("user_id=%2C", "user_id: has no id in it"),
-        ("network_id=+", "network_id: has no id in it"),
+        ("user_id=%2C", "user_id: must contain an id"),
+        ("network_id=+", "network_id: must contain an id"),
         ("limit=1&page=18446744073709551615", "page: is too large"),
         ("limit=99999999999999999999", "limit: is too large"),
-        ("limit=0", "limit: must be a whole number above 0"),
-        ("limit=%2B5", "limit: must be a whole number above 0"),
-        ("page=2", "page: needs a limit, the number of devices on a page"),
+        ("limit=0", "limit: must be a positive integer"),
+        ("limit=%2B5", "limit: must be a positive integer"),
+        ("page=2", "page: requires limit"),
         ("format=xml", "format: must be json or csv"),
-        ("idle_over=1d&idle_over=2d", "idle_over: may be given only once"),
-        ("idle_ovr=1d", "idle_ovr: there is no such parameter; did you mean idle_over?"),
-        ("type=iOS", "type: there is no such parameter; did you mean device_type?"),
-        ("colour=red", "colour: there is no such parameter; there are network_id, user_id"),
+        ("idle_over=1d&idle_over=2d", "idle_over: must not be repeated"),
+        ("idle_ovr=1d", "idle_ovr: unknown parameter; did you mean idle_over?"),
+        ("type=iOS", "type: unknown parameter; did you mean device_type?"),
+        ("colour=red", "colour: unknown parameter; valid parameters are network_id, user_id"),
         ("sort=size", "sort: must be one of idle_seconds, network_id"),
     ] {
-        let error = Params::read(text).unwrap_err().to_string();
+        let error = Params::parse(text).unwrap_err().to_string();
         assert!(error.starts_with(message), "{text}: {error}");
     }
     let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-    assert!(Params::read(&format!("user_id={many}")).is_err());
+    assert!(Params::parse(&format!("user_id={many}")).is_err());
 }
 
 #[test]
-fn parameters_are_read_as_forms_send_them() {
-    let params = Params::read(
+fn parses_parameters_from_html_forms() {
+    let params = Params::parse(
         "network_id=&device_type=a%26b&device_type=iPad+OS&idle_over=1month&user_id=1%2C+2&status=",
     )
     .unwrap();
@@ -392,7 +391,7 @@ fn parameters_are_read_as_forms_send_them() {
 }
 
 #[test]
-fn csv_and_json_say_the_same() {
+fn csv_and_json_have_the_same_values() {
     let mut random = fastrand::Rng::with_seed(7);
     let (_publishers, reader) = inventory(&mut random);
     let snapshot = reader.snapshot();
@@ -406,8 +405,8 @@ fn csv_and_json_say_the_same() {
         write_csv(&mut table, columns, records()).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["matched"], found.matched);
-        let back: Vec<Record<'_>> = serde_json::from_value(json["devices"].clone()).unwrap();
-        assert_eq!(back, records().collect::<Vec<_>>());
+        let parsed: Vec<Record<'_>> = serde_json::from_value(json["devices"].clone()).unwrap();
+        assert_eq!(parsed, records().collect::<Vec<_>>());
         let mut read = csv::Reader::from_reader(&table[..]);
         let header = read.headers().unwrap().clone();
         assert_eq!(header.iter().any(|name| name == "username"), usernames);
@@ -428,17 +427,16 @@ fn csv_and_json_say_the_same() {
                 assert_eq!(cell, same, "{name}");
             }
         }
-        // Without a device, the header is there all the same.
-        let mut none = Vec::new();
-        write_csv(&mut none, columns, std::iter::empty()).unwrap();
-        assert!(none.starts_with(b"\"network_id\",") && none.ends_with(b"\"read_at\"\r\n"));
+        let mut empty = Vec::new();
+        write_csv(&mut empty, columns, std::iter::empty()).unwrap();
+        assert!(empty.starts_with(b"\"network_id\",") && empty.ends_with(b"\"read_at\"\r\n"));
     }
 }
 
 #[test]
-fn the_statuses_to_choose_from_are_those_of_all_devices() {
-    let (keeper, reader) = open();
-    let mut publisher = keeper.add(identity("10000000", ""), None);
+fn lists_the_statuses_of_all_devices() {
+    let (registrar, reader) = open();
+    let mut publisher = registrar.add(identity("10000000", ""), None);
     let user: UserId = "1".parse().unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     let devices = (0..300)
@@ -450,7 +448,7 @@ fn the_statuses_to_choose_from_are_those_of_all_devices() {
     publisher.begin(std::slice::from_ref(&user));
     publisher.read(&user, devices, NOW);
     publisher.flush();
-    let query = Params::read("status=s000").unwrap().query;
+    let query = Params::parse("status=s000").unwrap().query;
     let snapshot = reader.snapshot();
     let found = find(&snapshot, NOW, &query);
     assert_eq!((found.matched, found.statuses.len()), (1, 100));

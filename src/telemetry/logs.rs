@@ -21,7 +21,7 @@ use tracing_subscriber::{
     Layer, filter::Targets, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::query::is_unseen;
+use crate::query::is_invisible;
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -156,7 +156,7 @@ impl Visit for Fields {
 /// readers of logfmt know.
 fn logfmt(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
-    let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\\' && !is_unseen(c);
+    let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\\' && !is_invisible(c);
     if !text.is_empty() && text.chars().all(bare) {
         text.clone()
     } else {
@@ -167,12 +167,12 @@ fn logfmt(value: &Value) -> String {
 /// JSON in which whatever would steer a terminal or turn the reading direction about is escaped. JSON
 /// itself asks that only of the first 32 characters; where others stand, they stand in texts.
 fn harmless(json: String) -> String {
-    if !json.contains(is_unseen) {
+    if !json.contains(is_invisible) {
         return json;
     }
     let mut text = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if is_unseen(c) {
+        if is_invisible(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 // Writing to a String cannot fail.
                 let _ = write!(text, "\\u{unit:04x}");
@@ -197,7 +197,7 @@ mod tests {
                 let fields = Fields { message: bad.into(), others };
                 let line = fields.line(format, Timestamp::UNIX_EPOCH, Level::WARN);
                 let text = line.strip_suffix('\n').unwrap();
-                assert!(!text.contains(is_unseen), "{text:?}");
+                assert!(!text.contains(is_invisible), "{text:?}");
                 let quoted = match format {
                     LogFormat::Json => serde_json::from_str::<Value>(text).unwrap()["why"].clone(),
                     LogFormat::Logfmt => {

@@ -192,10 +192,7 @@ async fn pages_work_in_a_browser_in_every_state() {
         site(
             "waiting",
             &waiting,
-            &[
-                ("/", &["1 of 2 users", "not known yet"]),
-                ("/devices", &["still to be read for the first time"]),
-            ]
+            &[("/", &["1 of 2 users", "not known yet"]), ("/devices", &["not been read yet"]),]
         ),
         site(
             "restored",

@@ -61,12 +61,12 @@ async fn lists_devices_of_a_poll_or_of_a_running_exporter() {
         assert!(out.contains(",\"'=bob@example.com\","), "{out}");
         let (status, out, err) = devices(&text, &[source, &["--user", "9"]].concat()).await;
         assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
-        assert!(err.contains("Nothing is known of user 9"), "{err}");
+        assert!(err.contains("No data for user 9"), "{err}");
     }
     simulator.faults().add("500,user=1002".parse::<Fault>().unwrap());
     let (status, out, err) = devices(&text, &[]).await;
     assert_eq!((status, last_cells(&out)), (Some(3), vec!["a", "b"]), "{err}");
-    assert!(err.contains("there is no data of 1 user"), "{err}");
+    assert!(err.contains("no data for 1 user"), "{err}");
     assert_eq!(devices(&text, &["--user", "1001"]).await.0, Some(0));
     simulator.faults().add("500".parse::<Fault>().unwrap());
     assert_eq!(devices(&text, &[]).await.0, Some(1));

@@ -23,7 +23,7 @@ fn installed_configuration_is_valid_only_with_its_example_network() {
     let shipped = read(&shipped("debian/config.toml"));
     let (status, output) = check(&shipped);
     assert_eq!(status, Some(2), "{output}");
-    assert!(output.contains("network: there is none"), "{output}");
+    assert!(output.contains("network: is missing"), "{output}");
     // Comments have a space after `#`; disabled settings have none.
     let settings: Vec<&str> = shipped
         .lines()

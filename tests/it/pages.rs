@@ -372,7 +372,7 @@ async fn lists_with_missing_or_stale_users_say_so() {
     assert_eq!((&list["complete"], &list["users"]["missing"]), (&false.into(), &1.into()));
     assert_eq!(ids(&list), ["a", "b"]);
     let page = exporter.text("/devices").await;
-    assert!(page.contains("Devices are missing: there is no data of 1 user."), "{page}");
+    assert!(page.contains("Devices are missing: no data for 1 user."), "{page}");
     let status = json(&exporter, "/api/v1/status").await;
     assert_eq!(status["verdict"]["level"], "bad");
     let failure = &status["networks"][0]["failures"][0];
@@ -391,7 +391,7 @@ async fn lists_with_missing_or_stale_users_say_so() {
     assert_eq!((ids(&list), &list["complete"]), (vec!["a", "b"], &true.into()));
     let page = exporter.text("/devices").await;
     assert_eq!(page.matches("class=\"stale\"").count(), 2, "{page}");
-    assert!(page.contains("The last known devices stand for 1 user"), "{page}");
+    assert!(page.contains("The data of 1 user is stale"), "{page}");
     assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "care");
 }
 

@@ -27,9 +27,9 @@ const MOST_CHOICES: usize = 100;
 ///
 /// The parameter that cannot be understood.
 pub(super) fn check(text: &str, usernames: bool) -> Result<Params, BadParameter> {
-    let params = Params::read(text).map_err(|mut error| {
+    let params = Params::parse(text).map_err(|mut error| {
         if error.name == "sort" && !usernames {
-            error.why = error.why.replace("username, ", "");
+            error.reason = error.reason.replace("username, ", "");
         }
         error
     })?;
@@ -177,7 +177,8 @@ pub(super) fn page(
         format!("{address}{joint}format={format}")
     };
     let filter = &query.filter;
-    let written = |time: Option<std::time::Duration>| time.map(query::short).unwrap_or_default();
+    let written =
+        |time: Option<std::time::Duration>| time.map(query::format_duration).unwrap_or_default();
     let first = query.skip().saturating_add(1);
     DevicesPage {
         links,
@@ -193,7 +194,11 @@ pub(super) fn page(
         questions: questions(query, sso),
         idle_over: written(filter.idle_over),
         idle_up_to: written(filter.idle_up_to),
-        idle_choices: shown.idle_buckets.iter().map(|bound| query::short(*bound)).collect(),
+        idle_choices: shown
+            .idle_buckets
+            .iter()
+            .map(|bound| query::format_duration(*bound))
+            .collect(),
         limits: limits(size),
         filter: in_words(filter),
         is_filtered: *filter != query::Filter::default(),
@@ -334,7 +339,7 @@ fn order(query: &Query) -> String {
 fn heads(query: &Query, sso: bool) -> Vec<Head> {
     let head = |sort: Sort, text, class| {
         let sorted = query.sort == sort;
-        let order = if sorted { query.order().reversed() } else { sort.natural_order() };
+        let order = if sorted { query.order().reversed() } else { sort.default_order() };
         let to = Query { sort, order: Some(order), page: 1, ..query.clone() };
         let direction = match query.order() {
             Order::Ascending => "ascending",
@@ -386,6 +391,6 @@ fn line(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> Line {
             .map(|limit| span(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX))),
         sso_expired: row.sso_expired(),
         stale: row.freshness == Freshness::Stale,
-        read: Moment::new(row.reading.at, now),
+        read: Moment::new(row.data.at, now),
     }
 }

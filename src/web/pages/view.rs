@@ -8,7 +8,7 @@ use super::{
     verdict::Level,
     words::{Moment, clipped, counted, grouped, named, span},
 };
-use crate::query::{BadParameter, Filter, Query, short};
+use crate::query::{BadParameter, Filter, Query, format_duration};
 
 /// Where every page leads to.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub(super) struct ErrorPage {
 
 impl ErrorPage {
     pub(super) fn new(error: &BadParameter, links: Links) -> ErrorPage {
-        ErrorPage { links, name: error.name.clone(), why: error.why.clone() }
+        ErrorPage { links, name: error.name.clone(), why: error.reason.clone() }
     }
 }
 
@@ -328,7 +328,7 @@ fn idle(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
 }
 
 fn span_of(bucket: &IdleStatus) -> String {
-    match (bucket.over.map(short), bucket.up_to.map(short)) {
+    match (bucket.over.map(format_duration), bucket.up_to.map(format_duration)) {
         (None, Some(up_to)) => format!("up to {up_to}"),
         (Some(over), Some(up_to)) => format!("{over} to {up_to}"),
         (Some(over), None) => format!("over {over}"),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub(super) use crate::query::{counted, grouped};
 use crate::{
     clock::Millis,
-    query::{iso, visible},
+    query::{escape_invisible, iso},
 };
 
 /// A point in time, as HTML shows it: in full, and from now.
@@ -101,8 +101,8 @@ pub(super) fn named(text: &str) -> String {
 pub(super) fn clipped(text: &str) -> String {
     const MOST: usize = 120;
     match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", visible(&text[..end])),
-        None => visible(text),
+        Some((end, _)) => format!("{}…", escape_invisible(&text[..end])),
+        None => escape_invisible(text),
     }
 }
 

@@ -54,7 +54,7 @@ impl Files {
         self.sha256.update([u8::from(read.is_ok())]);
         self.sha256.update(Sha256::digest(content));
         self.paths.push(path.to_owned());
-        read.map_err(|error| file::unreadable(&error))
+        read.map_err(|error| file::describe_read_error(&error))
     }
 
     pub(in crate::web) fn pem(

@@ -160,7 +160,7 @@ pub fn queries(data: &[u8]) {
             assert_eq!(groups(&query.join("&"), &offered), Ok(selected));
         }
     }
-    let query = match Params::read(text) {
+    let query = match Params::parse(text) {
         Ok(params) => params.query,
         Err(error) => {
             let text = error.to_string();
@@ -169,14 +169,14 @@ pub fn queries(data: &[u8]) {
         }
     };
     let written = query.to_params();
-    let again = Params::read(&written).unwrap();
+    let again = Params::parse(&written).unwrap();
     assert!(!again.has_empty);
     // Serialization rounds to milliseconds and omits the default order.
     let mut same = query.clone();
     for time in [&mut same.filter.idle_over, &mut same.filter.idle_up_to].into_iter().flatten() {
         *time = Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000);
     }
-    same.order = query.order.filter(|order| *order != query.sort.natural_order());
+    same.order = query.order.filter(|order| *order != query.sort.default_order());
     assert_eq!(again.query, same, "{written}");
     assert_eq!(again.query.to_params(), written);
 

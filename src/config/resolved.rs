@@ -1,4 +1,4 @@
-//! The configuration as it is used: every value present, checked, and next to its peers right.
+//! The resolved configuration: complete and validated.
 
 use std::{
     fmt,
@@ -13,41 +13,38 @@ use jiff::tz::TimeZone;
 use super::{filter::FilterConfig, listen::ListenAddress};
 use crate::wickr::{Endpoint, NetworkId, UserId};
 
-/// A configuration without any mistake in it.
-///
-/// What is written once for all networks has been worked into each of them, so nothing here needs
-/// to be looked up twice: a network is complete in itself.
+/// A valid configuration. Each network is complete: shared values and defaults are applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How the exporter is reached.
+    /// `[web]`
     pub web: Web,
-    /// What all networks share.
-    pub poll: Shared,
-    /// What is shown.
+    /// The limits in `[poll]` that apply across networks.
+    pub poll: RequestLimits,
+    /// `[metrics]`
     pub metrics: Metrics,
-    /// How "all" is looked up.
+    /// `[discovery]`
     pub discovery: Discovery,
-    /// After how long an idle SSO session ends; None where nobody asked.
+    /// When idle SSO sessions end; `None` without `[sso]`.
     pub sso: Option<SsoMaxIdle>,
-    /// The file that outlives a restart; None where none is to be written. It need not exist, and a
-    /// relative one is relative to the working directory.
+    /// The state file, which need not exist; `None` without `[state]`. A relative path is relative
+    /// to the working directory.
     pub state: Option<PathBuf>,
-    /// The part of the users that is this process's.
+    /// The part of the users that this process polls.
     pub shard: Shard,
-    /// The networks in the order of the file: at least one, and each id once. Of those that are
-    /// [`NetworkChoice::All`], no two name the same region, profile, role and endpoint; they may
-    /// still turn out to be the same once a region or an account is known that the file leaves
-    /// open. A network that is written out and is in reach of an `All` too is read as it is
-    /// written out.
+    /// In the order of the file: at least one, and each id once.
+    ///
+    /// No two networks with [`NetworkSelector::All`] have the same region, profile, role and
+    /// endpoint. They can still be the same once the environment adds a region or account. A
+    /// network with its own entry uses that entry and not the one of an `All`.
     pub networks: Vec<Network>,
 }
 
-/// How the exporter is reached.
+/// The web server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Web {
     /// At least one address, each once.
     pub listen: Vec<ListenAddress>,
-    /// Scrapes answered at the same time; at least 1.
+    /// At least 1.
     pub max_concurrent_scrapes: usize,
 }
 
@@ -57,27 +54,27 @@ impl Default for Web {
     }
 }
 
-/// The limits that hold across networks.
+/// Limits across networks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Shared {
-    /// Requests in flight, of the whole process; at least 1.
+pub struct RequestLimits {
+    /// Requests in flight in the process; at least 1.
     pub concurrency: usize,
-    /// A ceiling for each account and region; finite, and at least 0.001.
+    /// The maximum rate per account and region; finite, at least 0.001.
     pub requests_per_second: f64,
 }
 
-impl Default for Shared {
+impl Default for RequestLimits {
     fn default() -> Self {
-        Shared { concurrency: 16, requests_per_second: 10.0 }
+        RequestLimits { concurrency: 16, requests_per_second: 10.0 }
     }
 }
 
-/// What is shown of what is known.
+/// What the exposition contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
-    /// How deep the series go.
+    /// The level of detail.
     pub detail: Detail,
-    /// Whether user names, which are email addresses, may be shown.
+    /// Whether usernames, which are email addresses, are exposed.
     pub username: bool,
     /// Upper bounds of the histogram of idle times: at least one, strictly ascending, above zero.
     pub idle_buckets: Vec<Duration>,
@@ -95,19 +92,19 @@ impl Default for Metrics {
     }
 }
 
-/// How deep the series go; each level has all of those before it.
+/// The level of detail of the exposition. Each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
-    /// Networks only: few series, however many devices.
+    /// Networks only.
     Network,
-    /// Users too.
+    /// Networks and users.
     User,
-    /// Users and their devices.
+    /// Networks, users and devices.
     Device,
 }
 
 impl Detail {
-    /// As it is written in the configuration.
+    /// The value in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Detail::Network => "network",
@@ -123,24 +120,20 @@ impl fmt::Display for Detail {
     }
 }
 
-/// A text that is no [`Detail`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"network\", \"user\" or \"device\"")]
-pub struct BadDetail;
-
 impl FromStr for Detail {
-    type Err = BadDetail;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, BadDetail> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let all = [Detail::Network, Detail::User, Detail::Device];
-        all.into_iter().find(|detail| detail.as_str() == text).ok_or(BadDetail)
+        let found = all.into_iter().find(|detail| detail.as_str() == text);
+        found.ok_or(r#"must be "network", "user" or "device""#)
     }
 }
 
-/// How "all" is looked up.
+/// Discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Discovery {
-    /// From one look-up to the next; from 1s to 30d.
+    /// The time from one lookup to the next; from 1s to 30d.
     pub interval: Duration,
 }
 
@@ -150,26 +143,26 @@ impl Default for Discovery {
     }
 }
 
-/// After how long an idle SSO session ends.
+/// The idle time after which an SSO session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SsoMaxIdle {
-    /// Each user's own limit, from its security groups.
+    /// Each user's own limit, from the user's security groups.
     SecurityGroups,
-    /// One for all; at least 1s.
+    /// One limit for all users; at least 1s.
     Fixed(Duration),
 }
 
-/// Which of several processes this is, where they share the users.
+/// The part of the users that a process polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shard {
-    /// This one of so many.
+    /// One of `total` shards.
     Of {
-        /// Counted from 0, and below `total`.
+        /// From 0, below `total`.
         index: u32,
-        /// From 1, which is no sharing, to 1000.
+        /// From 1 to 1000.
         total: u32,
     },
-    /// To be found in the environment.
+    /// From the environment.
     Auto,
 }
 
@@ -179,67 +172,67 @@ impl Default for Shard {
     }
 }
 
-/// A network to poll, or all that there are.
+/// A network to poll, or all networks of an account and region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// Which.
-    pub id: NetworkChoice,
-    /// A label for people; not empty, and none for [`NetworkChoice::All`].
+    /// The network id or `"all"`.
+    pub id: NetworkSelector,
+    /// A label, not empty; `None` for [`NetworkSelector::All`].
     pub name: Option<String>,
-    /// Whom to ask about; for [`NetworkChoice::All`], in each of them, and never a list.
-    pub users: UserChoice,
-    /// How to reach it.
+    /// The users to poll; never a list for [`NetworkSelector::All`].
+    pub users: UsersConfig,
+    /// `[aws]` with the network's overrides.
     pub aws: Aws,
-    /// When and how to ask.
+    /// `[poll]` with the network's overrides.
     pub poll: Poll,
 }
 
-/// Which network.
+/// The value of a network's `id`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum NetworkChoice {
-    /// This one.
+pub enum NetworkSelector {
+    /// One network.
     One(NetworkId),
-    /// Every network of the account and region.
+    /// All networks of the account and region.
     All,
 }
 
-impl fmt::Display for NetworkChoice {
-    /// As it is written in the configuration, without quotes.
+impl fmt::Display for NetworkSelector {
+    /// The value in the configuration, without quotes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NetworkChoice::One(id) => id.fmt(f),
-            NetworkChoice::All => f.write_str("all"),
+            NetworkSelector::One(id) => id.fmt(f),
+            NetworkSelector::All => f.write_str("all"),
         }
     }
 }
 
-/// Which users of a network.
+/// The value of a network's `users`.
 #[derive(Debug, Clone, PartialEq)]
-pub enum UserChoice {
-    /// These: at least one, each once, in numeric order.
+pub enum UsersConfig {
+    /// At least one user, each once, in numeric order.
     Listed(Vec<UserId>),
-    /// Every user that passes the filter.
+    /// All users that match the filter.
     All(FilterConfig),
 }
 
-/// How to reach the service. Networks with equal ones can share a client.
+/// How to connect to the API. Networks with equal settings can share a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aws {
-    /// None for the SDK's own chain.
+    /// `None` for the default of the AWS SDK.
     pub region: Option<String>,
-    /// None for the SDK's own chain.
+    /// `None` for the default of the AWS SDK.
     pub profile: Option<String>,
-    /// To be assumed on top of the credentials found.
+    /// The role to assume.
     pub role_arn: Option<String>,
-    /// None unless there is a `role_arn`.
+    /// `None` without a `role_arn`.
     pub external_id: Option<ExternalId>,
-    /// The endpoints with FIPS 140 cryptography; false if there is an `endpoint_url`.
+    /// Whether to use FIPS endpoints; false with an `endpoint_url`.
     pub fips: bool,
-    /// The endpoints with IPv6; false if there is an `endpoint_url`.
+    /// Whether to use dual-stack endpoints; false with an `endpoint_url`.
     pub dual_stack: bool,
-    /// In place of the service's own.
+    /// Replaces the AWS endpoint.
     pub endpoint_url: Option<Endpoint>,
-    /// The zone of timestamps that name none.
+    /// The zone of API timestamps without a zone.
     pub timezone: TimeZone,
 }
 
@@ -265,7 +258,7 @@ impl Default for Aws {
     }
 }
 
-// A time zone has no hash; equal ones have equal names.
+// `TimeZone` does not implement `Hash`. Equal zones have equal names.
 impl Hash for Aws {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Aws { region, profile, role_arn, external_id, fips, dual_stack, endpoint_url, .. } =
@@ -275,7 +268,7 @@ impl Hash for Aws {
     }
 }
 
-/// The external id that a role asks for. Its `Debug` does not show it.
+/// The external id for a role. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ExternalId(String);
 
@@ -284,7 +277,7 @@ impl ExternalId {
         ExternalId(text.to_owned())
     }
 
-    /// The id itself, for the request and nowhere else.
+    /// The id, only for the request.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -299,21 +292,21 @@ impl fmt::Debug for ExternalId {
 /// When and how a network is polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
-    /// From the beginning of one poll to that of the next; above zero.
+    /// From the start of one poll to the start of the next; above zero.
     pub interval: Duration,
-    /// How long the last known data of a user that cannot be read is served; at least `interval`.
+    /// How long stale data is served; at least `interval`.
     pub stale_after: Duration,
-    /// For one attempt.
+    /// The timeout of one attempt.
     pub request_timeout: Duration,
-    /// The first one counts; at least 1.
+    /// Includes the first attempt; at least 1.
     pub max_attempts: u32,
-    /// 1 to 100.
+    /// From 1 to 100.
     pub page_size: u16,
 }
 
 impl Poll {
-    /// `stale_after` where none is written: two failed polls in a row cost nothing.
-    pub(super) fn stale_after_of(interval: Duration) -> Duration {
+    /// Long enough for two failed polls in a row.
+    pub(super) fn default_stale_after(interval: Duration) -> Duration {
         interval.saturating_mul(3)
     }
 }
@@ -323,7 +316,7 @@ impl Default for Poll {
         let interval = Duration::from_secs(300);
         Poll {
             interval,
-            stale_after: Poll::stale_after_of(interval),
+            stale_after: Poll::default_stale_after(interval),
             request_timeout: Duration::from_secs(10),
             max_attempts: 5,
             page_size: 100,
