@@ -22,8 +22,9 @@
 //! 8. [`app`]: the wiring of all that, and what each command does with it. [`cli`] and
 //!    [`commands`] are what stands between it and `main`.
 //!
-//! Beside the flow: [`lifecycle`] (asking for a reload), [`telemetry`] (log lines, and what the exporter counts of itself), [`clock`] and
-//! [`shutdown`] (the world, as arguments), and [`simulator`], a Wickr Admin API of our own for the
+//! Beside the flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
+//! metrics), `text` (characters in text from outside), [`clock`] and [`shutdown`] (time and signals
+//! as arguments), and [`simulator`], a Wickr Admin API of our own for the
 //! demo and the tests, which shares nothing with the client.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -41,5 +42,6 @@ pub mod query;
 pub mod shutdown;
 pub mod simulator;
 pub mod telemetry;
+mod text;
 pub mod web;
 pub mod wickr;

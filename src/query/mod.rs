@@ -32,7 +32,7 @@ pub use record::{Columns, Listing, Record, iso};
 pub use scope::{Discovery, NotKnown, Scope, UserCounts};
 pub use select::{Found, Row, find};
 pub use table::write_table;
-pub(crate) use visible::{is_unseen, visible};
+pub(crate) use visible::visible;
 pub(crate) use words::{counted, grouped};
 
 #[cfg(doc)]

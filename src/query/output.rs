@@ -11,7 +11,8 @@ use std::{
     str::FromStr,
 };
 
-use super::{Columns, Listing, Record, visible::is_unseen};
+use super::{Columns, Listing, Record};
+use crate::text::is_invisible;
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,7 +142,7 @@ fn answer(yes: Option<bool>) -> &'static str {
 /// A text that no spreadsheet takes for a formula.
 fn harmless(text: &str) -> Cow<'_, str> {
     // In front of a formula, spreadsheets skip what cannot be seen; some take the full-width forms.
-    let unseen = |c: char| c.is_whitespace() || is_unseen(c);
+    let unseen = |c: char| c.is_whitespace() || is_invisible(c);
     let formula = |c: char| "=+-@＝＋－＠".contains(c);
     let risky = text.starts_with(|c: char| c.is_control() || c == '\'')
         || text.trim_start_matches(unseen).starts_with(formula);

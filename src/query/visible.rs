@@ -1,5 +1,7 @@
 //! Texts from outside, for people's eyes, in a terminal or on a page.
 
+use crate::text::is_invisible;
+
 /// A text from outside, as people can see all of it: what would steer a terminal, turn the reading
 /// direction about or not be seen at all is shown instead of done.
 pub(crate) fn visible(text: &str) -> String {
@@ -11,7 +13,8 @@ pub(crate) fn visible(text: &str) -> String {
     while let Some((at, c)) = chars.next() {
         let after = chars.peek().map(|(_, c)| *c);
         let at_an_end = at < first || at >= last;
-        if c.is_control() || at_an_end || (is_unseen(c) && !is_part_of_a_sign(before, c, after)) {
+        if c.is_control() || at_an_end || (is_invisible(c) && !is_part_of_a_sign(before, c, after))
+        {
             seen.extend(c.escape_unicode());
         } else {
             seen.push(c);
@@ -27,22 +30,9 @@ fn is_part_of_a_sign(before: Option<char>, c: char, after: Option<char>) -> bool
     let sign = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !c.is_whitespace());
     match c {
         '\u{200d}' => sign(before) && sign(after),
-        '\u{fe00}'..='\u{fe0f}' => sign(before) && !before.is_some_and(is_unseen),
+        '\u{fe00}'..='\u{fe0f}' => sign(before) && !before.is_some_and(is_invisible),
         _ => false,
     }
-}
-
-/// Whether nothing, or nothing but a gap, is seen of a character: those of control and of format
-/// (Unicode's `Cc` and `Cf` but for signs that are seen), those that may be ignored
-/// (`Default_Ignorable_Code_Point`), separators of lines, and blanks that are letters.
-pub(crate) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

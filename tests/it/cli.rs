@@ -125,10 +125,10 @@ async fn check_tells_what_it_would_do_and_online_tries_it() {
     let (out, err) = said(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     for part in [
-        "config.toml is good",
+        "config.toml is valid",
         "12345678 (test)",
         &simulator.endpoint(),
-        "2 users, 7,200 requests an hour",
+        "2 users, 7,200 requests per hour",
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }
@@ -137,7 +137,7 @@ async fn check_tells_what_it_would_do_and_online_tries_it() {
     let (output, _) = run(&text, &["check", "--online"]).await;
     let (out, err) = said(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
-    assert!(out.contains("good, the first page of user 1001 has 1 device"), "{out}");
+    assert!(out.contains("OK, the first page of user 1001 has 1 device"), "{out}");
     assert_eq!(simulator.requests().total(), 1);
 
     let unknown = text.replace(NETWORK, "99999999");

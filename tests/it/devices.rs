@@ -115,7 +115,7 @@ async fn what_a_stranger_says_steers_no_terminal() {
         )
     };
     let quoted = format!("\"{escape}\"");
-    let no_exporter = "no wickr-exporter of this version";
+    let no_exporter = "not a wickr-exporter of this version";
     for (answer, status, says) in [
         (http_answer("200 OK", &list("", "null")), 0, "\\u{1b}"),
         (http_answer("200 OK", &list(&quoted, "null")), 1, no_exporter),
@@ -159,8 +159,12 @@ async fn a_password_reaches_the_exporter_and_nobody_else() {
             0,
             "0 devices.",
         ),
-        (vec!["--from".into(), format!("http://{host}")], 1, "asks for a name and a password"),
-        (vec!["--from".into(), format!("http://ann:se%20cre@{host}")], 1, "is wrong"),
+        (vec!["--from".into(), format!("http://{host}")], 1, "requires a username and a password"),
+        (
+            vec!["--from".into(), format!("http://ann:se%20cre@{host}")],
+            1,
+            "wrong username or password",
+        ),
         (
             vec![
                 "--from".into(),
@@ -175,7 +179,7 @@ async fn a_password_reaches_the_exporter_and_nobody_else() {
                 format!("http://ann:se%20cret@{}", fake(|_| http_answer("200 OK", "<html>"))),
             ],
             1,
-            "is no wickr-exporter",
+            "is not a wickr-exporter",
         ),
         (vec!["--from".into(), "http://ann:se%20cret@127.0.0.1:1".into()], 1, "refused"),
     ] {
@@ -270,8 +274,8 @@ async fn a_certificate_of_ones_own_can_be_trusted() {
     assert_eq!(trusted.0, Some(0), "{trusted:?}");
     assert_eq!((unknown.0, known.0), (Some(1), Some(0)), "{unknown:?} {known:?}");
     assert_eq!((no_identity.0, half.0), (Some(2), Some(2)), "{no_identity:?} {half:?}");
-    assert!(no_identity.2.contains("hold no certificate and key"), "{no_identity:?}");
+    assert!(no_identity.2.contains("contain no certificate and key"), "{no_identity:?}");
     assert_eq!(strange.0, Some(1), "{strange:?}");
     assert_eq!(no_file.0, Some(2), "{no_file:?}");
-    assert!(no_file.2.contains("holds no certificate"), "{no_file:?}");
+    assert!(no_file.2.contains("contains no certificate"), "{no_file:?}");
 }

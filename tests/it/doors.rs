@@ -202,7 +202,7 @@ async fn what_is_wrong_is_told_before_anything_starts() {
     assert_eq!(output.status.code(), Some(0));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        said.contains("good.yml is good: no TLS, a password (1 user), no client certificate."),
+        said.contains("good.yml is valid: no TLS, a password (1 user), no client certificate."),
         "{said}"
     );
     simulator.stop().await.unwrap();
@@ -228,7 +228,7 @@ async fn it_warns_of_strangers_beyond_loopback() {
         // The warning of the last follows it at once.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let log = house.exporter.log();
-        let warned = log.contains("whoever reaches this address");
+        let warned = log.contains("address is exposed to the network");
         assert_eq!(warned, !warning.is_empty(), "{web_config}: {log}");
         assert!(log.contains(warning), "{web_config}: {log}");
         house.simulator.stop().await.unwrap();
@@ -276,7 +276,7 @@ os.execv(sys.argv[2], sys.argv[2:])
     };
     let (status, said) = run(&[]);
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("systemd has passed no socket"), "{said}");
+    assert!(said.contains("systemd passed no socket"), "{said}");
     let (status, said) = run(&["--web.listen-address=:1"]);
     assert_eq!(status, Some(2), "{said}");
     simulator.stop().await.unwrap();

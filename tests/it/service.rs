@@ -112,10 +112,10 @@ async fn a_reload_begins_and_ends_good_or_bad() {
         last = moment;
         manager.hear_line("READY=1");
     }
-    manager.hear(|line| line.starts_with("STATUS=") && line.contains("was refused"));
+    manager.hear(|line| line.starts_with("STATUS=") && line.contains("reload failed"));
     std::fs::write(exporter.config_path(), good).unwrap();
     exporter.signal("HUP");
-    manager.hear(|line| line.starts_with("STATUS=") && !line.contains("was refused"));
+    manager.hear(|line| line.starts_with("STATUS=") && !line.contains("reload failed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -258,9 +258,9 @@ async fn the_program_makes_no_system_call_that_the_unit_forbids() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     exporter.signal("HUP");
-    exporter.logged("was loaded anew").await;
+    exporter.logged("configuration reloaded").await;
     fs::write(exporter.path("config.toml"), format!("{text}\n# Another.\n")).unwrap();
-    exporter.logged("has changed").await;
+    exporter.logged("configuration file changed").await;
     let made = exporter.stop().await;
     for expected in ["execve", "connect", "openat", "epoll_wait", "fsync"] {
         assert!(made.contains(expected), "the trace is not one: {made:?}");

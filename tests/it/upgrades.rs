@@ -282,7 +282,10 @@ async fn the_program_restores_the_state_of_every_release() {
             ["wickr_network_info".to_owned(), "wickr_user_up".to_owned()].into();
         assert_eq!(of_families(&now, &names), of_families(&then, &names), "{}", folder.display());
         let (_, _, log) = exporter.stop();
-        assert!(log.contains("restored the last data") && !log.contains("of no use"), "{log}");
+        assert!(
+            log.contains("restored the state file") && !log.contains("state file ignored"),
+            "{log}"
+        );
     }
 }
 

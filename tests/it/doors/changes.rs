@@ -159,7 +159,10 @@ async fn nothing_secret_is_logged_whatever_happens() {
     house.write("web.yml", &text.replace(&secret, "plain-text-password"));
     eventually("told", async || house.metric(SUCCESSFUL, ALICE).await == Some(0.0)).await;
     house.exporter.signal("HUP");
-    eventually("reload", async || house.exporter.log().contains("the former one stays")).await;
+    eventually("reload", async || {
+        house.exporter.log().contains("the previous configuration stays in use")
+    })
+    .await;
     let key = fs::read_to_string(house.folder.join("server.key")).unwrap();
     let (status, took, log) = house.exporter.stop();
     assert!(status.success() && took < Duration::from_secs(10), "{status} {took:?}");
