@@ -267,26 +267,24 @@ pub struct SimulateOptions {
     pub empty_pages: f64,
 }
 
-fn number(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(|| "must be a number".into())
+fn number(text: &str, valid: fn(f64) -> bool, error: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n: &f64| n.is_finite() && valid(*n)).ok_or_else(|| error.into())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    number(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("must be above 0".into()) })
+    number(text, |n| n > 0.0, "must be a number above 0")
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, |n| n >= 0.0, "must be a number of at least 0")
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    number(text, |n| (0.0..=1.0).contains(&n), "must be a number from 0 to 1")
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be an integer above 0".into())
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    number(text).and_then(|n| if n >= 0.0 { Ok(n) } else { Err("must not be below 0".into()) })
-}
-
-fn probability(text: &str) -> Result<f64, String> {
-    number(text).and_then(|n| {
-        if (0.0..=1.0).contains(&n) { Ok(n) } else { Err("must be from 0 to 1".into()) }
-    })
 }
 
 #[cfg(test)]

@@ -41,14 +41,8 @@ struct Failure {
     status: u8,
 }
 
-impl From<AppError> for Failure {
-    fn from(error: AppError) -> Failure {
-        Failure { message: error.to_string(), status: RUNTIME_ERROR }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Failure {
         Failure { message: error.to_string(), status: RUNTIME_ERROR }
     }
 }
@@ -144,8 +138,7 @@ fn iam_policies(config: &Config) -> Result<u8, Failure> {
     let policies = app::iam_policies(config);
     let several = policies.len() > 1;
     for (identity, policy) in policies {
-        let policy = serde_json::to_string_pretty(&policy);
-        let policy = policy.map_err(|error| AppError::Setup(error.to_string()))?;
+        let policy = serde_json::to_string_pretty(&policy)?;
         if several {
             let _ = writeln!(io::stderr(), "Policy of {identity}:");
         }

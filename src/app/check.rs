@@ -96,12 +96,12 @@ fn describe_cost(account: Account, cost: &Cost, rate_limit: f64, out: &mut Strin
         }
     }
     if cost.has_discovery {
-        let per_second = MAX_UTILIZATION * rate_limit;
+        let capacity = |seconds: f64| grouped((MAX_UTILIZATION * rate_limit * seconds) as usize);
         writeln!(
             out,
-            "  {name}: users are discovered; up to {:.0} users fit an interval of 5m, {:.0} one of 1h",
-            per_second * 300.0,
-            per_second * 3600.0,
+            "  {name}: users are discovered; at most {} users with an interval of 5m, {} with 1h",
+            capacity(300.0),
+            capacity(3600.0),
         )?;
         if cost.users == 0 {
             return Ok(());

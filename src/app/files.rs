@@ -21,16 +21,13 @@ const MAX_BACKUPS: u32 = 99;
 ///
 /// [`AppError::Write`].
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), AppError> {
-    write(path, content, mode)
-        .map_err(|error| AppError::Write { path: path.display().to_string(), error })
-}
-
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    if is_special(path) {
-        is_own_link(path)?;
-        return OpenOptions::new().write(true).open(path)?.write_all(content);
-    }
-    replace(path, content, mode, Previous::Remove)
+    let written = if is_special(path) {
+        is_own_link(path)
+            .and_then(|_| OpenOptions::new().write(true).open(path)?.write_all(content))
+    } else {
+        replace(path, content, mode, Previous::Remove)
+    };
+    written.map_err(|error| AppError::Write { path: path.display().to_string(), error })
 }
 
 /// What happens to the file that is replaced.
@@ -76,7 +73,7 @@ pub(super) fn replace(
     File::open(folder)?.sync_all()
 }
 
-/// Links an existing file to an unused name, or renames it where links are not possible.
+/// Links an existing file to an unused name, or renames it if that is not possible.
 fn back_up(path: &Path) -> io::Result<()> {
     for number in 1..=MAX_BACKUPS {
         let mut backup = OsString::from(path);

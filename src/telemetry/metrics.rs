@@ -116,12 +116,21 @@ impl Metrics {
     /// A metric name is invalid or duplicate.
     pub fn new() -> prometheus::Result<Metrics> {
         let registry = Registry::new();
-        let counter_vec = |name: &str, help: &str, labels: &[&str]| {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
+        let gauge = |name: &str, help: &str| registered(&registry, Gauge::new(name, help));
         let gauge_vec = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, GaugeVec::new(Opts::new(name, help), labels))
         };
+        let throttled = Counter::new(
+            "wickr_exporter_api_throttled_seconds_total",
+            "Time that requests waited for the exporter's own rate limit, summed over requests.",
+        );
+        let panics = IntCounter::new(
+            "wickr_exporter_panics_total",
+            "Panics in the exporter. Each is a bug; the log has its location.",
+        );
         let build_info = Opts::new(
             "wickr_exporter_build_info",
             "Version, source revision and Rust version of the exporter. Always 1.",
@@ -136,66 +145,48 @@ impl Metrics {
         )
         .buckets(DURATION_BUCKETS.to_vec());
         let metrics = Metrics {
-            requests: counter_vec(
+            requests: counter(
                 "wickr_exporter_api_requests_total",
-                "Request attempts to the Wickr API, by HTTP status, or timeout, or connection.",
+                "Request attempts to the Wickr API. The code is the HTTP status, timeout or connection.",
                 &["operation", "code"],
             )?,
             durations: registered(&registry, HistogramVec::new(durations, &["operation"]))?,
-            retries: counter_vec(
+            retries: counter(
                 "wickr_exporter_api_retries_total",
                 "Retries of requests to the Wickr API, by reason.",
                 &["reason"],
             )?,
-            throttled: registered(
-                &registry,
-                Counter::new(
-                    "wickr_exporter_api_throttled_seconds_total",
-                    "Time that requests waited for the exporter's own rate limit, summed over requests.",
-                ),
-            )?,
+            throttled: registered(&registry, throttled)?,
             rates: gauge_vec(
                 "wickr_exporter_api_rate_limit",
                 "Current limit of requests per second that the exporter sends.",
                 &["region", "role_arn"],
             )?,
             account_rates: Mutex::default(),
-            discovery_failures: counter_vec(
+            discovery_failures: counter(
                 "wickr_exporter_discovery_failures_total",
                 "Failed lookups of networks, users or security groups. The last result stays in use.",
                 &["operation", "reason"],
             )?,
-            reload_successful: registered(
-                &registry,
-                Gauge::new(
-                    "wickr_exporter_config_last_reload_successful",
-                    "Whether the last reload of the configuration was successful.",
-                ),
+            reload_successful: gauge(
+                "wickr_exporter_config_last_reload_successful",
+                "Whether the last reload of the configuration was successful.",
             )?,
-            reload_time: registered(
-                &registry,
-                Gauge::new(
-                    "wickr_exporter_config_last_reload_success_timestamp_seconds",
-                    "When the configuration was last loaded successfully.",
-                ),
+            reload_time: gauge(
+                "wickr_exporter_config_last_reload_success_timestamp_seconds",
+                "When the configuration was last loaded successfully.",
             )?,
             // Registered only with a state file.
             state_saved: Gauge::new(
                 "wickr_exporter_state_last_save_timestamp_seconds",
                 "When this process last saved the state file; 0 if it has not.",
             )?,
-            refusals: counter_vec(
+            refusals: counter(
                 "wickr_exporter_web_refusals_total",
                 "Clients that the exporter's HTTP server refused, by reason.",
                 &["reason"],
             )?,
-            panics: registered(
-                &registry,
-                IntCounter::new(
-                    "wickr_exporter_panics_total",
-                    "Panics in the exporter. Each is a bug; the log has its location.",
-                ),
-            )?,
+            panics: registered(&registry, panics)?,
             web_reload_successful: gauge_vec(
                 "wickr_exporter_web_config_last_reload_successful",
                 "Whether the web configuration and its files are in use as they are now.",
