@@ -100,7 +100,7 @@ impl Daemon {
             clock.clone(),
             restored,
         );
-        let polled = factory.polled();
+        let polled = factory.polled.clone();
         let shown = Arc::new(ArcSwap::from_pointee(shown(config)));
         let file = source.as_ref().map(|source| source.file.clone());
         let supervisor = Supervisor::new(factory, config.clone(), file, shown.clone());
@@ -171,7 +171,7 @@ impl Daemon {
             let saving = file.save_after_polls(reader, polled, stop.clone());
             tasks.spawn("state file writer", infallible(saving));
         }
-        // After the SIGHUP handler is installed.
+        // Sent after the SIGHUP handler is installed, because a SIGHUP before that ends the process.
         manager.ready().await;
         if manager.is_present() {
             let (reader, stop) = (self.reader.clone(), stop.clone());

@@ -19,10 +19,12 @@ pub(super) struct PollerFactory {
     accounts: Accounts,
     limiter: Arc<ConcurrencyLimiter>,
     registrar: Registrar,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    polled: Arc<Notify>,
-    restored: HashMap<NetworkId, RestoredNetwork>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    /// Notified when a poll ends.
+    pub(super) polled: Arc<Notify>,
+    /// Restored networks without a poller so far.
+    pub(super) restored: HashMap<NetworkId, RestoredNetwork>,
 }
 
 impl PollerFactory {
@@ -102,23 +104,5 @@ impl PollerFactory {
     pub(super) fn settle(&mut self) {
         self.registrar.settle();
         self.restored = HashMap::new();
-    }
-
-    /// Notified when a poll ends.
-    pub(super) fn polled(&self) -> Arc<Notify> {
-        self.polled.clone()
-    }
-
-    pub(super) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    pub(super) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// Restored networks without a poller so far.
-    pub(super) fn restored(&self) -> &HashMap<NetworkId, RestoredNetwork> {
-        &self.restored
     }
 }

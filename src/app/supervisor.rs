@@ -115,7 +115,7 @@ impl Supervisor {
     ///
     /// Setup failed.
     pub(super) async fn start(&mut self) -> Result<(), AppError> {
-        let restored = self.factory.restored();
+        let restored = &self.factory.restored;
         for (index, network) in network_plan::discovered(&self.config) {
             let account = accounts::key(&network.aws);
             let in_account = restored.iter().filter(|(_, network)| network.account == account);
@@ -211,13 +211,13 @@ impl Supervisor {
             return Ok(());
         }
         let lookup = self.lookups.entry(index).or_default();
-        lookup.ended(once::attempt(&networks), self.factory.clock().now());
+        lookup.ended(once::attempt(&networks), self.factory.clock.now());
         match networks {
             Ok((mut networks, unusable)) => {
                 tracing::info!(networks = networks.len(), "discovered networks");
                 if unusable > 0 {
                     let kind = ErrorKind::InvalidResponse;
-                    self.factory.metrics().discovery_failed(Operation::ListNetworks, kind);
+                    self.factory.metrics.discovery_failed(Operation::ListNetworks, kind);
                     tracing::warn!(unusable, "networks without a usable networkId are not polled");
                     // An unusable entry can be one of the previous networks, so these stay.
                     let previous = self.found.remove(&index).unwrap_or_default();
@@ -230,7 +230,7 @@ impl Supervisor {
                 self.found.insert(index, networks);
             }
             Err(error) => {
-                self.factory.metrics().discovery_failed(Operation::ListNetworks, error.kind);
+                self.factory.metrics.discovery_failed(Operation::ListNetworks, error.kind);
                 tracing::warn!(
                     operation = Operation::ListNetworks.as_str(),
                     %error,
@@ -321,12 +321,12 @@ impl Supervisor {
     async fn reload(&mut self, loaded: Result<Loaded, String>) -> Result<Reloaded, AppError> {
         // Creating clients is the last step that can fail.
         let loaded = loaded.and_then(|new| self.factory.prepare(&new.config).map(|()| new));
-        let now = self.factory.clock().now();
-        self.factory.metrics().config_loaded(loaded.is_ok(), now);
+        let now = self.factory.clock.now();
+        self.factory.metrics.config_loaded(loaded.is_ok(), now);
         let config = match loaded {
             Ok(Loaded { config, web_config }) => {
                 if let (Some(access), Some(web_config)) = (&self.access, web_config) {
-                    access.reload(web_config, self.factory.clock());
+                    access.reload(web_config, &self.factory.clock);
                 }
                 config
             }
