@@ -21,9 +21,10 @@
 //! 7. [`web`]: routes, pages, TLS and authentication.
 //! 8. [`app`]: wires the modules and runs each command. [`cli`] and [`commands`] connect it to `main`.
 //!
-//! Besides: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own metrics),
-//! [`clock`], [`shutdown`] (signals), and [`simulator`], a Wickr Admin API for the demo and the tests
-//! that shares no code with the client.
+//! Beside the flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
+//! metrics), `text` (characters in text from outside), [`clock`] and [`shutdown`] (time and signals
+//! as arguments), and [`simulator`], a Wickr Admin API of our own for the
+//! demo and the tests, which shares nothing with the client.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -40,5 +41,6 @@ pub mod query;
 pub mod shutdown;
 pub mod simulator;
 pub mod telemetry;
+mod text;
 pub mod web;
 pub mod wickr;

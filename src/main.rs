@@ -1,4 +1,4 @@
-//! The program: arguments in, the library, an exit status out.
+//! Parses arguments, runs the command and returns its exit status.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let status = runtime.block_on(commands::run(cli));
-            // What still runs on other threads, such as a name that is looked up, is not waited for.
+            // Does not wait for blocking tasks such as DNS lookups.
             runtime.shutdown_background();
             status
         }

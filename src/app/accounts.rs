@@ -1,5 +1,5 @@
-//! From the configuration to clients. What networks have in common they share: a client with its
-//! connections, credentials with their refreshing, and the rate of their account and region.
+//! Creates API clients. Networks share what they have in common: connections, credentials, and the rate
+//! limiter of their account and region.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,8 +15,7 @@ use crate::{
     },
 };
 
-/// What tells accounts and regions apart, as far as a configuration can: who asks, and where.
-/// Empty stands for what is not written.
+/// Region and identity, which determine the rate limiter. Empty where the configuration sets none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Account {
     pub(super) region: String,
@@ -34,24 +33,24 @@ impl Account {
     }
 }
 
-/// Who asks, and where, as one text: equal for networks of one account and region.
+/// Identifies an account in the state file: equal for networks with the same region, identity and endpoint.
 pub(super) fn key(aws: &Aws) -> String {
     let Account { region, profile, role_arn } = Account::of(aws);
     let endpoint = aws.endpoint_url.as_ref().map(Endpoint::as_str).unwrap_or_default();
     format!("{region} {profile} {role_arn} {endpoint}")
 }
 
-/// Where a network's endpoint is.
+/// The configured endpoint or that of the region.
 pub(super) fn endpoint(aws: &Aws) -> Endpoint {
     aws.endpoint_url.clone().unwrap_or_else(|| {
         Endpoint::of_region(aws.region.as_deref().unwrap_or_default(), aws.fips, aws.dual_stack)
     })
 }
 
-/// Clients, made as networks ask for them, and kept for those that come later.
+/// Clients and what they share, created on demand.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    /// For all networks, in place of the configured ones.
+    /// Override the configured credentials of all networks.
     credentials: Option<CredentialSource>,
     observer: Arc<dyn Observer>,
     labels: Arc<Interner>,
@@ -61,7 +60,7 @@ pub(super) struct Accounts {
     clients: Vec<(Settings, Arc<Client>)>,
 }
 
-/// All that a client is made of.
+/// The configuration of a client. Networks with equal settings share it.
 #[derive(Debug, Clone, PartialEq)]
 struct Settings {
     aws: Aws,
@@ -94,13 +93,16 @@ impl Accounts {
         }
     }
 
-    /// Sets the ceiling of every account, forgets accounts that `config` does not name any more, and
-    /// gives the allowances by region and role.
-    pub(super) fn adjust(&mut self, config: &Config) -> Vec<(String, String, Arc<RateLimiter>)> {
+    /// Applies rate limits, removes accounts that `config` does not contain, and returns the limiters by
+    /// region and role ARN.
+    pub(super) fn set_limits(
+        &mut self,
+        config: &Config,
+    ) -> Vec<(String, String, Arc<RateLimiter>)> {
         self.requests_per_second = config.poll.requests_per_second;
         let settings: Vec<_> = config.networks.iter().map(Settings::of).collect();
-        self.clients.retain(|(known, _)| settings.contains(known));
-        let accounts: Vec<_> = settings.iter().map(|known| Account::of(&known.aws)).collect();
+        self.clients.retain(|(client, _)| settings.contains(client));
+        let accounts: Vec<_> = settings.iter().map(|settings| Account::of(&settings.aws)).collect();
         self.limiters.retain(|account, _| accounts.contains(account));
         for account in accounts {
             self.limiters
@@ -108,18 +110,18 @@ impl Accounts {
                 .or_insert_with(|| Arc::new(RateLimiter::new(config.poll.requests_per_second)))
                 .set_ceiling(config.poll.requests_per_second);
         }
-        let sources: Vec<_> = settings.iter().map(|known| source(&known.aws)).collect();
+        let sources: Vec<_> = settings.iter().map(|settings| source(&settings.aws)).collect();
         self.stores.retain(|source, _| self.credentials.is_some() || sources.contains(source));
-        let shown = |(account, limiter): (&Account, &Arc<RateLimiter>)| {
+        let row = |(account, limiter): (&Account, &Arc<RateLimiter>)| {
             (account.region.clone(), account.role_arn.clone(), limiter.clone())
         };
-        self.limiters.iter().map(shown).collect()
+        self.limiters.iter().map(row).collect()
     }
 
-    /// The client for a network: one of those made before, if it fits.
+    /// A client for a network, shared with networks of equal settings.
     pub(super) fn client(&mut self, network: &Network) -> Result<Arc<Client>, String> {
         let settings = Settings::of(network);
-        if let Some((_, client)) = self.clients.iter().find(|(known, _)| *known == settings) {
+        if let Some((_, client)) = self.clients.iter().find(|(other, _)| *other == settings) {
             return Ok(client.clone());
         }
         let source = self.credentials.clone().unwrap_or_else(|| source(&network.aws));

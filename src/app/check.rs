@@ -1,4 +1,4 @@
-//! `check`: what a configuration would do, and what it costs.
+//! `check`: describes what a configuration does and how many requests and series it causes.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,17 @@ use super::{
 };
 use crate::{
     config::{Config, Detail, FilterConfig, Network, Shard, SsoMaxIdle, UsersConfig},
-    query::{counted, grouped},
+    text::{counted, grouped},
 };
 
-/// How many devices a user is taken to have where nobody has counted them.
-const DEVICES_A_USER: usize = 3;
-/// How many device types a network is taken to have: those of the service's reference.
+/// Assumed devices per user, for the estimate of series.
+const DEVICES_PER_USER: usize = 3;
+/// Assumed device types per network: those of the API reference.
 const TYPES: usize = 4;
-/// The share of the interval that a poll may take before it is called too long: retries need room.
-const ROOM: f64 = 0.8;
+/// Fraction of the rate limit that polls can use; the rest is for retries and further pages.
+const MAX_UTILIZATION: f64 = 0.8;
 
-/// What `config` would do and cost, for people. A region that is not known yet is said to be so.
+/// Describes `config`, in which a region can be unknown.
 pub fn check(config: &Config) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -39,14 +39,12 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     match config.shard {
         Shard::Of { total: 1, .. } => {}
         Shard::Of { index, total } => {
-            writeln!(
-                out,
-                "This is shard {index} of {total}: about one user in {total} is polled here."
-            )?;
+            writeln!(out, "Shard {index} of {total}: polls about one user in {total}.")?;
         }
-        Shard::Auto => {
-            writeln!(out, "The shard is told by the StatefulSet; what follows is for all.")?
-        }
+        Shard::Auto => writeln!(
+            out,
+            "The shard comes from the StatefulSet. The numbers below are for all shards."
+        )?,
     }
     match config.sso {
         None => {}
@@ -54,23 +52,23 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
             writeln!(out, "SSO sessions end after {} idle.", format_duration(limit))?;
         }
         Some(SsoMaxIdle::SecurityGroups) => {
-            writeln!(out, "SSO sessions end when the user's security groups say.")?;
+            writeln!(out, "SSO sessions end at the limits of the security groups.")?;
         }
     }
     if let Some(path) = &config.state {
-        writeln!(out, "The last data is kept in {}.", path.display())?;
-        if let Some(trouble) = files::trouble(path) {
+        writeln!(out, "State file: {}", path.display())?;
+        if let Some(problem) = files::write_problem(path) {
             writeln!(
                 out,
-                "    WARNING: {trouble}. Whoever runs the exporter must be able to write there; \
-                 systemd's StateDirectory sees to it at the start"
+                "    WARNING: {problem}. The exporter's user must be able to write it; systemd's \
+                 StateDirectory creates the directory at the start"
             )?;
         }
     }
     if config.metrics.username {
-        writeln!(out, "Usernames, which are email addresses, are shown to whoever may scrape.")?;
+        writeln!(out, "Usernames, which are email addresses, are in the metrics.")?;
     }
-    writeln!(out, "What polling costs, with at most one page a user:")?;
+    writeln!(out, "Cost of polling, with one page per user:")?;
     for (account, cost) in costs(config) {
         describe_cost(account, &cost, config.poll.requests_per_second, out)?;
     }
@@ -78,61 +76,60 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
 }
 
 fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
-    let (known, each) = series(config);
-    let detail = config.metrics.detail;
-    write!(out, "Series at metrics.detail = \"{detail}\": about {known}")?;
-    let found = |network: &Network| matches!(network.users, UsersConfig::All(_));
-    if each > 0 && config.networks.iter().any(found) {
-        write!(out, ", and {each} more for each user that is found")?;
+    let (known, per_user) = series(config);
+    write!(out, "Series with metrics.detail = \"{}\": about {known}", config.metrics.detail)?;
+    let is_discovered = |network: &Network| matches!(network.users, UsersConfig::All(_));
+    if per_user > 0 && config.networks.iter().any(is_discovered) {
+        write!(out, ", plus {per_user} per discovered user")?;
     }
     writeln!(
         out,
-        ", if each user has {DEVICES_A_USER} devices and the devices of a network are of {TYPES} types"
+        ", assuming {DEVICES_PER_USER} devices per user and {TYPES} device types per network"
     )
 }
 
-fn describe_cost(account: Account, cost: &Cost, ceiling: f64, out: &mut String) -> fmt::Result {
-    let mut place = account.region;
-    for (word, name) in [("with profile", account.profile), ("as", account.role_arn)] {
-        if !name.is_empty() {
-            place = format!("{place} {word} {name}");
+fn describe_cost(account: Account, cost: &Cost, rate_limit: f64, out: &mut String) -> fmt::Result {
+    let mut name = account.region;
+    for (word, value) in [("with profile", account.profile), ("as", account.role_arn)] {
+        if !value.is_empty() {
+            name = format!("{name} {word} {value}");
         }
     }
-    if cost.unknown {
-        let whole = ROOM * ceiling;
+    if cost.has_discovery {
+        let capacity = |seconds: f64| grouped((MAX_UTILIZATION * rate_limit * seconds) as usize);
         writeln!(
             out,
-            "  {place}: users are looked up; an interval of 5m has room for {:.0} of them, one of 1h for {:.0}",
-            whole * 300.0,
-            whole * 3600.0,
+            "  {name}: users are discovered; at most {} users with an interval of 5m, {} with 1h",
+            capacity(300.0),
+            capacity(3600.0),
         )?;
         if cost.users == 0 {
             return Ok(());
         }
     }
     let users = counted(cost.users, "user", "users");
-    let (hourly, share) =
-        (grouped((cost.per_second * 3600.0).round() as usize), cost.per_second / ceiling * 100.0);
+    let hourly = grouped((cost.per_second * 3600.0).round() as usize);
+    let percent = cost.per_second / rate_limit * 100.0;
     writeln!(
         out,
-        "  {place}: {users}, {hourly} requests an hour, {share:.1} % of the {ceiling} a second that are allowed"
+        "  {name}: {users}, {hourly} requests per hour, {percent:.1} % of the limit of {rate_limit} per second"
     )?;
-    let whole = Duration::from_secs_f64(cost.users as f64 / ceiling);
+    let poll = Duration::from_secs_f64(cost.users as f64 / rate_limit);
     writeln!(
         out,
-        "    one poll of all of them takes at least {}; the shortest interval for that is {}",
-        human(whole),
-        human(shortest_interval(whole)),
+        "    a poll of all users takes at least {}; the shortest suitable interval is {}",
+        human(poll),
+        human(shortest_interval(poll)),
     )?;
-    if cost.per_second > ceiling * ROOM {
-        let trouble = if cost.per_second > ceiling {
-            "polls will outlast their interval"
+    if cost.per_second > rate_limit * MAX_UTILIZATION {
+        let problem = if cost.per_second > rate_limit {
+            "polls will exceed the interval"
         } else {
-            "that leaves no room for retries and second pages"
+            "there is no reserve for retries and further pages"
         };
         writeln!(
             out,
-            "    WARNING: {trouble}. Raise poll.interval, or poll.requests_per_second if the service allows it"
+            "    WARNING: {problem}. Increase poll.interval, or poll.requests_per_second if the service allows it"
         )?;
     }
     Ok(())
@@ -146,51 +143,49 @@ fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
     }
     match &aws.region {
         Some(region) => writeln!(out, "  region       {region}")?,
-        None => writeln!(
-            out,
-            "  region       not named here; at the start, from the instance's metadata"
-        )?,
+        None => {
+            writeln!(out, "  region       unknown here; from the instance metadata at the start")?
+        }
     }
     if aws.region.is_some() || aws.endpoint_url.is_some() {
         writeln!(out, "  endpoint     {}", accounts::endpoint(aws))?;
     }
     let chain = match &aws.profile {
-        Some(profile) => format!("the profile {profile}"),
-        None => "the SDK's default chain".into(),
+        Some(profile) => format!("profile {profile}"),
+        None => "default chain of the SDK".into(),
     };
     match &aws.role_arn {
-        Some(role) => writeln!(out, "  credentials  {chain}, then the role {role}")?,
+        Some(role) => writeln!(out, "  credentials  {chain}, then role {role}")?,
         None => writeln!(out, "  credentials  {chain}")?,
     }
     let poll = &network.poll;
     match &network.users {
         UsersConfig::Listed(users) => writeln!(out, "  users        {} listed", users.len())?,
-        UsersConfig::All(filter) => writeln!(out, "  users        {}", described(filter))?,
+        UsersConfig::All(filter) => writeln!(out, "  users        {}", describe_filter(filter))?,
     }
     writeln!(
         out,
-        "  polled       every {}; what cannot be read is served as stale for {}",
+        "  polls        every {}; users that cannot be read stay as stale for {}",
         format_duration(poll.interval),
         format_duration(poll.stale_after)
     )
 }
 
-/// Whom a filter lets pass.
-fn described(filter: &FilterConfig) -> String {
-    let mut text = "all that there are".to_owned();
+fn describe_filter(filter: &FilterConfig) -> String {
+    let mut text = "all".to_owned();
     if let Some(status) = filter.status {
-        text.push_str(&format!(", {status} ones only"));
+        text.push_str(&format!(", only {status}"));
     }
     if !filter.groups.is_empty() {
-        text.push_str(&format!(", of group {}", filter.groups.join(" or ")));
+        text.push_str(&format!(", in group {}", filter.groups.join(" or ")));
     }
     if let Some(pattern) = &filter.username {
-        text.push_str(&format!(", whose username matches {pattern}"));
+        text.push_str(&format!(", username matches {pattern}"));
     }
     text
 }
 
-/// How many users of a network this process polls, as far as that is written down.
+/// Users in the configuration of a network that this process polls.
 fn listed(network: &Network, shard: Shard) -> usize {
     let listed = match &network.users {
         UsersConfig::Listed(users) => users.len(),
@@ -202,13 +197,14 @@ fn listed(network: &Network, shard: Shard) -> usize {
     }
 }
 
-/// What one account is asked.
+/// The cost of polling one account.
 #[derive(Debug, Default)]
 struct Cost {
+    /// Configured users.
     users: usize,
-    /// There are users beyond those, who are to be looked up.
-    unknown: bool,
-    /// Requests.
+    /// There are also discovered users.
+    has_discovery: bool,
+    /// Requests per second for the configured users.
     per_second: f64,
 }
 
@@ -217,28 +213,27 @@ fn costs(config: &Config) -> BTreeMap<Account, Cost> {
     for network in &config.networks {
         let mut account = Account::of(&network.aws);
         if account.region.is_empty() {
-            account.region = "the instance's region".into();
+            account.region = "region of the instance".into();
         }
         let cost = costs.entry(account).or_default();
         let users = listed(network, config.shard);
         cost.users += users;
-        cost.unknown |= matches!(network.users, UsersConfig::All(_));
+        cost.has_discovery |= matches!(network.users, UsersConfig::All(_));
         cost.per_second += users as f64 / network.poll.interval.as_secs_f64();
     }
     costs
 }
 
-/// The shortest interval into which a poll of `whole` fits with room to spare: in steps that
-/// people use.
-fn shortest_interval(whole: Duration) -> Duration {
+/// The shortest round interval that leaves a reserve for a poll of this duration.
+fn shortest_interval(poll: Duration) -> Duration {
     const STEPS: [u64; 14] = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
-    let needed = whole.as_secs_f64() / ROOM;
+    let needed = poll.as_secs_f64() / MAX_UTILIZATION;
     let step = STEPS.into_iter().find(|step| *step as f64 >= needed);
     let hours = || (needed / 3600.0).ceil() as u64 * 3600;
     Duration::from_secs(step.unwrap_or_else(hours))
 }
 
-/// By the tenth of a second, or the second when it is long.
+/// Rounded to seconds from 10 s, and to tenths below.
 fn human(duration: Duration) -> String {
     if duration < Duration::from_secs(10) {
         return format!("{:.1}s", duration.as_secs_f64());
@@ -246,22 +241,20 @@ fn human(duration: Duration) -> String {
     format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
-/// How many series a configuration comes to, roughly.
-/// Series of what is listed, and of each user beyond that.
+/// Estimated series for the configured users, and for each discovered user.
 fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
-    // Up, info, users by freshness, polls, failures and the like, for each network.
-    let network = 5 + TYPES * (4 + histogram) + 20;
-    let types_of_a_user = DEVICES_A_USER.min(TYPES);
-    let user = 4 + 2 * types_of_a_user;
-    let device = 5 * DEVICES_A_USER;
-    let each_user = match config.metrics.detail {
+    // 25 are independent of device types, such as wickr_up and the counts by freshness and reason.
+    let network = 25 + TYPES * (4 + histogram);
+    let user = 4 + 2 * DEVICES_PER_USER.min(TYPES);
+    let device = 5 * DEVICES_PER_USER;
+    let per_user = match config.metrics.detail {
         Detail::Network => 0,
         Detail::User => user,
         Detail::Device => user + device,
     };
     let users: usize = config.networks.iter().map(|network| listed(network, config.shard)).sum();
-    (config.networks.len() * network + users * each_user, each_user)
+    (config.networks.len() * network + users * per_user, per_user)
 }
 
 #[cfg(test)]
@@ -274,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_polling_costs() {
+    fn describes_the_cost_of_polling() {
         let users: Vec<_> = (1..=3600).collect();
         let config = parsed(&format!(
             "[aws]\nregion = \"us-east-1\"\n[[network]]\nid = \"12345678\"\nname = \"prod\"\nusers = {users:?}"
@@ -283,35 +276,35 @@ mod tests {
         for part in [
             "network 12345678 (prod)",
             "https://admin.wickr.us-east-1.amazonaws.com",
-            "us-east-1: 3,600 users, 43,200 requests an hour, 120.0 % of the 10 a second",
-            "takes at least 6m; the shortest interval for that is 10m",
+            "us-east-1: 3,600 users, 43,200 requests per hour, 120.0 % of the limit of 10 per second",
+            "takes at least 6m; the shortest suitable interval is 10m",
             "WARNING",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(!text.contains("sernames") && !text.contains("that is found"), "{text}");
+        assert!(!text.contains("sernames") && !text.contains("discovered"), "{text}");
         let text = check(&parsed(
             "[aws]\nregion = \"us-east-1\"\n[[network]]\nid = \"12345678\"\nusers = \"all\"",
         ));
-        assert!(text.contains(", and 25 more for each user that is found, if each"), "{text}");
+        assert!(text.contains(", plus 25 per discovered user, assuming"), "{text}");
     }
 
     #[test]
-    fn it_warns_of_a_state_that_cannot_be_kept_and_says_what_is_shown_of_people() {
+    fn warns_about_an_unwritable_state_file_and_shown_usernames() {
         let folder = tempfile::tempdir().unwrap();
-        let about = |path: &std::path::Path| {
+        let checked = |path: &std::path::Path| {
             check(&parsed(&format!(
                 "[aws]\nregion = \"us-east-1\"\n[metrics]\nusername = true\n\
                  [state]\npath = {path:?}\n[[network]]\nid = \"12345678\"\nusers = \"all\"\n"
             )))
         };
-        let good = about(&folder.path().join("state"));
-        assert!(!good.contains("WARNING"), "{good}");
-        assert!(good.contains("email addresses, are shown"), "{good}");
-        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing stays behind");
-        let missing = about(&folder.path().join("missing/state"));
-        assert!(missing.contains("WARNING: its folder"), "{missing}");
-        let taken = about(folder.path());
-        assert!(taken.contains("WARNING: it is no regular file"), "{taken}");
+        let valid = checked(&folder.path().join("state"));
+        assert!(!valid.contains("WARNING"), "{valid}");
+        assert!(valid.contains("email addresses, are in the metrics"), "{valid}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "no temporary file");
+        let missing = checked(&folder.path().join("missing/state"));
+        assert!(missing.contains("WARNING: its directory"), "{missing}");
+        let directory = checked(folder.path());
+        assert!(directory.contains("WARNING: it is not a regular file"), "{directory}");
     }
 }

@@ -1,4 +1,4 @@
-//! The daemon: polls and answers until it is told to stop.
+//! The daemon: polls networks and serves HTTP until shutdown.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     AppError,
     notify::{self, Manager},
     pollers::PollerFactory,
-    reload::{self, Content},
+    reload::{self, FileDigest},
     shown,
     state::StateFile,
     supervisor::Supervisor,
@@ -30,36 +30,35 @@ use crate::{
     wickr::{CredentialSource, Interner},
 };
 
-/// The longest that the tasks may take to end once they are told to.
-const LONGEST_END: Duration = Duration::from_secs(5);
+/// Time for the tasks to end at shutdown, and then for the last save.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How the daemon is reached.
+/// Options of the HTTP server.
 #[derive(Debug)]
 pub struct Serving {
-    /// Bound and listening.
+    /// Listening sockets.
     pub listeners: Vec<TcpListener>,
-    /// Where the metrics are.
+    /// Path of the metrics.
     pub telemetry_path: TelemetryPath,
-    /// Whether a client may ask for a reload.
+    /// Enables `POST /-/reload`.
     pub lifecycle: bool,
-    /// TLS, passwords and the like, if there is a file that says so.
+    /// TLS and authentication.
     pub web_config: Option<WebConfig>,
 }
 
-/// Where the configuration came from, if it can be loaded anew.
+/// The source of a configuration that can be reloaded.
 #[derive(Debug, Clone)]
-pub struct Origin {
-    /// The file.
+pub struct ConfigSource {
+    /// The configuration file.
     pub file: PathBuf,
-    /// Whether it is loaded anew whenever its content has changed, and what that was before it was
-    /// loaded.
-    pub watch: Option<Content>,
+    /// The digest from before the file was loaded, if a change triggers a reload.
+    pub digest: Option<FileDigest>,
 }
 
-/// The daemon, ready to run.
+/// The daemon before it runs.
 pub struct Daemon {
     supervisor: Supervisor,
-    origin: Option<Origin>,
+    source: Option<ConfigSource>,
     reader: Reader,
     metrics: Arc<Metrics>,
     shown: Arc<ArcSwap<Shown>>,
@@ -69,55 +68,55 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon for `config`, every network of which names its region. `credentials` are for all
-    /// networks in place of the configured ones.
+    /// A daemon for `config`, in which each network has a region. `credentials` override the configured
+    /// ones of all networks.
     ///
     /// # Errors
     ///
-    /// When something on this machine cannot be set up.
+    /// Setup failed.
     pub fn new(
         config: &Config,
-        origin: Option<Origin>,
+        source: Option<ConfigSource>,
         credentials: Option<CredentialSource>,
         clock: Clock,
     ) -> Result<Daemon, AppError> {
         let metrics = Metrics::new().and_then(Metrics::with_process);
         let metrics =
             if config.state.is_some() { metrics.and_then(Metrics::with_state) } else { metrics };
-        let metrics = Arc::new(metrics.map_err(|error| AppError::Setup(error.to_string()))?);
-        metrics.reloaded(true, clock.now());
+        let metrics = Arc::new(metrics.map_err(AppError::setup)?);
+        metrics.config_loaded(true, clock.now());
         let labels = Arc::new(Interner::default());
         let state = config
             .state
             .as_ref()
             .map(|path| StateFile::new(path.clone(), metrics.clone(), clock.clone()));
         let restored = state.as_ref().map(|file| file.load(&labels)).unwrap_or_default();
-        let (keeper, reader) = inventory::open();
-        let fleet = PollerFactory::new(
+        let (registrar, reader) = inventory::open();
+        let factory = PollerFactory::new(
             credentials,
             labels,
-            keeper,
+            registrar,
             metrics.clone(),
             clock.clone(),
             restored,
         );
-        let polled = fleet.polled();
+        let polled = factory.polled.clone();
         let shown = Arc::new(ArcSwap::from_pointee(shown(config)));
-        let file = origin.as_ref().map(|origin| origin.file.clone());
-        let supervisor = Supervisor::new(fleet, config.clone(), file, shown.clone());
-        Ok(Daemon { supervisor, origin, reader, metrics, shown, polled, clock, state })
+        let file = source.as_ref().map(|source| source.file.clone());
+        let supervisor = Supervisor::new(factory, config.clone(), file, shown.clone());
+        Ok(Daemon { supervisor, source, reader, metrics, shown, polled, clock, state })
     }
 
-    /// What it knows.
+    /// Read access to the inventory.
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
-    /// Polls and answers until `shutdown` resolves with the name of what ended it.
+    /// Runs until `shutdown` resolves with the name of a signal.
     ///
     /// # Errors
     ///
-    /// When a part of it dies.
+    /// A task ended.
     pub async fn run(
         mut self,
         serving: Serving,
@@ -137,7 +136,7 @@ impl Daemon {
             kept: CompressionCache::default(),
         });
         let server = Server::new(router, access.clone());
-        // Restored data is there before the first client can ask.
+        // Before the server, so that the first request sees restored data.
         self.supervisor.start().await?;
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
@@ -145,87 +144,83 @@ impl Daemon {
             let address = listener.local_addr().map(|at| at.to_string()).unwrap_or_default();
             tracing::info!(address, tls = access.has_tls(), "listening");
             warn_if_exposed(&listener, &access);
-            tasks.spawn("the HTTP server", well(server.clone().serve(listener, stop.clone())));
+            tasks.spawn("HTTP server", infallible(server.clone().serve(listener, stop.clone())));
         }
-        let (following, clock, stopped) = (access, self.clock.clone(), stop.clone());
+        let (clock, stopped) = (self.clock.clone(), stop.clone());
         tasks.spawn(
-            "the watching of the web configuration",
-            well(async move { following.follow(clock, stopped).await }),
+            "web configuration watcher",
+            infallible(async move { access.follow(clock, stopped).await }),
         );
-        let manager = Manager::of_environment();
-        let (pulse, beats) = notify::pulse();
-        let polling = self.supervisor.run(requests, (manager.clone(), beats), stop.clone());
-        tasks.spawn("the polling", polling);
-        if let Some(origin) = self.origin {
+        let manager = Manager::from_env();
+        let (prober, responder) = notify::liveness();
+        let supervisor = self.supervisor.run(requests, (manager.clone(), responder), stop.clone());
+        tasks.spawn("supervisor", supervisor);
+        if let Some(source) = self.source {
             #[cfg(unix)]
             {
                 let hangups = reload::on_hangup(reloads.clone(), stop.clone());
-                let hangups = hangups.map_err(|error| AppError::Setup(error.to_string()))?;
-                tasks.spawn("the waiting for SIGHUP", well(hangups));
+                tasks.spawn("SIGHUP handler", infallible(hangups.map_err(AppError::setup)?));
             }
-            if let Some(content) = origin.watch {
-                let watching = reload::on_change(origin.file, content, reloads, stop.clone());
-                tasks.spawn("the watching of the configuration", well(watching));
+            if let Some(digest) = source.digest {
+                let watcher = reload::on_change(source.file, digest, reloads, stop.clone());
+                tasks.spawn("configuration watcher", infallible(watcher));
             }
         }
         if let Some(file) = self.state.clone() {
             let (reader, polled) = (self.reader.clone(), self.polled);
             let saving = file.save_after_polls(reader, polled, stop.clone());
-            tasks.spawn("the saving of the state", well(saving));
+            tasks.spawn("state file writer", infallible(saving));
         }
-        // Not before: a SIGHUP that comes now finds who waits for it.
+        // Sent after the SIGHUP handler is installed, because a SIGHUP before that ends the process.
         manager.ready().await;
-        if manager.is_there() {
+        if manager.is_present() {
             let (reader, stop) = (self.reader.clone(), stop.clone());
-            let attending = manager.clone().attend(notify::watchdog(), pulse, reader, stop);
-            tasks.spawn("the telling of the service manager", well(attending));
+            let reports = manager.clone().report(notify::watchdog_timeout(), prober, reader, stop);
+            tasks.spawn("service manager notifier", infallible(reports));
         }
-        let ended = tokio::select! {
+        let result = tokio::select! {
             signal = shutdown => {
                 tracing::info!(signal, "stopping");
                 Ok(())
             }
-            died = tasks.next() => Err(died),
+            error = tasks.next_end() => Err(error),
         };
-        // As it is now, before anybody is told to end. Where something died, what was saved after the
-        // last poll has to do: what it left behind may be of half a poll.
-        let last = ended.is_ok().then(|| self.reader.snapshot());
+        // Taken before the tasks stop. After a task failed, the state may be inconsistent and is not saved.
+        let snapshot = result.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
         manager.stopping().await;
-        if tokio::time::timeout(LONGEST_END, tasks.all_end()).await.is_err() {
-            tracing::warn!("not everything ended in time");
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.join_all()).await.is_err() {
+            tracing::warn!("shutdown timed out");
         }
-        if let (Some(file), Some(last)) = (&self.state, last)
-            && tokio::time::timeout(LONGEST_END, file.save(last)).await.is_err()
+        if let (Some(file), Some(snapshot)) = (&self.state, snapshot)
+            && tokio::time::timeout(SHUTDOWN_TIMEOUT, file.save(snapshot)).await.is_err()
         {
-            tracing::warn!("the state could not be saved in time");
+            tracing::warn!("saving the state file timed out");
         }
-        ended
+        result
     }
 }
 
-/// Says so if strangers can read what is not for them.
+/// Warns if clients on the network can read the metrics without authentication or encryption.
 fn warn_if_exposed(listener: &TcpListener, access: &AccessControl) {
     let Ok(address) = listener.local_addr() else { return };
-    if let Some(why) = access.exposure()
+    if let Some(exposure) = access.exposure()
         && !address.ip().to_canonical().is_loopback()
     {
         tracing::warn!(
             %address,
-            why,
-            "whoever reaches this address can read which users and devices there are; \
-             see --web.config.file"
+            exposure,
+            "address is exposed to the network; see --web.config.file"
         );
     }
 }
 
-/// A task that cannot fail, among those that can.
-async fn well(task: impl Future<Output = ()>) -> Result<(), AppError> {
+async fn infallible(task: impl Future<Output = ()>) -> Result<(), AppError> {
     task.await;
     Ok(())
 }
 
-/// The tasks that live as long as the process, by name.
+/// Tasks that run as long as the process, with their names.
 #[derive(Debug, Default)]
 struct Tasks {
     set: JoinSet<Result<(), AppError>>,
@@ -242,28 +237,26 @@ impl Tasks {
         self.names.push((handle.id(), name));
     }
 
-    /// Waits for one of them to end, well or badly, and says which it was and why.
-    async fn next(&mut self) -> AppError {
-        let (id, why) = match self.set.join_next_with_id().await {
-            None => return AppError::Died("everything".into()),
+    /// Waits until a task ends, and names it and its error.
+    async fn next_end(&mut self) -> AppError {
+        let (id, error) = match self.set.join_next_with_id().await {
+            None => return AppError::TaskEnded("all tasks".into()),
             Some(Ok((_, Err(error)))) => return error,
             Some(Ok((id, Ok(())))) => (id, None),
             Some(Err(error)) => (error.id(), Some(error)),
         };
         let name = self.names.iter().find(|(other, _)| *other == id);
         let name = name.map_or("a task", |(_, name)| name);
-        AppError::Died(match why {
+        AppError::TaskEnded(match error {
             None => name.to_owned(),
-            Some(why) => format!("{name} ({why})"),
+            Some(error) => format!("{name} ({error})"),
         })
     }
 
-    async fn all_end(&mut self) {
-        while let Some(ended) = self.set.join_next().await {
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "a task ended badly"),
-                Err(error) => tracing::error!(%error, "a task ended badly"),
+    async fn join_all(&mut self) {
+        while let Some(result) = self.set.join_next().await {
+            if let Err(error) = result.unwrap_or_else(|error| Err(AppError::setup(error))) {
+                tracing::error!(%error, "task failed");
             }
         }
     }

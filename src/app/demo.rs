@@ -1,4 +1,4 @@
-//! The demo: the daemon against a simulator on loopback. Everything is real but AWS.
+//! `demo` runs the daemon against a simulator; `simulate` runs only the simulator.
 
 use std::{fmt::Write as _, io::Write as _, time::Duration};
 
@@ -8,21 +8,21 @@ use super::{AppError, Daemon, Serving};
 use crate::{
     clock::{Clock, Millis},
     config::{self, Config},
-    inventory::{Freshness, Reader, Summary},
+    inventory::{Freshness, Reader, Summary, TypeSummary},
     simulator::{ACCESS_KEY, Count, Options, SECRET_KEY, Simulator},
     wickr::CredentialSource,
 };
 
-/// How often the demo polls, and tells what it sees.
+/// Poll interval of the demo, and how often it prints a summary.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Idle for longer than this is worth a line.
-const LONG_IDLE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The summary counts devices that have been idle for longer than 30 days.
+const IDLE_MILLIS: Millis = 30 * 24 * 3600 * 1000;
 
-/// Runs the demo until `shutdown`. What it says goes to standard output.
+/// Runs the demo until `shutdown`, with summaries on standard output.
 ///
 /// # Errors
 ///
-/// When it cannot be set up, or when a part of it dies.
+/// Setup failed, or a task ended.
 pub async fn demo(
     serving: Serving,
     shutdown: impl Future<Output = &'static str>,
@@ -45,27 +45,27 @@ pub async fn demo(
     };
     let config = configuration(&simulator)?;
     let daemon = Daemon::new(&config, None, Some(credentials), Clock::System)?;
-    say(&welcome(&simulator, &serving));
+    print(&welcome(&simulator, &serving));
     let reader = daemon.reader().clone();
-    let telling = async {
+    let summaries = async {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            say(&news(&reader, Clock::System.now()));
+            print(&summary(&reader, Clock::System.now()));
         }
     };
-    let ended = tokio::select! {
-        ended = daemon.run(serving, shutdown) => ended,
-        () = telling => Ok(()),
+    let result = tokio::select! {
+        result = daemon.run(serving, shutdown) => result,
+        () = summaries => Ok(()),
     };
-    simulator.stop().await.map_err(|error| AppError::Died(format!("the simulator ({error})")))?;
-    ended
+    stop(simulator).await?;
+    result
 }
 
-/// Runs only the simulator until `shutdown`.
+/// Runs a simulator on `listener` until `shutdown`.
 ///
 /// # Errors
 ///
-/// The simulator cannot start, or it panicked.
+/// Setup failed, or the simulator ended.
 pub async fn simulate(
     listener: TcpListener,
     options: Options,
@@ -77,14 +77,14 @@ pub async fn simulate(
     let networks = simulator.read_fleet(|fleet| {
         fleet.networks().map(|network| network.id().to_owned()).collect::<Vec<_>>()
     });
-    say(&format!(
-        "A simulated Wickr Admin API for any AWS SDK, on {endpoint}. Press Ctrl-C to stop.\n\
+    print(&format!(
+        "Simulated Wickr Admin API for any AWS SDK on {endpoint}. Press Ctrl-C to stop.\n\
          Networks: {networks}. User ids start at 1001.\n\n\
          export AWS_ACCESS_KEY_ID={ACCESS_KEY}\n\
          export AWS_SECRET_ACCESS_KEY={SECRET_KEY}\n\
          export AWS_REGION={region}\n\
          export AWS_ENDPOINT_URL_WICKR={endpoint}\n\n\
-         Configuration for wickr-exporter:\n\n\
+         Configuration of this exporter:\n\n\
          [aws]\n\
          region = \"{region}\"\n\
          endpoint_url = \"{endpoint}\"\n",
@@ -92,9 +92,14 @@ pub async fn simulate(
     ));
     shutdown.await;
     let requests = simulator.requests();
-    simulator.stop().await.map_err(|error| AppError::Died(format!("the simulator ({error})")))?;
-    say(&format!("{} requests served.\n", requests.total()));
+    stop(simulator).await?;
+    print(&format!("Answered {} requests.\n", requests.total()));
     Ok(())
+}
+
+async fn stop(simulator: Simulator) -> Result<(), AppError> {
+    let stopped = simulator.stop().await;
+    stopped.map_err(|error| AppError::TaskEnded(format!("simulator ({error})")))
 }
 
 async fn start(listener: Option<TcpListener>, options: Options) -> Result<Simulator, AppError> {
@@ -107,7 +112,7 @@ async fn start(listener: Option<TcpListener>, options: Options) -> Result<Simula
     Simulator::start(listener, options).map_err(setup)
 }
 
-/// A configuration for the simulator's fleet, as one would write it.
+/// A configuration for all networks and users of the simulator.
 fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
     let mut text = format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
@@ -125,8 +130,7 @@ fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
                 write!(text, "[[network]]\nid = \"{id}\"\nname = \"{name}\"\nusers = {users:?}\n");
         }
     });
-    config::parse(&text, "the demo's configuration")
-        .map_err(|error| AppError::Setup(error.to_string()))
+    config::parse(&text, "configuration of the demo").map_err(AppError::setup)
 }
 
 fn welcome(simulator: &Simulator, serving: &Serving) -> String {
@@ -143,57 +147,53 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
     let metrics = format!("{base}{}", serving.telemetry_path.as_str());
     let home = serving.telemetry_path.home();
     format!(
-        "wickr-exporter demo: two networks on a simulated Wickr Admin API ({api}), no AWS involved.\n\n\
+        "wickr-exporter demo: two networks of a simulated Wickr Admin API ({api}), without AWS.\n\n\
          \x20 status     {base}{home}\n\
          \x20 devices    {base}/devices\n\
          \x20 metrics    {metrics}\n\
          \x20 readiness  {base}/-/ready\n\n\
-         Try, in another terminal:\n\n\
+         In another terminal, try:\n\n\
          \x20 curl -s {metrics} | grep '^wickr_network_devices{{'\n\
          \x20 {program} devices --from {base} --idle-over 30d\n\n\
-         Devices log in, come, go, are suspended and reset all the time. The exporter polls every {every} s,\n\
-         and this is what it then knows. Ctrl-C ends it.\n\n",
-        // As it was called: it may not be installed.
+         Devices log in, appear, disappear, and are suspended and reset. The exporter polls every {interval} s\n\
+         and prints a summary. Press Ctrl-C to stop.\n\n",
+        // The program may not be in PATH.
         program = std::env::args().next().unwrap_or_else(|| "wickr-exporter".into()),
         api = simulator.endpoint(),
-        every = INTERVAL.as_secs(),
+        interval = INTERVAL.as_secs(),
     )
 }
 
-/// What is known of each network, a line each.
-fn news(reader: &Reader, now: Millis) -> String {
-    let bound = i64::try_from(LONG_IDLE.as_millis()).unwrap_or(i64::MAX);
+/// A line for each network.
+fn summary(reader: &Reader, now: Millis) -> String {
     let mut text = String::new();
     for view in &reader.snapshot().networks {
-        let summary = Summary::new(view, now, &[bound]);
-        let sum = |of: fn(&crate::inventory::TypeSummary) -> u64| -> u64 {
-            summary.types.iter().map(of).sum()
-        };
+        let summary = Summary::new(view, now, &[IDLE_MILLIS]);
+        let sum = |count: fn(&TypeSummary) -> u64| summary.types.iter().map(count).sum::<u64>();
         let types: Vec<_> =
             summary.types.iter().map(|t| format!("{} {}", &*t.device_type, t.devices)).collect();
-        let fresh = view.users_by_freshness(now)[Freshness::Fresh as usize];
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{name:<10} {devices:>3} devices ({types}), {suspended} suspended, {idle} idle for over 30 days, \
-             {expired} beyond their SSO limit; \
-             {fresh} of {users} users fresh",
+            "{name:<10} {devices:>3} devices ({types}), {suspended} suspended, {idle} idle over 30 days, \
+             {expired} over their SSO limit; {fresh} of {users} users fresh",
             name = view.identity.name,
             devices = sum(|t| t.devices),
             types = types.join(", "),
             suspended = sum(|t| t.suspended),
             idle = sum(|t| t.with_idle - t.idle_at_most[0]),
             expired = sum(|t| t.sso_expired),
+            fresh = view.users_by_freshness(now)[Freshness::Fresh as usize],
             users = view.users.len(),
         );
     }
     text
 }
 
-/// Says it on standard output. Nobody may be listening, and that is no reason to end.
-fn say(text: &str) {
+/// Prints to standard output. The demo runs on if that is closed.
+fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        tracing::debug!(%error, "standard output is closed");
+        tracing::debug!(%error, "cannot write to standard output");
     }
 }

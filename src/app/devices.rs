@@ -1,100 +1,93 @@
-//! The devices behind a figure, for the command line: from one poll, or from an exporter that runs
-//! (`remote`).
+//! `devices`: lists devices from one poll, or from a running exporter (`remote`).
 
-use std::io;
-
-use super::{AppError, Outcome, once, remote::Remote};
+use super::{AppError, PollOutcome, once, remote::Remote};
 use crate::{
     clock::Clock,
     config::Config,
-    query::{
-        Columns, Listing, Query, Record, Scope, escape_invisible, find, write_csv, write_json,
-        write_table,
-    },
+    query::{Columns, Listing, Query, Record, Scope, find, write_csv, write_json, write_table},
+    text::escape_invisible,
 };
 
-/// How a list is printed.
+/// Output format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Print {
-    /// For people.
+pub enum OutputFormat {
+    /// A table for terminals.
     Table,
-    /// For spreadsheets.
+    /// CSV, safe for spreadsheets.
     Csv,
-    /// For tools.
+    /// JSON, as from the API.
     Json,
 }
 
-/// A list of devices, ready to print.
+/// A formatted list of devices.
 #[derive(Debug)]
-pub struct Devices {
-    /// How it went.
-    pub outcome: Outcome,
-    /// The list.
+pub struct DeviceReport {
+    /// Whether the users of the query were read.
+    pub outcome: PollOutcome,
+    /// The list in the output format.
     pub text: Vec<u8>,
-    /// How many there are, and what must be known of them, in words.
+    /// Messages about its completeness and length.
     pub notes: Vec<String>,
 }
 
-/// Polls once, and lists the devices that `query` asks for.
+/// Polls once and lists the devices that match `query`.
 ///
 /// # Errors
 ///
-/// When it cannot be set up.
+/// Setup failed.
 pub async fn devices(
     config: &Config,
     clock: Clock,
     query: &Query,
-    print: Print,
-) -> Result<Devices, AppError> {
+    format: OutputFormat,
+) -> Result<DeviceReport, AppError> {
     let networks = &query.filter.networks;
-    let wanted = |id: &_| networks.is_empty() || networks.contains(id);
-    let polled = once::poll(config, &clock, wanted).await?;
+    let selected = |id: &_| networks.is_empty() || networks.contains(id);
+    let polled = once::poll(config, &clock, selected).await?;
     let now = clock.now();
     let found = find(&polled.snapshot, now, query);
     let listing = Listing::of(&found, now);
-    // The poll's result is about all users; whoever asks for some wants to know of those. What
-    // cannot be looked up, of whom or which there may be more, the scope has too.
-    let some = !query.filter.users.is_empty() || !query.filter.networks.is_empty();
-    let of_scope = outcome(&listing.scope);
-    let outcome = if some { of_scope } else { of_scope.max(polled.outcome) };
+    // With a filter, only the users in its scope count, and not those of the rest of the poll.
+    let filtered = !query.filter.users.is_empty() || !query.filter.networks.is_empty();
+    let in_scope = outcome(&listing.scope);
+    let outcome = if filtered { in_scope } else { in_scope.max(polled.outcome) };
     let columns = Columns { usernames: config.metrics.username };
     let records = found.rows.iter().map(|row| Record::of(row, columns));
-    written(outcome, &listing, columns, records, print)
+    report(outcome, &listing, columns, records, format)
 }
 
-/// Lists the devices that `query` asks for, as an exporter that runs knows them.
+/// Lists the devices of a running exporter that match `query`.
 ///
 /// # Errors
 ///
-/// When it cannot be reached, refuses, or answers with something else.
+/// No connection, an error status, or an invalid response.
 pub async fn devices_from(
     remote: &Remote,
     query: &Query,
-    print: Print,
-) -> Result<Devices, AppError> {
+    format: OutputFormat,
+) -> Result<DeviceReport, AppError> {
     let list = remote.devices(query).await.map_err(AppError::Setup)?;
     let columns =
         Columns { usernames: list.devices.iter().any(|device| device.username.is_some()) };
     let outcome = outcome(&list.listing.scope);
-    written(outcome, &list.listing, columns, list.devices.into_iter(), print)
+    report(outcome, &list.listing, columns, list.devices.into_iter(), format)
 }
 
-/// How it went with those that were asked for.
-fn outcome(scope: &Scope) -> Outcome {
+fn outcome(scope: &Scope) -> PollOutcome {
     match scope.users.fresh {
-        _ if scope.is_read() && scope.users.stale == 0 => Outcome::AllRead,
-        0 => Outcome::NoneRead,
-        _ => Outcome::SomeRead,
+        _ if scope.is_read() && scope.users.stale == 0 => PollOutcome::AllRead,
+        0 => PollOutcome::NoneRead,
+        _ => PollOutcome::SomeRead,
     }
 }
 
-fn written<'a>(
-    outcome: Outcome,
+fn report<'a>(
+    outcome: PollOutcome,
     listing: &Listing,
     columns: Columns,
     records: impl ExactSizeIterator<Item = Record<'a>>,
-    print: Print,
-) -> Result<Devices, AppError> {
+    format: OutputFormat,
+) -> Result<DeviceReport, AppError> {
     let mut notes = listing.scope.notes();
     let listed = records.len();
     notes.push(match listing.matched {
@@ -103,12 +96,12 @@ fn written<'a>(
         matched => format!("{matched} devices."),
     });
     let mut text = Vec::new();
-    let done: io::Result<()> = match print {
-        Print::Table => write_table(&mut text, columns, records),
-        Print::Csv => write_csv(&mut text, columns, records),
-        Print::Json => write_json(&mut text, listing, records),
+    let written = match format {
+        OutputFormat::Table => write_table(&mut text, columns, records),
+        OutputFormat::Csv => write_csv(&mut text, columns, records),
+        OutputFormat::Json => write_json(&mut text, listing, records),
     };
-    done.map_err(|error| AppError::Setup(error.to_string()))?;
+    written.map_err(AppError::setup)?;
     let notes = notes.iter().map(|note| escape_invisible(note)).collect();
-    Ok(Devices { outcome, text, notes })
+    Ok(DeviceReport { outcome, text, notes })
 }

@@ -1,4 +1,4 @@
-//! Writing files so that nobody ever sees half of one.
+//! Atomic file writes.
 
 use std::{
     ffi::OsString,
@@ -9,105 +9,108 @@ use std::{
 
 use super::AppError;
 
-/// Why a file is not touched that is none in truth: a pipe would be waited for for ever, and whoever
-/// holds its other end would be told what is known.
-const ODD: &str = "it is no regular file";
+/// Opening a pipe would block, and its reader could be another user.
+const NOT_REGULAR: &str = "it is not a regular file";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+const MAX_BACKUPS: u32 = 99;
 
-/// Writes a file so that whoever reads it sees the old content or the new, never a part. A link is
-/// followed, unless somebody else has made it; what is no regular file, such as `/dev/stdout`, is
-/// written to as it is. `mode` says who may read it, as chmod has it.
+/// Writes a file atomically, with Unix permissions `mode`. Follows a link unless another user owns it.
+/// Writes in place to a special file such as `/dev/stdout`.
 ///
 /// # Errors
 ///
-/// The system's.
+/// [`AppError::Write`].
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), AppError> {
-    write(path, content, mode)
-        .map_err(|error| AppError::Write { path: path.display().to_string(), error })
+    let written = if is_special(path) {
+        is_own_link(path)
+            .and_then(|_| OpenOptions::new().write(true).open(path)?.write_all(content))
+    } else {
+        replace(path, content, mode, Previous::Remove)
+    };
+    written.map_err(|error| AppError::Write { path: path.display().to_string(), error })
 }
 
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    if is_odd(path) {
-        is_our_link(path)?;
-        return OpenOptions::new().write(true).open(path)?.write_all(content);
-    }
-    replace(path, content, mode, Former::Goes)
-}
-
-/// What becomes of the file that another takes the place of.
+/// What happens to the file that is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Former {
-    Goes,
-    /// It gets `.old` after its name, or `.old.2` and so on where there is such a one.
-    IsKept,
+pub(super) enum Previous {
+    Remove,
+    /// Renames it with the suffix `.old`, or `.old.2` and so on if that exists.
+    Keep,
 }
 
-fn is_odd(path: &Path) -> bool {
-    path.metadata().is_ok_and(|there| !there.is_file())
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file())
 }
 
-/// Writes a regular file, or none, so that it is read whole or as it was.
+/// Replaces or creates a regular file atomically.
 ///
 /// # Errors
 ///
-/// The system's, or what stands there instead.
-pub(super) fn replace(path: &Path, content: &[u8], mode: u32, former: Former) -> io::Result<()> {
-    let path = place(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    // The error of a file that cannot be made would name the temporary one.
+/// The system's error, or that the path is not a regular file.
+pub(super) fn replace(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    previous: Previous,
+) -> io::Result<()> {
+    let path = target(path)?;
+    let folder = folder(&path);
+    // Fails here first, because a later error would name the temporary file.
     folder.metadata()?;
-    // Its hidden name keeps the textfile collector, which takes *.prom, from reading it.
+    // The textfile collector reads *.prom, so it skips this name.
     let mut file = tempfile::Builder::new()
         .prefix(&temporary_prefix(&path))
-        .suffix(SUFFIX)
+        .suffix(TEMPORARY_SUFFIX)
         .tempfile_in(folder)?;
     file.write_all(content)?;
     set_mode(file.as_file(), mode)?;
     file.as_file().sync_all()?;
-    if former == Former::IsKept {
-        keep(&path)?;
+    if previous == Previous::Keep {
+        back_up(&path)?;
     }
     file.persist(&path).map_err(|error| error.error)?;
-    // So that the new name, too, outlives a power cut.
+    // Makes the rename durable.
     File::open(folder)?.sync_all()
 }
 
-/// Gives a file, if there is one, another name that nothing has, beside its own where that can be had.
-fn keep(path: &Path) -> io::Result<()> {
-    for number in 1..=MOST_KEPT {
-        let mut kept = OsString::from(path);
-        kept.push(if number == 1 { ".old".to_owned() } else { format!(".old.{number}") });
-        match std::fs::hard_link(path, &kept) {
+/// Links an existing file to an unused name, or renames it if that is not possible.
+fn back_up(path: &Path) -> io::Result<()> {
+    for number in 1..=MAX_BACKUPS {
+        let mut backup = OsString::from(path);
+        backup.push(if number == 1 { ".old".to_owned() } else { format!(".old.{number}") });
+        match std::fs::hard_link(path, &backup) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(_) if is_taken(Path::new(&kept)) => {}
-            // Of somebody else, or where there are no links.
-            Err(_) => return std::fs::rename(path, &kept),
+            Err(_) if exists(Path::new(&backup)) => {}
+            // Another user owns the file, or the file system has no links.
+            Err(_) => return std::fs::rename(path, &backup),
         }
     }
-    Err(io::Error::other("there are too many files that were kept, with .old after its name"))
+    Err(io::Error::other("there are too many backups with the suffix .old; remove some"))
 }
 
-fn is_taken(path: &Path) -> bool {
+/// The directory of a file.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn exists(path: &Path) -> bool {
     !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Where a file is, or will be: behind the link, if there is one.
-fn place(path: &Path) -> io::Result<PathBuf> {
-    if is_odd(path) {
-        return Err(io::Error::other(ODD));
+/// The regular file to write: the path itself, or the target of a link.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    if is_special(path) {
+        return Err(io::Error::other(NOT_REGULAR));
     }
-    match is_our_link(path)? {
-        // A link in a place where there was none is not followed: a new name takes its place.
+    // Without a link, a link that appears later is replaced and not followed.
+    match is_own_link(path)? {
         false => Ok(path.to_owned()),
         true => Ok(path.canonicalize().unwrap_or_else(|_| path.to_owned())),
     }
 }
 
-const SUFFIX: &str = ".tmp";
-const MOST_KEPT: u32 = 99;
-
-/// What the temporary files of a file begin with: `.name.`
+/// Prefix of the temporary files of a file: `.NAME.`
 fn temporary_prefix(path: &Path) -> OsString {
     let mut prefix = OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
@@ -115,70 +118,66 @@ fn temporary_prefix(path: &Path) -> OsString {
     prefix
 }
 
-/// Why a file cannot be written atomically by who runs this, if so. Nothing is left behind.
-pub(super) fn trouble(path: &Path) -> Option<String> {
-    let path = match place(path) {
+/// Why this user cannot write a file atomically, or `None`. Leaves nothing behind.
+pub(super) fn write_problem(path: &Path) -> Option<String> {
+    let path = match target(path) {
         Ok(path) => path,
         Err(error) => return Some(error.to_string()),
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder(&path);
     let error = tempfile::tempfile_in(folder).err()?;
-    // The error's own words would name the temporary file.
-    Some(format!("its folder {} cannot be written to ({})", folder.display(), error.kind()))
+    // Only the kind, because the message would name the temporary file.
+    Some(format!("its directory {} is not writable ({})", folder.display(), error.kind()))
 }
 
-/// Removes temporary files that a process left which was killed while it wrote.
-pub(super) fn remove_leftovers(path: &Path) {
+/// Removes temporary files of a process that was killed while it wrote.
+pub(super) fn remove_temporary_files(path: &Path) {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(entries) = folder.unwrap_or(Path::new(".")).read_dir() else { return };
+    let Ok(entries) = folder(&path).read_dir() else { return };
     let prefix = temporary_prefix(&path);
     for entry in entries.flatten() {
         let name = entry.file_name();
         let bytes = name.as_encoded_bytes();
         let random = bytes
             .strip_prefix(prefix.as_encoded_bytes())
-            .and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
-        // Not those of a file whose name begins with this one's.
-        let is_leftover = random.is_some_and(|random| !random.contains(&b'.'));
-        if is_leftover && let Err(error) = std::fs::remove_file(entry.path()) {
-            tracing::warn!(path = %entry.path().display(), %error, "cannot remove a leftover");
+            .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
+        // A dot means that it belongs to a file with a longer name.
+        let is_ours = random.is_some_and(|random| !random.contains(&b'.'));
+        if is_ours && let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove a temporary file");
         }
     }
 }
 
-/// Opens a file to read what an earlier process of ours has written: a regular file, which is ours
-/// or root's, as is the link that may stand in its place.
-pub(super) fn open_ours(path: &Path) -> io::Result<File> {
-    let file = open_at_once(path, is_our_link(path)?)?;
-    let there = file.metadata()?;
-    if !there.is_file() {
-        return Err(io::Error::other(ODD));
+/// Opens a regular file for reading. It, and a link to it, must belong to this user or root.
+pub(super) fn open_owned(path: &Path) -> io::Result<File> {
+    let file = open_nonblocking(path, is_own_link(path)?)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other(NOT_REGULAR));
     }
-    if belongs_to_another(&there) {
-        return Err(io::Error::other("it belongs to somebody else"));
+    if is_foreign(&metadata) {
+        return Err(io::Error::other("it belongs to another user"));
     }
     Ok(file)
 }
 
-/// Whether there is a link, which nobody else has made. In a folder that is everybody's, one may lead
-/// to any file of ours; but there, nobody can put another in the place of ours.
-fn is_our_link(path: &Path) -> io::Result<bool> {
+/// Whether the path is a link; an error if another user owns it. In a directory that all users can write
+/// to, such a link can point to any file of this user.
+fn is_own_link(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
-        Ok(there) if there.is_symlink() && belongs_to_another(&there) => {
-            Err(io::Error::other("it is a link that somebody else has made"))
+        Ok(metadata) if metadata.is_symlink() && is_foreign(&metadata) => {
+            Err(io::Error::other("it is a link of another user"))
         }
-        Ok(there) => Ok(there.is_symlink()),
+        Ok(metadata) => Ok(metadata.is_symlink()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Opens whatever is there, and waits for nobody at the other end of a pipe. Unless it is to follow a
-/// link, it follows none that has come since somebody looked.
+/// Opens without blocking on a pipe. Without `follow`, fails for a link that was created meanwhile.
 #[cfg(unix)]
-fn open_at_once(path: &Path, follow: bool) -> io::Result<File> {
+fn open_nonblocking(path: &Path, follow: bool) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     flags.set(OFlags::NOFOLLOW, !follow);
@@ -186,22 +185,21 @@ fn open_at_once(path: &Path, follow: bool) -> io::Result<File> {
 }
 
 #[cfg(not(unix))]
-fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
+fn open_nonblocking(path: &Path, _: bool) -> io::Result<File> {
     File::open(path)
 }
 
 #[cfg(unix)]
-fn belongs_to_another(there: &Metadata) -> bool {
+fn is_foreign(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    there.uid() != 0 && there.uid() != rustix::process::geteuid().as_raw()
+    metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw()
 }
 
 #[cfg(not(unix))]
-fn belongs_to_another(_: &Metadata) -> bool {
+fn is_foreign(_: &Metadata) -> bool {
     false
 }
 
-/// A temporary file is its owner's alone at first.
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,70 +1,66 @@
-//! Asking a running exporter whether it is well: for images, which hold no other program that could.
+//! `health`: checks a running exporter, for container images without a shell.
 
 use std::{path::Path, time::Duration};
 
 use reqwest::{Url, redirect};
 
 use super::{AppError, pem};
-use crate::{query::escape_invisible, wickr::chain};
+use crate::{text::escape_invisible, wickr::chain};
 
-/// The most of an answer that is repeated.
-const LONGEST_ANSWER: usize = 1024;
+/// Bytes of the response to print.
+const MAX_BODY: usize = 1024;
 
-/// How an exporter is asked.
+/// A request to a running exporter.
 #[derive(Debug)]
-pub struct Question<'a> {
-    /// `/-/healthy` or `/-/ready` of it.
+pub struct HealthCheck<'a> {
+    /// `/-/healthy` or `/-/ready`; `/` means `/-/healthy`.
     pub url: Url,
-    /// For the connection and the answer together.
+    /// For the connection and the response together.
     pub timeout: Duration,
-    /// Whose signature its certificate needs, in PEM, in place of the public authorities'.
-    pub authorities: Option<&'a Path>,
-    /// Whether any certificate will do.
+    /// CA certificates in PEM that replace the public certificate authorities.
+    pub ca_file: Option<&'a Path>,
+    /// Accepts any certificate.
     pub insecure: bool,
 }
 
-/// Asks, and gives what the exporter says of itself.
+/// Sends the request and returns the response body.
 ///
 /// # Errors
 ///
-/// When it says that it is not well, or says nothing.
-pub async fn health(question: Question<'_>) -> Result<String, AppError> {
-    let mut url = question.url.clone();
-    if url.path() == "/" {
-        url.set_path("/-/healthy");
+/// [`AppError::Unhealthy`] if the exporter is unhealthy or does not respond.
+pub async fn health(mut check: HealthCheck<'_>) -> Result<String, AppError> {
+    if check.url.path() == "/" {
+        check.url.set_path("/-/healthy");
     }
-    let question = Question { url: url.clone(), ..question };
-    // Whoever wrote a password into it does not want to read it in a log. It stays if the URL can
-    // have none, which then is no URL that can be asked.
-    let _ = url.set_password(None).and_then(|()| url.set_username(""));
-    ask(question).await.map_err(|why| AppError::Unwell { url: url.to_string(), why })
+    let mut shown = check.url.clone();
+    // Only a URL without a host cannot lose its credentials, and the request fails for it.
+    let _ = shown.set_password(None).and_then(|()| shown.set_username(""));
+    send(check).await.map_err(|reason| AppError::Unhealthy { url: shown.to_string(), reason })
 }
 
-async fn ask(question: Question<'_>) -> Result<String, String> {
+async fn send(check: HealthCheck<'_>) -> Result<String, String> {
     let mut builder = reqwest::Client::builder()
-        // What is asked is this machine, or one beside it.
         .no_proxy()
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .timeout(question.timeout)
-        .tls_danger_accept_invalid_certs(question.insecure);
-    if let Some(file) = question.authorities {
-        builder = builder.tls_certs_only(pem::authorities(file)?);
-    } else if question.url.scheme() != "https" {
-        // None is needed, and a small image has none: without this, that would be an error.
+        .timeout(check.timeout)
+        .tls_danger_accept_invalid_certs(check.insecure);
+    if let Some(file) = check.ca_file {
+        builder = builder.tls_certs_only(pem::certificates(file)?);
+    } else if check.url.scheme() != "https" {
+        // Minimal images have no CA certificates, and loading them would fail.
         builder = builder.tls_certs_only([]);
     }
-    // The address stands before it already.
-    let told = |error: reqwest::Error| chain(&error.without_url());
-    let client = builder.build().map_err(told)?;
-    let mut answer = client.get(question.url).send().await.map_err(told)?;
-    let mut text = Vec::new();
-    while text.len() < LONGEST_ANSWER
-        && let Some(part) = answer.chunk().await.map_err(told)?
+    let message = |error: reqwest::Error| chain(&error.without_url());
+    let client = builder.build().map_err(message)?;
+    let mut response = client.get(check.url).send().await.map_err(message)?;
+    let mut body = Vec::new();
+    while body.len() < MAX_BODY
+        && let Some(chunk) = response.chunk().await.map_err(message)?
     {
-        text.extend_from_slice(&part[..part.len().min(LONGEST_ANSWER - text.len())]);
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY - body.len())]);
     }
-    let text = escape_invisible(String::from_utf8_lossy(&text).trim());
-    let status = answer.status();
-    if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}")) }
+    let body = escape_invisible(String::from_utf8_lossy(&body).trim());
+    let status = response.status();
+    if status.is_success() { Ok(body) } else { Err(format!("{status}: {body}")) }
 }

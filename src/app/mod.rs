@@ -1,11 +1,10 @@
-//! The wiring: the only place that knows all the rooms, and what each command does with them.
+//! Connects all modules and implements the commands.
 //!
-//! `complete` adds to the configuration what its file leaves to the environment. `spec` turns it into
-//! networks that can be polled, `accounts` makes clients for them, `fleet` pollers, and the
-//! `supervisor` keeps those going, whatever is found or loaded anew (`reload`). `state` outlives a
-//! restart, and `notify` tells the service manager. The commands run it: `daemon`, `once`, `devices`
-//! (with `remote` and `sound`), `check` (with `trial` and `policy`) and `demo`. `health` asks a process that runs
-//! already.
+//! `resolve` adds values from the environment to the configuration. `network_plan` derives the networks
+//! to poll, `accounts` creates their clients, `pollers` their pollers, and `supervisor` runs them across
+//! discovery and reloads (`reload`). `state` reads and writes the state file; `notify` reports to
+//! systemd. The commands: `daemon`, `once`, `devices` (with `remote` and `validate`), `check` (with
+//! `probe` and `policy`), `demo` and `health`.
 
 mod accounts;
 mod check;
@@ -33,17 +32,17 @@ mod validate;
 use std::io;
 
 pub use check::check;
-pub use daemon::{Daemon, Origin, Serving};
+pub use daemon::{ConfigSource, Daemon, Serving};
 pub use demo::{demo, simulate};
-pub use devices::{Devices, Print, devices, devices_from};
+pub use devices::{DeviceReport, OutputFormat, devices, devices_from};
 pub use files::write_atomically;
-pub use health::{Question, health};
-pub use once::{Outcome, once};
+pub use health::{HealthCheck, health};
+pub use once::{PollOutcome, once};
 pub use policy::{Identity, Policy, iam_policies};
 pub use probe::check_online;
-pub use reload::Content;
+pub use reload::FileDigest;
 pub use remote::Remote;
-pub use resolve::{Regions, completed, load};
+pub use resolve::{RegionLookup, load, resolve_environment};
 
 use crate::{
     config::{Config, Detail},
@@ -51,52 +50,61 @@ use crate::{
     web::{ResponseSlots, Shown},
 };
 
-/// Why the exporter could not start or go on. Each is told once, by `main`.
+/// Why a command failed. `commands` prints it once.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; --web.listen-address chooses another address")]
+    /// An address cannot be bound.
+    #[error("cannot listen on {address}: {error}; --web.listen-address sets another address")]
     Listen {
-        /// As it was written.
+        /// The address as configured.
         address: String,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// Something that was to be set up could not be.
+    /// Setup failed.
     #[error("{0}")]
     Setup(String),
-    /// A part that must run as long as the process ended before it.
+    /// A task that must run as long as the process ended.
     #[error("{0} ended unexpectedly; this is a bug")]
-    Died(String),
-    /// A running exporter is not well, or none answers.
-    #[error("{url}: {why}")]
-    Unwell {
-        /// What was asked.
+    TaskEnded(String),
+    /// A running exporter is unhealthy or does not respond.
+    #[error("{url}: {reason}")]
+    Unhealthy {
+        /// The URL, without credentials.
         url: String,
-        /// What it said, or why it said nothing.
-        why: String,
+        /// Its response, or why there is none.
+        reason: String,
     },
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error("cannot write {path}: {error}")]
     Write {
-        /// Where.
+        /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// The parts of the exposition that a detail allows, ascending.
+impl AppError {
+    fn setup(error: impl ToString) -> AppError {
+        AppError::Setup(error.to_string())
+    }
+}
+
+/// The groups of a level of detail, in ascending order.
 fn groups(detail: Detail) -> Vec<Group> {
-    let deepest = match detail {
+    let most_detailed = match detail {
         Detail::Network => Group::Network,
         Detail::User => Group::User,
         Detail::Device => Group::Device,
     };
-    Group::ALL.into_iter().filter(|group| *group <= deepest || *group == Group::Exporter).collect()
+    Group::ALL
+        .into_iter()
+        .filter(|group| *group <= most_detailed || *group == Group::Exporter)
+        .collect()
 }
 
-/// What a configuration lets be shown.
+/// The settings of the HTTP pages and metrics.
 fn shown(config: &Config) -> Shown {
     Shown {
         groups: groups(config.metrics.detail),

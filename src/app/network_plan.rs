@@ -1,4 +1,4 @@
-//! From the configuration to networks that can be polled: `all` replaced by what was found.
+//! Derives the networks to poll from the configuration and the discovered networks.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,11 +10,11 @@ use crate::{
     wickr::{Network, NetworkId},
 };
 
-/// All that decides how one network is polled. Equal ones need no restart.
+/// Everything that determines how a network is polled. A poller restarts only if its plan changes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct NetworkPlan {
     pub(super) id: NetworkId,
-    /// Users, account and times; its id may be `all`, where this network was found.
+    /// The configuration. For a discovered network, its id is `all`.
     pub(super) network: config::Network,
     sso: Option<SsoMaxIdle>,
     discovery: config::Discovery,
@@ -43,11 +43,11 @@ impl NetworkPlan {
         UserListPlan {
             users: match &self.network.users {
                 UsersConfig::Listed(users) => UserSelector::Listed(users.clone()),
-                UsersConfig::All(filter) => UserSelector::All(pass(filter)),
+                UsersConfig::All(filter) => UserSelector::All(user_filter(filter)),
             },
             shard: match self.shard {
                 config::Shard::Of { index, total } => Shard { index, total },
-                // Completed configurations have none of it; see `complete`.
+                // Does not occur: `resolve_environment` replaces it.
                 config::Shard::Auto => Shard::default(),
             },
             sso: match self.sso {
@@ -63,7 +63,7 @@ impl NetworkPlan {
     }
 }
 
-fn pass(filter: &FilterConfig) -> UserFilter {
+fn user_filter(filter: &FilterConfig) -> UserFilter {
     UserFilter {
         status: filter.status.map(config::UserStatus::as_number),
         groups: filter.groups.clone(),
@@ -74,39 +74,38 @@ fn pass(filter: &FilterConfig) -> UserFilter {
     }
 }
 
-/// The networks found for each `id = "all"`, by its place in the configuration.
+/// The networks discovered for each `id = "all"`, by its index in the configuration.
 pub(super) type Found = BTreeMap<usize, Vec<Network>>;
 
-/// The places in the configuration where all networks are to be looked up.
-pub(super) fn wholes(config: &Config) -> impl Iterator<Item = (usize, &config::Network)> {
+/// The entries with `id = "all"`, with their index.
+pub(super) fn discovered(config: &Config) -> impl Iterator<Item = (usize, &config::Network)> {
     config.networks.iter().enumerate().filter(|(_, network)| network.id == NetworkSelector::All)
 }
 
-/// The networks to poll, by id: those that are written out, and of those found the others.
-pub(super) fn specs(config: &Config, found: &Found) -> BTreeMap<NetworkId, NetworkPlan> {
-    let mut specs = BTreeMap::new();
+/// The networks to poll: configured networks, and discovered networks with other ids.
+pub(super) fn plans(config: &Config, found: &Found) -> BTreeMap<NetworkId, NetworkPlan> {
+    let mut plans = BTreeMap::new();
     for network in &config.networks {
         if let NetworkSelector::One(id) = &network.id {
-            specs.insert(id.clone(), NetworkPlan::new(id.clone(), network.clone(), config));
+            plans.insert(id.clone(), NetworkPlan::new(id.clone(), network.clone(), config));
         }
     }
-    for (place, networks) in found {
-        let Some(whole) = config.networks.get(*place) else { continue };
+    for (index, networks) in found {
+        let Some(entry) = config.networks.get(*index) else { continue };
         for Network { id, name, .. } in networks {
-            match specs.get(id) {
+            match plans.get(id) {
                 None => {
-                    let network = config::Network { name: name.clone(), ..whole.clone() };
-                    specs.insert(id.clone(), NetworkPlan::new(id.clone(), network, config));
+                    let network = config::Network { name: name.clone(), ..entry.clone() };
+                    plans.insert(id.clone(), NetworkPlan::new(id.clone(), network, config));
                 }
-                // What is written out wins, and of several accounts the first.
-                Some(known) if known.network.id == NetworkSelector::All => {
-                    tracing::warn!(network_id = %id, "found in several accounts, polled in the first");
+                Some(other) if other.network.id == NetworkSelector::All => {
+                    tracing::warn!(network_id = %id, "network found in several accounts, polled in the first");
                 }
                 Some(_) => {}
             }
         }
     }
-    specs
+    plans
 }
 
 #[cfg(test)]
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_out_wins_over_what_is_found() {
+    fn configured_networks_override_discovered_ones() {
         let config = parsed(
             "[[network]]\nid = \"all\"\nusers = \"all\"\n\
              [[network]]\nid = \"12345678\"\nname = \"mine\"\nusers = [\"1\"]\n",
@@ -129,13 +128,13 @@ mod tests {
             account: None,
         };
         let found = Found::from([(0, vec![network("12345678"), network("87654321")])]);
-        let specs = specs(&config, &found);
+        let plans = plans(&config, &found);
         let names: Vec<_> =
-            specs.values().map(|spec| (spec.id.as_str(), spec.identity().name)).collect();
+            plans.values().map(|plan| (plan.id.as_str(), plan.identity().name)).collect();
         assert_eq!(
             names,
             [("12345678", "mine".to_owned()), ("87654321", "found 87654321".to_owned())]
         );
-        assert_eq!(wholes(&config).map(|(place, _)| place).collect::<Vec<_>>(), [0]);
+        assert_eq!(discovered(&config).map(|(index, _)| index).collect::<Vec<_>>(), [0]);
     }
 }

@@ -1,12 +1,8 @@
-//! What the service manager is told, by systemd's notification protocol: that the exporter is ready,
-//! loads its configuration anew or stops, how far its polls are, and that it is alive.
+//! Notifications for the service manager in systemd's protocol: ready, reloading, stopping, status and
+//! watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A manager that does not read delays nothing for long.
 //!
-//! Without a service manager that wants to know, nobody is told anything. Nothing here waits for
-//! long: a manager that does not listen holds nobody up.
-//!
-//! The watchdog is to prove that the program works, not that one thread of it still counts. So before
-//! each sign of life the supervisor is asked to answer: then the runtime's timers fire, it runs tasks,
-//! and the one that everything hangs on makes progress. A task that ends, ends the process anyway.
+//! Before each watchdog message, the supervisor must respond. That shows that timers fire, the runtime runs
+//! tasks, and the central task makes progress.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -26,100 +22,99 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inventory::{PollResult, Reader, Snapshot};
 
-/// The longest that a message may wait for the manager to take it.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// How often is looked whether there is something new to say of the polls.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
-/// Signs of life in the time after which the manager gives the exporter up: two may get lost.
-const SIGNS: u32 = 3;
+/// Timeout for a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the status is compared with the last one sent.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// Messages per watchdog timeout, so that two can be lost.
+const MESSAGES_PER_TIMEOUT: u32 = 3;
 
-/// The service manager, or none.
+/// The service manager, if there is one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Manager {
     address: Option<Arc<OsString>>,
-    /// Whether the last configuration that was loaded anew was refused.
-    refused: Arc<AtomicBool>,
+    reload_failed: Arc<AtomicBool>,
 }
 
 impl Manager {
-    /// The one that started this process, if it wants to be told.
-    pub(super) fn of_environment() -> Manager {
+    /// The manager of this process, from `NOTIFY_SOCKET`.
+    pub(super) fn from_env() -> Manager {
         let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
-        Manager { address: address.map(Arc::new), refused: Arc::default() }
+        Manager { address: address.map(Arc::new), reload_failed: Arc::default() }
     }
 
-    /// Whether there is one.
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn is_present(&self) -> bool {
         self.address.is_some()
     }
 
-    /// It listens, and its configuration is good. Polls may take hours: they are not waited for.
+    /// The server listens. The first poll can take hours, and is not awaited.
     pub(super) async fn ready(&self) {
-        self.tell("READY=1").await;
+        self.send("READY=1").await;
     }
 
-    /// The configuration is about to be loaded anew.
+    /// A reload starts.
     pub(super) async fn reloading(&self) {
-        self.tell(&format!("RELOADING=1{}", this_moment())).await;
+        self.send(&format!("RELOADING=1{}", monotonic_time())).await;
     }
 
-    /// It was loaded anew, or refused. Either way the exporter goes on.
-    pub(super) async fn reloaded(&self, good: bool) {
-        self.tell("READY=1").await;
-        self.refused.store(!good, Ordering::Relaxed);
+    /// A reload ended. The exporter runs on if it failed.
+    pub(super) async fn reloaded(&self, successful: bool) {
+        self.send("READY=1").await;
+        self.reload_failed.store(!successful, Ordering::Relaxed);
     }
 
-    /// It was told to end.
+    /// Shutdown starts.
     pub(super) async fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=Stopping").await;
+        self.send("STOPPING=1\nSTATUS=Stopping").await;
     }
 
-    async fn tell(&self, message: &str) {
+    async fn send(&self, message: &str) {
         let Some(address) = &self.address else { return };
-        let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
-        let sent = timeout(LONGEST_WAIT, send(address, message)).await;
-        if let Err(error) = sent.unwrap_or_else(late) {
-            tracing::warn!(%error, "cannot tell the service manager");
+        let timed_out = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
+        let sent = timeout(SEND_TIMEOUT, send(address, message)).await;
+        if let Err(error) = sent.unwrap_or_else(timed_out) {
+            tracing::warn!(%error, "cannot notify the service manager");
         }
     }
 
-    /// Tells how far the polls are, and that the exporter is alive, until `stop`.
-    pub(super) async fn attend(
+    /// Sends status and watchdog messages until `stop`.
+    pub(super) async fn report(
         self,
-        watchdog: Option<Duration>,
-        pulse: Pulse,
+        watchdog_timeout: Option<Duration>,
+        prober: Prober,
         reader: Reader,
         stop: CancellationToken,
     ) {
-        let mut statuses = interval(STATUS_EVERY);
-        let mut signs = watchdog.map(|limit| {
-            let period = limit / SIGNS;
+        let mut status_timer = interval(STATUS_INTERVAL);
+        let mut watchdog_timer = watchdog_timeout.map(|timeout| {
+            let period = timeout / MESSAGES_PER_TIMEOUT;
             interval_at(Instant::now() + period, period)
         });
-        for timer in [Some(&mut statuses), signs.as_mut()].into_iter().flatten() {
+        for timer in [Some(&mut status_timer), watchdog_timer.as_mut()].into_iter().flatten() {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let mut told = String::new();
+        let mut sent = String::new();
         loop {
-            let sign = async {
-                match &mut signs {
-                    Some(signs) => _ = signs.tick().await,
+            let watchdog = async {
+                match &mut watchdog_timer {
+                    Some(timer) => _ = timer.tick().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sign => match stop.run_until_cancelled(pulse.feel()).await {
-                    Some(true) => self.tell("WATCHDOG=1").await,
-                    // The supervisor has ended. Why, is for it to say, not for this task's end.
+                () = watchdog => match stop.run_until_cancelled(prober.probe()).await {
+                    Some(true) => self.send("WATCHDOG=1").await,
+                    // The supervisor ended, and the daemon reports why. This task must not end first.
                     Some(false) => stop.cancelled().await,
                     None => return,
                 },
-                _ = statuses.tick() => {
-                    let status = status(&reader.snapshot(), self.refused.load(Ordering::Relaxed));
-                    if status != told {
-                        self.tell(&format!("STATUS={status}")).await;
-                        told = status;
+                _ = status_timer.tick() => {
+                    let reload_failed = self.reload_failed.load(Ordering::Relaxed);
+                    let status = status(&reader.snapshot(), reload_failed);
+                    if status != sent {
+                        self.send(&format!("STATUS={status}")).await;
+                        sent = status;
                     }
                 }
             }
@@ -127,16 +122,16 @@ impl Manager {
     }
 }
 
-/// After how long without a sign of life the manager gives this process up, if it ever does.
-pub(super) fn watchdog() -> Option<Duration> {
+/// The manager's watchdog timeout, if it has one.
+pub(super) fn watchdog_timeout() -> Option<Duration> {
     #[cfg(unix)]
     return sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
     #[cfg(not(unix))]
     None
 }
 
-/// By this, systemd tells one reload from another.
-fn this_moment() -> String {
+/// The field by which systemd distinguishes reloads.
+fn monotonic_time() -> String {
     #[cfg(unix)]
     if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
         return format!("\n{now}");
@@ -144,12 +139,12 @@ fn this_moment() -> String {
     String::new()
 }
 
-/// Not by `sd_notify`, which waits for as long as the manager does not listen.
+/// `sd_notify::notify` would block while the manager does not read.
 #[cfg(unix)]
 async fn send(address: &OsStr, message: &str) -> io::Result<()> {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
     let socket = UnixDatagram::unbound()?;
-    let address = match unlisted(address) {
+    let address = match abstract_address(address) {
         Some(address) => address?,
         None => SocketAddr::from_pathname(address)?,
     };
@@ -158,9 +153,9 @@ async fn send(address: &OsStr, message: &str) -> io::Result<()> {
     tokio::net::UnixDatagram::from_std(socket)?.send(message.as_bytes()).await.map(drop)
 }
 
-/// The address that stands for a name which is in no file system, if it is such a name.
+/// The abstract socket address for a name that starts with `@`.
 #[cfg(unix)]
-fn unlisted(address: &OsStr) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
+fn abstract_address(address: &OsStr) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
     let name = address.as_encoded_bytes().strip_prefix(b"@")?;
     #[cfg(target_os = "linux")]
     return {
@@ -168,7 +163,7 @@ fn unlisted(address: &OsStr) -> Option<io::Result<std::os::unix::net::SocketAddr
         Some(std::os::unix::net::SocketAddr::from_abstract_name(name))
     };
     #[cfg(not(target_os = "linux"))]
-    Some(Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux has such names")))
+    Some(Err(io::Error::new(io::ErrorKind::Unsupported, "abstract socket addresses require Linux")))
 }
 
 #[cfg(not(unix))]
@@ -176,24 +171,24 @@ async fn send(_: &OsStr, _: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// How far the polls are, in a line.
-fn status(known: &Snapshot, refused: bool) -> String {
-    let polls = || known.networks.iter().map(|network| &network.polls);
-    let ended = |wanted: PollResult| {
-        polls().filter(|polls| polls.last.is_some_and(|last| last.result == wanted)).count()
+/// The state of the polls in one line.
+fn status(snapshot: &Snapshot, reload_failed: bool) -> String {
+    let polls = || snapshot.networks.iter().map(|network| &network.polls);
+    let ended = |result: PollResult| {
+        polls().filter(|polls| polls.last.is_some_and(|last| last.result == result)).count()
     };
-    let mut parts = vec![match known.networks.len() {
+    let mut parts = vec![match snapshot.networks.len() {
         1 => "1 network".to_owned(),
         count => format!("{count} networks"),
     }];
-    for (count, what) in [
+    for (count, state) in [
         (ended(PollResult::Success), "read"),
-        (ended(PollResult::Partial), "read in part"),
-        (ended(PollResult::Failure), "not readable"),
+        (ended(PollResult::Partial), "partially read"),
+        (ended(PollResult::Failure), "failed"),
         (polls().filter(|polls| polls.last.is_none()).count(), "not polled yet"),
     ] {
         if count > 0 {
-            parts.push(format!("{count} {what}"));
+            parts.push(format!("{count} {state}"));
         }
     }
     let (done, total) = polls()
@@ -202,48 +197,46 @@ fn status(known: &Snapshot, refused: bool) -> String {
     if total > 0 {
         parts.push(format!("polling, {done} of {total} users done"));
     }
-    if refused {
-        parts.push("the last configuration was refused and the former one stays".to_owned());
+    if reload_failed {
+        parts.push("reload failed, previous configuration in use".to_owned());
     }
     parts.join("; ")
 }
 
-/// Feels whether the supervisor answers.
+/// Checks that the supervisor responds.
 #[derive(Debug)]
-pub(super) struct Pulse(mpsc::Sender<oneshot::Sender<()>>);
+pub(super) struct Prober(mpsc::Sender<oneshot::Sender<()>>);
 
-/// Answers that; it is the supervisor's.
+/// The supervisor's side of [`Prober`].
 #[derive(Debug)]
-pub(super) struct Beats(mpsc::Receiver<oneshot::Sender<()>>);
+pub(super) struct Responder(mpsc::Receiver<oneshot::Sender<()>>);
 
-/// A way to feel whether somebody answers.
-pub(super) fn pulse() -> (Pulse, Beats) {
+pub(super) fn liveness() -> (Prober, Responder) {
     let (sender, receiver) = mpsc::channel(1);
-    (Pulse(sender), Beats(receiver))
+    (Prober(sender), Responder(receiver))
 }
 
-impl Pulse {
-    /// Waits for an answer, for as long as it takes. False if none can come any more.
-    async fn feel(&self) -> bool {
-        let (answer, heard) = oneshot::channel();
-        self.0.send(answer).await.is_ok() && heard.await.is_ok()
+impl Prober {
+    /// Waits for a response, without timeout. Returns false if the responder is dropped.
+    async fn probe(&self) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(sender).await.is_ok() && receiver.await.is_ok()
     }
 }
 
-impl Beats {
-    /// Answers who asks next. None when nobody can ask any more.
-    pub(super) async fn answer(&mut self) -> Option<()> {
-        // Who asked may have gone.
-        self.0.recv().await.map(|asked| _ = asked.send(()))
+impl Responder {
+    /// Responds to the next probe. Returns `None` if the prober is dropped.
+    pub(super) async fn respond(&mut self) -> Option<()> {
+        self.0.recv().await.map(|probe| _ = probe.send(()))
     }
 
-    /// Answers whoever asks while something else is waited for that may take its time.
-    pub(super) async fn during<T>(&mut self, waited_for: impl Future<Output = T>) -> T {
-        let mut waited_for = std::pin::pin!(waited_for);
+    /// Responds to probes while `future` runs.
+    pub(super) async fn during<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
         loop {
             tokio::select! {
-                done = &mut waited_for => return done,
-                Some(()) = self.answer() => {}
+                output = &mut future => return output,
+                Some(()) = self.respond() => {}
             }
         }
     }
@@ -256,56 +249,54 @@ mod tests {
     use super::*;
     use crate::inventory;
 
-    async fn heard(socket: &UnixDatagram, within: Duration) -> Option<String> {
+    const RECEIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+    async fn receive(socket: &UnixDatagram, within: Duration) -> Option<String> {
         let mut message = [0; 1024];
         let length = timeout(within, socket.recv(&mut message)).await.ok()?.unwrap();
         Some(String::from_utf8(message[..length].to_vec()).unwrap())
     }
 
+    fn manager(address: impl Into<OsString>) -> Manager {
+        Manager { address: Some(Arc::new(address.into())), ..Manager::default() }
+    }
+
     #[tokio::test]
-    async fn there_is_no_sign_of_life_while_the_supervisor_does_not_answer() {
+    async fn sends_no_watchdog_message_while_the_supervisor_does_not_respond() {
         let folder = tempfile::tempdir().unwrap();
         let address = folder.path().join("notify");
         let socket = UnixDatagram::bind(&address).unwrap();
-        let manager =
-            Manager { address: Some(Arc::new(address.into_os_string())), ..Manager::default() };
-        let (_keeper, reader) = inventory::open();
-        let (pulse, mut beats) = pulse();
+        let (_registrar, reader) = inventory::open();
+        let (prober, mut responder) = liveness();
         let stop = CancellationToken::new();
         let limit = Some(Duration::from_millis(150));
-        let attending = tokio::spawn(manager.attend(limit, pulse, reader, stop.clone()));
-        assert_eq!(
-            heard(&socket, Duration::from_secs(20)).await.as_deref(),
-            Some("STATUS=0 networks")
-        );
-        assert_eq!(heard(&socket, Duration::from_millis(600)).await, None, "nobody answers");
-        beats.answer().await.unwrap();
-        assert_eq!(heard(&socket, Duration::from_secs(20)).await.as_deref(), Some("WATCHDOG=1"));
-        // So it is while the supervisor waits for something else.
-        let asking = heard(&socket, Duration::from_secs(20));
-        assert_eq!(beats.during(asking).await.as_deref(), Some("WATCHDOG=1"));
+        let reports = tokio::spawn(manager(address).report(limit, prober, reader, stop.clone()));
+        let receive = |within| receive(&socket, within);
+        assert_eq!(receive(RECEIVE_TIMEOUT).await.as_deref(), Some("STATUS=0 networks"));
+        assert_eq!(receive(Duration::from_millis(600)).await, None);
+        responder.respond().await.unwrap();
+        assert_eq!(receive(RECEIVE_TIMEOUT).await.as_deref(), Some("WATCHDOG=1"));
+        let message = responder.during(receive(RECEIVE_TIMEOUT)).await;
+        assert_eq!(message.as_deref(), Some("WATCHDOG=1"));
         stop.cancel();
-        attending.await.unwrap();
+        reports.await.unwrap();
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_manager_may_have_a_name_that_is_in_no_file_system() {
+    async fn sends_to_an_abstract_socket_address() {
         use std::os::{linux::net::SocketAddrExt, unix::net};
         let name = format!("wickr-exporter-test-{}", std::process::id());
         let address = net::SocketAddr::from_abstract_name(&name).unwrap();
         let socket = net::UnixDatagram::bind_addr(&address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let socket = UnixDatagram::from_std(socket).unwrap();
-        let manager =
-            Manager { address: Some(Arc::new(format!("@{name}").into())), ..Manager::default() };
-        manager.ready().await;
-        assert_eq!(heard(&socket, Duration::from_secs(20)).await.as_deref(), Some("READY=1"));
+        manager(format!("@{name}")).ready().await;
+        assert_eq!(receive(&socket, RECEIVE_TIMEOUT).await.as_deref(), Some("READY=1"));
     }
 
     #[tokio::test]
-    async fn a_manager_that_is_away_holds_nobody_up() {
-        let manager = Manager { address: Some(Arc::new("/nowhere".into())), ..Manager::default() };
-        timeout(LONGEST_WAIT, manager.ready()).await.unwrap();
+    async fn missing_manager_does_not_block() {
+        timeout(SEND_TIMEOUT, manager("/nowhere").ready()).await.unwrap();
     }
 }

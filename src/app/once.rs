@@ -1,4 +1,4 @@
-//! One poll of everything, for the command line and for the node exporter's textfile collector.
+//! `once`: one poll of all networks.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,35 +20,31 @@ use crate::{
     wickr::{Error, ErrorKind, Interner, Network, NetworkId, Operation},
 };
 
-/// How one poll of everything went.
+/// The result of one poll of all networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum PollOutcome {
     /// All users were read.
     AllRead,
-    /// Some were.
+    /// Some users were read.
     SomeRead,
-    /// None was.
+    /// No user was read.
     NoneRead,
 }
 
-/// What one poll of everything found.
+/// The data of one poll.
 pub(super) struct Polled {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: PollOutcome,
     pub(super) snapshot: Snapshot,
     metrics: Arc<Metrics>,
 }
 
-/// Polls every network of `config` once and gives the exposition in the text format. Each network
-/// that is written out names its region. Progress is shown on standard error where that is a
-/// terminal.
-///
-/// The metrics of the process are left out: the node exporter, which may take this up, has its own
-/// of the same names.
+/// Polls all networks once and returns the exposition in the text format. Each network must have a
+/// region. It has no `process_` metrics, because the node exporter has its own.
 ///
 /// # Errors
 ///
-/// When it cannot be set up.
-pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), AppError> {
+/// Setup failed.
+pub async fn once(config: &Config, clock: Clock) -> Result<(PollOutcome, Vec<u8>), AppError> {
     let Polled { outcome, snapshot, metrics } = poll(config, &clock, |_| true).await?;
     let exposition = Exposition {
         snapshot: &snapshot,
@@ -58,34 +54,32 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(Outcome, Vec<u8>), A
         exporter_metrics: &metrics.gather(),
         groups: &groups(config.metrics.detail),
     };
-    let text = exposition.text(Format::Text);
-    Ok((outcome, text.map_err(|error| AppError::Setup(error.to_string()))?))
+    Ok((outcome, exposition.text(Format::Text).map_err(AppError::setup)?))
 }
 
-/// Polls those networks of `config` once that are wanted.
+/// Polls the networks that `selected` accepts once, with a progress bar.
 ///
 /// # Errors
 ///
-/// When it cannot be set up.
+/// Setup failed.
 pub(super) async fn poll(
     config: &Config,
     clock: &Clock,
-    wanted: impl Fn(&NetworkId) -> bool,
+    selected: impl Fn(&NetworkId) -> bool,
 ) -> Result<Polled, AppError> {
-    let metrics = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
-    let metrics = Arc::new(metrics);
-    metrics.reloaded(true, clock.now());
-    let (keeper, reader) = inventory::open();
+    let metrics = Arc::new(Metrics::new().map_err(AppError::setup)?);
+    metrics.config_loaded(true, clock.now());
+    let (registrar, reader) = inventory::open();
     let labels = Arc::new(Interner::default());
-    let mut fleet =
-        PollerFactory::new(None, labels, keeper, metrics.clone(), clock.clone(), HashMap::new());
-    fleet.adjust(config);
+    let mut factory =
+        PollerFactory::new(None, labels, registrar, metrics.clone(), clock.clone(), HashMap::new());
+    factory.set_limits(config);
     let mut found = Found::new();
     let mut lookups = Vec::new();
     let mut all_found = true;
-    for (place, network) in network_plan::wholes(config) {
-        let (client, lane) = fleet.finder(network).map_err(AppError::Setup)?;
-        let networks = client.networks(&lane).await;
+    for (index, network) in network_plan::discovered(config) {
+        let (client, limiter) = factory.client(network).map_err(AppError::Setup)?;
+        let networks = client.networks(&limiter).await;
         let mut lookup = Lookup::default();
         lookup.record(attempt(&networks), clock.now());
         let region = network.aws.region.clone().unwrap_or_default();
@@ -96,19 +90,25 @@ pub(super) async fn poll(
                     all_found = false;
                     tracing::warn!(unusable, "networks without a usable networkId are not polled");
                 }
-                found.insert(place, networks);
+                found.insert(index, networks);
             }
             Err(error) => {
                 all_found = false;
                 metrics.discovery_failed(error.operation, error.kind);
-                tracing::warn!(%error, remedy = error.kind.remedy(), "cannot look up networks");
+                tracing::warn!(
+                    operation = error.operation.as_str(),
+                    %error,
+                    remedy = error.kind.remedy(),
+                    "discovery failed"
+                );
             }
         }
     }
-    fleet.looked_up(lookups);
-    let mut specs = network_plan::specs(config, &found);
-    specs.retain(|id, _| wanted(id));
-    let pollers: Result<Vec<_>, _> = specs.values().map(|spec| fleet.poller(spec, None)).collect();
+    factory.set_accounts(lookups);
+    let mut plans = network_plan::plans(config, &found);
+    plans.retain(|id, _| selected(id));
+    let pollers: Result<Vec<_>, _> =
+        plans.values().map(|plan| factory.poller(plan, None)).collect();
     let mut pollers = pollers.map_err(AppError::Setup)?;
     let polls = join_all(pollers.iter_mut().map(|poller| poller.poll()));
     let results = tokio::select! {
@@ -116,19 +116,18 @@ pub(super) async fn poll(
         () = show_progress(&reader) => Vec::new(),
     };
     let snapshot = reader.snapshot();
-    let good = |result: &PollResult| *result == PollResult::Success;
-    let anybody =
+    let succeeded = |result: &PollResult| *result == PollResult::Success;
+    let any_user_read =
         snapshot.networks.iter().flat_map(|network| network.users.iter()).any(|user| user.is_up());
     let outcome = match () {
-        () if all_found && results.iter().all(good) => Outcome::AllRead,
-        () if anybody || results.iter().any(good) => Outcome::SomeRead,
-        () => Outcome::NoneRead,
+        () if all_found && results.iter().all(succeeded) => PollOutcome::AllRead,
+        () if any_user_read || results.iter().any(succeeded) => PollOutcome::SomeRead,
+        () => PollOutcome::NoneRead,
     };
     Ok(Polled { outcome, snapshot, metrics })
 }
 
-/// How a lookup of networks ended: one that tells of networks without their ids did not find them
-/// all.
+/// The result of a lookup of networks. A list with unusable entries is incomplete, so it failed.
 pub(super) fn attempt(networks: &Result<(Vec<Network>, usize), Error>) -> Attempt {
     match networks {
         Ok((_, 0)) => Ok(()),
@@ -137,16 +136,19 @@ pub(super) fn attempt(networks: &Result<(Vec<Network>, usize), Error>) -> Attemp
     }
 }
 
-/// Shows how far the polls are, for as long as it is polled.
+/// Shows the progress of all polls. Never returns.
 async fn show_progress(reader: &Reader) {
     let bar = Bar::new("users");
     loop {
         let (mut done, mut total) = (0, 0);
         for network in &reader.snapshot().networks {
-            let all = network.users.len();
-            let poll = network.polls.progress.map_or((all, all), |poll| (poll.done, poll.total));
-            done += poll.0;
-            total += poll.1;
+            let users = network.users.len();
+            let (polled, all) = match network.polls.progress {
+                Some(poll) => (poll.done, poll.total),
+                None => (users, users),
+            };
+            done += polled;
+            total += all;
         }
         bar.set(done, total);
         tokio::time::sleep(Duration::from_millis(100)).await;

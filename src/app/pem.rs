@@ -1,4 +1,4 @@
-//! Certificates and keys in files, for connections to exporters that run.
+//! Certificates and keys in PEM files, for connections to a running exporter.
 
 use std::path::Path;
 
@@ -10,28 +10,28 @@ use crate::wickr::chain;
 ///
 /// # Errors
 ///
-/// A sentence with the file's name.
-pub(super) fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {
-    let found = Certificate::from_pem_bundle(&read(file)?);
-    let found = found.map_err(|error| format!("{}: {}", file.display(), chain(&error)))?;
+/// A message with the file name.
+pub(super) fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
+    let found = Certificate::from_pem_bundle(&read(file)?)
+        .map_err(|error| format!("{}: {}", file.display(), chain(&error)))?;
     if found.is_empty() {
-        return Err(format!("{}: holds no certificate in PEM", file.display()));
+        return Err(format!("{}: contains no certificate in PEM", file.display()));
     }
     Ok(found)
 }
 
-/// A certificate, with those that lead from it to its authority, and its key.
+/// A certificate with its chain and key.
 ///
 /// # Errors
 ///
-/// A sentence with the files' names, and nothing of what they hold.
+/// A message with the file names, without their content.
 pub(super) fn identity(certificate: &Path, key: &Path) -> Result<Identity, String> {
     let mut pem = read(certificate)?;
     pem.push(b'\n');
     pem.extend(read(key)?);
     Identity::from_pem(&pem).map_err(|_| {
         let (certificate, key) = (certificate.display(), key.display());
-        format!("{certificate}, {key}: hold no certificate and key in PEM")
+        format!("{certificate}, {key}: contain no certificate and key in PEM")
     })
 }
 

@@ -1,4 +1,4 @@
-//! The least IAM policies that a configuration needs: one for each identity that asks.
+//! `check --iam-policy`: the least-privilege IAM policy for each identity that a configuration uses.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -9,7 +9,7 @@ use crate::{
     wickr::{Operation, Partition},
 };
 
-/// An IAM policy, its members in the order in which people write them.
+/// An IAM policy, with its members in the customary order.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
@@ -26,15 +26,15 @@ struct Statement {
     resource: Vec<String>,
 }
 
-/// Who needs a policy. Each may be in an account of its own.
+/// An identity that sends requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// Whose credentials are found: by the SDK's default chain, or in a profile.
-    Found {
-        /// None for the default chain.
+    /// The identity of the credentials from the default chain or a profile.
+    Chain {
+        /// `None` for the default chain.
         profile: Option<String>,
     },
-    /// A role that is assumed on top of those.
+    /// A role that the other identity assumes.
     Role {
         /// Its ARN.
         arn: String,
@@ -44,63 +44,66 @@ pub enum Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Identity::Found { profile: None } => {
-                f.write_str("the identity of the SDK's default credential chain")
+            Identity::Chain { profile: None } => {
+                f.write_str("the identity of the default credential chain")
             }
-            Identity::Found { profile: Some(name) } => write!(f, "the identity of profile {name}"),
+            Identity::Chain { profile: Some(name) } => write!(f, "the identity of profile {name}"),
             Identity::Role { arn } => write!(f, "the role {arn}"),
         }
     }
 }
 
-/// The least IAM policy that each identity of `config` needs: first those whose credentials are
-/// found, then the roles, in the order of the configuration. Accounts and regions that it does not
-/// name are `*`.
+/// The policy of each identity: first those that assume roles or need none, then the roles, in the order of
+/// the configuration. An unknown account or region is `*`.
 pub fn iam_policies(config: &Config) -> Vec<(Identity, Policy)> {
-    let (mut found, mut roles) = (Vec::new(), Vec::new());
+    let (mut identities, mut roles) = (Vec::new(), Vec::new());
     for network in &config.networks {
-        let (base, asks) = (base(network), asks(network));
-        if !found.contains(&base) {
-            found.push(base);
+        let (base, caller) = (base_identity(network), caller(network));
+        if !identities.contains(&base) {
+            identities.push(base);
         }
-        if matches!(asks, Identity::Role { .. }) && !roles.contains(&asks) {
-            roles.push(asks);
+        if matches!(caller, Identity::Role { .. }) && !roles.contains(&caller) {
+            roles.push(caller);
         }
     }
-    let identities = found.into_iter().chain(roles);
-    identities.map(|identity| (identity.clone(), policy(config, &identity))).collect()
+    identities.extend(roles);
+    let with_policy = |identity: Identity| {
+        let policy = policy(config, &identity);
+        (identity, policy)
+    };
+    identities.into_iter().map(with_policy).collect()
 }
 
-/// Whose credentials a network's requests begin with.
-fn base(network: &Network) -> Identity {
-    Identity::Found { profile: network.aws.profile.clone() }
+/// The identity whose credentials are loaded.
+fn base_identity(network: &Network) -> Identity {
+    Identity::Chain { profile: network.aws.profile.clone() }
 }
 
-/// Who asks the service about a network.
-fn asks(network: &Network) -> Identity {
+/// The identity that calls the Wickr API.
+fn caller(network: &Network) -> Identity {
     match &network.aws.role_arn {
         Some(arn) => Identity::Role { arn: arn.clone() },
-        None => base(network),
+        None => base_identity(network),
     }
 }
 
 fn policy(config: &Config, identity: &Identity) -> Policy {
     let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
-    let is_whole = |network: &&Network| network.id == NetworkSelector::All;
+    let is_discovered = |network: &&Network| network.id == NetworkSelector::All;
     let lists_users =
         |network: &&Network| by_groups || matches!(network.users, UsersConfig::All(_));
-    let networks = || config.networks.iter().filter(|network| asks(network) == *identity);
-    let assumes = config.networks.iter().filter(|network| base(network) == *identity);
+    let networks = || config.networks.iter().filter(|network| caller(network) == *identity);
+    let assumes = config.networks.iter().filter(|network| base_identity(network) == *identity);
     let statements = [
         statement(Operation::ListDevicesForUser, arns(networks())),
         statement(Operation::ListUsers, arns(networks().filter(lists_users))),
         statement(Operation::ListSecurityGroups, arns(networks().filter(|_| by_groups))),
-        // AWS's service authorization reference has it on * alone.
+        // The service authorization reference allows only * for it.
         statement(
             Operation::ListNetworks,
-            networks().filter(is_whole).map(|_| "*".to_owned()).collect(),
+            networks().filter(is_discovered).map(|_| "*".to_owned()).collect(),
         ),
-        allowing(
+        allow(
             "WickrExporterAssumeRole",
             "sts:AssumeRole".to_owned(),
             assumes.filter_map(|network| network.aws.role_arn.clone()).collect(),
@@ -116,11 +119,11 @@ fn statement(operation: Operation, resources: BTreeSet<String>) -> Option<Statem
         Operation::ListSecurityGroups => "WickrExporterListSecurityGroups",
         Operation::ListNetworks => "WickrExporterListNetworks",
     };
-    allowing(sid, format!("wickr:{}", operation.as_str()), resources)
+    allow(sid, format!("wickr:{}", operation.as_str()), resources)
 }
 
-/// None where there is nothing to allow.
-fn allowing(sid: &'static str, action: String, resources: BTreeSet<String>) -> Option<Statement> {
+/// `None` without resources.
+fn allow(sid: &'static str, action: String, resources: BTreeSet<String>) -> Option<Statement> {
     let resource: Vec<_> = resources.into_iter().collect();
     let statement = Statement { sid, effect: "Allow", action: vec![action], resource };
     (!statement.resource.is_empty()).then_some(statement)
@@ -131,7 +134,7 @@ fn arns<'a>(networks: impl Iterator<Item = &'a Network>) -> BTreeSet<String> {
 }
 
 fn arn(network: &Network) -> String {
-    // A role's account is the network's: arn:PARTITION:iam::ACCOUNT:role/NAME.
+    // The network is in the account of the role: arn:PARTITION:iam::ACCOUNT:role/NAME.
     let role = network.aws.role_arn.as_deref();
     let account = role.and_then(|arn| arn.split(':').nth(4)).unwrap_or("*");
     let region = network.aws.region.as_deref().unwrap_or("*");
@@ -151,7 +154,6 @@ mod tests {
     /// An action and its resources.
     type Allowed = (String, Vec<String>);
 
-    /// What each identity is allowed to do.
     fn policies(text: &str) -> Vec<(String, Vec<Allowed>)> {
         let allowed = |policy: Policy| {
             policy.statement.into_iter().map(|s| (s.action.concat(), s.resource)).collect()
@@ -161,14 +163,8 @@ mod tests {
         policies.map(|(identity, policy)| (identity.to_string(), allowed(policy))).collect()
     }
 
-    /// That of the only identity.
-    fn policy(text: &str) -> Vec<Allowed> {
-        let [(_, policy)] = <[_; 1]>::try_from(policies(text)).unwrap();
-        policy
-    }
-
     #[test]
-    fn each_identity_has_a_policy_of_its_own() {
+    fn each_identity_has_its_own_policy() {
         let policies = policies(
             r#"[aws]
             region = "eu-central-1"
@@ -189,7 +185,7 @@ mod tests {
             aws = { role_arn = "arn:aws:iam::444455556666:role/s" }
             "#,
         );
-        let own = |identity: &str, allowed: &[(&str, &[&str])]| {
+        let expected = |identity: &str, allowed: &[(&str, &[&str])]| {
             let allowed = allowed.iter().map(|(action, resources)| {
                 ((*action).to_owned(), resources.iter().map(|r| (*r).to_owned()).collect())
             });
@@ -202,22 +198,22 @@ mod tests {
         assert_eq!(
             policies,
             [
-                own(
-                    "the identity of the SDK's default credential chain",
+                expected(
+                    "the identity of the default credential chain",
                     &[
                         (devices, &["arn:aws:wickr:eu-central-1:*:network/87654321"]),
                         (assume, &[first, second]),
                     ]
                 ),
-                own("the identity of profile other", &[(assume, &[second])]),
-                own(
+                expected("the identity of profile other", &[(assume, &[second])]),
+                expected(
                     "the role arn:aws-us-gov:iam::111122223333:role/r",
                     &[(
                         devices,
                         &["arn:aws-us-gov:wickr:us-gov-west-1:111122223333:network/12345678"]
                     )]
                 ),
-                own(
+                expected(
                     "the role arn:aws:iam::444455556666:role/s",
                     &[(devices, &[&network("87654322"), &network("87654323")])]
                 ),
@@ -226,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn discovery_and_limits_need_their_own_actions_where_they_are_used() {
+    fn discovery_and_sso_limits_need_further_actions() {
         let mut text = r#"[aws]
             region = "us-east-1"
             [[network]]
@@ -244,7 +240,7 @@ mod tests {
         };
         let any = "*".to_owned();
         assert_eq!(
-            policy(&text),
+            policies(&text)[0].1,
             [
                 action("ListDevicesForUser", &[&all, &one]),
                 action("ListUsers", &[&all]),
@@ -253,7 +249,7 @@ mod tests {
         );
         text.push_str("[sso]\nmax_idle = \"security-groups\"\n");
         assert_eq!(
-            policy(&text),
+            policies(&text)[0].1,
             [
                 action("ListDevicesForUser", &[&all, &one]),
                 action("ListUsers", &[&all, &one]),

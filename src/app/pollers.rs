@@ -1,5 +1,4 @@
-//! What pollers are made of: accounts, lanes, the inventory's keeper, and what an earlier process
-//! left.
+//! Creates pollers from accounts, limiters, the inventory's registrar and restored state.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,31 +14,32 @@ use crate::{
     wickr::{Client, ConcurrencyLimiter, CredentialSource, Interner, NetworkId, NetworkLimiter},
 };
 
-/// Makes pollers.
 #[derive(Debug)]
 pub(super) struct PollerFactory {
     accounts: Accounts,
-    lanes: Arc<ConcurrencyLimiter>,
-    keeper: Registrar,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    polled: Arc<Notify>,
-    restored: HashMap<NetworkId, RestoredNetwork>,
+    limiter: Arc<ConcurrencyLimiter>,
+    registrar: Registrar,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    /// Notified when a poll ends.
+    pub(super) polled: Arc<Notify>,
+    /// Restored networks without a poller so far.
+    pub(super) restored: HashMap<NetworkId, RestoredNetwork>,
 }
 
 impl PollerFactory {
     pub(super) fn new(
         credentials: Option<CredentialSource>,
         labels: Arc<Interner>,
-        keeper: Registrar,
+        registrar: Registrar,
         metrics: Arc<Metrics>,
         clock: Clock,
         restored: HashMap<NetworkId, RestoredNetwork>,
     ) -> PollerFactory {
         PollerFactory {
             accounts: Accounts::new(credentials, labels, metrics.clone()),
-            lanes: ConcurrencyLimiter::new(1),
-            keeper,
+            limiter: ConcurrencyLimiter::new(1),
+            registrar,
             metrics,
             clock,
             polled: Arc::default(),
@@ -47,81 +47,62 @@ impl PollerFactory {
         }
     }
 
-    /// Sets the limits that `config` sets for all networks.
-    pub(super) fn adjust(&mut self, config: &Config) {
-        self.lanes.set_most(config.poll.concurrency);
-        self.keeper.set_shard(match config.shard {
+    /// Applies the limits of `config` to all networks.
+    pub(super) fn set_limits(&mut self, config: &Config) {
+        self.limiter.set_most(config.poll.concurrency);
+        self.registrar.set_shard(match config.shard {
             config::Shard::Of { index, total } if total > 1 => Some(ShardInfo { index, total }),
             _ => None,
         });
-        self.metrics.show_rates(self.accounts.adjust(config));
+        self.metrics.show_rates(self.accounts.set_limits(config));
     }
 
-    /// Makes every client that `config` needs, so that nothing can go wrong later.
+    /// Creates all clients of `config`, so that `poller` and `client` do not fail later.
     pub(super) fn prepare(&mut self, config: &Config) -> Result<(), String> {
         config.networks.iter().try_for_each(|network| self.accounts.client(network).map(drop))
     }
 
-    /// A poller of a network. `publisher` has what is known of it, if it was polled before.
+    /// A poller for a network. `publisher` has the data of its previous poller.
     pub(super) fn poller(
         &mut self,
-        spec: &NetworkPlan,
+        network: &NetworkPlan,
         publisher: Option<Publisher>,
     ) -> Result<NetworkPoller<Client>, String> {
         let plan = poll::Plan {
-            identity: spec.identity(),
-            user_list: spec.user_list(),
-            source: self.accounts.client(&spec.network)?,
-            limiter: Arc::new(self.lanes.open()),
+            identity: network.identity(),
+            user_list: network.user_list(),
+            source: self.accounts.client(&network.network)?,
+            limiter: Arc::new(self.limiter.open()),
             observer: self.metrics.clone(),
             polled: self.polled.clone(),
             clock: self.clock.clone(),
         };
         let publisher = match publisher {
             Some(mut publisher) => {
-                publisher.set_identity(spec.identity());
+                publisher.set_identity(network.identity());
                 publisher
             }
-            None => self.keeper.add(spec.identity(), self.restored.remove(&spec.id)),
+            None => self.registrar.add(network.identity(), self.restored.remove(&network.id)),
         };
         Ok(NetworkPoller::new(plan, publisher))
     }
 
-    /// A client and a lane to look up networks with.
-    pub(super) fn finder(
+    /// A client and a limiter to look up networks.
+    pub(super) fn client(
         &mut self,
         network: &config::Network,
     ) -> Result<(Arc<Client>, NetworkLimiter), String> {
-        Ok((self.accounts.client(network)?, self.lanes.open()))
+        Ok((self.accounts.client(network)?, self.limiter.open()))
     }
 
-    /// Tells where networks are looked up, and how that goes.
-    pub(super) fn looked_up(&self, accounts: Vec<Account>) {
-        self.keeper.set_accounts(accounts);
+    /// Publishes the accounts in which networks are looked up.
+    pub(super) fn set_accounts(&self, accounts: Vec<Account>) {
+        self.registrar.set_accounts(accounts);
     }
 
-    /// All networks are there that there are for now. What an earlier process knew of others is of no
-    /// use any more.
+    /// All networks are known: publishes that, and drops restored data of other networks.
     pub(super) fn settle(&mut self) {
-        self.keeper.mark_complete();
+        self.registrar.mark_complete();
         self.restored = HashMap::new();
-    }
-
-    /// Told whenever a poll has ended.
-    pub(super) fn polled(&self) -> Arc<Notify> {
-        self.polled.clone()
-    }
-
-    pub(super) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    pub(super) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// Networks that an earlier process knew.
-    pub(super) fn restored(&self) -> &HashMap<NetworkId, RestoredNetwork> {
-        &self.restored
     }
 }

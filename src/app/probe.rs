@@ -1,122 +1,122 @@
-//! `check --online`: one page of everything that would be asked for.
+//! `check --online`: reads one page of each list that the configuration needs.
 
 use std::{fmt::Write as _, sync::Arc};
 
 use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
     config::{Config, Network, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
-    query::counted,
     telemetry::Metrics,
+    text::counted,
     wickr::{
         self, Client, ConcurrencyLimiter, Error, ErrorKind, Interner, NetworkId, NetworkLimiter,
         UserId,
     },
 };
 
-/// Users that are tried before a network is taken to be unknown: a few that have left are no
-/// failure.
-const TRIES: usize = 5;
+/// Users to try per network. A network fails only if all of them are unknown.
+const MAX_USERS: usize = 5;
 
-/// Signs in and reads one page from each network, every one of which names its region. Gives a line
-/// for each, and whether all went well.
+/// Signs in and reads one page from each network. Each network must have a region. Returns a line for each
+/// network, and whether all succeeded.
 ///
 /// # Errors
 ///
-/// When it cannot be set up.
+/// Setup failed.
 pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
-    let nobody = Metrics::new().map_err(|error| AppError::Setup(error.to_string()))?;
-    let mut accounts = Accounts::new(None, Arc::new(Interner::default()), Arc::new(nobody));
-    accounts.adjust(config);
-    let lane = ConcurrencyLimiter::new(1).open();
-    let (mut text, mut good) = (String::new(), true);
+    let metrics = Metrics::new().map_err(AppError::setup)?;
+    let mut accounts = Accounts::new(None, Arc::new(Interner::default()), Arc::new(metrics));
+    accounts.set_limits(config);
+    let limiter = ConcurrencyLimiter::new(1).open();
+    let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
+    let mut lines = Vec::new();
     for network in &config.networks {
         let client = accounts.client(network).map_err(AppError::Setup)?;
-        let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
         let ids = match &network.id {
             NetworkSelector::One(id) => Ok(vec![id.clone()]),
             NetworkSelector::All => client
-                .networks(&lane)
+                .networks(&limiter)
                 .await
                 .map(|(networks, _)| networks.into_iter().map(|network| network.id).collect()),
         };
-        let lines = match ids {
-            Err(error) => vec![("all networks".to_owned(), Err(error))],
+        match ids {
+            Err(error) => lines.push(("all networks".to_owned(), Err(error))),
             Ok(ids) if ids.is_empty() => {
-                vec![("all networks".to_owned(), Ok("good, but there are none".to_owned()))]
+                lines.push((
+                    "all networks".to_owned(),
+                    Ok("OK, but there is no network".to_owned()),
+                ));
             }
             Ok(ids) => {
-                let (mut lines, bar) = (Vec::new(), Bar::new("networks"));
-                let all = ids.len();
+                let (bar, total) = (Bar::new("networks"), ids.len());
                 for (done, id) in ids.into_iter().enumerate() {
-                    bar.set(done, all);
-                    let tried = try_network(&client, network, &id, by_groups, &lane).await;
-                    lines.push((format!("network {id}"), tried));
+                    bar.set(done, total);
+                    let result = probe(&client, network, &id, by_groups, &limiter).await;
+                    lines.push((format!("network {id}"), result));
                 }
-                lines
             }
-        };
-        for (name, line) in lines {
-            let line = line.unwrap_or_else(|error| {
-                good = false;
-                format!("FAILED: {error}\n  {}", error.kind.remedy())
-            });
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name}: {line}");
         }
     }
-    Ok((text, good))
+    let successful = lines.iter().all(|(_, result)| result.is_ok());
+    let mut text = String::new();
+    for (name, result) in lines {
+        let result =
+            result.unwrap_or_else(|error| format!("FAILED: {error}\n  {}", error.kind.remedy()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name}: {result}");
+    }
+    Ok((text, successful))
 }
 
-/// Reads a page of what is to be read of a network, and says what came.
-async fn try_network(
+/// Reads one page of each list of a network and describes the result.
+async fn probe(
     client: &Client,
     network: &Network,
     id: &NetworkId,
     by_groups: bool,
-    lane: &NetworkLimiter,
+    limiter: &NetworkLimiter,
 ) -> Result<String, Error> {
-    let mut more = String::new();
+    let mut groups_note = String::new();
     if by_groups {
-        let groups = client.security_groups(id, lane).await?;
-        more = format!("; {}", counted(groups.len(), "security group", "security groups"));
+        let groups = client.security_groups(id, limiter).await?;
+        groups_note = format!("; {}", counted(groups.len(), "security group", "security groups"));
     }
     let users: Vec<UserId> = match &network.users {
         UsersConfig::Listed(users) => {
             if by_groups {
-                client.try_users(id, &wickr::ListUsersFilter::default(), lane).await?;
+                client.try_users(id, &wickr::ListUsersFilter::default(), limiter).await?;
             }
-            users.iter().take(TRIES).cloned().collect()
+            users.iter().take(MAX_USERS).cloned().collect()
         }
         UsersConfig::All(filter) => {
-            // A list for each group, or one for all.
+            // One list per group, or one for all.
             let groups = filter.groups.iter().cloned().map(Some);
             let groups = if filter.groups.is_empty() { vec![None] } else { groups.collect() };
             let mut users = Vec::new();
             for group in groups {
                 let status = filter.status.map(UserStatus::as_number);
-                let page = wickr::ListUsersFilter { status, group };
-                let page = client.try_users(id, &page, lane).await?;
+                let filter = wickr::ListUsersFilter { status, group };
+                let page = client.try_users(id, &filter, limiter).await?;
                 users.extend(page.into_iter().filter_map(|user| user.id));
             }
-            users.truncate(TRIES);
+            users.truncate(MAX_USERS);
             users
         }
     };
-    let mut last = None;
+    let mut not_found = None;
     for user in users {
-        match client.try_devices(id, &user, lane).await {
+        match client.try_devices(id, &user, limiter).await {
             Ok(devices) => {
                 let devices = counted(devices, "device", "devices");
-                return Ok(format!("good, the first page of user {user} has {devices}{more}"));
+                return Ok(format!("OK, the first page of user {user} has {devices}{groups_note}"));
             }
-            Err(error) if error.kind == ErrorKind::NotFound => last = Some(error),
+            Err(error) if error.kind == ErrorKind::NotFound => not_found = Some(error),
             Err(error) => return Err(error),
         }
     }
-    match last {
+    match not_found {
         Some(error) => Err(error),
         None => {
-            Ok(format!("good, but there are no users, or none that the filter lets pass{more}"))
+            Ok(format!("OK, but there is no user, or none that matches the filter{groups_note}"))
         }
     }
 }

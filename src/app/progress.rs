@@ -1,26 +1,24 @@
-//! A bar on standard error, where that is a terminal.
+//! A progress bar on standard error, if that is a terminal.
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar that is gone when it is dropped.
+/// A progress bar that is removed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// A bar of so many of `what`, if anybody can see it.
-    pub(super) fn new(what: &str) -> Bar {
+    /// A bar that counts `items`.
+    pub(super) fn new(items: &str) -> Bar {
         let bar = io::stderr().is_terminal().then(|| ProgressBar::new(0));
-        let template = format!("{{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left");
-        // A bad template leaves the bar's own style.
+        let template = format!("{{wide_bar}} {{pos}}/{{len}} {items}, {{eta}} left");
         if let (Some(bar), Ok(style)) = (&bar, ProgressStyle::with_template(&template)) {
             bar.set_style(style);
         }
         Bar(bar)
     }
 
-    /// Shows so many done of so many to do.
     pub(super) fn set(&self, done: usize, total: usize) {
         if let Some(bar) = &self.0 {
             bar.set_length(total as u64);

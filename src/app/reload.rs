@@ -1,20 +1,23 @@
-//! Asking for a reload: on SIGHUP, and when the file's content has changed.
+//! Requests a reload on SIGHUP, and when the content of the configuration file changes.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::ReloadHandle;
 
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the file is read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Asks for a reload at each SIGHUP, until `stop`. What comes of it is logged by who reloads.
+/// Requests a reload at each SIGHUP, until `stop`. The supervisor logs the result.
 ///
 /// # Errors
 ///
-/// The system's, when it lets the signal not be handled.
+/// The signal cannot be handled.
 #[cfg(unix)]
 pub(super) fn on_hangup(
     reloads: ReloadHandle,
@@ -24,44 +27,40 @@ pub(super) fn on_hangup(
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
-            tracing::info!("SIGHUP: loading the configuration anew");
-            let _told_by_the_log = reloads.reload().await;
+            tracing::info!("received SIGHUP, reloading the configuration");
+            let _ = reloads.reload().await;
         }
     })
 }
 
-/// Asks for a reload whenever the file's content has changed, until `stop`. The content counts, not
-/// the file: a ConfigMap is swapped by a link.
+/// Requests a reload when the content of the file changes, until `stop`. File metadata does not matter: a
+/// ConfigMap changes by a link.
 pub(super) async fn on_change(
-    file: std::path::PathBuf,
-    content: Content,
+    file: PathBuf,
+    mut loaded: FileDigest,
     reloads: ReloadHandle,
     stop: CancellationToken,
 ) {
-    let mut known = content;
-    loop {
-        if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
-            return;
-        }
-        let now = Content::of(&file).await;
-        // A file that is away for a moment is no configuration, and no reason to try.
-        if now.0.is_some() && now != known {
-            known = now;
-            tracing::info!(file = %file.display(), "the configuration has changed, loading it anew");
-            let _told_by_the_log = reloads.reload().await;
+    while stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await.is_some() {
+        let current = FileDigest::of(&file).await;
+        // A file that is being replaced can be missing for a moment.
+        if current.0.is_some() && current != loaded {
+            loaded = current;
+            tracing::info!(file = %file.display(), "configuration file changed, reloading");
+            let _ = reloads.reload().await;
         }
     }
 }
 
-/// What tells one content of a file from another; none if it cannot be read.
+/// The SHA-256 digest of a file, or `None` if it cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content(Option<[u8; 32]>);
+pub struct FileDigest(Option<[u8; 32]>);
 
-impl Content {
-    /// That of a file now.
-    pub async fn of(file: &Path) -> Content {
+impl FileDigest {
+    /// The digest of the current content.
+    pub async fn of(file: &Path) -> FileDigest {
         let file = file.to_owned();
         let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
-        Content(read.ok().and_then(Result::ok).map(|bytes| Sha256::digest(bytes).into()))
+        FileDigest(read.ok().and_then(Result::ok).map(|bytes| Sha256::digest(bytes).into()))
     }
 }

@@ -1,45 +1,48 @@
-//! An exporter that runs, as another process asks it over HTTP.
+//! Client for the device list of a running exporter.
 //!
-//! A password comes in the address or from a file, and is told to nobody but that exporter: it is
-//! taken out of the address at once, and no redirect is followed.
+//! The password goes only to that exporter: it is removed from the URL, and redirects are not followed.
 
 use std::{path::Path, time::Duration};
 
 use reqwest::{StatusCode, Url, header, redirect};
 use serde::Deserialize;
 
-use super::{pem, validate::is_sound};
-use crate::query::{Listing, Query, Record, escape_invisible};
+use super::{pem, validate::is_valid};
+use crate::{
+    query::{Listing, Query, Record},
+    text::escape_invisible,
+};
 
-/// The most that is read of a list: a million devices and more.
-const LARGEST: usize = 512 * 1024 * 1024;
-/// The most that is said of an answer that is none.
-const LONGEST_REASON: usize = 300;
-/// No connection within this means that there is none; the exporter itself gives a list five minutes.
+/// Maximum size of a list, for more than a million devices.
+const MAX_LIST: usize = 512 * 1024 * 1024;
+/// Bytes of an error response to print.
+const MAX_ERROR: usize = 300;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The exporter itself allows 5 minutes for a list.
 const TIMEOUT: Duration = Duration::from_secs(310);
+const NOT_AN_EXPORTER: &str = "the server is not a wickr-exporter of this version";
 
-/// An exporter that runs.
+/// A running exporter.
 #[derive(Debug)]
 pub struct Remote {
-    /// Of its list of devices, without a password.
+    /// The URL of the device list, without credentials.
     url: Url,
     http: reqwest::Client,
-    password: Option<Password>,
+    credentials: Option<Credentials>,
 }
 
-struct Password {
+struct Credentials {
     username: String,
     password: String,
 }
 
-impl std::fmt::Debug for Password {
+impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Password")
+        f.write_str("Credentials")
     }
 }
 
-/// A list, as it comes.
+/// The response of the exporter.
 #[derive(Debug, Deserialize)]
 pub(super) struct List {
     #[serde(flatten)]
@@ -48,13 +51,13 @@ pub(super) struct List {
 }
 
 impl Remote {
-    /// The exporter at `address`, which may hold a name and a password; the latter may come from a
-    /// file instead. With a file of certificates, those alone are trusted; with a certificate and a
-    /// key, it is shown that one.
+    /// The exporter at `address`, which can contain a username and a password. The password can come from a
+    /// file. `ca_file` replaces the public certificate authorities. `identity` is the files of a client
+    /// certificate and its key.
     ///
     /// # Errors
     ///
-    /// A sentence, which does not hold the password.
+    /// A message without the password.
     pub fn new(
         address: &str,
         password_file: Option<&Path>,
@@ -64,14 +67,14 @@ impl Remote {
         let mut url = Url::parse(address)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
-            .ok_or("--from: must be an address such as http://localhost:10471")?;
-        let password = password(&mut url, password_file)?;
+            .ok_or("--from: must be a URL such as http://localhost:10471")?;
+        let credentials = take_credentials(&mut url, password_file)?;
         let path = format!("{}/api/v1/devices", url.path().trim_end_matches('/'));
         url.set_path(&path);
         url.set_fragment(None);
         let loopback = is_loopback(&url);
-        if password.is_some() && url.scheme() == "http" && !loopback {
-            tracing::warn!("the password goes over the network without TLS");
+        if credentials.is_some() && url.scheme() == "http" && !loopback {
+            tracing::warn!("the password is sent without TLS");
         }
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("wickr-exporter/", env!("CARGO_PKG_VERSION")))
@@ -82,74 +85,69 @@ impl Remote {
             builder = builder.no_proxy();
         }
         if let Some(file) = ca_file {
-            let trusted = pem::authorities(file).map_err(|why| format!("--from-ca-file {why}"))?;
+            let trusted =
+                pem::certificates(file).map_err(|error| format!("--from-ca-file {error}"))?;
             builder = builder.tls_certs_only(trusted);
         }
         if let Some((certificate, key)) = identity {
-            let own = pem::identity(certificate, key)
-                .map_err(|why| format!("--from-cert-file, --from-key-file {why}"))?;
-            builder = builder.identity(own);
+            let identity = pem::identity(certificate, key)
+                .map_err(|error| format!("--from-cert-file, --from-key-file {error}"))?;
+            builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|error| crate::wickr::chain(&error))?;
-        Ok(Remote { url, http, password })
+        Ok(Remote { url, http, credentials })
     }
 
-    /// Its devices that `query` asks for.
+    /// The devices that match `query`.
     pub(super) async fn devices(&self, query: &Query) -> Result<List, String> {
         let mut url = self.url.clone();
         url.set_query(
             Some(&query.to_params()).filter(|params| !params.is_empty()).map(String::as_str),
         );
         let mut request = self.http.get(url).header(header::ACCEPT, "application/json");
-        if let Some(Password { username, password }) = &self.password {
+        if let Some(Credentials { username, password }) = &self.credentials {
             request = request.basic_auth(username, Some(password));
         }
-        let broken = |error: reqwest::Error| {
+        let message = |error: reqwest::Error| {
             format!("{}: {}", self.url, crate::wickr::chain(&error.without_url()))
         };
-        let mut response = request.send().await.map_err(broken)?;
+        let mut response = request.send().await.map_err(message)?;
         let status = response.status();
-        let most = if status == StatusCode::OK { LARGEST } else { LONGEST_REASON };
+        let limit = if status == StatusCode::OK { MAX_LIST } else { MAX_ERROR };
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > most {
+        while let Some(chunk) = response.chunk().await.map_err(message)? {
+            if body.len() + chunk.len() > limit {
                 if status == StatusCode::OK {
-                    return Err(format!("{}: the list is too long; set a filter", self.url));
+                    return Err(format!("{}: the list is too long; add a filter", self.url));
                 }
-                body.extend_from_slice(&chunk[..most - body.len()]);
+                body.extend_from_slice(&chunk[..limit - body.len()]);
                 break;
             }
             body.extend_from_slice(&chunk);
         }
         if status != StatusCode::OK {
-            return Err(self.refused(status, &String::from_utf8_lossy(&body)));
+            return Err(self.error(status, &String::from_utf8_lossy(&body)));
         }
         let list: Option<List> = serde_json::from_slice(&body).ok();
-        list.filter(is_sound).ok_or_else(|| {
-            format!("{}: what answers is no wickr-exporter of this version", self.url)
-        })
+        list.filter(is_valid).ok_or_else(|| format!("{}: {NOT_AN_EXPORTER}", self.url))
     }
 
-    fn refused(&self, status: StatusCode, body: &str) -> String {
-        let said = body.split_whitespace().collect::<Vec<_>>().join(" ");
-        let said = escape_invisible(&said);
-        let said = said.as_str();
-        let why = match status {
-            StatusCode::UNAUTHORIZED if self.password.is_some() => {
-                "the name or the password is wrong"
-            }
+    fn error(&self, status: StatusCode, body: &str) -> String {
+        let body = escape_invisible(&body.split_whitespace().collect::<Vec<_>>().join(" "));
+        let reason = match status {
+            StatusCode::UNAUTHORIZED if self.credentials.is_some() => "wrong username or password",
             StatusCode::UNAUTHORIZED => {
-                "asks for a name and a password: http://NAME@HOST with --from-password-file"
+                "requires a username and a password; use http://NAME@HOST with --from-password-file"
             }
-            StatusCode::NOT_FOUND => "what answers is no wickr-exporter of this version",
-            status if status.is_redirection() => "redirects; give the final address",
-            StatusCode::FORBIDDEN if said.contains("client certificate") => {
-                "asks for a client certificate: --from-cert-file and --from-key-file"
+            StatusCode::NOT_FOUND => NOT_AN_EXPORTER,
+            status if status.is_redirection() => "redirects; use the final URL",
+            StatusCode::FORBIDDEN if body.contains("client certificate") => {
+                "requires a client certificate; use --from-cert-file and --from-key-file"
             }
-            _ if said.is_empty() => "cannot answer that",
-            _ => said,
+            _ if body.is_empty() => "no error message",
+            _ => &body,
         };
-        format!("{}: {}: {why}", self.url, status.as_u16())
+        format!("{}: {}: {reason}", self.url, status.as_u16())
     }
 }
 
@@ -161,32 +159,31 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Takes name and password out of an address.
-fn password(url: &mut Url, file: Option<&Path>) -> Result<Option<Password>, String> {
+/// Removes username and password from a URL and returns them.
+fn take_credentials(url: &mut Url, file: Option<&Path>) -> Result<Option<Credentials>, String> {
     let decoded =
         |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (username, written) = (decoded(url.username()), url.password().map(decoded));
-    // An address that can hold a password can be without one.
+    let (username, in_url) = (decoded(url.username()), url.password().map(decoded));
+    // Infallible for a URL that can contain credentials.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
-    let password = match (written, file) {
+    let password = match (in_url, file) {
         (Some(_), Some(_)) => {
-            return Err("--from-password-file: the address has a password already".into());
+            return Err("--from-password-file: the URL already contains a password".into());
         }
-        (written, None) => written,
+        (in_url, None) => in_url,
         (None, Some(file)) => {
-            let name = file.display();
             let text = std::fs::read_to_string(file)
-                .map_err(|error| format!("--from-password-file {name}: {error}"))?;
+                .map_err(|error| format!("--from-password-file {}: {error}", file.display()))?;
             Some(text.trim_end_matches(['\r', '\n']).to_owned())
         }
     };
     match (username, password) {
         (username, None) if username.is_empty() => Ok(None),
         (username, _) if username.is_empty() => {
-            Err("--from: a password needs a name, as in http://NAME@HOST".into())
+            Err("--from: a password requires a username, as in http://NAME@HOST".into())
         }
         (username, password) => {
-            Ok(Some(Password { username, password: password.unwrap_or_default() }))
+            Ok(Some(Credentials { username, password: password.unwrap_or_default() }))
         }
     }
 }
@@ -196,27 +193,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_taken_out_of_the_address() {
+    fn removes_the_password_from_the_url() {
         let remote =
             Remote::new("http://me:s%20cret@127.0.0.1:1/prefix/", None, None, None).unwrap();
         assert_eq!(remote.url.as_str(), "http://127.0.0.1:1/prefix/api/v1/devices");
-        let password = remote.password.as_ref().unwrap();
-        assert_eq!((&*password.username, &*password.password), ("me", "s cret"));
+        let credentials = remote.credentials.as_ref().unwrap();
+        assert_eq!((&*credentials.username, &*credentials.password), ("me", "s cret"));
         assert!(!format!("{remote:?}").contains("cret"));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
         std::fs::write(&file, "from a file\r\n").unwrap();
         let remote = Remote::new("https://me@example.com", Some(&file), None, None).unwrap();
-        assert_eq!(remote.password.unwrap().password, "from a file");
-        for (bad, file, why) in [
-            ("localhost:10471", None, "must be an address"),
-            ("ftp://x", None, "must be an address"),
-            ("http://x/?a=b", None, "must be an address"),
-            ("http://:cret@x", None, "needs a name"),
-            ("http://me:cret@x", Some(&file), "has a password already"),
+        assert_eq!(remote.credentials.unwrap().password, "from a file");
+        for (url, file, message) in [
+            ("localhost:10471", None, "must be a URL"),
+            ("ftp://x", None, "must be a URL"),
+            ("http://x/?a=b", None, "must be a URL"),
+            ("http://:cret@x", None, "requires a username"),
+            ("http://me:cret@x", Some(&file), "already contains a password"),
         ] {
-            let error = Remote::new(bad, file.map(|file| file.as_path()), None, None).unwrap_err();
-            assert!(error.contains(why) && !error.contains("cret"), "{error}");
+            let error = Remote::new(url, file.map(|file| file.as_path()), None, None).unwrap_err();
+            assert!(error.contains(message) && !error.contains("cret"), "{error}");
         }
     }
 }

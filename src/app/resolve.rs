@@ -1,4 +1,4 @@
-//! The configuration, whole: what its file says, and what that leaves to the environment.
+//! Adds values from the environment to the configuration: regions and the shard.
 
 use std::{collections::HashMap, path::Path};
 
@@ -12,58 +12,61 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Every problem, a line each.
+/// All problems, one per line.
 pub async fn load(file: &Path) -> Result<Config, String> {
-    // A large file takes its time, and one on a network file system may take any.
+    // Reading can block, for example on a network file system.
     let path = file.to_owned();
     let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
     let config = loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    completed(config, Regions::Instance).await.map_err(|problems| {
+    resolve_environment(config, RegionLookup::Instance).await.map_err(|problems| {
         let lines: Vec<_> =
             problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect();
         lines.join("\n")
     })
 }
 
-/// How far to look for a region that the configuration does not name.
+/// Where to look for a region that the configuration does not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Regions {
+pub enum RegionLookup {
     /// The environment and the profile.
     Local,
-    /// The instance's metadata too, over the network.
+    /// Also the instance metadata, over the network.
     Instance,
 }
 
-/// The configuration with all that its file leaves to the environment: a region for every network,
-/// by the SDK's own chain where none is named, and the shard.
+/// Sets the region of each network, from the SDK's region chain if the configuration has none, and the
+/// shard.
 ///
 /// # Errors
 ///
-/// A sentence for each thing that cannot be found.
-pub async fn completed(mut config: Config, regions: Regions) -> Result<Config, Vec<String>> {
-    let mut found: HashMap<Option<String>, Option<String>> = HashMap::new();
+/// A message for each value that cannot be determined.
+pub async fn resolve_environment(
+    mut config: Config,
+    lookup: RegionLookup,
+) -> Result<Config, Vec<String>> {
+    let mut regions: HashMap<Option<String>, Option<String>> = HashMap::new();
     let mut problems = Vec::new();
     for (index, network) in config.networks.iter_mut().enumerate() {
         if network.aws.region.is_some() {
             continue;
         }
         let profile = network.aws.profile.clone();
-        if !found.contains_key(&profile) {
-            // Someone who switches the instance's metadata off wants nobody to ask for it.
-            let off = std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|off| off == "true");
-            let instance = regions == Regions::Instance && !off;
+        if !regions.contains_key(&profile) {
+            let disabled =
+                std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value == "true");
+            let instance = lookup == RegionLookup::Instance && !disabled;
             let region = region_of_chain(profile.as_deref(), instance).await;
-            found.insert(profile.clone(), region);
+            regions.insert(profile.clone(), region);
         }
         let key = format!("network[{}].aws.region", index + 1);
-        match found.get(&profile).cloned().flatten() {
+        match regions.get(&profile).cloned().flatten() {
             Some(region) if config::is_region(&region) => network.aws.region = Some(region),
             Some(region) => problems.push(format!(
-                "{key}: {region:?}, from AWS_REGION or the profile, is no region's name"
+                "{key}: {region:?}, from AWS_REGION or the profile, is not a valid region"
             )),
             None => problems.push(format!(
-                "{key}: is missing, and neither AWS_REGION nor the profile names one; \
-                 write region = \"us-east-1\", for example, under [aws]"
+                "{key}: is missing, and neither AWS_REGION nor the profile sets it; \
+                 set it under [aws], for example region = \"us-east-1\""
             )),
         }
     }
@@ -74,12 +77,8 @@ pub async fn completed(mut config: Config, regions: Regions) -> Result<Config, V
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
-/// This process's shard, by the configuration or, for `auto`, by what a StatefulSet tells it: the
-/// ordinal at the end of its host name, and `WICKR_EXPORTER_SHARD_TOTAL`.
-///
-/// # Errors
-///
-/// A sentence, when `auto` finds nothing to go by.
+/// The shard of this process: from the configuration, or for `auto` from the ordinal at the end of
+/// `HOSTNAME`, as in a StatefulSet, and from `WICKR_EXPORTER_SHARD_TOTAL`.
 fn shard(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Shard, String> {
     let (index, total) = match config.shard {
         config::Shard::Of { index, total } => return Ok(Shard { index, total }),
@@ -92,17 +91,17 @@ fn shard(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<S
     };
     match (index, total) {
         (None, _) => {
-            Err("shard.index: is \"auto\", but HOSTNAME does not end in an ordinal, as in \
+            Err("shard.index: is \"auto\", but HOSTNAME does not end with an ordinal, as in \
                           wickr-exporter-0"
                 .into())
         }
         (_, None | Some(0)) => {
-            Err("shard.total: is \"auto\", but WICKR_EXPORTER_SHARD_TOTAL does \
-                                    not hold a number above 0"
+            Err("shard.total: is \"auto\", but WICKR_EXPORTER_SHARD_TOTAL is not a \
+                                    number above 0"
                 .into())
         }
         (Some(index), Some(total)) if index >= total => Err(format!(
-            "shard.index: is \"auto\", and HOSTNAME's ordinal {index} is not below \
+            "shard.index: is \"auto\", but the ordinal {index} of HOSTNAME is not below \
              WICKR_EXPORTER_SHARD_TOTAL, {total}"
         )),
         (Some(index), Some(total)) => Ok(Shard { index, total }),
@@ -114,19 +113,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stateful_set_tells_its_shards() {
+    fn auto_shard_is_read_from_the_environment() {
         let config = config::parse(
             "[shard]\nindex = \"auto\"\ntotal = \"auto\"\n[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n",
             "test",
         )
         .unwrap();
-        let told = |host: &'static str, total: &'static str| {
+        let resolved = |host: &'static str, total: &'static str| {
             shard(&config, move |name| {
                 let value = if name == "HOSTNAME" { host } else { total };
                 (!value.is_empty()).then(|| value.to_owned())
             })
         };
-        assert_eq!(told("wickr-exporter-2", "3"), Ok(Shard { index: 2, total: 3 }));
+        assert_eq!(resolved("wickr-exporter-2", "3"), Ok(Shard { index: 2, total: 3 }));
         for (host, total, key) in [
             ("laptop", "3", "shard.index"),
             ("", "3", "shard.index"),
@@ -134,7 +133,7 @@ mod tests {
             ("x-0", "0", "shard.total"),
             ("x-3", "3", "shard.index"),
         ] {
-            assert!(told(host, total).unwrap_err().starts_with(key), "{host} {total}");
+            assert!(resolved(host, total).unwrap_err().starts_with(key), "{host} {total}");
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Identifies which users a configuration selects.
 //!
-//! A state file stores this id beside the discovered user list: a list that was discovered for another
-//! selection is incomplete. The id is stable across restarts and releases, so it is computed from an
-//! explicit encoding and not from the configuration types.
+//! The state file stores this id with the discovered user list. A list that was discovered for another
+//! selection is incomplete. The id must be stable across releases, so it hashes an explicit encoding.
 
 use sha2::{Digest, Sha256};
 
 use crate::config::{FilterConfig, Shard, UsersConfig};
 
-/// The id of the selection, from encoding version 1: length-prefixed fields, each with its name.
+/// The id of the selection. Encoding version 1: named, length-prefixed fields.
 pub(super) fn id(users: &UsersConfig, shard: Shard) -> u64 {
     let mut hash = Sha256::new_with_prefix("wickr-exporter user selector 1\n");
     let mut field = |name: &str, value: &str| {
@@ -30,9 +29,8 @@ pub(super) fn id(users: &UsersConfig, shard: Shard) -> u64 {
     first_eight_bytes(&hash.finalize())
 }
 
-/// The id that versions up to 0.1.0 wrote, so that their state files stay complete. They hashed Rust's
-/// debug output, which is spelled out here. `None` for a user list in the configuration, for which no
-/// discovered list was stored.
+/// The id that versions up to 0.1.0 wrote, a hash of Rust debug output. `None` for a configured user list,
+/// which they did not store.
 pub(super) fn former_id(users: &UsersConfig, shard: Shard) -> Option<u64> {
     let UsersConfig::All(FilterConfig { status, groups, username }) = users else { return None };
     let status = match status.map(|status| status.as_str()) {
@@ -70,10 +68,9 @@ mod tests {
         (id(users, config.shard), former_id(users, config.shard))
     }
 
-    /// State files contain these numbers. If one changes, users of a restored network count as
-    /// incomplete until the first discovery.
+    /// If an id changes, restored user lists are incomplete until the first discovery.
     #[test]
-    fn ids_are_those_in_state_files() {
+    fn ids_match_those_in_state_files() {
         assert_eq!(ids("", ""), (9_443_680_279_560_433_059, Some(12_022_286_461_051_400_518)));
         let filter =
             "filter = { status = \"active\", groups = [\"a\", \"b\"], username = \"x\\\\.y\" }\n";
@@ -82,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_selections_have_equal_ids_and_others_do_not() {
+    fn ids_differ_only_for_different_selections() {
         let all = ids("", "");
         for same in ["name = \"x\"\n", "poll.interval = \"7m\"\n", "filter = {}\n"] {
             assert_eq!(ids("", same), all, "{same}");

@@ -1,4 +1,4 @@
-//! The state file: read at the start, written after polls and at the end.
+//! The state file: read at the start, written after polls and at shutdown.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::files::{self, Former};
+use super::files::{self, Previous};
 use crate::{
     clock::Clock,
     inventory::{
@@ -25,22 +25,21 @@ use crate::{
     wickr::{Interner, NetworkId},
 };
 
-/// The least time between two writes, so that many small networks do not mean many writes.
-const REST: Duration = Duration::from_secs(1);
-/// Nobody but the exporter reads it: it tells who has which devices.
+/// Minimum time between two writes, because many small networks end many polls.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Only the exporter can read it: it contains users and devices.
 const MODE: u32 = 0o600;
 
-/// The state file.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
     path: Arc<PathBuf>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// Held while it is written: of two writes the one that began later is the one that stays.
-    writing: Arc<Mutex<()>>,
-    /// There is a file that cannot be read, perhaps of a newer version to which one will go back: it
-    /// makes way for what is known, not for nothing, and is kept beside it.
-    spared: Arc<AtomicBool>,
+    /// Serializes writes, so that the write that starts last wins.
+    write_lock: Arc<Mutex<()>>,
+    /// The existing file cannot be read, perhaps because a newer version wrote it. It is kept until there
+    /// is data to save, and then backed up.
+    back_up: Arc<AtomicBool>,
 }
 
 impl StateFile {
@@ -49,80 +48,77 @@ impl StateFile {
             path: Arc::new(path),
             metrics,
             clock,
-            writing: Arc::default(),
-            spared: Arc::default(),
+            write_lock: Arc::default(),
+            back_up: Arc::default(),
         }
     }
 
-    /// What an earlier process left; nothing, with a warning, if that is of no use.
+    /// Restores the state. A damaged or incompatible file is ignored with a warning.
     pub(super) fn load(&self, labels: &Interner) -> HashMap<NetworkId, RestoredNetwork> {
-        let read = files::open_ours(&self.path).and_then(|mut file| {
+        let read = files::open_owned(&self.path).and_then(|mut file| {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok(bytes)
         });
         if read.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::NotFound) {
-            files::remove_leftovers(&self.path);
+            files::remove_temporary_files(&self.path);
         }
-        let why = match read {
+        let error = match read {
             Ok(bytes) => match state::decode(&bytes, labels) {
                 Ok(mut networks) => {
-                    // What was read in the future, by a clock that was wrong, would never grow old.
+                    // After a clock error, data from the future would never become stale.
                     let now = self.clock.now();
                     for user in networks.values_mut().flat_map(|network| &mut network.users) {
                         user.data.at = user.data.at.min(now);
                     }
                     let users: usize = networks.values().map(|network| network.users.len()).sum();
-                    tracing::info!(networks = networks.len(), users, "restored the last data");
+                    tracing::info!(networks = networks.len(), users, "restored the state file");
                     return networks;
                 }
-                Err(bad) => bad.to_string(),
+                Err(error) => error.to_string(),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
             Err(error) => error.to_string(),
         };
-        let path = self.path.display();
         tracing::warn!(
-            %path,
-            why,
-            "the state file is of no use, starting without it; a file is kept, with .old after its \
-             name, once something is known"
+            path = %self.path.display(),
+            error,
+            "state file ignored; the next save keeps it with the suffix .old"
         );
-        self.spared.store(true, Ordering::Relaxed);
+        self.back_up.store(true, Ordering::Relaxed);
         HashMap::new()
     }
 
-    /// Saves what is known. A failure is logged, and the former file stays.
+    /// Saves a snapshot. A failure is logged, and the existing file stays.
     pub(super) async fn save(&self, snapshot: Snapshot) {
-        let has_news = || {
+        let has_data = || {
             let mut users = snapshot.networks.iter().flat_map(|network| network.users.iter());
             users.any(|user| user.has_data())
         };
-        if self.spared.load(Ordering::Relaxed) && !has_news() {
+        if self.back_up.load(Ordering::Relaxed) && !has_data() {
             return;
         }
         let this = self.clone();
         let saving = tokio::task::spawn_blocking(move || this.write(&snapshot));
         match saving.await.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(()) => self.metrics.state_saved(self.clock.now()),
-            Err(why) => {
-                tracing::warn!(path = %self.path.display(), why, "the state cannot be saved");
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), error, "saving the state file failed");
             }
         }
     }
 
     fn write(&self, snapshot: &Snapshot) -> Result<(), String> {
-        // Nothing is guarded by it but the order.
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = state::encode(snapshot)?;
-        let spared = self.spared.load(Ordering::Relaxed);
-        let former = if spared { Former::IsKept } else { Former::Goes };
-        files::replace(&self.path, &bytes, MODE, former).map_err(|error| error.to_string())?;
-        self.spared.store(false, Ordering::Relaxed);
+        let back_up = self.back_up.load(Ordering::Relaxed);
+        let previous = if back_up { Previous::Keep } else { Previous::Remove };
+        files::replace(&self.path, &bytes, MODE, previous).map_err(|error| error.to_string())?;
+        self.back_up.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Saves after polls, until `stop`. It does not wait for a write that hangs.
+    /// Saves after polls, until `stop`. It does not wait for a write that blocks.
     pub(super) async fn save_after_polls(
         self,
         reader: Reader,
@@ -133,7 +129,7 @@ impl StateFile {
             loop {
                 polled.notified().await;
                 self.save(reader.snapshot()).await;
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(MIN_INTERVAL).await;
             }
         };
         stop.run_until_cancelled(saving).await;

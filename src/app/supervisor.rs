@@ -1,5 +1,5 @@
-//! Keeps as many pollers as there are networks: starts them, stops them, and lets those be that
-//! nothing has changed for, whatever is found or loaded anew.
+//! Runs a poller for each network. Discovery and reloads start and stop pollers; a poller whose plan is
+//! unchanged continues.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     sync::mpsc,
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, accounts,
     network_plan::{self, Found, NetworkPlan},
-    notify::{Beats, Manager},
+    notify::{Manager, Responder},
     once,
     pollers::PollerFactory,
     resolve, shown,
@@ -29,66 +29,65 @@ use crate::{
     lifecycle::{ReloadRequests, ReloadResult},
     poll::Observer,
     web::{AccessControl, Shown, WebConfig},
-    wickr::{Client, Error, ErrorKind, Network, NetworkId, NetworkLimiter, Operation},
+    wickr::{Error, ErrorKind, Network, NetworkId, Operation},
 };
 
-/// What could not be looked up is looked up again after this, or at the interval if that is less.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Delay after a failed lookup, if the interval is not shorter.
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// What a lookup of networks gave, for a place in the configuration of one generation.
-struct Find {
+/// The result of looking up the networks of an `id = "all"` entry.
+struct Discovery {
     generation: u64,
-    place: usize,
+    /// Index of the entry in the configuration.
+    index: usize,
     networks: Result<(Vec<Network>, usize), Error>,
 }
 
-/// A configuration that was loaded anew, and the web configuration to go with it.
+/// A validated configuration that is not in use yet.
 struct Loaded {
     config: Config,
     web_config: Option<WebConfig>,
 }
 
 struct Running {
-    spec: NetworkPlan,
+    plan: NetworkPlan,
     stop: CancellationToken,
     task: Id,
 }
 
-/// Keeps the pollers.
 pub(super) struct Supervisor {
-    fleet: PollerFactory,
+    factory: PollerFactory,
     config: Config,
-    /// The configuration's file, if it can be loaded anew.
+    /// The configuration file, if the configuration can be reloaded.
     file: Option<PathBuf>,
     shown: Arc<ArcSwap<Shown>>,
-    /// Reloaded with the configuration, where there are any.
+    /// ReloadResult together with the configuration.
     access: Option<Arc<AccessControl>>,
-    /// What was in force at the start, and stays so.
+    /// `web.listen` and `state.path` at the start; changes require a restart.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),
     running: BTreeMap<NetworkId, Running>,
     pollers: JoinSet<(NetworkId, Publisher)>,
-    /// Networks found for each `id = "all"`.
+    /// Networks of each `id = "all"` entry.
     found: Found,
-    /// How each of those lookups went, by its place.
+    /// Results of the lookups, by index of the entry.
     lookups: BTreeMap<usize, Lookup>,
-    /// Places of `id = "all"` of whose networks nothing is known yet, not even that they cannot be
-    /// looked up.
-    unknown: BTreeSet<usize>,
-    finders: JoinSet<()>,
-    finds: (mpsc::Sender<Find>, mpsc::Receiver<Find>),
-    /// Counts the configurations: a find for an earlier one is of no use.
+    /// Entries without networks whose first lookup has not ended.
+    pending: BTreeSet<usize>,
+    discoverers: JoinSet<()>,
+    discoveries: (mpsc::Sender<Discovery>, mpsc::Receiver<Discovery>),
+    /// Incremented at each reload. Discoveries of earlier generations are ignored.
     generation: u64,
 }
 
 impl Supervisor {
     pub(super) fn new(
-        fleet: PollerFactory,
+        factory: PollerFactory,
         config: Config,
         file: Option<PathBuf>,
         shown: Arc<ArcSwap<Shown>>,
     ) -> Supervisor {
         Supervisor {
-            fleet,
+            factory,
             fixed: (config.web.listen.clone(), config.state.clone()),
             config,
             file,
@@ -98,138 +97,140 @@ impl Supervisor {
             pollers: JoinSet::new(),
             found: Found::new(),
             lookups: BTreeMap::new(),
-            unknown: BTreeSet::new(),
-            finders: JoinSet::new(),
-            finds: mpsc::channel(16),
+            pending: BTreeSet::new(),
+            discoverers: JoinSet::new(),
+            discoveries: mpsc::channel(16),
             generation: 0,
         }
     }
 
-    /// Reloads this access control with the configuration.
+    /// Sets the access control to reload together with the configuration.
     pub(super) fn set_access(&mut self, access: Arc<AccessControl>) {
         self.access = Some(access);
     }
 
-    /// Starts the pollers. What an earlier process found is taken for found.
+    /// Starts the pollers. Restored networks of an account count as discovered.
     ///
     /// # Errors
     ///
-    /// When something on this machine cannot be set up.
+    /// Setup failed.
     pub(super) async fn start(&mut self) -> Result<(), AppError> {
-        let restored = self.fleet.restored();
-        for (place, network) in network_plan::wholes(&self.config) {
+        let restored = &self.factory.restored;
+        for (index, network) in network_plan::discovered(&self.config) {
             let account = accounts::key(&network.aws);
-            let of_account = restored.iter().filter(|(_, known)| known.account == account);
-            let networks: Vec<_> = of_account
-                .map(|(id, known)| Network {
+            let in_account = restored.iter().filter(|(_, network)| network.account == account);
+            let networks: Vec<_> = in_account
+                .map(|(id, network)| Network {
                     id: id.clone(),
-                    name: Some(known.name.clone()).filter(|name| !name.is_empty()),
+                    name: Some(network.name.clone()).filter(|name| !name.is_empty()),
                     account: None,
                 })
                 .collect();
             if !networks.is_empty() {
-                self.found.insert(place, networks);
+                self.found.insert(index, networks);
             }
         }
-        self.begin().await
+        self.apply_config().await
     }
 
-    /// Goes on until `stop`, or until something dies.
+    /// Runs until `stop`, or until a task fails.
     pub(super) async fn run(
         mut self,
         mut requests: ReloadRequests,
-        (manager, mut beats): (Manager, Beats),
+        (manager, mut responder): (Manager, Responder),
         stop: CancellationToken,
     ) -> Result<(), AppError> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(find) = self.finds.1.recv() => self.learn(find).await?,
-                Some(()) = beats.answer() => {}
+                Some(discovery) = self.discoveries.1.recv() => self.apply(discovery).await?,
+                Some(()) = responder.respond() => {}
                 Some(request) = requests.next() => {
                     manager.reloading().await;
-                    // What is dropped here has changed nothing yet.
-                    let loaded = beats.during(stop.run_until_cancelled(self.load())).await;
+                    // Loading changes nothing, so it can be cancelled.
+                    let loaded = responder.during(stop.run_until_cancelled(self.load())).await;
                     let Some(loaded) = loaded else { break };
                     let reloaded = self.reload(loaded).await?;
                     manager.reloaded(reloaded.is_ok()).await;
                     request.answer(reloaded);
                 }
                 Some(ended) = self.pollers.join_next() => {
-                    return Err(AppError::Died(match ended {
-                        Ok((id, _)) => format!("the polling of network {id}"),
-                        Err(error) => format!("the polling of a network ({error})"),
-                    }));
+                    return Err(poller_ended(ended.map(|(id, _)| id)));
                 }
-                Some(Err(error)) = self.finders.join_next() => {
-                    return Err(AppError::Died(format!("the lookup of networks ({error})")));
+                Some(Err(error)) = self.discoverers.join_next() => {
+                    return Err(AppError::TaskEnded(format!("network discovery ({error})")));
                 }
             }
         }
-        let running = std::mem::take(&mut self.running);
-        for running in running.values() {
+        for running in self.running.values() {
             running.stop.cancel();
         }
         while let Some(ended) = self.pollers.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "the polling of a network ended badly");
+                tracing::error!(%error, "poller failed");
             }
         }
-        self.finders.shutdown().await;
+        self.discoverers.shutdown().await;
         Ok(())
     }
 
-    /// Takes the configuration up: limits, lookups, pollers.
-    async fn begin(&mut self) -> Result<(), AppError> {
+    /// Applies limits, and restarts discovery and changed pollers.
+    async fn apply_config(&mut self) -> Result<(), AppError> {
         self.generation += 1;
-        self.fleet.adjust(&self.config);
-        self.finders.shutdown().await;
-        let wholes: Vec<_> = network_plan::wholes(&self.config)
-            .map(|(place, network)| (place, network.clone()))
+        self.factory.set_limits(&self.config);
+        self.discoverers.shutdown().await;
+        let entries: BTreeMap<_, _> = network_plan::discovered(&self.config)
+            .map(|(index, network)| (index, network.clone()))
             .collect();
-        self.lookups.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
-        self.found.retain(|place, _| wholes.iter().any(|(whole, _)| whole == place));
-        self.unknown = wholes
-            .iter()
-            .map(|(place, _)| *place)
-            .filter(|p| !self.found.contains_key(p))
-            .collect();
-        for (place, network) in wholes {
-            let (client, lane) = self.fleet.finder(&network).map_err(AppError::Setup)?;
-            let (sender, generation) = (self.finds.0.clone(), self.generation);
+        self.lookups.retain(|index, _| entries.contains_key(index));
+        self.found.retain(|index, _| entries.contains_key(index));
+        self.pending =
+            entries.keys().copied().filter(|index| !self.found.contains_key(index)).collect();
+        for (index, network) in entries {
+            let (client, limiter) = self.factory.client(&network).map_err(AppError::Setup)?;
+            let (sender, generation) = (self.discoveries.0.clone(), self.generation);
             let interval = self.config.discovery.interval;
-            self.finders.spawn(find(client, lane, interval, move |networks| {
-                let sender = sender.clone();
-                async move { sender.send(Find { generation, place, networks }).await.is_ok() }
-            }));
+            self.discoverers.spawn(async move {
+                loop {
+                    let networks = client.networks(&limiter).await;
+                    let delay = if networks.is_ok() { interval } else { interval.min(RETRY_DELAY) };
+                    if sender.send(Discovery { generation, index, networks }).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(delay).await;
+                }
+            });
         }
         self.reconcile().await
     }
 
-    /// Takes up what a lookup gave.
-    async fn learn(&mut self, find: Find) -> Result<(), AppError> {
-        if find.generation != self.generation {
+    /// Applies the result of a lookup.
+    async fn apply(&mut self, discovery: Discovery) -> Result<(), AppError> {
+        let Discovery { generation, index, networks } = discovery;
+        if generation != self.generation {
             return Ok(());
         }
-        let lookup = self.lookups.entry(find.place).or_default();
-        lookup.record(once::attempt(&find.networks), self.fleet.clock().now());
-        match find.networks {
+        let lookup = self.lookups.entry(index).or_default();
+        lookup.record(once::attempt(&networks), self.factory.clock.now());
+        match networks {
             Ok((mut networks, unusable)) => {
-                tracing::info!(networks = networks.len(), "looked up networks");
+                tracing::info!(networks = networks.len(), "discovered networks");
                 if unusable > 0 {
-                    // It may be one of those that were found before: they stay.
                     let kind = ErrorKind::InvalidResponse;
-                    self.fleet.metrics().discovery_failed(Operation::ListNetworks, kind);
+                    self.factory.metrics.discovery_failed(Operation::ListNetworks, kind);
                     tracing::warn!(unusable, "networks without a usable networkId are not polled");
-                    let former = self.found.remove(&find.place).unwrap_or_default();
-                    let gone = |known: &Network| networks.iter().all(|now| now.id != known.id);
-                    let former: Vec<_> = former.into_iter().filter(gone).collect();
-                    networks.extend(former);
+                    // An unusable entry can be one of the previous networks, so these stay.
+                    let previous = self.found.remove(&index).unwrap_or_default();
+                    let gone: Vec<_> = previous
+                        .into_iter()
+                        .filter(|old| networks.iter().all(|new| new.id != old.id))
+                        .collect();
+                    networks.extend(gone);
                 }
-                self.found.insert(find.place, networks);
+                self.found.insert(index, networks);
             }
             Err(error) => {
-                self.fleet.metrics().discovery_failed(Operation::ListNetworks, error.kind);
+                self.factory.metrics.discovery_failed(Operation::ListNetworks, error.kind);
                 tracing::warn!(
                     operation = Operation::ListNetworks.as_str(),
                     %error,
@@ -238,73 +239,73 @@ impl Supervisor {
                 );
             }
         }
-        self.unknown.remove(&find.place);
+        self.pending.remove(&index);
         self.reconcile().await
     }
 
-    /// Makes the pollers be those that there should be.
+    /// Starts and stops pollers so that they match the plans.
     async fn reconcile(&mut self) -> Result<(), AppError> {
-        let mut wanted = network_plan::specs(&self.config, &self.found);
-        let now: Vec<NetworkId> = self.running.keys().cloned().collect();
-        for id in now {
-            match (self.running.get(&id), wanted.get(&id)) {
-                (Some(running), Some(spec)) if running.spec == *spec => {
-                    wanted.remove(&id);
+        let mut plans = network_plan::plans(&self.config, &self.found);
+        let running: Vec<NetworkId> = self.running.keys().cloned().collect();
+        for id in running {
+            match (self.running.get(&id), plans.get(&id)) {
+                (Some(running), Some(plan)) if running.plan == *plan => {
+                    plans.remove(&id);
                 }
-                // What it knows is kept if it is to be polled in another way, and goes otherwise.
+                // A changed network keeps its data; a removed one loses it.
                 _ => {
                     let publisher = self.stop(&id).await?;
-                    match wanted.remove(&id) {
-                        Some(spec) => self.poll(spec, publisher)?,
+                    match plans.remove(&id) {
+                        Some(plan) => self.poll(plan, publisher)?,
                         None => drop(publisher.map(Publisher::withdraw)),
                     }
                 }
             }
         }
-        for spec in wanted.into_values() {
-            self.poll(spec, None)?;
+        for plan in plans.into_values() {
+            self.poll(plan, None)?;
         }
-        self.fleet.looked_up(self.accounts());
-        if self.unknown.is_empty() {
-            self.fleet.settle();
+        self.factory.set_accounts(self.accounts());
+        if self.pending.is_empty() {
+            self.factory.settle();
         }
         Ok(())
     }
 
-    /// Where networks are looked up, and how that goes.
+    /// The accounts in which networks are looked up, with the results.
     fn accounts(&self) -> Vec<Account> {
-        let accounts = network_plan::wholes(&self.config).map(|(place, network)| Account {
+        let accounts = network_plan::discovered(&self.config).map(|(index, network)| Account {
             region: network.aws.region.clone().unwrap_or_default(),
-            known: self.found.contains_key(&place),
-            lookup: self.lookups.get(&place).copied().unwrap_or_default(),
+            known: self.found.contains_key(&index),
+            lookup: self.lookups.get(&index).copied().unwrap_or_default(),
         });
         accounts.collect()
     }
 
-    fn poll(&mut self, spec: NetworkPlan, publisher: Option<Publisher>) -> Result<(), AppError> {
-        let poller = self.fleet.poller(&spec, publisher).map_err(AppError::Setup)?;
+    /// Starts a poller.
+    fn poll(&mut self, plan: NetworkPlan, publisher: Option<Publisher>) -> Result<(), AppError> {
+        let poller = self.factory.poller(&plan, publisher).map_err(AppError::Setup)?;
         let stop = CancellationToken::new();
-        let (id, stopped) = (spec.id.clone(), stop.clone());
+        let (id, stopped) = (plan.id.clone(), stop.clone());
         let task = self.pollers.spawn(async move { (id, poller.run(stopped).await) }).id();
-        self.running.insert(spec.id.clone(), Running { spec, stop, task });
+        self.running.insert(plan.id.clone(), Running { plan, stop, task });
         Ok(())
     }
 
-    /// Stops a poller and takes what it knows.
+    /// Stops a poller and returns its data.
     async fn stop(&mut self, id: &NetworkId) -> Result<Option<Publisher>, AppError> {
         let Some(running) = self.running.remove(id) else { return Ok(None) };
         running.stop.cancel();
         match self.pollers.join_next_with_id().await {
             Some(Ok((task, (_, publisher)))) if task == running.task => Ok(Some(publisher)),
-            Some(Ok((_, (id, _)))) => Err(AppError::Died(format!("the polling of network {id}"))),
-            Some(Err(error)) => Err(AppError::Died(format!("the polling of a network ({error})"))),
+            Some(ended) => Err(poller_ended(ended.map(|(_, (id, _))| id))),
             None => Ok(None),
         }
     }
 
-    /// Loads the configuration anew, which changes nothing yet.
+    /// Loads and validates the configuration without applying it.
     async fn load(&self) -> Result<Loaded, String> {
-        let file = self.file.as_ref().ok_or("there is no configuration file to load anew")?;
+        let file = self.file.as_ref().ok_or("there is no configuration file to reload")?;
         let web_config = match &self.access {
             Some(access) => access.prepare().await,
             None => Ok(None),
@@ -316,86 +317,73 @@ impl Supervisor {
         }
     }
 
-    /// Takes a configuration up that was loaded anew. A bad one changes nothing.
+    /// Applies a loaded configuration. An invalid one changes nothing.
     async fn reload(&mut self, loaded: Result<Loaded, String>) -> Result<ReloadResult, AppError> {
-        // All that can go wrong with it goes wrong here, or not at all.
-        let loaded = loaded.and_then(|new| self.fleet.prepare(&new.config).map(|()| new));
-        let now = self.fleet.clock().now();
-        self.fleet.metrics().reloaded(loaded.is_ok(), now);
+        // Creating clients is the last step that can fail.
+        let loaded = loaded.and_then(|new| self.factory.prepare(&new.config).map(|()| new));
+        let now = self.factory.clock.now();
+        self.factory.metrics.config_loaded(loaded.is_ok(), now);
         let config = match loaded {
             Ok(Loaded { config, web_config }) => {
                 if let (Some(access), Some(web_config)) = (&self.access, web_config) {
-                    access.reload(web_config, self.fleet.clock());
+                    access.reload(web_config, &self.factory.clock);
                 }
                 config
             }
             Err(problems) => {
-                tracing::error!(
-                    problems,
-                    "the configuration cannot be loaded, the former one stays"
-                );
+                tracing::error!(problems, "reload failed; the previous configuration stays in use");
                 return Ok(Err(problems));
             }
         };
         if (&config.web.listen, &config.state) != (&self.fixed.0, &self.fixed.1) {
-            tracing::warn!("web.listen and state.path take effect at the next start only");
+            tracing::warn!("changes of web.listen and state.path require a restart");
         }
-        let former = std::mem::replace(&mut self.config, config);
-        self.carry_over(&former);
+        let previous = std::mem::replace(&mut self.config, config);
+        self.carry_over(&previous);
         self.shown.store(Arc::new(shown(&self.config)));
-        self.begin().await?;
-        tracing::info!(networks = self.config.networks.len(), "the configuration was loaded anew");
+        self.apply_config().await?;
+        tracing::info!(networks = self.config.networks.len(), "configuration reloaded");
         Ok(Ok(()))
     }
 
-    /// What was found for an `id = "all"` stays found if it stands in another place now; and what
-    /// was written out until now is taken for found, so that nothing is lost before the lookup.
-    fn carry_over(&mut self, former: &Config) {
+    /// Moves discovered networks to the new index of their entry. For a new entry, the networks that are
+    /// polled in its account count as discovered, so that their data stays until the first lookup.
+    fn carry_over(&mut self, previous: &Config) {
         let (mut found, mut lookups) = (Found::new(), BTreeMap::new());
-        for (place, network) in network_plan::wholes(&self.config) {
+        for (index, network) in network_plan::discovered(&self.config) {
             let account = accounts::key(&network.aws);
-            let before = network_plan::wholes(former)
-                .find(|(_, before)| accounts::key(&before.aws) == account);
-            let found_before = before.and_then(|(before, _)| self.found.get(&before));
-            let networks = found_before.cloned().unwrap_or_else(|| self.polled_as(&account));
-            if found_before.is_some() || !networks.is_empty() {
-                found.insert(place, networks);
+            let old_index = network_plan::discovered(previous)
+                .find(|(_, network)| accounts::key(&network.aws) == account)
+                .map(|(index, _)| index);
+            let old_networks = old_index.and_then(|index| self.found.get(&index));
+            let networks = old_networks.cloned().unwrap_or_else(|| self.polled_in(&account));
+            if old_networks.is_some() || !networks.is_empty() {
+                found.insert(index, networks);
             }
-            let Some((before, _)) = before else { continue };
-            if let Some(lookup) = self.lookups.get(&before) {
-                lookups.insert(place, *lookup);
+            if let Some(lookup) = old_index.and_then(|index| self.lookups.get(&index)) {
+                lookups.insert(index, *lookup);
             }
         }
         (self.found, self.lookups) = (found, lookups);
     }
 
-    /// The networks that are polled for an account.
-    fn polled_as(&self, account: &str) -> Vec<Network> {
-        let specs = self.running.values().map(|running| &running.spec);
-        specs
-            .filter(|spec| accounts::key(&spec.network.aws) == account)
-            .map(|spec| Network {
-                id: spec.id.clone(),
-                name: spec.network.name.clone(),
+    /// The networks that are polled in an account.
+    fn polled_in(&self, account: &str) -> Vec<Network> {
+        let plans = self.running.values().map(|running| &running.plan);
+        plans
+            .filter(|plan| accounts::key(&plan.network.aws) == account)
+            .map(|plan| Network {
+                id: plan.id.clone(),
+                name: plan.network.name.clone(),
                 account: None,
             })
             .collect()
     }
 }
 
-/// Looks networks up again and again, for as long as anybody wants to know.
-async fn find<F: Future<Output = bool>>(
-    client: Arc<Client>,
-    lane: NetworkLimiter,
-    interval: Duration,
-    tell: impl Fn(Result<(Vec<Network>, usize), Error>) -> F,
-) {
-    loop {
-        let networks = client.networks(&lane).await;
-        let wait = if networks.is_ok() { interval } else { interval.min(RETRY_AFTER) };
-        if !tell(networks).await {
-            return;
-        }
-        tokio::time::sleep(wait).await;
-    }
+fn poller_ended(ended: Result<NetworkId, JoinError>) -> AppError {
+    AppError::TaskEnded(match ended {
+        Ok(id) => format!("poller of network {id}"),
+        Err(error) => format!("poller ({error})"),
+    })
 }

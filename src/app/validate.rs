@@ -1,5 +1,5 @@
-//! Whether a list that came from elsewhere is one: whoever answers at an address may be anybody, and
-//! what it says is printed to a terminal and opened in a spreadsheet.
+//! Validates a device list from a running exporter: the server can be anyone, and the list is printed to a
+//! terminal or opened in a spreadsheet.
 
 use jiff::Timestamp;
 
@@ -9,29 +9,29 @@ use crate::{
     wickr::{NetworkId, UserId},
 };
 
-/// The longest text of a device.
-const LONGEST_TEXT: usize = 64 * 1024;
-/// The most ids of which a list may say that nothing is known: as many as a filter may name.
-const MOST_IDS: usize = 200;
-/// The most processes that share users, as the configuration has it.
-const MOST_PARTS: u32 = 1000;
-/// The longest time in seconds: some ten thousand years, which is what times can be written for.
-const LONGEST_TIME: f64 = 4e11;
+/// Maximum length of a text in bytes.
+const MAX_TEXT: usize = 64 * 1024;
+/// Maximum number of unknown ids: the most that a filter can name.
+const MAX_IDS: usize = 200;
+/// Maximum number of shards, as in the configuration.
+const MAX_SHARDS: u32 = 1000;
+/// Maximum duration in seconds: about ten thousand years, the range of timestamps.
+const MAX_DURATION: f64 = 4e11;
 
-/// Whether all of it is what an exporter says.
-pub(super) fn is_sound(list: &List) -> bool {
+/// Whether an exporter can have written the list.
+pub(super) fn is_valid(list: &List) -> bool {
     let scope = &list.listing.scope;
     let (networks, users) = (&scope.not_known.network_id, &scope.not_known.user_id);
     is_time(&list.listing.generated_at)
-        && networks.len().max(users.len()) <= MOST_IDS
+        && networks.len().max(users.len()) <= MAX_IDS
         && networks.iter().all(|id| id.parse::<NetworkId>().is_ok())
         && users.iter().all(|id| id.parse::<UserId>().is_ok())
-        && scope.shard.is_none_or(|part| part.index < part.total && part.total <= MOST_PARTS)
-        && list.devices.iter().all(is_sound_device)
+        && scope.shard.is_none_or(|shard| shard.index < shard.total && shard.total <= MAX_SHARDS)
+        && list.devices.iter().all(is_valid_device)
 }
 
-fn is_sound_device(device: &Record<'_>) -> bool {
-    let text = |text: &str| text.len() <= LONGEST_TEXT;
+fn is_valid_device(device: &Record<'_>) -> bool {
+    let text = |text: &str| text.len() <= MAX_TEXT;
     let time = |time: &Option<String>| time.as_deref().is_none_or(is_time);
     device.network_id.parse::<NetworkId>().is_ok()
         && device.user_id.parse::<UserId>().is_ok()
@@ -42,12 +42,12 @@ fn is_sound_device(device: &Record<'_>) -> bool {
         && text(&device.status)
         && time(&device.created)
         && time(&device.last_login)
-        && device.idle_seconds.is_none_or(|seconds| (0.0..=LONGEST_TIME).contains(&seconds))
+        && device.idle_seconds.is_none_or(|seconds| (0.0..=MAX_DURATION).contains(&seconds))
         && ["fresh", "stale"].contains(&&*device.freshness)
         && is_time(&device.read_at)
 }
 
-/// Just as lists write times, which is nothing for what no time can be written for.
+/// Whether it is a time as lists contain it. It is empty for a time outside the range.
 fn is_time(text: &str) -> bool {
     text.is_empty()
         || text.parse::<Timestamp>().is_ok_and(|time| iso(time.as_millisecond()) == text)
@@ -76,9 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn only_what_an_exporter_says_is_taken() {
-        let sound = |list: Value| is_sound(&serde_json::from_value::<List>(list).unwrap());
-        assert!(sound(list()));
+    fn rejects_values_that_no_exporter_writes() {
+        let valid = |list: Value| is_valid(&serde_json::from_value::<List>(list).unwrap());
+        assert!(valid(list()));
         let escape = "\u{1b}]0;x\u{7}";
         for (path, bad) in [
             ("/generated_at", json!(escape)),
@@ -92,14 +92,14 @@ mod tests {
             ("/devices/0/freshness", json!(escape)),
             ("/devices/0/idle_seconds", json!(1e300)),
             ("/devices/0/idle_seconds", json!(-1.0)),
-            ("/devices/0/status", json!("x".repeat(LONGEST_TEXT + 1))),
+            ("/devices/0/status", json!("x".repeat(MAX_TEXT + 1))),
         ] {
             let mut list = list();
             *list.pointer_mut(path).unwrap() = bad;
-            assert!(!sound(list), "{path}");
+            assert!(!valid(list), "{path}");
         }
         let mut shard = list();
         shard["shard"] = json!({"index": 3, "total": 3});
-        assert!(!sound(shard));
+        assert!(!valid(shard));
     }
 }

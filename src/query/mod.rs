@@ -16,7 +16,6 @@ mod select;
 mod table;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::fmt;
 
@@ -28,7 +27,6 @@ pub use record::{Columns, Listing, Record, iso};
 pub use scope::{Discovery, NotKnown, Scope, UserCounts};
 pub use select::{Found, Row, find};
 pub use table::write_table;
-pub(crate) use text::{counted, escape_invisible, grouped, is_invisible};
 
 #[cfg(doc)]
 use crate::inventory::Snapshot;

@@ -10,7 +10,8 @@ use std::{
     str::FromStr,
 };
 
-use super::{Columns, Listing, Record, is_invisible};
+use super::{Columns, Listing, Record};
+use crate::text::is_invisible;
 
 /// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

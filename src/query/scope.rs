@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Filter, counted};
+use super::Filter;
+use crate::text::counted;
 use crate::{
     clock::Millis,
     inventory::{Account, NetworkView, PollResult, ShardInfo, Snapshot},

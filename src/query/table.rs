@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
-use super::{Columns, Record, escape_invisible};
+use super::{Columns, Record};
+use crate::text::escape_invisible;
 
 /// Writes a list as a table.
 ///

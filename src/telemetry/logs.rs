@@ -1,10 +1,9 @@
-//! Log lines, on standard error.
+//! Log lines on standard error.
 //!
-//! The levels mean: `error`, somebody must act or the exporter ends; `warn`, data is missing or
-//! something is off; `info`, what happens at most a few times a poll; `debug`, single requests and
-//! users; `trace`, scrapes too. Field names are stable and the same in both formats: `ts`, `level`,
-//! `message`, then the line's own. Nothing secret is logged at any level, and for that reason other
-//! libraries are heard at `error` only: some tell what they send.
+//! Levels: `error`, an operator must act or the exporter ends; `warn`, data is missing or wrong;
+//! `info`, a few lines for each poll; `debug`, single requests and users; `trace`, scrapes. Both
+//! formats have the same stable field names: `ts`, `level`, `message`, then those of the event. No
+//! level logs a secret. Other libraries log at `error` only, because some log what they send.
 
 use std::{
     fmt::{self, Write as _},
@@ -21,35 +20,35 @@ use tracing_subscriber::{
     Layer, filter::Targets, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::query::is_invisible;
+use crate::text::is_invisible;
 
-/// How much is logged.
+/// The least severe level that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogLevel {
-    /// Errors only.
+    /// Errors.
     Error,
-    /// Warnings too.
+    /// Also warnings.
     Warn,
-    /// What happens a few times a poll.
+    /// Also a few lines for each poll.
     #[default]
     Info,
-    /// Single requests and users.
+    /// Also single requests and users.
     Debug,
-    /// Scrapes too.
+    /// Also scrapes.
     Trace,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     /// `key=value` pairs.
     #[default]
     Logfmt,
-    /// A JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// Starts logging for the whole process. Only the first call has an effect.
+/// Starts logging for the process. Only the first call has an effect.
 pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Error => Level::ERROR,
@@ -60,13 +59,10 @@ pub fn start(level: LogLevel, format: LogFormat) {
     };
     let filter = Targets::new().with_default(Level::ERROR).with_target("wickr_exporter", level);
     let lines = Lines { format }.with_filter(filter);
-    // Tests start it more than once in one process; the first stays.
-    if tracing_subscriber::registry().with(lines).try_init().is_err() {
-        tracing::debug!("logging was started before");
-    }
+    // It fails only if logging has started, as in tests.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
-/// Writes each event as a line.
 #[derive(Debug)]
 struct Lines {
     format: LogFormat,
@@ -77,31 +73,31 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let line = fields.line(self.format, Timestamp::now(), *event.metadata().level());
-        // Nobody may be reading, and there is nowhere else to say so.
+        // Standard error may be closed. There is no other place to report that.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
 
-/// An event's message and fields, in the order in which they were written.
+/// The message and fields of an event, in source order.
 #[derive(Debug, Default)]
 struct Fields {
     message: String,
-    others: Vec<(&'static str, Value)>,
+    rest: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
-    fn line(self, format: LogFormat, at: Timestamp, level: Level) -> String {
+    fn line(self, format: LogFormat, time: Timestamp, level: Level) -> String {
         let level = level.as_str().to_ascii_lowercase();
         let first = [
-            ("ts", Value::String(format!("{at:.3}"))),
+            ("ts", Value::String(format!("{time:.3}"))),
             ("level", Value::String(level)),
             ("message", Value::String(self.message)),
         ];
-        let all = first.into_iter().chain(self.others);
+        let all = first.into_iter().chain(self.rest);
         match format {
             LogFormat::Json => {
                 let object: Map<_, _> = all.map(|(name, value)| (name.to_owned(), value)).collect();
-                format!("{}\n", harmless(Value::Object(object).to_string()))
+                format!("{}\n", escaped(&Value::Object(object).to_string()))
             }
             LogFormat::Logfmt => {
                 let mut line = String::new();
@@ -118,59 +114,55 @@ impl Fields {
         }
     }
 
-    fn put(&mut self, field: &Field, value: Value) {
+    fn push(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(message)) => self.message = message,
-            (name, value) => self.others.push((name, value)),
+            (name, value) => self.rest.push((name, value)),
         }
     }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, Value::String(format!("{value:?}")));
+        self.push(field, Value::String(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, Value::String(value.to_owned()));
+        self.push(field, Value::String(value.to_owned()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::Bool(value));
+        self.push(field, Value::Bool(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
+        self.push(field, value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
+        self.push(field, value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Number::from_f64(value).map_or(Value::Null, Value::Number));
+        self.push(field, Number::from_f64(value).map_or(Value::Null, Value::Number));
     }
 }
 
-/// A value as logfmt has it: bare where it can be, else quoted with JSON's escapes, which all
-/// readers of logfmt know.
+/// A logfmt value: bare if possible, otherwise quoted with JSON escapes, which logfmt parsers accept.
 fn logfmt(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
     let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\\' && !is_invisible(c);
     if !text.is_empty() && text.chars().all(bare) {
         text.clone()
     } else {
-        harmless(value.to_string())
+        escaped(&value.to_string())
     }
 }
 
-/// JSON in which whatever would steer a terminal or turn the reading direction about is escaped. JSON
-/// itself asks that only of the first 32 characters; where others stand, they stand in texts.
-fn harmless(json: String) -> String {
-    if !json.contains(is_invisible) {
-        return json;
-    }
-    let mut text = String::with_capacity(json.len() + 16);
+/// JSON with all invisible characters escaped, so that no value controls a terminal or changes the text
+/// direction. JSON requires escapes only below U+0020. Others occur only in strings.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if is_invisible(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -189,22 +181,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_is_escaped_and_can_be_had_back() {
+    fn escapes_invisible_characters_reversibly() {
         for bad in ["\u{1b}[2J", "\u{9b}2J", "\u{7f}", "a\nb", "\u{202e}x", "\u{2028}", "\u{e0041}"]
         {
             for format in [LogFormat::Logfmt, LogFormat::Json] {
-                let others = vec![("why", Value::from(bad))];
-                let fields = Fields { message: bad.into(), others };
+                let rest = vec![("error", Value::from(bad))];
+                let fields = Fields { message: bad.into(), rest };
                 let line = fields.line(format, Timestamp::UNIX_EPOCH, Level::WARN);
                 let text = line.strip_suffix('\n').unwrap();
                 assert!(!text.contains(is_invisible), "{text:?}");
-                let quoted = match format {
-                    LogFormat::Json => serde_json::from_str::<Value>(text).unwrap()["why"].clone(),
+                let parsed = match format {
+                    LogFormat::Json => {
+                        serde_json::from_str::<Value>(text).unwrap()["error"].clone()
+                    }
                     LogFormat::Logfmt => {
-                        serde_json::from_str(text.split_once(" why=").unwrap().1).unwrap()
+                        serde_json::from_str(text.split_once(" error=").unwrap().1).unwrap()
                     }
                 };
-                assert_eq!(quoted, bad, "{text:?}");
+                assert_eq!(parsed, bad, "{text:?}");
             }
         }
     }
@@ -212,7 +206,7 @@ mod tests {
     fn line(format: LogFormat) -> String {
         let fields = Fields {
             message: "it's \"done\"\n".into(),
-            others: vec![
+            rest: vec![
                 ("network_id", "12345678".into()),
                 ("users", 2.into()),
                 ("seconds", 0.25.into()),

@@ -1,5 +1,5 @@
-//! What the exporter tells of itself: log lines (`logs`), its own metrics (`metrics`), and panics,
-//! which go into both (`panics`).
+//! The exporter's own signals: log lines (`logs`), metrics (`metrics`), and panics, which go into both
+//! (`panics`).
 
 mod logs;
 mod metrics;

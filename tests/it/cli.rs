@@ -127,10 +127,10 @@ async fn check_prints_the_plan_and_online_tests_the_requests() {
     let (out, err) = streams(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     for part in [
-        "config.toml is good",
+        "config.toml is valid",
         "12345678 (test)",
         &simulator.endpoint(),
-        "2 users, 7,200 requests an hour",
+        "2 users, 7,200 requests per hour",
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }
@@ -139,7 +139,7 @@ async fn check_prints_the_plan_and_online_tests_the_requests() {
     let (output, _) = run(&text, &["check", "--online"]).await;
     let (out, err) = streams(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
-    assert!(out.contains("good, the first page of user 1001 has 1 device"), "{out}");
+    assert!(out.contains("OK, the first page of user 1001 has 1 device"), "{out}");
     assert_eq!(simulator.requests().total(), 1);
 
     let unknown = text.replace(NETWORK, "99999999");

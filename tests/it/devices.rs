@@ -113,7 +113,7 @@ async fn escapes_control_characters_of_an_untrusted_response() {
         )
     };
     let quoted = format!("\"{escape}\"");
-    let no_exporter = "no wickr-exporter of this version";
+    let no_exporter = "not a wickr-exporter of this version";
     for (body, status, expected) in [
         (response("200 OK", &list("", "null")), 0, "\\u{1b}"),
         (response("200 OK", &list(&quoted, "null")), 1, no_exporter),
@@ -151,10 +151,10 @@ async fn sends_a_password_to_the_exporter_only_and_never_prints_it() {
     for (from, options, status, expected) in [
         (format!("http://ann:se%20cret@{host}"), &[][..], 0, "0 devices."),
         (format!("http://ann@{host}"), &password_file, 0, "0 devices."),
-        (format!("http://{host}"), &[], 1, "asks for a name and a password"),
-        (format!("http://ann:se%20cre@{host}"), &[], 1, "is wrong"),
+        (format!("http://{host}"), &[], 1, "requires a username and a password"),
+        (format!("http://ann:se%20cre@{host}"), &[], 1, "wrong username or password"),
         (format!("http://ann:se%20cret@{redirect}"), &[], 1, "302"),
-        (format!("http://ann:se%20cret@{html}"), &[], 1, "is no wickr-exporter"),
+        (format!("http://ann:se%20cret@{html}"), &[], 1, "is not a wickr-exporter"),
         ("http://ann:se%20cret@127.0.0.1:1".into(), &[], 1, "refused"),
     ] {
         let arguments = [&["--log.level=trace", "--from", &from], options].concat();
@@ -224,8 +224,8 @@ async fn accepts_a_ca_file_and_a_client_certificate() {
     assert_eq!(trusted.0, Some(0), "{trusted:?}");
     assert_eq!((anonymous.0, identified.0), (Some(1), Some(0)), "{anonymous:?} {identified:?}");
     assert_eq!((no_key.0, no_key_file.0), (Some(2), Some(2)), "{no_key:?} {no_key_file:?}");
-    assert!(no_key.2.contains("hold no certificate and key"), "{no_key:?}");
+    assert!(no_key.2.contains("contain no certificate and key"), "{no_key:?}");
     assert_eq!(untrusted.0, Some(1), "{untrusted:?}");
     assert_eq!(key_as_ca.0, Some(2), "{key_as_ca:?}");
-    assert!(key_as_ca.2.contains("holds no certificate"), "{key_as_ca:?}");
+    assert!(key_as_ca.2.contains("contains no certificate"), "{key_as_ca:?}");
 }

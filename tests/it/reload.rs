@@ -108,7 +108,11 @@ async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_goes_on() {
         let samples = exporter.metrics().await;
         assert_eq!(reloaded_well(&samples), 0.0);
         assert_eq!(loaded(&samples), loaded(&before));
-        assert!(exporter.log().contains("the former one stays"), "{}", exporter.log());
+        assert!(
+            exporter.log().contains("the previous configuration stays in use"),
+            "{}",
+            exporter.log()
+        );
     }
     std::fs::remove_file(exporter.config_path()).unwrap();
     assert_eq!(post(&exporter).await.0, 500);

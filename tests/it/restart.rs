@@ -197,7 +197,7 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
         let exporter = Exporter::start(&text);
         exporter.wait_for("it polls", |s| s.sum("wickr_up") == 1.0).await;
         let (_, _, log) = exporter.stop();
-        assert!(log.contains("the state file is of no use"), "{log}");
+        assert!(log.contains("state file ignored"), "{log}");
         useless += 1;
         let kept = if useless == 1 { "state.old".into() } else { format!("state.old.{useless}") };
         assert_eq!(std::fs::read(folder.path().join(kept)).unwrap(), content);
@@ -212,7 +212,7 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
     exporter.polled(2.0).await;
     let (status, _, log) = exporter.stop();
     assert_eq!(status.code(), Some(0));
-    assert!(log.contains("the state cannot be saved"), "{log}");
+    assert!(log.contains("saving the state file failed"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,7 +273,7 @@ async fn a_pipe_in_place_of_the_state_file_is_told_nothing_and_holds_up_nobody()
     let (status, took, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(took < Duration::from_secs(4), "{took:?}");
-    assert!(log.contains("it is no regular file"), "{log}");
+    assert!(log.contains("it is not a regular file"), "{log}");
     let mut told = Vec::new();
     let mut reader = std::fs::File::from(reader.into_blocking_fd().unwrap());
     std::io::Read::read_to_end(&mut reader, &mut told).unwrap();
@@ -298,7 +298,7 @@ async fn what_somebody_else_has_planted_is_neither_believed_nor_followed() {
     let exporter = Exporter::start(&text);
     assert!(!exporter.metrics().await.has("wickr_network_devices"));
     let (_, _, log) = exporter.stop();
-    assert!(log.contains("it belongs to somebody else"), "{log}");
+    assert!(log.contains("it belongs to another user"), "{log}");
     // A link to what only we may write to.
     let ours = folder.path().join("ours");
     std::fs::write(&ours, "precious").unwrap();
@@ -309,7 +309,7 @@ async fn what_somebody_else_has_planted_is_neither_believed_nor_followed() {
     let exporter = Exporter::start(&text);
     exporter.polled(1.0).await;
     let (_, _, log) = exporter.stop();
-    assert!(log.contains("it is a link that somebody else has made"), "{log}");
+    assert!(log.contains("it is a link of another user"), "{log}");
     assert_eq!(std::fs::read(&ours).unwrap(), b"precious");
     let mut names: Vec<_> =
         folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -340,7 +340,7 @@ async fn what_is_anothers_is_not_believed_wherever_it_is() {
         let exporter = Exporter::start_as(WE, &text);
         assert_eq!(exporter.metrics().await.has("wickr_network_devices"), believed, "{owner}");
         let (_, _, log) = exporter.stop();
-        assert_eq!(log.contains("it belongs to somebody else"), !believed, "{log}");
+        assert_eq!(log.contains("it belongs to another user"), !believed, "{log}");
     }
 }
 

@@ -110,10 +110,10 @@ async fn notifies_reloading_then_ready_also_after_a_failed_reload() {
         last = usec;
         manager.wait_for_line("READY=1");
     }
-    manager.wait_for(|line| line.starts_with("STATUS=") && line.contains("was refused"));
+    manager.wait_for(|line| line.starts_with("STATUS=") && line.contains("reload failed"));
     std::fs::write(exporter.config_path(), good).unwrap();
     exporter.signal("HUP");
-    manager.wait_for(|line| line.starts_with("STATUS=") && !line.contains("was refused"));
+    manager.wait_for(|line| line.starts_with("STATUS=") && !line.contains("reload failed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

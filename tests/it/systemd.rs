@@ -256,9 +256,9 @@ async fn makes_only_system_calls_that_the_unit_allows() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     exporter.signal("HUP");
-    exporter.logged("was loaded anew").await;
+    exporter.logged("configuration reloaded").await;
     fs::write(exporter.path("config.toml"), format!("{text}\n# Another.\n")).unwrap();
-    exporter.logged("has changed").await;
+    exporter.logged("configuration file changed").await;
     let calls = exporter.stop().await;
     for expected in ["execve", "connect", "openat", "epoll_wait", "fsync"] {
         assert!(calls.contains(expected), "incomplete trace: {calls:?}");

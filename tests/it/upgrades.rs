@@ -282,7 +282,10 @@ async fn program_restores_users_from_state_of_every_release() {
             ["wickr_network_info".to_owned(), "wickr_user_up".to_owned()].into();
         assert_eq!(select(&before, &names), select(&after, &names), "{}", folder.display());
         let (_, _, log) = exporter.stop();
-        assert!(log.contains("restored the last data") && !log.contains("of no use"), "{log}");
+        assert!(
+            log.contains("restored the state file") && !log.contains("state file ignored"),
+            "{log}"
+        );
     }
 }
 

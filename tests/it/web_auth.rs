@@ -190,7 +190,7 @@ async fn invalid_web_config_fails_before_the_start() {
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
-        text.contains("good.yml is good: no TLS, a password (1 user), no client certificate."),
+        text.contains("good.yml is valid: no TLS, a password (1 user), no client certificate."),
         "{text}"
     );
     simulator.stop().await.unwrap();
@@ -220,7 +220,7 @@ async fn warns_about_exposure_beyond_loopback() {
         // The warning follows the last of these lines.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let log = setup.exporter.log();
-        let warned = log.contains("whoever reaches this address");
+        let warned = log.contains("address is exposed to the network");
         assert_eq!(warned, !warning.is_empty(), "{web_config}: {log}");
         assert!(log.contains(warning), "{web_config}: {log}");
         setup.simulator.stop().await.unwrap();
@@ -268,7 +268,7 @@ os.execv(sys.argv[2], sys.argv[2:])
     };
     let (status, text) = run(&[]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("systemd has passed no socket"), "{text}");
+    assert!(text.contains("systemd passed no socket"), "{text}");
     let (status, text) = run(&["--web.listen-address=:1"]);
     assert_eq!(status, Some(2), "{text}");
     simulator.stop().await.unwrap();

@@ -5,11 +5,8 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
-pub(super) use crate::query::{counted, grouped};
-use crate::{
-    clock::Millis,
-    query::{escape_invisible, iso},
-};
+pub(super) use crate::text::{counted, grouped};
+use crate::{clock::Millis, query::iso, text::escape_invisible};
 
 /// A point in time, as HTML shows it: in full, and from now.
 #[derive(Debug, Clone, PartialEq, Eq)]
