@@ -49,7 +49,7 @@ impl PollerFactory {
 
     /// Sets the limits that `config` sets for all networks.
     pub(super) fn adjust(&mut self, config: &Config) {
-        self.lanes.set_most(config.poll.concurrency);
+        self.lanes.set_limit(config.poll.concurrency);
         self.keeper.share(match config.shard {
             config::Shard::Of { index, total } if total > 1 => Some(ShardInfo { index, total }),
             _ => None,

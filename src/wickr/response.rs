@@ -1,4 +1,4 @@
-//! From an answer that is no success to the kind of error that it is.
+//! Classifies error responses.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,34 +7,34 @@ use http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Error, ErrorKind, Operation, transport::Answer};
+use super::{Error, ErrorKind, Operation, transport::Response};
 
-/// A clock further off than this is worth correcting; AWS allows five minutes.
+/// Difference in seconds above which the clock is corrected. AWS accepts five minutes.
 const CLOCK_TOLERANCE: i64 = 60;
 
-/// What time it was when a request was sent.
+/// The time of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Times {
-    /// By this machine's clock.
-    pub here: SystemTime,
-    /// By the clock that the request was signed with.
+pub struct RequestTimes {
+    /// By the local clock.
+    pub local: SystemTime,
+    /// As in the signature.
     pub signed: SystemTime,
 }
 
-/// Reads an answer whose status is no success. Nothing of the credentials or of the page token that
-/// the request went out with is repeated.
-pub fn error(
+/// Returns the error of a response whose status is not 2xx. The error does not contain the credentials
+/// or the page token of the request.
+pub fn classify(
     operation: Operation,
-    answer: &Answer,
+    response: &Response,
     credentials: &Credentials,
     token: Option<&str>,
-    times: Times,
+    times: RequestTimes,
 ) -> Error {
     let body: Option<Value> =
-        serde_json::from_slice(&answer.body).ok().filter(|body: &Value| body.is_object());
-    let code = code(&answer.headers, body.as_ref());
+        serde_json::from_slice(&response.body).ok().filter(|body: &Value| body.is_object());
+    let code = code(&response.headers, body.as_ref());
     let message = message(body.as_ref());
-    let kind = match kind(answer.status, code.as_deref()) {
+    let kind = match kind(response.status, code.as_deref()) {
         // The response for an unknown user in the service model's example.
         ErrorKind::InvalidRequest | ErrorKind::InvalidResponse
             if operation == Operation::ListDevicesForUser && is_invalid_user(&message) =>
@@ -51,40 +51,39 @@ pub fn error(
     ];
     let message = match redact(&message, &secrets) {
         message if message.is_empty() => {
-            answer.status.canonical_reason().unwrap_or("an unknown status").to_owned()
+            response.status.canonical_reason().unwrap_or("unknown status").to_owned()
         }
         message => message,
     };
     Error {
-        status: Some(answer.status.as_u16()),
-        clock_ahead: clock_ahead(kind, code.as_deref(), &answer.headers, times),
-        retry_after: retry_after(&answer.headers, times.here),
-        code: code.filter(|code| !repeats_one(code, &secrets)),
+        status: Some(response.status.as_u16()),
+        clock_ahead: clock_ahead(kind, code.as_deref(), &response.headers, times),
+        retry_after: retry_after(&response.headers, times.local),
+        code: code.filter(|code| !contains_secret(code, &secrets)),
         ..Error::new(operation, kind, message)
     }
 }
 
-/// The error's name without what may surround it: `aws.wickr#RateLimitError:http://…`.
+/// The error name, without the namespace and URL of `aws.wickr#RateLimitError:http://…`.
 fn code(headers: &HeaderMap, body: Option<&Value>) -> Option<String> {
     let header = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-    let member = || {
+    let field = || {
         let body = body?;
-        ["__type", "code", "Code"].iter().find_map(|member| body.get(member)?.as_str())
+        ["__type", "code", "Code"].iter().find_map(|field| body.get(field)?.as_str())
     };
-    let name = header.filter(|name| !name.is_empty()).or_else(member)?;
+    let name = header.filter(|name| !name.is_empty()).or_else(field)?;
     let name = name.split(':').next()?.rsplit('#').next()?.trim();
-    // Anything else is no name, and no label of an error.
     let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
     ((1..=64).contains(&name.len()) && name.bytes().all(is_name)).then(|| name.to_owned())
 }
 
-/// The service's words; a ValidationError's reasons follow.
+/// The message, followed by the reasons of a ValidationError.
 fn message(body: Option<&Value>) -> String {
     let Some(body) = body else { return String::new() };
-    let text = |member: &str| body.get(member).and_then(Value::as_str);
+    let text = |field: &str| body.get(field).and_then(Value::as_str);
     let mut message = text("message").or_else(|| text("Message")).unwrap_or_default().to_owned();
     for reason in body.get("reasons").and_then(Value::as_array).into_iter().flatten() {
-        let part = |member: &str| reason.get(member).and_then(Value::as_str).unwrap_or("?");
+        let part = |field: &str| reason.get(field).and_then(Value::as_str).unwrap_or("?");
         if !message.is_empty() {
             message.push_str("; ");
         }
@@ -157,15 +156,15 @@ fn is_invalid_user(message: &str) -> bool {
     message.trim().trim_end_matches('.').eq_ignore_ascii_case("invalid userid")
 }
 
-/// By how much the server's clock is ahead of this machine's, if the time that the request was
-/// signed with may be why it was refused.
+/// Seconds by which the server's clock is ahead of the local clock, if the signature time can be the
+/// cause of the error.
 fn clock_ahead(
     kind: ErrorKind,
     code: Option<&str>,
     headers: &HeaderMap,
-    times: Times,
+    times: RequestTimes,
 ) -> Option<i64> {
-    let about_time = matches!(
+    let is_clock_error = matches!(
         code,
         Some(
             "RequestTimeTooSkewed"
@@ -175,13 +174,13 @@ fn clock_ahead(
                 | "SignatureDoesNotMatch"
         )
     );
-    if kind != ErrorKind::Unauthorized || !about_time {
+    if kind != ErrorKind::Unauthorized || !is_clock_error {
         return None;
     }
     let server = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
-    // A correction made earlier may be what is wrong now: the machine's clock has been set since.
-    let off = seconds_between(times.signed, server)?;
-    if off.abs() > CLOCK_TOLERANCE { seconds_between(times.here, server) } else { None }
+    // Compared with the signature time, because an earlier correction can be outdated.
+    let offset = seconds_between(times.signed, server)?;
+    if offset.abs() > CLOCK_TOLERANCE { seconds_between(times.local, server) } else { None }
 }
 
 fn seconds_between(from: SystemTime, to: SystemTime) -> Option<i64> {
@@ -191,20 +190,20 @@ fn seconds_between(from: SystemTime, to: SystemTime) -> Option<i64> {
     }
 }
 
-/// `Retry-After`, in either of its forms.
+/// `Retry-After` in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    // The date is the server's: count from its own clock, where it tells it.
-    let clock = headers.get(header::DATE).and_then(|date| date.to_str().ok());
-    let from = clock.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+    // The date is by the server's clock.
+    let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+    let from = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
     httpdate::parse_http_date(text).ok()?.duration_since(from).ok()
 }
 
-/// The message without what AWS's signature errors repeat of the request, session token included;
-/// nothing of a message that repeats a secret in some other way.
+/// Removes the canonical request from messages of signature errors, because it contains the session
+/// token. Replaces a message that contains a secret elsewhere.
 fn redact(message: &str, secrets: &[Option<&str>]) -> String {
     const ECHOES: [&str; 4] = [
         "The Canonical String",
@@ -214,24 +213,23 @@ fn redact(message: &str, secrets: &[Option<&str>]) -> String {
     ];
     let end = ECHOES.iter().filter_map(|echo| message.find(echo)).min().unwrap_or(message.len());
     let message = message[..end].trim_end();
-    if repeats_one(message, secrets) {
-        return "(a message that repeats a secret, not shown)".into();
+    if contains_secret(message, secrets) {
+        return "(message hidden: it contains a secret)".into();
     }
     message.to_owned()
 }
 
-/// Whether a text repeats one of these, however broken into lines, percent-encoded, or written in
-/// upper or lower case.
-fn repeats_one(text: &str, secrets: &[Option<&str>]) -> bool {
-    let core = |text: &str| -> String {
+/// Whether a text contains a secret, in any case, with separators, or percent-encoded.
+fn contains_secret(text: &str, secrets: &[Option<&str>]) -> bool {
+    let normalize = |text: &str| -> String {
         text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
     };
-    let texts = [core(text), core(&percent_decode_str(text).decode_utf8_lossy())];
+    let texts = [normalize(text), normalize(&percent_decode_str(text).decode_utf8_lossy())];
     secrets
         .iter()
         .flatten()
-        .map(|secret| core(secret))
-        // A token of a few characters stands in any text.
+        .map(|secret| normalize(secret))
+        // Shorter tokens occur in any text.
         .filter(|secret| secret.len() >= 6)
         .any(|secret| texts.iter().any(|text| text.contains(&secret)))
 }
@@ -240,17 +238,17 @@ fn repeats_one(text: &str, secrets: &[Option<&str>]) -> bool {
 mod tests {
     use super::*;
 
-    fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Error {
-        read_signed(status, headers, body, 0)
+    fn parse(status: u16, headers: &[(&str, &str)], body: &str) -> Error {
+        parse_signed(status, headers, body, 0)
     }
 
-    /// Reads the answer to a request that was signed with a clock so many seconds ahead.
-    fn read_signed(status: u16, headers: &[(&str, &str)], body: &str, ahead: u64) -> Error {
+    /// The request was signed by a clock that is `ahead` seconds ahead.
+    fn parse_signed(status: u16, headers: &[(&str, &str)], body: &str, ahead: u64) -> Error {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        let answer = Answer {
+        let response = Response {
             status: StatusCode::from_u16(status).unwrap(),
             headers: map,
             body: body.to_owned().into(),
@@ -258,13 +256,13 @@ mod tests {
         let credentials =
             Credentials::new("AKIDEXAMPLE", "s3cr3t/+x", Some("t0k3n=/x".into()), None, "test");
         // 2026-01-01T00:00:00Z
-        let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let times = Times { here, signed: here + Duration::from_secs(ahead) };
-        error(Operation::ListDevicesForUser, &answer, &credentials, Some("v1:p4g3"), times)
+        let local = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        let times = RequestTimes { local, signed: local + Duration::from_secs(ahead) };
+        classify(Operation::ListDevicesForUser, &response, &credentials, Some("v1:p4g3"), times)
     }
 
     #[test]
-    fn the_documented_errors_are_told_apart() {
+    fn classifies_documented_error_names() {
         use ErrorKind::*;
         for (status, code, kind) in [
             (400, "BadRequestError", InvalidRequest),
@@ -286,12 +284,12 @@ mod tests {
             (418, "TeapotError", InvalidRequest),
             (599, "OddError", ServerError),
         ] {
-            let by_header = read(status, &[("x-amzn-errortype", code)], "{}");
+            let by_header = parse(status, &[("x-amzn-errortype", code)], "{}");
             let decorated = format!("{code}:http://internal.amazon.com/x/");
-            let by_decorated_header = read(status, &[("x-amzn-errortype", &decorated)], "");
+            let by_decorated_header = parse(status, &[("x-amzn-errortype", &decorated)], "");
             let by_type =
-                read(status, &[], &format!(r#"{{"__type": "com.amazonaws.wickr#{code}"}}"#));
-            let by_code = read(status, &[], &format!(r#"{{"code": "{code}"}}"#));
+                parse(status, &[], &format!(r#"{{"__type": "com.amazonaws.wickr#{code}"}}"#));
+            let by_code = parse(status, &[], &format!(r#"{{"code": "{code}"}}"#));
             for error in [by_header, by_decorated_header, by_type, by_code] {
                 assert_eq!((error.kind, error.code.as_deref()), (kind, Some(code)));
             }
@@ -299,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_a_name_is_told_by_itself() {
+    fn classifies_by_status_without_an_error_name() {
         use ErrorKind::*;
         for (status, body, kind) in [
             (401, "", Unauthorized),
@@ -313,16 +311,16 @@ mod tests {
             (302, "", InvalidResponse),
             (400, "[]", InvalidRequest),
         ] {
-            assert_eq!(read(status, &[], body).kind, kind, "{status} {body}");
+            assert_eq!(parse(status, &[], body).kind, kind, "{status} {body}");
         }
     }
 
     #[test]
     fn an_invalid_user_id_is_an_unknown_user() {
         let headers = [("x-amzn-errortype", "BadRequestError")];
-        let error = read(400, &headers, r#"{"message": "Invalid userId."}"#);
+        let error = parse(400, &headers, r#"{"message": "Invalid userId."}"#);
         assert_eq!(error.kind, ErrorKind::NotFound);
-        let error = read(400, &headers, r#"{"message": "Invalid nextToken."}"#);
+        let error = parse(400, &headers, r#"{"message": "Invalid nextToken."}"#);
         assert_eq!(error.kind, ErrorKind::InvalidRequest);
         assert_eq!(
             error.to_string(),
@@ -331,36 +329,36 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_and_secrets_are_not() {
+    fn messages_do_not_contain_secrets() {
         let body =
             r#"{"Message": "bad", "reasons": [{"field": "maxResults", "reason": "too\nlarge"}]}"#;
-        assert_eq!(read(422, &[], body).message, "bad; maxResults: too large");
+        assert_eq!(parse(422, &[], body).message, "bad; maxResults: too large");
         let body = r#"{"message": "The signature does not match. The Canonical String for this request should have been 'x-amz-security-token:t0k3n'"}"#;
-        assert_eq!(read(403, &[], body).message, "The signature does not match.");
+        assert_eq!(parse(403, &[], body).message, "The signature does not match.");
         let body = r#"{"message": "no: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/x, Signature=abc"}"#;
-        assert_eq!(read(403, &[], body).message, "no:");
+        assert_eq!(parse(403, &[], body).message, "no:");
         for echo in
             ["s3cr3t/+x", "S3CR3T/+X", "a t0k3n%3D%2Fx b", "s3c\\nr3t/+x", "AKIDEXAMPLE", "v1:p4g3"]
         {
-            let body = format!(r#"{{"message": "what of {echo}?"}}"#);
-            let error = read(400, &[], &body);
-            assert_eq!(error.message, "(a message that repeats a secret, not shown)", "{echo}");
+            let body = format!(r#"{{"message": "got {echo}?"}}"#);
+            let error = parse(400, &[], &body);
+            assert_eq!(error.message, "(message hidden: it contains a secret)", "{echo}");
         }
         for code in ["AKIDEXAMPLE", "t0k3n=/x", "a b", "x\u{e9}", ""] {
-            let error = read(422, &[], &format!(r#"{{"__type": "a#{code}", "message": "m"}}"#));
+            let error = parse(422, &[], &format!(r#"{{"__type": "a#{code}", "message": "m"}}"#));
             assert_eq!((error.code, error.kind), (None, ErrorKind::InvalidRequest), "{code}");
         }
-        assert_eq!(read(500, &[], "").message, "Internal Server Error");
+        assert_eq!(parse(500, &[], "").message, "Internal Server Error");
         assert!(
-            read(500, &[], &format!(r#"{{"message": "{}"}}"#, "x".repeat(9999))).message.len()
+            parse(500, &[], &format!(r#"{{"message": "{}"}}"#, "x".repeat(9999))).message.len()
                 < 400
         );
     }
 
     #[test]
-    fn a_clock_that_is_off_is_measured() {
+    fn measures_the_clock_difference() {
         let date = ("date", "Thu, 01 Jan 2026 00:10:00 GMT");
-        let ahead = |code, date| read(403, &[("x-amzn-errortype", code), date], "{}").clock_ahead;
+        let ahead = |code, date| parse(403, &[("x-amzn-errortype", code), date], "{}").clock_ahead;
         assert_eq!(ahead("RequestTimeTooSkewed", date), Some(600));
         assert_eq!(ahead("InvalidSignatureException", date), Some(600));
         assert_eq!(ahead("ExpiredTokenException", date), None);
@@ -373,17 +371,17 @@ mod tests {
             Some(-3600)
         );
         assert_eq!(ahead("RequestTimeTooSkewed", ("date", "yesterday")), None);
-        // The machine's clock is right again, but requests are still signed an hour ahead.
+        // The local clock was corrected, but signatures are still an hour ahead.
         let now = [
             ("x-amzn-errortype", "RequestTimeTooSkewed"),
             ("date", "Thu, 01 Jan 2026 00:00:05 GMT"),
         ];
-        assert_eq!(read_signed(403, &now, "{}", 3600).clock_ahead, Some(5));
+        assert_eq!(parse_signed(403, &now, "{}", 3600).clock_ahead, Some(5));
     }
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let wait = |headers: &[(&str, &str)]| read(429, headers, "").retry_after;
+    fn parses_retry_after_as_seconds_and_as_date() {
+        let wait = |headers: &[(&str, &str)]| parse(429, headers, "").retry_after;
         let date = "Thu, 01 Jan 2026 00:00:30 GMT";
         assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
         assert_eq!(wait(&[("retry-after", date)]), Some(Duration::from_secs(30)));
@@ -394,9 +392,8 @@ mod tests {
         }
     }
 
-    /// AWS sends some names with several statuses, and proxies send any.
     #[test]
-    fn a_name_is_told_whatever_the_status() {
+    fn error_names_take_precedence_over_the_status() {
         use ErrorKind::*;
         for (names, kind) in [
             (&["ResourceNotFoundError"][..], NotFound),
@@ -409,19 +406,19 @@ mod tests {
         ] {
             for name in names {
                 for status in [302, 400, 403, 418, 503] {
-                    let error = read(status, &[("x-amzn-errortype", name)], "");
+                    let error = parse(status, &[("x-amzn-errortype", name)], "");
                     assert_eq!(error.kind, kind, "{status} {name}");
                 }
             }
         }
-        let odd = read(400, &[("x-amzn-errortype", "Some_Error.v2")], "");
+        let odd = parse(400, &[("x-amzn-errortype", "Some_Error.v2")], "");
         assert_eq!((odd.code.as_deref(), odd.kind), (Some("Some_Error.v2"), InvalidRequest));
     }
 
     #[test]
-    fn a_clock_may_be_off_by_a_minute() {
+    fn ignores_clock_differences_up_to_a_minute() {
         let ahead = |date| {
-            read(403, &[("x-amzn-errortype", "RequestExpired"), ("date", date)], "").clock_ahead
+            parse(403, &[("x-amzn-errortype", "RequestExpired"), ("date", date)], "").clock_ahead
         };
         assert_eq!(ahead("Thu, 01 Jan 2026 00:01:00 GMT"), None);
         assert_eq!(ahead("Thu, 01 Jan 2026 00:01:01 GMT"), Some(61));

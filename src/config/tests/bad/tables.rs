@@ -108,7 +108,7 @@ fips = "yes""#,
     (
         r#"[aws]
 endpoint_url = "https://joe:hunter2@example.com""#,
-        &["f:2:16: aws.endpoint_url: must not carry a user name or password"],
+        &["f:2:16: aws.endpoint_url: must not contain a user name or password"],
     ),
     (
         r#"[aws]
