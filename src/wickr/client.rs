@@ -86,7 +86,8 @@ pub struct ClientOptions {
     pub observer: Arc<dyn Observer>,
 }
 
-/// A client of the Admin API for one account and region.
+/// A client of the Admin API for one account and region. Methods return an error after retries, and no
+/// items if one page of a list fails.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
@@ -113,10 +114,6 @@ impl Client {
     }
 
     /// All devices of a user, sorted by `appId` without duplicates.
-    ///
-    /// # Errors
-    ///
-    /// The error of any page, after retries.
     pub async fn devices(
         &self,
         network: &NetworkId,
@@ -137,10 +134,6 @@ impl Client {
 
     /// Reads the first page of a user's devices, to test credentials and permissions. Returns the
     /// number of devices.
-    ///
-    /// # Errors
-    ///
-    /// The error after retries.
     pub async fn try_devices(
         &self,
         network: &NetworkId,
@@ -154,10 +147,6 @@ impl Client {
     }
 
     /// Reads the first page of a network's users, to test credentials and permissions.
-    ///
-    /// # Errors
-    ///
-    /// The error after retries.
     pub async fn try_users(
         &self,
         network: &NetworkId,
@@ -174,10 +163,6 @@ impl Client {
 
     /// The users of a network without bots, in the order of the service. `keep` maps each user of a
     /// page before the next page is read, which limits memory; None drops the user.
-    ///
-    /// # Errors
-    ///
-    /// The error of any page, after retries.
     pub async fn users<T>(
         &self,
         network: &NetworkId,
@@ -195,11 +180,7 @@ impl Client {
     }
 
     /// The networks of the account in the region, in the order of the service, and the number of
-    /// networks without a valid id.
-    ///
-    /// # Errors
-    ///
-    /// The error of any page, after retries. No network has a valid id.
+    /// networks without a valid id. If no network has one, this is an error.
     pub async fn networks(&self, limiter: &NetworkLimiter) -> Result<(Vec<Network>, usize), Error> {
         let list = List::networks(self.options.page_size);
         let all = self.collect(&list, limiter, paging::DIRECTORY, wire::networks_page).await?;
@@ -214,10 +195,6 @@ impl Client {
     }
 
     /// The security groups of a network, in the order of the service.
-    ///
-    /// # Errors
-    ///
-    /// The error of any page, after retries.
     pub async fn security_groups(
         &self,
         network: &NetworkId,

@@ -144,15 +144,15 @@ mod tests {
 
     #[test]
     fn allows_plain_http_for_loopback_only() {
-        for good in [
+        for valid in [
             "http://127.0.0.1:8000",
             "http://localhost/x/",
             "http://[::1]:1",
             "https://vpce-1.example.com",
         ] {
-            assert!(Endpoint::parse(good).is_ok(), "{good}");
+            assert!(Endpoint::parse(valid).is_ok(), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "http://example.com",
             "http://10.0.0.1",
             "ftp://localhost",
@@ -160,7 +160,7 @@ mod tests {
             "https://u:p@h",
             "https://h?x=1",
         ] {
-            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+            assert!(Endpoint::parse(invalid).is_err(), "{invalid}");
         }
         assert_eq!(
             Endpoint::parse("http://localhost:1/base/").unwrap().as_str(),

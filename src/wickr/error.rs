@@ -158,7 +158,7 @@ const MAX_MESSAGE: usize = 300;
 pub(super) fn one_line(text: &str) -> String {
     let mut line: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect();
-    if line.len() < text.len() {
+    if text.chars().nth(MAX_MESSAGE).is_some() {
         line.push('…');
     }
     line
