@@ -38,7 +38,7 @@ impl fmt::Debug for InternedStr {
     }
 }
 
-/// Returns the same [`InternedStr`] for equal strings. Above [`Self::MAX`] strings, further ones are
+/// Returns the same [`InternedStr`] for equal strings. Above 1,024 strings, further ones are
 /// not shared, because the service's values are an open set.
 #[derive(Debug, Default)]
 pub struct Interner(Mutex<HashSet<InternedStr>>);
