@@ -143,7 +143,7 @@ impl Accounts {
             request_timeout: network.poll.request_timeout,
             max_attempts: network.poll.max_attempts,
             page_size: network.poll.page_size,
-            labels: self.labels.clone(),
+            interner: self.labels.clone(),
             observer: self.observer.clone(),
         })?;
         let client = Arc::new(client);

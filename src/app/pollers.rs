@@ -49,7 +49,7 @@ impl PollerFactory {
 
     /// Applies the limits of `config` to all networks.
     pub(super) fn set_limits(&mut self, config: &Config) {
-        self.limiter.set_most(config.poll.concurrency);
+        self.limiter.set_limit(config.poll.concurrency);
         self.registrar.set_shard(match config.shard {
             config::Shard::Of { index, total } if total > 1 => Some(ShardInfo { index, total }),
             _ => None,

@@ -104,7 +104,7 @@ impl<'a, S: Source> FanOut<'a, S> {
                     None => return self.not_requested(),
                 },
                 // A request waits before its retry: another can use its permit.
-                () = self.limiter.somebody_rests() => {}
+                () = self.limiter.backoff_started() => {}
             }
         };
         let user = &self.users[index];
@@ -127,7 +127,7 @@ impl<'a, S: Source> FanOut<'a, S> {
 
     /// Sends as many requests as the window allows.
     fn fill(&mut self) {
-        let most = self.window.min(self.limiter.width()) + self.limiter.resting();
+        let most = self.window.min(self.limiter.limit()) + self.limiter.backing_off();
         while self.ended_by.is_none() && self.in_flight.len() < most && self.next < self.users.len()
         {
             let (index, user) = (self.next, &self.users[self.next]);

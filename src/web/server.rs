@@ -338,7 +338,7 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "a connection failed");
+        tracing::error!(%error, "connection task failed");
     }
 }
 

@@ -1,5 +1,4 @@
-//! The client: one attempt after another until there is an answer, one page after another until
-//! the list ends. The pieces it is made of know nothing of each other.
+//! Requests with retries, and lists of several pages.
 
 use std::{
     collections::HashSet,
@@ -16,38 +15,39 @@ use reqwest::Url;
 use tokio::time::Instant;
 
 use super::{
-    Device, Endpoint, Error, ErrorKind, Interner, Network, NetworkId, Operation, SecurityGroup,
+    Device, Endpoint, Error, ErrorKind, InvalidField, Network, NetworkId, Operation, SecurityGroup,
     User, UserId,
     concurrency::NetworkLimiter,
-    credentials::{CredentialStore, Kept},
+    credentials::{CachedCredentials, CredentialStore},
+    interned::Interner,
     operation::{List, ListUsersFilter},
-    paging::{self, Bounds, Pages},
+    paging::{self, Limits, Pages},
     rate::RateLimiter,
     response,
-    retry::{Attempts, Verdict},
+    retry::{Attempts, RetryDecision},
     signing::sign,
-    transport::{Answer, Failure, Transport},
-    wire::{self, Flaw},
+    transport::{Response, Transport, TransportError},
+    wire::{self, Page},
 };
 
-/// Who wants to know what the client does, for metrics.
+/// Receives events of the client, for metrics.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// One attempt has ended, after `took`.
+    /// An attempt ended after `took`.
     fn attempted(&self, operation: Operation, outcome: Outcome, took: Duration);
-    /// A failure of this kind is about to be tried again.
+    /// A request that failed with `kind` is retried.
     fn retried(&self, kind: ErrorKind);
-    /// A request waited this long for the rate's allowance.
+    /// A request waited for a rate token.
     fn waited(&self, waited: Duration);
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// With an answer of this HTTP status.
+    /// A response with this HTTP status.
     Status(u16),
-    /// Without an answer in time.
+    /// No response in time.
     Timeout,
-    /// Without an answer, for want of a connection.
+    /// The connection failed.
     Connection,
 }
 
@@ -61,73 +61,69 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a client is made of. The shared parts bound what several clients do together.
+/// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Where the service is.
+    /// The base URL of the service.
     pub endpoint: Endpoint,
-    /// The region that signatures are bound to.
+    /// The region of signatures.
     pub region: String,
-    /// The account's credentials.
+    /// The credentials of the account.
     pub credentials: Arc<CredentialStore>,
-    /// The account's allowance in the region.
+    /// The rate limit of the account in the region.
     pub rate: Arc<RateLimiter>,
-    /// The zone of times that name none.
+    /// The time zone of timestamps without one.
     pub timezone: TimeZone,
-    /// The longest that one attempt may take.
+    /// Limit of one attempt.
     pub request_timeout: Duration,
-    /// The most attempts at one request.
+    /// Limit of attempts for one request.
     pub max_attempts: u32,
     /// Items on a page, 1 to 100.
     pub page_size: u16,
-    /// The texts that devices share.
-    pub labels: Arc<Interner>,
-    /// Who is told.
+    /// Shared strings of devices.
+    pub interner: Arc<Interner>,
+    /// Receives events.
     pub observer: Arc<dyn Observer>,
 }
 
-/// A client of the Admin API of one account in one region.
+/// A client of the Admin API for one account and region. Methods return an error after retries, and no
+/// items if one page of a list fails.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
     host: String,
     transport: Transport,
-    flaws: KnownFlaws,
+    invalid_fields: InvalidFieldLog,
 }
 
 impl Client {
-    /// A client; it connects when first asked.
+    /// Creates a client. It connects with the first request.
     ///
     /// # Errors
     ///
-    /// A sentence, when the endpoint has no host or the machine's TLS settings cannot be used.
+    /// When the endpoint has no host, or the TLS or proxy settings of the system are invalid.
     pub fn new(options: ClientOptions) -> Result<Client, String> {
         let url = Url::parse(options.endpoint.as_str()).map_err(|error| error.to_string())?;
-        let host = url.host_str().ok_or("the endpoint names no host")?;
+        let host = url.host_str().ok_or("the endpoint has no host")?;
         let host = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
         let transport = Transport::new(&options.endpoint, options.request_timeout)?;
-        let flaws = KnownFlaws::default();
-        Ok(Client { options, host, transport, flaws })
+        Ok(Client { options, host, transport, invalid_fields: InvalidFieldLog::default() })
     }
 
-    /// All devices of a user, ordered by `appId`, each once: pages may overlap.
-    ///
-    /// # Errors
-    ///
-    /// The first failure that retries did not mend; then nothing of the list is given.
+    /// All devices of a user, sorted by `appId` without duplicates.
     pub async fn devices(
         &self,
         network: &NetworkId,
         user: &UserId,
-        lane: &NetworkLimiter,
+        limiter: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         let list = List::devices(network, user, self.options.page_size);
-        let mut devices =
-            self.collect(&list, lane, paging::DEVICES, |body| self.read_devices(body)).await?;
-        // Of two with one id the later one is the news; the sort keeps their order.
+        let read = |body: &[u8]| self.read_devices(body);
+        let mut devices = self.collect(&list, limiter, paging::DEVICES, read).await?;
+        // The last duplicate has the latest data. The sort is stable.
         devices.reverse();
         devices
             .sort_by(|a, b| (a.app_id.is_none(), &a.app_id).cmp(&(b.app_id.is_none(), &b.app_id)));
@@ -136,53 +132,42 @@ impl Client {
         Ok(devices)
     }
 
-    /// Reads the first page of a user's devices and tells how many it holds: a trial of
-    /// credentials, permissions and connection.
-    ///
-    /// # Errors
-    ///
-    /// The failure that retries did not mend.
+    /// Reads the first page of a user's devices, to test credentials and permissions. Returns the
+    /// number of devices.
     pub async fn try_devices(
         &self,
         network: &NetworkId,
         user: &UserId,
-        lane: &NetworkLimiter,
+        limiter: &NetworkLimiter,
     ) -> Result<usize, Error> {
         let list = List::devices(network, user, self.options.page_size);
-        let body = self.call(&list, None, lane).await?;
-        let (devices, _) = self.read_devices(&body).map_err(|error| not_json(&list, &error))?;
+        let body = self.request(&list, None, limiter).await?;
+        let (devices, _) = self.read_devices(&body).map_err(|error| invalid_body(&list, &error))?;
         Ok(devices.len())
     }
 
-    /// The first page of a network's users: a trial, as [`Client::try_devices`] is.
-    ///
-    /// # Errors
-    ///
-    /// The failure that retries did not mend.
+    /// Reads the first page of a network's users, to test credentials and permissions.
     pub async fn try_users(
         &self,
         network: &NetworkId,
         filter: &ListUsersFilter,
-        lane: &NetworkLimiter,
+        limiter: &NetworkLimiter,
     ) -> Result<Vec<User>, Error> {
         let list = List::users(network, filter, self.options.page_size);
-        let body = self.call(&list, None, lane).await?;
-        let (mut users, _) = wire::users_page(&body).map_err(|error| not_json(&list, &error))?;
+        let body = self.request(&list, None, limiter).await?;
+        let (mut users, _) =
+            wire::users_page(&body).map_err(|error| invalid_body(&list, &error))?;
         users.retain(|user| !user.is_bot);
         Ok(users)
     }
 
-    /// Of the users of a network, in the service's order, what `keep` makes of each: the rest of a
-    /// page is forgotten before the next is read.
-    ///
-    /// # Errors
-    ///
-    /// The first failure that retries did not mend; then nothing of the list is given.
+    /// The users of a network without bots, in the order of the service. `keep` maps each user of a
+    /// page before the next page is read, which limits memory; None drops the user.
     pub async fn users<T>(
         &self,
         network: &NetworkId,
         filter: &ListUsersFilter,
-        lane: &NetworkLimiter,
+        limiter: &NetworkLimiter,
         keep: impl Fn(User) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let list = List::users(network, filter, self.options.page_size);
@@ -191,90 +176,77 @@ impl Client {
             let users = users.into_iter().filter(|user| !user.is_bot);
             Ok((users.filter_map(&keep).collect(), token))
         };
-        self.collect(&list, lane, paging::DIRECTORY, read).await
+        self.collect(&list, limiter, paging::DIRECTORY, read).await
     }
 
-    /// The networks of the account in the region, in the service's order, and how many more there
-    /// are that come without a usable id.
-    ///
-    /// # Errors
-    ///
-    /// The first failure that retries did not mend; then nothing of the list is given. None of the
-    /// networks being usable is one, too.
-    pub async fn networks(&self, lane: &NetworkLimiter) -> Result<(Vec<Network>, usize), Error> {
+    /// The networks of the account in the region, in the order of the service, and the number of
+    /// networks without a valid id. If no network has one, this is an error.
+    pub async fn networks(&self, limiter: &NetworkLimiter) -> Result<(Vec<Network>, usize), Error> {
         let list = List::networks(self.options.page_size);
-        let all = self.collect(&list, lane, paging::DIRECTORY, wire::networks_page).await?;
+        let all = self.collect(&list, limiter, paging::DIRECTORY, wire::networks_page).await?;
         let count = all.len();
         let networks: Vec<_> = all.into_iter().flatten().collect();
-        let unusable = count - networks.len();
-        if unusable > 0 && networks.is_empty() {
-            let why = format!("none of {count} networks comes with a usable networkId");
-            return Err(Error::new(list.operation, ErrorKind::InvalidResponse, why));
+        let invalid = count - networks.len();
+        if invalid > 0 && networks.is_empty() {
+            let message = format!("none of {count} networks has a valid networkId");
+            return Err(Error::new(list.operation, ErrorKind::InvalidResponse, message));
         }
-        Ok((networks, unusable))
+        Ok((networks, invalid))
     }
 
-    /// The security groups of a network, in the service's order.
-    ///
-    /// # Errors
-    ///
-    /// The first failure that retries did not mend; then nothing of the list is given.
+    /// The security groups of a network, in the order of the service.
     pub async fn security_groups(
         &self,
         network: &NetworkId,
-        lane: &NetworkLimiter,
+        limiter: &NetworkLimiter,
     ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
-        self.collect(&list, lane, paging::DIRECTORY, wire::security_groups_page).await
+        self.collect(&list, limiter, paging::DIRECTORY, wire::security_groups_page).await
     }
 
-    /// A whole list, or the reason why there is none. A panic is one: an answer that nobody has
-    /// thought of must not cost the others. It was counted and logged as it happened.
+    /// Reads all pages of a list. A panic becomes an error, so that it affects only this list.
     async fn collect<T>(
         &self,
         list: &List,
-        lane: &NetworkLimiter,
-        bounds: Bounds,
-        read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
+        limiter: &NetworkLimiter,
+        limits: Limits,
+        read: impl Fn(&[u8]) -> Page<T>,
     ) -> Result<Vec<T>, Error> {
-        let collecting = AssertUnwindSafe(self.collect_pages(list, lane, bounds, read));
-        collecting.catch_unwind().await.unwrap_or_else(|_| {
-            let why = "asking for it, or reading the answer, failed by a bug of this program, see its log";
-            Err(Error::new(list.operation, ErrorKind::InvalidResponse, why))
+        let pages = AssertUnwindSafe(self.collect_pages(list, limiter, limits, read));
+        pages.catch_unwind().await.unwrap_or_else(|_| {
+            let message = "internal error, a bug in wickr-exporter: see its log";
+            Err(Error::new(list.operation, ErrorKind::InvalidResponse, message))
         })
     }
 
-    /// Page by page. A token that the service refuses on a later page may just have grown old: then
-    /// the list is read anew, once.
+    /// Restarts the list once if a page token is rejected, because tokens can expire.
     async fn collect_pages<T>(
         &self,
         list: &List,
-        lane: &NetworkLimiter,
-        bounds: Bounds,
-        read: impl Fn(&[u8]) -> serde_json::Result<(Vec<T>, Option<String>)>,
+        limiter: &NetworkLimiter,
+        limits: Limits,
+        read: impl Fn(&[u8]) -> Page<T>,
     ) -> Result<Vec<T>, Error> {
-        let mut started_over = false;
-        let mut pages = Pages::new(bounds);
+        let mut restarted = false;
+        let mut pages = Pages::new(limits);
         let mut items = Vec::new();
         let mut token = None;
         loop {
-            let body = match self.call(list, token.as_deref(), lane).await {
+            let body = match self.request(list, token.as_deref(), limiter).await {
                 Err(error)
-                    if error.kind == ErrorKind::InvalidRequest
-                        && pages.have_begun()
-                        && !started_over =>
+                    if error.kind == ErrorKind::InvalidRequest && token.is_some() && !restarted =>
                 {
-                    tracing::debug!(%error, "a page token was refused, reading the list anew");
-                    started_over = true;
-                    (pages, items, token) = (Pages::new(bounds), Vec::new(), None);
+                    tracing::debug!(%error, "page token rejected, restarting the list");
+                    restarted = true;
+                    (pages, items, token) = (Pages::new(limits), Vec::new(), None);
                     continue;
                 }
-                called => called?,
+                result => result?,
             };
-            let (found, next) = read(&body).map_err(|error| not_json(list, &error))?;
+            let (found, next) = read(&body).map_err(|error| invalid_body(list, &error))?;
             pages
-                .note(body.len(), found.len(), next.as_deref())
-                .map_err(|why| Error::new(list.operation, ErrorKind::InvalidResponse, why))?;
+                .add(body.len(), found.len(), next.as_deref())
+                .map_err(|error| Error::new(list.operation, ErrorKind::InvalidResponse, error))?;
             items.extend(found);
             match next {
                 None => return Ok(items),
@@ -283,142 +255,143 @@ impl Client {
         }
     }
 
-    /// One page's body, tried as often as the retry policy allows.
-    async fn call(
+    /// Requests one page, with retries, and returns its body.
+    async fn request(
         &self,
         list: &List,
         token: Option<&str>,
-        lane: &NetworkLimiter,
+        limiter: &NetworkLimiter,
     ) -> Result<Bytes, Error> {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
         loop {
-            // Everything that can take time comes before the rate token: tokens that wait would be
-            // spent in a burst.
-            let permit = lane.enter().await;
+            // The rate token comes last: requests that wait with a token would be sent in a burst.
+            let permit = limiter.acquire().await;
             self.credentials(list.operation).await?;
-            let asked = Instant::now();
-            let pass = self.options.rate.pass().await;
-            self.options.observer.waited(asked.elapsed());
-            // They can expire during the wait.
-            let kept = self.credentials(list.operation).await?;
-            let request = Request { operation: list.operation, url: &url, token, kept: &kept };
-            let result = self.attempt(request).await;
+            let waiting = Instant::now();
+            let rate_token = self.options.rate.acquire().await;
+            self.options.observer.waited(waiting.elapsed());
+            // Credentials can expire during the wait.
+            let credentials = self.credentials(list.operation).await?;
+            let result = self.attempt(list.operation, &url, token, &credentials).await;
             drop(permit);
             let error = match result {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
             if error.kind == ErrorKind::RateLimited {
-                self.options.rate.throttled(pass);
+                self.options.rate.throttled(rate_token);
             }
-            let verdict = attempts.judge(&error, fastrand::f64());
-            if verdict != Verdict::GiveUp {
+            let decision = attempts.decide(&error, fastrand::f64());
+            if decision != RetryDecision::GiveUp {
                 self.options.observer.retried(error.kind);
-                tracing::debug!(%error, path = list.path(), ?verdict, "trying again");
+                tracing::debug!(%error, path = list.path(), ?decision, "retrying request");
             }
-            match verdict {
-                Verdict::GiveUp => return Err(error),
-                Verdict::After(wait) => lane.rest(wait).await,
-                Verdict::WithServerTime { ahead } => {
+            match decision {
+                RetryDecision::GiveUp => return Err(error),
+                RetryDecision::After(wait) => limiter.back_off(wait).await,
+                RetryDecision::WithServerTime { ahead } => {
                     tracing::warn!(
-                        seconds = ahead,
-                        "the clock here is off, the service's is ahead by so much; using the service's"
+                        seconds_behind = ahead,
+                        "the local clock is wrong, using the time of the service"
                     );
                     self.options.credentials.clock().set_ahead(ahead);
                 }
-                Verdict::WithNewCredentials => self.options.credentials.replace(&kept).await,
+                RetryDecision::WithNewCredentials => {
+                    self.options.credentials.replace(&credentials).await;
+                }
             }
         }
     }
 
-    async fn credentials(&self, operation: Operation) -> Result<Arc<Kept>, Error> {
-        self.options.credentials.get().await.map_err(|why| {
-            let why = format!("no AWS credentials: {why}");
-            Error::new(operation, ErrorKind::Unauthorized, why)
+    async fn credentials(&self, operation: Operation) -> Result<Arc<CachedCredentials>, Error> {
+        self.options.credentials.get().await.map_err(|error| {
+            let message = format!("no AWS credentials: {error}");
+            Error::new(operation, ErrorKind::Unauthorized, message)
         })
     }
 
-    async fn attempt(&self, request: Request<'_>) -> Result<Bytes, Error> {
-        let Request { operation, url, token, kept } = request;
-        let invalid = |why: String| Error::new(operation, ErrorKind::InvalidRequest, why);
+    async fn attempt(
+        &self,
+        operation: Operation,
+        url: &str,
+        token: Option<&str>,
+        credentials: &CachedCredentials,
+    ) -> Result<Bytes, Error> {
+        let credentials = &credentials.credentials;
+        let invalid = |error: String| Error::new(operation, ErrorKind::InvalidRequest, error);
         let times = self.options.credentials.clock().times();
         let region = &self.options.region;
-        let headers =
-            sign(url, &self.host, region, &kept.credentials, times.signed).map_err(invalid)?;
+        let headers = sign(url, &self.host, region, credentials, times.signed).map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let path = url.path().to_owned();
         let started = Instant::now();
-        let done = self.transport.get(url, headers).await;
-        let outcome = match &done {
-            Ok(answer) => Outcome::Status(answer.status.as_u16()),
-            Err(Failure::TooLarge(status)) => Outcome::Status(status.as_u16()),
-            Err(Failure::Timeout) => Outcome::Timeout,
-            Err(Failure::Connection(_)) => Outcome::Connection,
+        let result = self.transport.get(url, headers).await;
+        let outcome = match &result {
+            Ok(response) => Outcome::Status(response.status.as_u16()),
+            Err(TransportError::TooLarge(status)) => Outcome::Status(status.as_u16()),
+            Err(TransportError::Timeout) => Outcome::Timeout,
+            Err(TransportError::Connection(_)) => Outcome::Connection,
         };
         let took = started.elapsed();
         self.options.observer.attempted(operation, outcome, took);
         let seconds = took.as_secs_f64();
-        tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "asked");
-        match done {
-            Ok(Answer { status, body, .. }) if status.is_success() => Ok(body),
-            Ok(answer) => Err(response::error(operation, &answer, &kept.credentials, token, times)),
-            Err(Failure::TooLarge(status)) => Err(Error {
+        tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
+        match result {
+            Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
+            Ok(response) => {
+                Err(response::classify(operation, &response, credentials, token, times))
+            }
+            Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
-                ..Error::new(operation, ErrorKind::InvalidResponse, "the body is over 8 MiB")
+                ..Error::new(operation, ErrorKind::InvalidResponse, "the body exceeds 8 MiB")
             }),
-            Err(Failure::Timeout) => {
-                let message = format!("no whole answer within {:?}", self.options.request_timeout);
+            Err(TransportError::Timeout) => {
+                let timeout = self.options.request_timeout;
+                let message = format!("no complete response within {timeout:?}");
                 Err(Error::new(operation, ErrorKind::Timeout, message))
             }
-            Err(Failure::Connection(why)) => Err(Error::new(operation, ErrorKind::Connection, why)),
+            Err(TransportError::Connection(error)) => {
+                Err(Error::new(operation, ErrorKind::Connection, error))
+            }
         }
     }
 
-    fn read_devices(&self, body: &[u8]) -> serde_json::Result<(Vec<Device>, Option<String>)> {
-        let (labels, zone) = (&self.options.labels, &self.options.timezone);
-        wire::devices_page(body, labels, zone, &mut |flaw| self.flaws.note(flaw))
+    fn read_devices(&self, body: &[u8]) -> Page<Device> {
+        let (interner, zone) = (&self.options.interner, &self.options.timezone);
+        wire::devices_page(body, interner, zone, &mut |field| self.invalid_fields.log(field))
     }
 }
 
-/// One attempt at one page.
-struct Request<'a> {
-    operation: Operation,
-    url: &'a str,
-    token: Option<&'a str>,
-    kept: &'a Kept,
-}
-
-/// The parser's own words may repeat what it read, which is anything: where, not what, is told.
-fn not_json(list: &List, error: &serde_json::Error) -> Error {
+/// The error has the position only: serde_json's message can contain parts of the body.
+fn invalid_body(list: &List, error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
-    let why = match error.classify() {
-        serde_json::error::Category::Data => "JSON of another shape than documented",
-        _ => "not JSON",
+    let problem = match error.classify() {
+        serde_json::error::Category::Data => "does not have the documented structure",
+        _ => "is not JSON",
     };
-    let message = format!("the answer is {why} (line {line}, column {column})");
+    let message = format!("the response {problem} (line {line}, column {column})");
     Error::new(list.operation, ErrorKind::InvalidResponse, message)
 }
 
-/// The flaws in devices that were logged: each form once, however many devices show it.
+/// Logs each form of an invalid field once.
 #[derive(Debug, Default)]
-struct KnownFlaws(Mutex<HashSet<Flaw>>);
+struct InvalidFieldLog(Mutex<HashSet<InvalidField>>);
 
-impl KnownFlaws {
-    /// How many are remembered, and so logged.
-    const MOST: usize = 100;
+impl InvalidFieldLog {
+    /// Limit of forms, to bound memory and log lines.
+    const MAX: usize = 100;
 
-    fn note(&self, flaw: Flaw) {
-        // A set is whole whatever a thread that held the lock died of.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < Self::MOST && !known.contains(&flaw) {
+    fn log(&self, invalid: InvalidField) {
+        // A panic leaves the set consistent.
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < Self::MAX && !logged.contains(&invalid) {
             tracing::warn!(
-                member = flaw.0,
-                form = flaw.1,
-                "data of a device cannot be read (digits are shown as 9, letters as a); \
-                 further ones of this form are not logged"
+                field = invalid.field,
+                form = invalid.form,
+                "invalid device data (9 stands for a digit, a for a letter); this form is logged once"
             );
-            known.insert(flaw);
+            logged.insert(invalid);
         }
     }
 }

@@ -1,9 +1,8 @@
-//! How many requests may be in flight, and whose.
+//! Limits the number of requests in flight, for the process and for each network.
 //!
-//! Each network has a [`NetworkLimiter`]. The networks that are being polled share the requests in flight in
-//! equal parts, but for one that stays free for each network that has none: whatever hangs
-//! elsewhere, a network's next request finds a place. One that is opened while others have taken
-//! every place waits for one of their attempts to end, which is a request time-out at the most.
+//! Polled networks share the permits equally. One permit is reserved for each network without a
+//! request in flight, so that no network can block another. A network that is added while all permits
+//! are in use waits for one request, at most the request timeout.
 
 use std::{
     collections::HashMap,
@@ -16,278 +15,273 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The requests in flight of the whole process.
+/// Limits the requests of the process.
 #[derive(Debug)]
 pub struct ConcurrencyLimiter {
-    most: AtomicUsize,
-    next_lane: AtomicUsize,
-    traffic: Mutex<Traffic>,
-    /// Told whenever a lane may have got room.
-    moved: Notify,
+    limit: AtomicUsize,
+    next_id: AtomicUsize,
+    usage: Mutex<Usage>,
+    /// Notified when a permit can have become available.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Traffic {
-    /// Requests in flight of each lane.
+struct Usage {
+    /// Requests in flight by network limiter.
     in_flight: HashMap<usize, usize>,
-    all_in_flight: usize,
-    /// How many lanes are being polled.
-    polling: usize,
+    total_in_flight: usize,
+    /// Number of polls that are running.
+    polls: usize,
 }
 
 impl ConcurrencyLimiter {
-    /// At most `most` requests in flight, or one for each lane where there are more lanes.
-    pub fn new(most: usize) -> Arc<ConcurrencyLimiter> {
+    /// Allows `limit` requests in flight, or one for each network if there are more networks.
+    pub fn new(limit: usize) -> Arc<ConcurrencyLimiter> {
         Arc::new(ConcurrencyLimiter {
-            most: AtomicUsize::new(most),
-            next_lane: AtomicUsize::new(0),
-            traffic: Mutex::default(),
-            moved: Notify::new(),
+            limit: AtomicUsize::new(limit),
+            next_id: AtomicUsize::new(0),
+            usage: Mutex::default(),
+            changed: Notify::new(),
         })
     }
 
-    /// Sets another number of requests in flight.
-    pub fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
-        self.moved.notify_waiters();
+    /// Changes the limit.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.changed.notify_waiters();
     }
 
-    /// Opens a lane.
+    /// Adds a network.
     pub fn open(self: &Arc<ConcurrencyLimiter>) -> NetworkLimiter {
-        let id = self.next_lane.fetch_add(1, Ordering::Relaxed);
-        self.traffic().in_flight.insert(id, 0);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.usage().in_flight.insert(id, 0);
         NetworkLimiter {
-            lanes: self.clone(),
+            limiter: self.clone(),
             id,
-            resting: AtomicUsize::new(0),
-            rested: Notify::new(),
+            backing_off: AtomicUsize::new(0),
+            backoff_started: Notify::new(),
         }
     }
 
-    fn traffic(&self) -> MutexGuard<'_, Traffic> {
-        // Counts are whole whatever a thread that held the lock died of.
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        // A panic leaves the counts consistent.
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Traffic {
-    fn most(&self, lanes: &ConcurrencyLimiter) -> usize {
-        lanes.most.load(Ordering::Relaxed).max(self.in_flight.len())
+impl Usage {
+    fn limit(&self, limiter: &ConcurrencyLimiter) -> usize {
+        limiter.limit.load(Ordering::Relaxed).max(self.in_flight.len())
     }
 
-    /// The share of one lane that is being polled.
-    fn width(&self, lanes: &ConcurrencyLimiter) -> usize {
-        let polling = self.polling.max(1);
-        let waiting = self.in_flight.len().saturating_sub(polling);
-        (self.most(lanes).saturating_sub(waiting) / polling).max(1)
+    /// The limit of one polled network.
+    fn network_limit(&self, limiter: &ConcurrencyLimiter) -> usize {
+        let polls = self.polls.max(1);
+        let reserved = self.in_flight.len().saturating_sub(polls);
+        (self.limit(limiter).saturating_sub(reserved) / polls).max(1)
     }
 
-    fn has_room(&self, lanes: &ConcurrencyLimiter, lane: usize) -> bool {
-        let mine = self.in_flight.get(&lane).copied().unwrap_or(0);
-        let free = self.most(lanes).saturating_sub(self.all_in_flight);
-        if mine == 0 {
-            return free > 0;
+    fn is_available(&self, limiter: &ConcurrencyLimiter, id: usize) -> bool {
+        let in_flight = self.in_flight.get(&id).copied().unwrap_or(0);
+        let available = self.limit(limiter).saturating_sub(self.total_in_flight);
+        if in_flight == 0 {
+            return available > 0;
         }
-        let empty = self.in_flight.values().filter(|count| **count == 0).count();
-        mine < self.width(lanes) && free > empty
+        let reserved = self.in_flight.values().filter(|count| **count == 0).count();
+        in_flight < self.network_limit(limiter) && available > reserved
     }
 }
 
-/// One network's share. Dropping it gives the share to the others.
+/// Limits the requests of one network.
 #[derive(Debug)]
 pub struct NetworkLimiter {
-    lanes: Arc<ConcurrencyLimiter>,
+    limiter: Arc<ConcurrencyLimiter>,
     id: usize,
-    /// Requests that wait before they are sent again, and so are not in flight.
-    resting: AtomicUsize,
-    rested: Notify,
+    /// Number of requests that wait for a retry, without a permit.
+    backing_off: AtomicUsize,
+    backoff_started: Notify,
 }
 
 impl NetworkLimiter {
-    /// A poll begins; it ends when what is given is dropped.
+    /// Marks the network as polled until the guard is dropped.
     pub fn poll(&self) -> PollGuard<'_> {
-        self.lanes.traffic().polling += 1;
+        self.limiter.usage().polls += 1;
         PollGuard(self)
     }
 
-    /// How many of its requests may be in flight now.
-    pub fn width(&self) -> usize {
-        self.lanes.traffic().width(&self.lanes)
+    /// The current limit of requests in flight.
+    pub fn limit(&self) -> usize {
+        self.limiter.usage().network_limit(&self.limiter)
     }
 
-    /// How many requests wait before they are sent again, and may have others go in their place.
-    pub fn resting(&self) -> usize {
-        self.resting.load(Ordering::Relaxed).min(MOST_RESTING)
+    /// Number of requests that wait for a retry and can be replaced by others, at most 64.
+    pub fn backing_off(&self) -> usize {
+        self.backing_off.load(Ordering::Relaxed).min(MAX_BACKING_OFF)
     }
 
-    /// Resolves when somebody has begun to rest.
-    pub async fn somebody_rests(&self) {
-        self.rested.notified().await;
+    /// Resolves when a request starts to wait for its retry.
+    pub async fn backoff_started(&self) {
+        self.backoff_started.notified().await;
     }
 
-    /// Waits for a place in flight.
-    pub(super) async fn enter(&self) -> RequestPermit<'_> {
+    /// Waits for a permit.
+    pub(super) async fn acquire(&self) -> RequestPermit<'_> {
         loop {
-            // Before the look, so that what moves in between is not missed.
-            let moved = self.lanes.moved.notified();
+            // Created before the check, so that no notification is lost.
+            let changed = self.limiter.changed.notified();
             {
-                let mut traffic = self.lanes.traffic();
-                if traffic.has_room(&self.lanes, self.id) {
-                    traffic.all_in_flight += 1;
-                    *traffic.in_flight.entry(self.id).or_default() += 1;
+                let mut usage = self.limiter.usage();
+                if usage.is_available(&self.limiter, self.id) {
+                    usage.total_in_flight += 1;
+                    *usage.in_flight.entry(self.id).or_default() += 1;
                     return RequestPermit(self);
                 }
             }
-            moved.await;
+            changed.await;
         }
     }
 
-    /// Waits, and lets others go meanwhile.
-    pub(super) async fn rest(&self, wait: Duration) {
-        self.resting.fetch_add(1, Ordering::Relaxed);
-        self.rested.notify_one();
-        let _awake = Awake(self);
+    /// Waits before a retry. The caller must have released its permit.
+    pub(super) async fn back_off(&self, wait: Duration) {
+        self.backing_off.fetch_add(1, Ordering::Relaxed);
+        self.backoff_started.notify_one();
+        let _guard = BackoffGuard(self);
         tokio::time::sleep(wait).await;
     }
 }
 
-/// Of those who rest, how many may have somebody in their place.
-const MOST_RESTING: usize = 64;
+/// Limit of requests that replace requests in backoff.
+const MAX_BACKING_OFF: usize = 64;
 
 impl Drop for NetworkLimiter {
     fn drop(&mut self) {
-        let mut traffic = self.lanes.traffic();
-        let left = traffic.in_flight.remove(&self.id).unwrap_or(0);
-        traffic.all_in_flight -= left;
-        self.lanes.moved.notify_waiters();
+        let mut usage = self.limiter.usage();
+        let in_flight = usage.in_flight.remove(&self.id).unwrap_or(0);
+        usage.total_in_flight -= in_flight;
+        self.limiter.changed.notify_waiters();
     }
 }
 
-/// A poll under way.
+/// A running poll.
 #[derive(Debug)]
 pub struct PollGuard<'a>(&'a NetworkLimiter);
 
 impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
-        self.0.lanes.traffic().polling -= 1;
-        self.0.lanes.moved.notify_waiters();
+        self.0.limiter.usage().polls -= 1;
+        self.0.limiter.changed.notify_waiters();
     }
 }
 
-/// A place in flight.
+/// Permission for one request in flight.
 #[derive(Debug)]
 pub(super) struct RequestPermit<'a>(&'a NetworkLimiter);
 
 impl Drop for RequestPermit<'_> {
     fn drop(&mut self) {
-        let mut traffic = self.0.lanes.traffic();
-        traffic.all_in_flight -= 1;
-        if let Some(count) = traffic.in_flight.get_mut(&self.0.id) {
+        let mut usage = self.0.limiter.usage();
+        usage.total_in_flight -= 1;
+        if let Some(count) = usage.in_flight.get_mut(&self.0.id) {
             *count -= 1;
         }
-        self.0.lanes.moved.notify_waiters();
+        self.0.limiter.changed.notify_waiters();
     }
 }
 
-struct Awake<'a>(&'a NetworkLimiter);
+struct BackoffGuard<'a>(&'a NetworkLimiter);
 
-impl Drop for Awake<'_> {
+impl Drop for BackoffGuard<'_> {
     fn drop(&mut self) {
-        self.0.resting.fetch_sub(1, Ordering::Relaxed);
+        self.0.backing_off.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    /// Enters as often as there is room.
-    async fn fill(lane: &NetworkLimiter) -> Vec<RequestPermit<'_>> {
-        let mut entered = Vec::new();
-        while let Ok(place) = tokio::time::timeout(Duration::from_millis(1), lane.enter()).await {
-            entered.push(place);
-        }
-        entered
+    /// Acquires all available permits.
+    fn acquire_all(limiter: &NetworkLimiter) -> Vec<RequestPermit<'_>> {
+        std::iter::from_fn(|| limiter.acquire().now_or_never()).collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_that_polls_has_all_but_one_for_each_other() {
-        let lanes = ConcurrencyLimiter::new(16);
-        let (a, b, c) = (lanes.open(), lanes.open(), lanes.open());
-        let _polls = a.poll();
-        let of_a = fill(&a).await;
-        assert_eq!((a.width(), of_a.len()), (14, 14));
-        // All of them hang; the others get their place all the same, and share what is left.
-        let _b_polls = b.poll();
-        assert_eq!(fill(&b).await.len(), 1);
-        let _c_polls = c.poll();
-        assert_eq!(fill(&c).await.len(), 1);
-        assert_eq!(a.width(), 5);
-        drop(of_a);
-        assert_eq!((fill(&a).await.len(), fill(&b).await.len()), (5, 5));
+    #[test]
+    fn reserves_one_permit_for_each_other_network() {
+        let limiter = ConcurrencyLimiter::new(16);
+        let (a, b, c) = (limiter.open(), limiter.open(), limiter.open());
+        let _poll_a = a.poll();
+        let permits_a = acquire_all(&a);
+        assert_eq!((a.limit(), permits_a.len()), (14, 14));
+        let _poll_b = b.poll();
+        assert_eq!(acquire_all(&b).len(), 1);
+        let _poll_c = c.poll();
+        assert_eq!(acquire_all(&c).len(), 1);
+        assert_eq!(a.limit(), 5);
+        drop(permits_a);
+        assert_eq!((acquire_all(&a).len(), acquire_all(&b).len()), (5, 5));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn every_network_has_a_place_and_gives_it_back() {
-        let lanes = ConcurrencyLimiter::new(1);
-        let (a, b) = (lanes.open(), lanes.open());
-        let (_pa, _pb) = (a.poll(), b.poll());
-        let of_a = fill(&a).await;
-        assert_eq!((of_a.len(), fill(&b).await.len()), (1, 1));
-        drop(of_a);
-        assert_eq!(fill(&a).await.len(), 1);
-        drop((_pb, ()));
+    #[test]
+    fn allows_one_request_for_each_network_above_the_limit() {
+        let limiter = ConcurrencyLimiter::new(1);
+        let (a, b) = (limiter.open(), limiter.open());
+        let (_poll_a, poll_b) = (a.poll(), b.poll());
+        let permits_a = acquire_all(&a);
+        assert_eq!((permits_a.len(), acquire_all(&b).len()), (1, 1));
+        drop(permits_a);
+        assert_eq!(acquire_all(&a).len(), 1);
+        drop(poll_b);
         drop(b);
-        assert_eq!(a.width(), 1);
+        assert_eq!(a.limit(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_rests_makes_room() {
-        let lanes = ConcurrencyLimiter::new(2);
-        let lane = lanes.open();
-        let _polls = lane.poll();
-        assert_eq!((lane.width(), lane.resting()), (2, 0));
-        let resting = lane.rest(Duration::from_secs(10));
-        tokio::pin!(resting);
+    async fn counts_requests_in_backoff() {
+        let limiter = ConcurrencyLimiter::new(2).open();
+        let _poll = limiter.poll();
+        assert_eq!((limiter.limit(), limiter.backing_off()), (2, 0));
+        let backoff = limiter.back_off(Duration::from_secs(10));
+        tokio::pin!(backoff);
         tokio::select! {
-            () = &mut resting => panic!("it rests for ten seconds"),
-            () = lane.somebody_rests() => {}
+            () = &mut backoff => panic!("the backoff takes ten seconds"),
+            () = limiter.backoff_started() => {}
         }
-        assert_eq!(lane.resting(), 1);
-        resting.await;
-        assert_eq!(lane.resting(), 0);
+        assert_eq!(limiter.backing_off(), 1);
+        backoff.await;
+        assert_eq!(limiter.backing_off(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_given_back_goes_to_the_others() {
-        let lanes = ConcurrencyLimiter::new(8);
-        let (a, b) = (lanes.open(), lanes.open());
-        let (of_a, of_b) = (a.poll(), b.poll());
-        assert_eq!((a.width(), b.width()), (4, 4));
-        let taken = fill(&b).await;
-        assert_eq!(taken.len(), 4);
-        // Its poll has ended: one place is kept for it.
-        drop((taken, of_b));
-        assert_eq!(a.width(), 7);
+    #[test]
+    fn released_permits_are_available_to_other_networks() {
+        let limiter = ConcurrencyLimiter::new(8);
+        let (a, b) = (limiter.open(), limiter.open());
+        let (poll_a, poll_b) = (a.poll(), b.poll());
+        assert_eq!((a.limit(), b.limit()), (4, 4));
+        let permits_b = acquire_all(&b);
+        assert_eq!(permits_b.len(), 4);
+        drop((permits_b, poll_b));
+        assert_eq!(a.limit(), 7, "one is reserved for b");
         drop(b);
-        assert_eq!((a.width(), fill(&a).await.len()), (8, 8));
-        drop(of_a);
-        assert_eq!(a.width(), 8, "as one that begins to poll would have");
+        assert_eq!((a.limit(), acquire_all(&a).len()), (8, 8));
+        drop(poll_a);
+        assert_eq!(a.limit(), 8, "the limit of the next poll");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_room_lets_those_in_who_wait() {
-        let lanes = ConcurrencyLimiter::new(1);
-        let lane = lanes.open();
-        let _polls = lane.poll();
-        let _first = lane.enter().await;
-        let second = lane.enter();
+    async fn a_higher_limit_wakes_waiting_requests() {
+        let limiter = ConcurrencyLimiter::new(1);
+        let network = limiter.open();
+        let _poll = network.poll();
+        let _first = network.acquire().await;
+        let second = network.acquire();
         tokio::pin!(second);
         let long = Duration::from_secs(60);
         assert!(tokio::time::timeout(long, &mut second).await.is_err());
-        lanes.set_most(2);
+        limiter.set_limit(2);
         assert!(tokio::time::timeout(long, &mut second).await.is_ok());
-        lanes.set_most(1);
-        assert_eq!(lane.width(), 1);
+        limiter.set_limit(1);
+        assert_eq!(network.limit(), 1);
     }
 }

@@ -1,12 +1,9 @@
-//! Where credentials come from, and how long they are kept.
-//!
-//! Finding them is aws-config's work: its default chain reads the environment, profiles, SSO, web
-//! identity, ECS and EKS, and the instance's metadata, and assumes a role on top where one is
-//! configured. That chain keeps nothing, so what it finds is kept here: until shortly before it
-//! expires, or until the service refuses it.
+//! Gets AWS credentials from the default chain of aws-config, and caches them until shortly before
+//! they expire or until the service refuses them.
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -25,7 +22,6 @@ use aws_credential_types::{
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
 use aws_smithy_async::time::TimeSource as _;
-use std::sync::Arc;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
@@ -33,34 +29,34 @@ use super::{
     service_clock::ServiceClock,
 };
 
-/// Credentials are replaced when this much of their life is left, or a tenth of a short life.
-const MARGIN: Duration = Duration::from_secs(300);
-/// How long the chain may take; the instance's metadata alone may take seconds to be absent.
-const LONGEST_FETCH: Duration = Duration::from_secs(30);
-/// The least time between two fetches that refusals ask for, and from a failed one to the next: a
-/// policy that forbids some users of a thousand must not become a thousand calls to STS.
-const REST: Duration = Duration::from_secs(10);
+/// Time before expiry when credentials are replaced, at most a tenth of their lifetime.
+const REFRESH_MARGIN: Duration = Duration::from_secs(300);
+/// Limit of the default chain. The instance metadata alone can take seconds to time out.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Minimum time between two fetches after refusals, and after a failed fetch. Without it, a policy that
+/// forbids a thousand users would cause a thousand calls to STS.
+const FETCH_BACKOFF: Duration = Duration::from_secs(10);
 
-/// How long credentials are used that are expired as soon as they are fetched.
+/// How long credentials are used that are already expired when fetched.
 const UNVERIFIED_LIFE: Duration = Duration::from_secs(30);
 
-/// Which credentials to use.
+/// The source of credentials.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum CredentialSource {
-    /// The SDK's own default chain.
+    /// The default chain of the SDK.
     Chain {
-        /// A profile of the shared configuration, else the chain's own choice.
+        /// The profile; None for the default of the chain.
         profile: Option<String>,
-        /// A role to assume with what the chain finds.
+        /// The role to assume with the credentials of the chain.
         role: Option<Role>,
-        /// The region whose STS is asked.
+        /// The region of STS.
         region: String,
     },
-    /// A fixed pair, for the demo.
+    /// A static access key, for the demo.
     Fixed {
-        /// The access key's id.
+        /// The access key id.
         access_key_id: String,
-        /// The secret key.
+        /// The secret access key.
         secret_access_key: String,
     },
 }
@@ -70,7 +66,7 @@ pub enum CredentialSource {
 pub struct Role {
     /// Its ARN.
     pub arn: String,
-    /// What its trust policy may ask for.
+    /// The external id of its trust policy.
     pub external_id: Option<String>,
 }
 
@@ -97,10 +93,10 @@ impl fmt::Debug for Role {
     }
 }
 
-/// The region that the SDK's own chain names: `AWS_REGION`, the profile, and, only if `instance`,
-/// the machine's metadata service.
+/// The region of the SDK's chain: `AWS_REGION`, the profile and, only with `instance`, the instance
+/// metadata.
 pub async fn region_of_chain(profile: Option<&str>, instance: bool) -> Option<String> {
-    let found = async {
+    let region = async {
         if instance {
             let mut chain = DefaultRegionChain::builder();
             if let Some(profile) = profile {
@@ -108,23 +104,22 @@ pub async fn region_of_chain(profile: Option<&str>, instance: bool) -> Option<St
             }
             return chain.build().region().await;
         }
-        let mut of_profile = ProfileFileRegionProvider::builder();
+        let mut provider = ProfileFileRegionProvider::builder();
         if let Some(profile) = profile {
-            of_profile = of_profile.profile_name(profile);
+            provider = provider.profile_name(profile);
         }
         RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-            .or_else(of_profile.build())
+            .or_else(provider.build())
             .region()
             .await
     };
-    let region = tokio::time::timeout(LONGEST_FETCH, found).await.ok()??;
-    // An empty variable names nothing.
+    let region = tokio::time::timeout(FETCH_TIMEOUT, region).await.ok()??;
+    // An empty variable is not a region.
     Some(region.as_ref().to_owned()).filter(|region| !region.is_empty())
 }
 
 impl CredentialSource {
-    /// Builds the chain anew at each fetch: a chain remembers the files that it has read, and
-    /// the very reason to fetch may be that they have changed.
+    /// Builds the chain for each fetch, because a chain caches files that can have changed.
     async fn fetch(&self, clock: &ServiceClock) -> Result<Credentials, String> {
         let (profile, role, region) = match self {
             CredentialSource::Fixed { access_key_id, secret_access_key } => {
@@ -140,7 +135,7 @@ impl CredentialSource {
         }
         let config = loader.load().await;
         let provider = match profile {
-            // As for the AWS command line, a profile that is named beats the environment.
+            // As in the AWS CLI, an explicit profile overrides the environment.
             Some(profile) => SharedCredentialsProvider::new(
                 ProfileFileCredentialsProvider::builder()
                     .profile_name(profile)
@@ -151,9 +146,9 @@ impl CredentialSource {
                     )
                     .build(),
             ),
-            None => config.credentials_provider().ok_or("the SDK offers no credentials")?,
+            None => config.credentials_provider().ok_or("the SDK has no credentials provider")?,
         };
-        let found = match role {
+        let credentials = match role {
             None => provider.provide_credentials().await,
             Some(role) => {
                 let mut assume = AssumeRoleProvider::builder(&role.arn)
@@ -166,32 +161,32 @@ impl CredentialSource {
                 assume.build_from_provider(provider).await.provide_credentials().await
             }
         };
-        found.map_err(|error| chain(&error))
+        credentials.map_err(|error| chain(&error))
     }
 }
 
-/// Credentials as they were at one fetch.
+/// Credentials with their times of refresh and expiry.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedCredentials {
     pub(super) credentials: Credentials,
-    replace_at: Option<SystemTime>,
+    refresh_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
 }
 
-impl Kept {
-    /// Credentials that a provider has just returned, at `now`. If they are expired by then, the clock
-    /// may be wrong: they are used for a short time, and the service's response corrects the clock.
-    fn new(credentials: Credentials, now: SystemTime) -> Kept {
+impl CachedCredentials {
+    /// Credentials fetched at `now`. If they are already expired, the local clock can be wrong: they
+    /// are used for [`UNVERIFIED_LIFE`], and the service's response corrects the clock.
+    fn new(credentials: Credentials, now: SystemTime) -> CachedCredentials {
         let expires_at = credentials.expiry().map(|expiry| expiry.max(now + UNVERIFIED_LIFE));
-        let replace_at = expires_at.map(|expiry| {
+        let refresh_at = expires_at.map(|expiry| {
             let life = expiry.duration_since(now).unwrap_or_default();
-            expiry - MARGIN.min(life / 10)
+            expiry - REFRESH_MARGIN.min(life / 10)
         });
-        Kept { credentials, replace_at, expires_at }
+        CachedCredentials { credentials, refresh_at, expires_at }
     }
 
-    fn is_good(&self, now: SystemTime) -> bool {
-        self.replace_at.is_none_or(|at| now < at)
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        self.refresh_at.is_none_or(|at| now < at)
     }
 
     fn has_expired(&self, now: SystemTime) -> bool {
@@ -199,32 +194,38 @@ impl Kept {
     }
 }
 
-/// The credentials of one account: found once, shared by all requests.
+/// The cached credentials of one account.
 #[derive(Debug)]
 pub struct CredentialStore {
     source: CredentialSource,
     clock: ServiceClock,
-    current: ArcSwapOption<Kept>,
-    /// One fetch at a time; the rest wait for its result. Holds how the last one went.
-    fetching: Mutex<Option<LastFetch>>,
+    current: ArcSwapOption<CachedCredentials>,
+    /// Held during a fetch: others wait for its result.
+    last_fetch: Mutex<Option<LastFetch>>,
 }
 
 #[derive(Debug)]
 struct LastFetch {
     at: Instant,
-    failure: Option<String>,
-    /// A refusal asked for it.
-    replacing: bool,
+    error: Option<String>,
+    /// Whether it followed a refusal.
+    after_refusal: bool,
+}
+
+impl LastFetch {
+    fn in_backoff(&self) -> bool {
+        self.at.elapsed() < FETCH_BACKOFF
+    }
 }
 
 impl CredentialStore {
-    /// A store that has nothing yet: the first request fetches.
+    /// Creates an empty store. The first request fetches credentials.
     pub fn new(source: CredentialSource) -> CredentialStore {
         CredentialStore {
             source,
             clock: ServiceClock::default(),
             current: ArcSwapOption::empty(),
-            fetching: Mutex::new(None),
+            last_fetch: Mutex::new(None),
         }
     }
 
@@ -233,54 +234,54 @@ impl CredentialStore {
         &self.clock
     }
 
-    /// Credentials that have not expired.
-    pub(super) async fn get(&self) -> Result<Arc<Kept>, String> {
-        if let Some(kept) = self.good() {
-            return Ok(kept);
+    /// Returns credentials that have not expired.
+    pub(super) async fn get(&self) -> Result<Arc<CachedCredentials>, String> {
+        if let Some(cached) = self.fresh() {
+            return Ok(cached);
         }
-        // While the current ones have some life left, one request fetches and the others go on.
-        let mut last = match (self.current.load_full(), self.fetching.try_lock()) {
+        // During a fetch, other requests use the cached credentials until they expire.
+        let mut last = match (self.unexpired(), self.last_fetch.try_lock()) {
             (_, Ok(last)) => last,
-            (Some(kept), Err(_)) if !kept.has_expired(self.clock.now()) => return Ok(kept),
-            _ => self.fetching.lock().await,
+            (Some(cached), Err(_)) => return Ok(cached),
+            (None, Err(_)) => self.last_fetch.lock().await,
         };
-        if let Some(kept) = self.good() {
-            return Ok(kept);
+        if let Some(cached) = self.fresh() {
+            return Ok(cached);
         }
-        // Not as often as requests come, when the last fetch failed a moment ago.
-        if !last.as_ref().is_some_and(|last| last.failure.is_some() && last.at.elapsed() < REST) {
+        if !last.as_ref().is_some_and(|last| last.error.is_some() && last.in_backoff()) {
             self.fetch(&mut last, false).await;
         }
-        // What cannot be replaced yet is used until it expires.
-        match (self.current.load_full(), last.as_ref().and_then(|last| last.failure.clone())) {
-            (Some(kept), _) if !kept.has_expired(self.clock.now()) => Ok(kept),
-            (_, failure) => Err(failure.unwrap_or_else(|| "they have expired".into())),
-        }
+        self.unexpired().ok_or_else(|| {
+            let error = last.as_ref().and_then(|last| last.error.clone());
+            error.unwrap_or_else(|| "they have expired".into())
+        })
     }
 
-    /// The service refused `refused`: fetches anew, unless somebody just did.
-    pub(super) async fn replace(&self, refused: &Arc<Kept>) {
-        let mut last = self.fetching.lock().await;
+    /// Fetches new credentials because the service refused `refused`, unless they were just replaced.
+    pub(super) async fn replace(&self, refused: &Arc<CachedCredentials>) {
+        let mut last = self.last_fetch.lock().await;
         let replaced = self.current.load().as_ref().is_none_or(|now| !Arc::ptr_eq(now, refused));
-        let resting = last.as_ref().is_some_and(|last| {
-            (last.replacing || last.failure.is_some()) && last.at.elapsed() < REST
-        });
-        if !replaced && !resting {
+        let in_backoff = last
+            .as_ref()
+            .is_some_and(|last| (last.after_refusal || last.error.is_some()) && last.in_backoff());
+        if !replaced && !in_backoff {
             self.fetch(&mut last, true).await;
         }
     }
 
-    fn good(&self) -> Option<Arc<Kept>> {
-        self.current.load_full().filter(|kept| kept.is_good(self.clock.now()))
+    fn fresh(&self) -> Option<Arc<CachedCredentials>> {
+        self.current.load_full().filter(|cached| cached.is_fresh(self.clock.now()))
     }
 
-    async fn fetch(&self, last: &mut Option<LastFetch>, replacing: bool) {
-        let fetched =
-            match tokio::time::timeout(LONGEST_FETCH, self.source.fetch(&self.clock)).await {
-                Ok(fetched) => fetched,
-                Err(_) => Err(format!("no answer within {} s", LONGEST_FETCH.as_secs())),
-            };
-        let failure = match fetched {
+    fn unexpired(&self) -> Option<Arc<CachedCredentials>> {
+        self.current.load_full().filter(|cached| !cached.has_expired(self.clock.now()))
+    }
+
+    async fn fetch(&self, last: &mut Option<LastFetch>, after_refusal: bool) {
+        let result = tokio::time::timeout(FETCH_TIMEOUT, self.source.fetch(&self.clock))
+            .await
+            .unwrap_or_else(|_| Err(format!("no response within {} s", FETCH_TIMEOUT.as_secs())));
+        let error = match result {
             Ok(credentials) => {
                 let now = self.clock.now();
                 if let Some(expiry) = credentials.expiry().filter(|expiry| *expiry <= now) {
@@ -289,16 +290,16 @@ impl CredentialStore {
                         "the AWS credentials are expired, or the local clock is wrong"
                     );
                 }
-                self.current.store(Some(Arc::new(Kept::new(credentials, now))));
+                self.current.store(Some(Arc::new(CachedCredentials::new(credentials, now))));
                 None
             }
-            Err(failure) => {
-                let failure = one_line(&failure);
-                tracing::warn!(error = failure, "cannot get AWS credentials");
-                Some(failure)
+            Err(error) => {
+                let error = one_line(&error);
+                tracing::warn!(error, "cannot get AWS credentials");
+                Some(error)
             }
         };
-        *last = Some(LastFetch { at: Instant::now(), failure, replacing });
+        *last = Some(LastFetch { at: Instant::now(), error, after_refusal });
     }
 }
 
@@ -306,36 +307,38 @@ impl CredentialStore {
 mod tests {
     use super::*;
 
-    fn kept(lifetime: Option<u64>) -> Kept {
-        let expiry = lifetime.map(|s| SystemTime::now() + Duration::from_secs(s));
-        Kept::new(Credentials::new("a", "b", None, expiry, "test"), SystemTime::now())
+    fn credentials(lifetime: Option<u64>) -> CachedCredentials {
+        let now = SystemTime::now();
+        let expiry = lifetime.map(|seconds| now + Duration::from_secs(seconds));
+        CachedCredentials::new(Credentials::new("a", "b", None, expiry, "test"), now)
     }
 
     #[test]
-    fn credentials_are_replaced_before_they_expire() {
-        let left = |kept: &Kept| {
-            kept.expires_at.unwrap().duration_since(kept.replace_at.unwrap()).unwrap().as_secs()
+    fn refreshes_credentials_before_they_expire() {
+        let margin = |cached: &CachedCredentials| {
+            cached.expires_at.unwrap().duration_since(cached.refresh_at.unwrap()).unwrap().as_secs()
         };
-        assert_eq!(left(&kept(Some(3600))), 300);
-        assert!((5..=6).contains(&left(&kept(Some(60)))));
+        assert_eq!(margin(&credentials(Some(3600))), 300);
+        assert!((5..=6).contains(&margin(&credentials(Some(60)))));
         let now = SystemTime::now();
-        assert!(kept(None).is_good(now) && !kept(None).has_expired(now));
-        let hour = kept(Some(3600));
+        let unlimited = credentials(None);
+        assert!(unlimited.is_fresh(now) && !unlimited.has_expired(now));
+        let hour = credentials(Some(3600));
         let later = now + Duration::from_secs(3595);
-        assert!(hour.is_good(now) && !hour.is_good(later) && !hour.has_expired(later));
+        assert!(hour.is_fresh(now) && !hour.is_fresh(later) && !hour.has_expired(later));
         assert!(hour.has_expired(now + Duration::from_secs(3605)));
     }
 
     #[test]
-    fn credentials_that_are_expired_when_fetched_are_used_for_a_short_time() {
-        let expired = kept(Some(0));
+    fn uses_credentials_that_are_expired_when_fetched_for_a_short_time() {
+        let expired = credentials(Some(0));
         let now = SystemTime::now();
-        assert!(expired.is_good(now) && !expired.has_expired(now));
+        assert!(expired.is_fresh(now) && !expired.has_expired(now));
         assert!(expired.has_expired(now + UNVERIFIED_LIFE + Duration::from_secs(1)));
     }
 
     #[tokio::test]
-    async fn what_was_refused_is_fetched_anew_but_not_without_rest() {
+    async fn replaces_refused_credentials_once_within_the_backoff() {
         let source = CredentialSource::Fixed {
             access_key_id: "AKIDEXAMPLE".into(),
             secret_access_key: "hunter2".into(),
@@ -347,11 +350,9 @@ mod tests {
         store.replace(&first).await;
         let second = store.get().await.unwrap();
         assert!(!Arc::ptr_eq(&first, &second));
-        // One that followed a refusal a moment ago is not followed by another.
         store.replace(&second).await;
-        assert!(Arc::ptr_eq(&second, &store.get().await.unwrap()));
-        // Refusals of what is no longer in use change nothing.
+        assert!(Arc::ptr_eq(&second, &store.get().await.unwrap()), "within the backoff");
         store.replace(&first).await;
-        assert!(Arc::ptr_eq(&second, &store.get().await.unwrap()));
+        assert!(Arc::ptr_eq(&second, &store.get().await.unwrap()), "already replaced");
     }
 }

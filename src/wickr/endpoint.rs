@@ -1,23 +1,19 @@
-//! Where the Admin API of a region answers.
+//! Endpoints of the Admin API.
 
 use std::{fmt, net::IpAddr};
 
 use reqwest::Url;
 
-/// The base address that request paths are appended to, without a trailing slash.
+/// The base URL of requests.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// `scheme://host[:port][/path]`
     base: String,
-    /// Plain HTTP or TLS to this very machine.
     loopback: bool,
 }
 
 impl Endpoint {
-    /// The service's own endpoint in `region`.
-    ///
-    /// The host is `admin.wickr` or `admin.wickr-fips`, the region, and the suffix of the
-    /// region's partition for one or for both IP versions.
+    /// The endpoint of the service in `region`.
     pub fn of_region(region: &str, fips: bool, dual_stack: bool) -> Endpoint {
         let service = if fips { "wickr-fips" } else { "wickr" };
         let partition = Partition::of_region(region);
@@ -25,17 +21,17 @@ impl Endpoint {
         Endpoint { base: format!("https://admin.{service}.{region}.{suffix}"), loopback: false }
     }
 
-    /// An endpoint of the user's choice: a VPC endpoint, a proxy, a simulator.
+    /// A configured endpoint: a VPC endpoint, a proxy, a simulator.
     ///
     /// # Errors
     ///
-    /// One sentence, when `text` is no absolute HTTP address, carries a user, a query or a
-    /// fragment, or is plain HTTP to anywhere but loopback: signed requests in clear text could be
-    /// read and replayed. The sentence never repeats the address, which may hold a password.
+    /// When `text` is not an absolute HTTP URL, has credentials, a query or a fragment, or is plain
+    /// HTTP to a host other than loopback: signed requests in clear text can be replayed. The error does
+    /// not contain the URL, which can contain a password.
     pub fn parse(text: &str) -> Result<Endpoint, String> {
         let url = Url::parse(text).map_err(|e| format!("is not a URL: {e}"))?;
         let loopback = match url.host_str() {
-            None | Some("") => return Err("names no host".into()),
+            None | Some("") => return Err("has no host".into()),
             Some(host) => is_loopback(host),
         };
         match url.scheme() {
@@ -45,10 +41,10 @@ impl Endpoint {
             other => return Err(format!("must be https://, not {other}://")),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not carry a user name or password".into());
+            return Err("must not contain a user name or password".into());
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err("must not carry a query or a fragment".into());
+            return Err("must not contain a query or a fragment".into());
         }
         Ok(Endpoint { base: url.as_str().trim_end_matches('/').to_owned(), loopback })
     }
@@ -58,7 +54,7 @@ impl Endpoint {
         &self.base
     }
 
-    /// Whether it is on this very machine, where no proxy belongs in between.
+    /// Whether the host is loopback, which is never reached through a proxy.
     pub fn is_loopback(&self) -> bool {
         self.loopback
     }
@@ -81,19 +77,18 @@ fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A family of regions with accounts, ARNs and domain names of its own.
+/// An AWS partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
-    /// The second part of its ARNs.
+    /// The partition in ARNs.
     pub id: &'static str,
-    /// The suffix of its endpoints.
+    /// The DNS suffix of IPv4 endpoints.
     pub dns_suffix: &'static str,
-    /// The suffix of its endpoints for IPv4 and IPv6.
+    /// The DNS suffix of dual-stack endpoints.
     pub dual_stack_suffix: &'static str,
 }
 
-/// By the prefix of the region's name, the commercial partition last, for it takes the rest.
-/// From the partition table that AWS's SDKs share (`partitions.json`).
+/// By region prefix, from `partitions.json` of the AWS SDKs. The last one matches every region.
 const PARTITIONS: [(&str, Partition); 8] = [
     ("cn-", partition("aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn")),
     ("us-gov-", partition("aws-us-gov", "amazonaws.com", "api.aws")),
@@ -114,7 +109,7 @@ const fn partition(
 }
 
 impl Partition {
-    /// The partition that `region` belongs to; an unknown region is taken for a commercial one.
+    /// The partition of `region`; the commercial partition if the region is unknown.
     pub fn of_region(region: &str) -> Partition {
         let found = PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
         found.map_or(PARTITIONS[7].1, |(_, partition)| *partition)
@@ -126,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_partition_has_its_own_suffix() {
+    fn builds_the_host_from_region_fips_and_dual_stack() {
         let host = |region, fips, dual| Endpoint::of_region(region, fips, dual).base;
         assert_eq!(host("us-east-1", false, false), "https://admin.wickr.us-east-1.amazonaws.com");
         assert_eq!(
@@ -148,16 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_only() {
-        for good in [
+    fn allows_plain_http_for_loopback_only() {
+        for valid in [
             "http://127.0.0.1:8000",
             "http://localhost/x/",
             "http://[::1]:1",
             "https://vpce-1.example.com",
         ] {
-            assert!(Endpoint::parse(good).is_ok(), "{good}");
+            assert!(Endpoint::parse(valid).is_ok(), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "http://example.com",
             "http://10.0.0.1",
             "ftp://localhost",
@@ -165,7 +160,7 @@ mod tests {
             "https://u:p@h",
             "https://h?x=1",
         ] {
-            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+            assert!(Endpoint::parse(invalid).is_err(), "{invalid}");
         }
         assert_eq!(
             Endpoint::parse("http://localhost:1/base/").unwrap().as_str(),

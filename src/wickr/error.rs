@@ -1,35 +1,35 @@
-//! What can go wrong with a request, named for what can be done about it.
+//! Errors of requests, classified by what the caller can do.
 
 use std::{fmt, time::Duration};
 
 use super::Operation;
 
-/// The kinds of failure: a closed set, which metrics use as the label `reason`.
+/// The kind of an error, a closed set. Metrics use it as the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ErrorKind {
-    /// The service does not know the user or network. Asking again will not help.
+    /// The service does not know the user or network. Permanent.
     NotFound,
-    /// Known, but not allowed: a policy is to be changed.
+    /// The credentials are valid but lack a permission: change a policy.
     Forbidden,
-    /// Not known, expired or wrongly signed: the credentials are to be changed.
+    /// The credentials are missing, expired or wrong: change them.
     Unauthorized,
-    /// Too fast: ask again, more slowly.
+    /// Throttled: retry at a lower rate.
     RateLimited,
-    /// The service refuses the request as it stands. Asking again will not help.
+    /// The service rejects the request. Permanent.
     InvalidRequest,
-    /// The service failed: ask again.
+    /// The service failed: retry.
     ServerError,
-    /// No answer in time: ask again.
+    /// No response in time: retry.
     Timeout,
-    /// No connection, or one that broke: ask again.
+    /// The connection failed: retry.
     Connection,
-    /// An answer that cannot be understood or has no end.
+    /// The response cannot be parsed, or the list does not end.
     InvalidResponse,
 }
 
 impl ErrorKind {
-    /// All of them, in the order of their declaration.
+    /// All kinds, in the order of declaration.
     pub const ALL: [ErrorKind; 9] = [
         ErrorKind::NotFound,
         ErrorKind::Forbidden,
@@ -42,7 +42,7 @@ impl ErrorKind {
         ErrorKind::InvalidResponse,
     ];
 
-    /// The name that metrics and logs use.
+    /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {
             ErrorKind::NotFound => "not_found",
@@ -57,39 +57,41 @@ impl ErrorKind {
         }
     }
 
-    /// What its reader can do about it.
+    /// What an operator can do.
     pub fn remedy(self) -> &'static str {
         match self {
             ErrorKind::NotFound => {
-                "Are the ids of the network and its users right, and is it in this account and region?"
+                "Check the ids of the network and its users, and the account and region of the network."
             }
             ErrorKind::Forbidden => {
-                "The credentials work but may not do this: see `check --iam-policy`, and the policy of the VPC endpoint if there is one."
+                "The credentials are valid but lack a permission: see `check --iam-policy`, and check the VPC endpoint policy if there is one."
             }
             ErrorKind::Unauthorized => {
-                "The credentials are missing, expired or wrong: `aws sts get-caller-identity` tells whose they are."
+                "The credentials are missing, expired or wrong: `aws sts get-caller-identity` prints their identity."
             }
-            ErrorKind::RateLimited => "The service throttles: lower poll.requests_per_second.",
+            ErrorKind::RateLimited => {
+                "The service throttles requests: lower poll.requests_per_second."
+            }
             ErrorKind::InvalidRequest => {
-                "The service refuses the request as it stands: is the id of the network right?"
+                "The service rejects the request: check the id of the network."
             }
-            ErrorKind::ServerError => "The service itself fails: try again later.",
+            ErrorKind::ServerError => "The service fails: try again later.",
             ErrorKind::Timeout | ErrorKind::Connection => {
-                "Can this machine reach the endpoint? Check the region, proxies, firewalls and the VPC endpoint."
+                "The endpoint cannot be reached: check the region, proxies, firewalls and the VPC endpoint."
             }
             ErrorKind::InvalidResponse => {
-                "Something else than the Wickr API answers: check endpoint_url and proxies."
+                "The response is not from the Wickr API: check endpoint_url and proxies."
             }
         }
     }
 
-    /// Whether a request that failed so may be sent again.
+    /// Whether a request can be retried after this error.
     pub fn may_be_retried(self) -> bool {
         use ErrorKind::{Connection, RateLimited, ServerError, Timeout};
         self.is_refusal() || matches!(self, RateLimited | ServerError | Timeout | Connection)
     }
 
-    /// Whether the caller, and not this one request, is refused.
+    /// Whether the service refused the credentials.
     pub fn is_refusal(self) -> bool {
         matches!(self, ErrorKind::Unauthorized | ErrorKind::Forbidden)
     }
@@ -101,23 +103,23 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// One failed request, after all that could be tried was tried.
+/// The error of a request, after retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// What it was that failed.
+    /// The operation.
     pub operation: Operation,
-    /// The kind, for metrics and for the caller's decision.
+    /// The kind.
     pub kind: ErrorKind,
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// The service's own name of the error, where it gave one.
+    /// The error name of the service, such as `RateLimitError`.
     pub code: Option<String>,
-    /// In words: the service's message, or what broke. Bounded, on one line, free of secrets.
+    /// The message of the service or of the cause: one line of bounded length, without secrets.
     pub message: String,
-    /// How long the service asks to wait.
+    /// The value of `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Set when the service refused the request for its time: the seconds by which its clock is
-    /// ahead of ours.
+    /// Seconds by which the service's clock is ahead of the local clock, if that can be the cause of
+    /// the error.
     pub clock_ahead: Option<i64>,
 }
 
@@ -149,20 +151,20 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The longest message that is kept of a failure, in characters.
-const LONGEST_MESSAGE: usize = 300;
+/// Limit of characters.
+const MAX_MESSAGE: usize = 300;
 
-/// `text` on one line, without control characters, of bounded length.
+/// Replaces control characters with spaces and truncates to [`MAX_MESSAGE`].
 pub(super) fn one_line(text: &str) -> String {
     let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect();
-    if line.len() < text.len() {
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect();
+    if text.chars().nth(MAX_MESSAGE).is_some() {
         line.push('…');
     }
     line
 }
 
-/// `error` and its causes in one line, each said once.
+/// The error and its causes, without repetition.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -182,13 +184,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_retried_is_what_may_go_better_the_next_time() {
+    fn kinds_have_retries_remedies_and_distinct_label_values() {
         use ErrorKind::*;
         let retried = [Unauthorized, Forbidden, RateLimited, ServerError, Timeout, Connection];
         for kind in ErrorKind::ALL {
             assert_eq!(kind.may_be_retried(), retried.contains(&kind), "{kind}");
             assert_eq!(kind.is_refusal(), [Unauthorized, Forbidden].contains(&kind));
-            assert!(kind.remedy().len() > 20 && kind.remedy().ends_with(['.', '?']), "{kind}");
+            assert!(kind.remedy().len() > 20 && kind.remedy().ends_with('.'), "{kind}");
         }
         let names = ErrorKind::ALL.map(|kind| kind.to_string());
         let is_label = |name: &String| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
@@ -198,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line_and_says_where_it_was_cut() {
+    fn messages_are_one_line_and_truncated() {
         assert_eq!(one_line("a\tb\r\nc\u{1b}[31m"), "a b  c [31m");
-        let whole = "ä".repeat(LONGEST_MESSAGE);
-        assert_eq!(one_line(&whole), whole);
-        assert_eq!(one_line(&format!("{whole}x")), format!("{whole}…"));
+        let longest = "ä".repeat(MAX_MESSAGE);
+        assert_eq!(one_line(&longest), longest);
+        assert_eq!(one_line(&format!("{longest}x")), format!("{longest}…"));
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_follow_each_once() {
+    fn chain_contains_each_cause_once() {
         let link = |text, source: Option<Link>| Link { text, source: source.map(Box::new) };
         let deepest = link("refused", None);
         let middle = link("cannot connect: refused", Some(deepest));

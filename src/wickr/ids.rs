@@ -1,4 +1,4 @@
-//! The ids of networks and users: checked once, at the door, and ordered as people count.
+//! Validated ids of networks and users, in numeric order.
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
@@ -9,7 +9,7 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The digits, as the service writes them.
+            /// The digits.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -26,7 +26,7 @@ macro_rules! id {
             }
         }
 
-        // Digits of any count order by count first: 9 before 10.
+        // Numeric order: a shorter id is smaller.
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> Ordering {
                 self.0.len().cmp(&other.0.len()).then_with(|| self.0.cmp(&other.0))
@@ -54,7 +54,7 @@ macro_rules! id {
 }
 
 id!(
-    /// A network's id: exactly 8 digits, by the service's model.
+    /// A network id: exactly 8 digits, by the service model.
     NetworkId,
     "network id",
     8,
@@ -62,14 +62,14 @@ id!(
 );
 
 id!(
-    /// A user's id: 1 to 10 digits, by the service's model.
+    /// A user id: 1 to 10 digits, by the service model.
     UserId,
     "user id",
     1..=10,
     "1 to 10 digits"
 );
 
-/// A text that is no id. It does not repeat the text, which may be anything.
+/// An invalid id. The message does not contain the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a {what} is {shape}")]
 pub struct BadId {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_digits_of_the_right_count() {
+    fn accepts_only_ascii_digits_of_the_documented_length() {
         assert!("12345678".parse::<NetworkId>().is_ok());
         for bad in ["", "1234567", "123456789", "1234567a", "１２３４５６７８", "12 45678"]
         {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_order_as_people_count() {
+    fn sorts_numerically() {
         let mut ids: Vec<UserId> =
             ["10", "9", "100", "1"].iter().map(|s| s.parse().unwrap()).collect();
         ids.sort();

@@ -1,4 +1,4 @@
-//! Texts that recur: device types, statuses. A fleet of a million devices holds each once.
+//! Shared strings, such as device types and statuses.
 
 use std::{
     borrow::Borrow,
@@ -8,8 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// A short text that many devices share. Twice away, for there are millions of devices and a handful
-/// of texts: so a device holds one word for it and not two.
+/// A shared string. `Arc<Box<str>>` is one pointer; `Arc<str>` would be two in each device.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InternedStr(Arc<Box<str>>);
 
@@ -39,29 +38,26 @@ impl fmt::Debug for InternedStr {
     }
 }
 
-/// Hands out one [`InternedStr`] for one text.
-///
-/// What the service sends is an open set, so the memory of it is bounded: beyond
-/// a thousand texts, new ones are still right but no longer shared.
+/// Returns the same [`InternedStr`] for equal strings. Above 1,024 strings, further ones are
+/// not shared, because the service's values are an open set.
 #[derive(Debug, Default)]
 pub struct Interner(Mutex<HashSet<InternedStr>>);
 
 impl Interner {
-    /// How many different texts are remembered.
-    const MOST: usize = 1024;
+    const MAX: usize = 1024;
 
-    /// The label of `text`.
+    /// The shared string of `text`.
     pub fn get(&self, text: &str) -> InternedStr {
-        // A set of texts is whole whatever a thread that held the lock died of.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(label) = known.get(text) {
-            return label.clone();
+        // A panic leaves the set consistent.
+        let mut strings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = strings.get(text) {
+            return shared.clone();
         }
-        let label = InternedStr::from(text);
-        if known.len() < Self::MOST {
-            known.insert(label.clone());
+        let shared = InternedStr::from(text);
+        if strings.len() < Self::MAX {
+            strings.insert(shared.clone());
         }
-        label
+        shared
     }
 }
 
@@ -70,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_held_once_and_memory_is_bounded() {
-        let labels = Interner::default();
-        assert!(Arc::ptr_eq(&labels.get("iOS").0, &labels.get("iOS").0));
-        for i in 0..2 * Interner::MOST {
-            assert_eq!(&*labels.get(&i.to_string()), i.to_string());
+    fn shares_equal_strings_up_to_the_limit() {
+        let interner = Interner::default();
+        assert!(Arc::ptr_eq(&interner.get("iOS").0, &interner.get("iOS").0));
+        for i in 0..2 * Interner::MAX {
+            assert_eq!(&*interner.get(&i.to_string()), i.to_string());
         }
-        assert_eq!(labels.0.lock().unwrap().len(), Interner::MOST);
+        assert_eq!(interner.0.lock().unwrap().len(), Interner::MAX);
     }
 }

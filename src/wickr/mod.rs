@@ -1,11 +1,12 @@
-//! The client of the AWS Wickr Admin API (version 2024-02-01), which only ever reads.
+//! The client of the AWS Wickr Admin API, version 2024-02-01. It sends only GET requests.
 //!
-//! In reading order: [`Operation`] is what can be asked; [`Client`] asks it; `retry`, `rate`, `lanes`
-//! and `credentials` decide whether, when and as whom; `signing` and `transport` carry it out; `answer`
-//! tells what a refusal means; `paging`, `wire` and `timestamp` read what came.
+//! In reading order: `operation` builds URLs, `client` runs requests and `paging` bounds lists. `retry`
+//! decides about retries, `rate` and `concurrency` limit requests, and `credentials`, `service_clock` and
+//! `signing` authenticate them. `transport` sends a request. `response` classifies an error response,
+//! and `wire` and `timestamp` parse a successful one.
 //!
-//! Nothing here knows the configuration, the inventory or a metrics library: options come in as
-//! plain values, and whoever counts requests is an [`Observer`].
+//! This module does not know the configuration, the inventory or a metrics library: options are plain
+//! values, and metrics implement [`Observer`].
 
 mod client;
 mod concurrency;
@@ -35,13 +36,13 @@ pub use ids::{BadId, NetworkId, UserId};
 pub use interned::{InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
-pub use response::{Times, error as refusal};
+pub use response::{RequestTimes, classify};
 pub use signing::sign;
 pub use timestamp::ApiTimestamp;
-pub use transport::Answer;
+pub use transport::Response;
 pub use wire::{
-    Device, Flaw, Network, SecurityGroup, User, devices_page, devices_page_carefully,
-    networks_page, security_groups_page, users_page,
+    Device, InvalidField, Network, SecurityGroup, User, devices_page, networks_page,
+    security_groups_page, users_page,
 };
 
 #[cfg(test)]

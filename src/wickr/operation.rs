@@ -1,10 +1,10 @@
-//! The operations that the client can call, and how a request for one is written.
+//! The API operations and their URLs.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{NetworkId, UserId};
 
-/// What the client can call: reading operations only, all of them GET.
+/// A read-only operation. All are GET requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// The devices of one user.
@@ -18,7 +18,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations.
     pub const ALL: [Operation; 4] = [
         Operation::ListDevicesForUser,
         Operation::ListUsers,
@@ -26,17 +26,7 @@ impl Operation {
         Operation::ListSecurityGroups,
     ];
 
-    /// The member of an answer that holds the list.
-    pub(super) fn member(self) -> &'static str {
-        match self {
-            Operation::ListDevicesForUser => "devices",
-            Operation::ListUsers => "users",
-            Operation::ListNetworks => "networks",
-            Operation::ListSecurityGroups => "securityGroups",
-        }
-    }
-
-    /// The name in AWS's documents, in IAM actions and in the label `operation`.
+    /// The name in the API reference, in IAM actions and in the label `operation`.
     pub fn as_str(self) -> &'static str {
         match self {
             Operation::ListDevicesForUser => "ListDevicesForUser",
@@ -47,19 +37,19 @@ impl Operation {
     }
 }
 
-/// One list to read: the operation, and whose list.
+/// A list that can be requested.
 #[derive(Debug, Clone)]
 pub(super) struct List {
     pub(super) operation: Operation,
-    /// The path after the endpoint, of digits and letters only.
+    /// The path below the endpoint. It needs no encoding.
     path: String,
-    /// The query but for the token, already encoded.
+    /// The encoded query without the token.
     query: String,
 }
 
 impl List {
-    /// By creation, oldest first: in that order a device that logs in between two pages is
-    /// neither skipped nor doubled, for logging in changes no creation time.
+    /// Sorted by creation time, which does not change: a login between two pages neither skips nor
+    /// repeats a device.
     pub(super) fn devices(network: &NetworkId, user: &UserId, page_size: u16) -> List {
         List {
             operation: Operation::ListDevicesForUser,
@@ -68,7 +58,7 @@ impl List {
         }
     }
 
-    /// Sorted, because page tokens are offsets: in an unstable order a page can skip entries.
+    /// Sorted, because page tokens are offsets: without a stable order, a page can skip entries.
     pub(super) fn users(network: &NetworkId, filter: &ListUsersFilter, page_size: u16) -> List {
         let mut query = format!("maxResults={page_size}&sortDirection=ASC&sortFields=username");
         if let Some(status) = filter.status {
@@ -97,19 +87,13 @@ impl List {
         }
     }
 
-    /// The path after the endpoint.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The address of the page that `token` leads to, or of the first one.
+    /// The URL of the page of `token`, or of the first page.
     pub(super) fn url(&self, endpoint: &str, token: Option<&str>) -> String {
-        let mut url =
-            String::with_capacity(endpoint.len() + self.path.len() + self.query.len() + 64);
-        url.push_str(endpoint);
-        url.push_str(&self.path);
-        url.push('?');
-        url.push_str(&self.query);
+        let mut url = format!("{endpoint}{}?{}", self.path, self.query);
         if let Some(token) = token {
             url.push_str("&nextToken=");
             url.extend(encode(token));
@@ -118,7 +102,7 @@ impl List {
     }
 }
 
-/// Which users [`Client::users`](super::Client::users) lists, by the service's own filters.
+/// Filters of ListUsers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListUsersFilter {
     /// 1 for pending, 2 for active.
@@ -127,7 +111,7 @@ pub struct ListUsersFilter {
     pub group: Option<String>,
 }
 
-/// All but RFC 3986's unreserved characters: what SigV4 encodes is what goes out.
+/// All except RFC 3986's unreserved characters, as SigV4 requires.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) fn encode(text: &str) -> impl Iterator<Item = &str> {
@@ -139,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_goes_out_as_sigv4_wants_it() {
+    fn encodes_page_tokens_for_sigv4() {
         let list = List::devices(&"12345678".parse().unwrap(), &"1001".parse().unwrap(), 100);
         let base = "http://h/networks/12345678/users/1001/devices?maxResults=100&sortDirection=ASC&sortFields=created";
         assert_eq!(list.url("http://h", None), base);
@@ -150,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_the_services_own() {
+    fn encodes_user_filters() {
         let filter = ListUsersFilter { status: Some(2), group: Some("a b+c".into()) };
         assert_eq!(
             List::users(&"12345678".parse().unwrap(), &filter, 50).url("", None),

@@ -1,77 +1,66 @@
-//! From page to page of a list, with an eye on lists that have no end.
+//! Detects lists that do not end.
 
 use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
 };
 
-/// How far a list may go. All of them are far beyond what a real list needs.
+/// Limits of one list, far above the size of real lists.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct Limits {
     pub(super) pages: usize,
-    /// Of the items that are kept.
+    /// Items that are stored, after filtering.
     pub(super) items: usize,
     pub(super) bytes: usize,
 }
 
-/// A user's devices. A person has a handful; the service's page holds a hundred.
-pub(super) const DEVICES: Bounds = Bounds { pages: 1_000, items: 100_000, bytes: 64 << 20 };
-/// Users, networks and groups: a million users are ten thousand pages.
-pub(super) const DIRECTORY: Bounds = Bounds { pages: 100_000, items: 2_000_000, bytes: 8 << 30 };
+/// The devices of one user.
+pub(super) const DEVICES: Limits = Limits { pages: 1_000, items: 100_000, bytes: 64 << 20 };
+/// Users, networks and groups. A million users are 10,000 pages.
+pub(super) const DIRECTORY: Limits = Limits { pages: 100_000, items: 2_000_000, bytes: 8 << 30 };
 
-/// Where the reading of one list is.
+/// Counts the pages of one list.
 #[derive(Debug)]
 pub(super) struct Pages {
-    bounds: Bounds,
-    /// Tokens, by their hashes: they may be long, and many.
-    seen: HashSet<u64>,
+    limits: Limits,
+    /// Hashes of the tokens, because tokens can be long.
+    tokens: HashSet<u64>,
     hasher: RandomState,
-    read: usize,
+    pages: usize,
     items: usize,
     bytes: usize,
 }
 
 impl Pages {
-    pub(super) fn new(bounds: Bounds) -> Pages {
-        Pages {
-            bounds,
-            seen: HashSet::new(),
-            hasher: RandomState::new(),
-            read: 0,
-            items: 0,
-            bytes: 0,
-        }
+    pub(super) fn new(limits: Limits) -> Pages {
+        let (tokens, hasher) = (HashSet::new(), RandomState::new());
+        Pages { limits, tokens, hasher, pages: 0, items: 0, bytes: 0 }
     }
 
-    /// Whether a page has been read, so that a refusal of the next may be about its token.
-    pub(super) fn have_begun(&self) -> bool {
-        self.read > 0
-    }
-
-    /// Takes note of a page of `bytes` bytes, `items` of which are kept, that names `token` as the way
-    /// to the next.
+    /// Adds a page of `bytes` bytes with `items` stored items. `token` is the token of the next page.
     ///
     /// # Errors
     ///
-    /// A sentence, when following the token would lead in a circle or on for ever.
-    pub(super) fn note(
+    /// When the token repeats or a limit is exceeded.
+    pub(super) fn add(
         &mut self,
         bytes: usize,
         items: usize,
         token: Option<&str>,
     ) -> Result<(), String> {
-        self.read += 1;
+        self.pages += 1;
         self.items += items;
         self.bytes += bytes;
-        if self.items > self.bounds.items {
-            return Err(format!("over {} items", self.bounds.items));
+        if self.items > self.limits.items {
+            return Err(format!("the list has more than {} items", self.limits.items));
         }
         let Some(token) = token else { return Ok(()) };
-        if !self.seen.insert(self.hasher.hash_one(token)) {
-            return Err(format!("page {} repeats the token of an earlier one", self.read));
+        if !self.tokens.insert(self.hasher.hash_one(token)) {
+            return Err(format!("page {} repeats an earlier page token", self.pages));
         }
-        if self.read >= self.bounds.pages || self.bytes >= self.bounds.bytes {
-            return Err(format!("no end after {} pages and {} bytes", self.read, self.bytes));
+        if self.pages >= self.limits.pages || self.bytes >= self.limits.bytes {
+            let (pages, bytes) = (self.pages, self.bytes);
+            return Err(format!("the list does not end after {pages} pages and {bytes} bytes"));
         }
         Ok(())
     }
@@ -81,30 +70,34 @@ impl Pages {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits { pages: 2, items: 5, bytes: 100 };
+
     #[test]
-    fn circles_and_endless_lists_are_seen() {
+    fn rejects_a_repeated_token() {
         let mut pages = Pages::new(DEVICES);
-        assert!(!pages.have_begun());
-        assert!(pages.note(10, 1, Some("a")).is_ok() && pages.have_begun());
-        assert!(pages.note(10, 1, Some("b")).is_ok());
+        assert!(pages.add(10, 1, Some("a")).is_ok());
+        assert!(pages.add(10, 1, Some("b")).is_ok());
+        assert_eq!(pages.add(10, 1, Some("a")), Err("page 3 repeats an earlier page token".into()));
+    }
+
+    #[test]
+    fn rejects_a_list_above_its_limits() {
+        let mut pages = Pages::new(LIMITS);
+        assert!(pages.add(1, 0, Some("a")).is_ok());
+        assert!(pages.add(1, 0, None).is_ok());
+
+        let mut pages = Pages::new(LIMITS);
+        assert!(pages.add(1, 0, Some("a")).is_ok());
         assert_eq!(
-            pages.note(10, 1, Some("a")),
-            Err("page 3 repeats the token of an earlier one".into())
+            pages.add(1, 0, Some("b")),
+            Err("the list does not end after 2 pages and 2 bytes".into())
         );
 
-        let mut pages = Pages::new(Bounds { pages: 2, items: 5, bytes: 100 });
-        assert!(pages.note(1, 0, Some("a")).is_ok());
-        assert!(pages.note(1, 0, None).is_ok(), "the last page may be the last allowed");
-        assert_eq!(pages.note(1, 0, Some("b")), Err("no end after 3 pages and 3 bytes".into()));
-        assert!(
-            Pages::new(Bounds { pages: 2, items: 5, bytes: 100 }).note(100, 0, Some("a")).is_err()
-        );
-        let mut pages = Pages::new(Bounds { pages: 2, items: 5, bytes: 100 });
-        assert!(pages.note(1, 0, Some("a")).is_ok());
-        assert!(pages.note(1, 0, Some("b")).is_err(), "a third would be one too many");
-        let mut pages = Pages::new(Bounds { pages: 9, items: 5, bytes: 100 });
-        assert!(pages.note(1, 4, Some("a")).is_ok());
-        assert!(pages.note(1, 1, Some("b")).is_ok());
-        assert_eq!(pages.note(1, 1, None), Err("over 5 items".into()), "the end is no excuse");
+        assert!(Pages::new(LIMITS).add(99, 0, Some("a")).is_ok());
+        assert!(Pages::new(LIMITS).add(100, 0, Some("a")).is_err());
+
+        let mut pages = Pages::new(LIMITS);
+        assert!(pages.add(1, 5, Some("a")).is_ok());
+        assert_eq!(pages.add(1, 1, None), Err("the list has more than 5 items".into()));
     }
 }

@@ -1,8 +1,7 @@
-//! How fast requests may go out: a ceiling by configuration, and below it what the service bears.
+//! Limits the request rate.
 //!
-//! Requests are spaced evenly. When the service throttles, the rate is halved, at most once for
-//! the requests that were under way together; then it grows again by a fixed share of the ceiling
-//! a second (additive increase, multiplicative decrease, as TCP does).
+//! Requests are evenly spaced. Throttling halves the rate, at most once for requests that were in
+//! flight together; then the rate recovers linearly (additive increase, multiplicative decrease).
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,66 +10,64 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// The share of the ceiling that the rate regains in a second without throttling.
+/// Fraction of the ceiling that the rate recovers in a second.
 const RECOVERY: f64 = 0.05;
-/// The rate never falls below this, or below the ceiling where that is less, in requests a
-/// second: enough to notice that the service has recovered.
+/// Minimum rate in requests per second, unless the ceiling is lower. It is high enough to notice that
+/// the service has recovered.
 const FLOOR: f64 = 0.5;
-/// How far behind its time a request may go out without pushing back those after it. Without it,
-/// the coarseness of the timer would cap the rate at a thousand a second.
+/// A request that is late by up to this time does not delay later requests. Without it, the timer
+/// resolution of 1 ms would limit the rate to 1,000 requests per second.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// The allowance of one account and region, shared by all that send requests to it.
+/// The rate limit of one account and region.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// Held while waiting, so that requests go out in the order in which they asked and each is
-    /// spaced by the rate of the moment when its turn comes.
-    turn: tokio::sync::Mutex<Option<Instant>>,
-    pace: Mutex<Pace>,
+    /// When the next request is due. The lock is held during the wait: requests are sent in the order
+    /// of their calls, each spaced by the rate at that time.
+    next: tokio::sync::Mutex<Option<Instant>>,
+    rate: Mutex<Rate>,
 }
 
-/// The rate as it was at a time.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct Rate {
     ceiling: f64,
+    /// The rate at `since`.
     rate: f64,
     since: Instant,
-    /// When it was last lowered.
+    /// When the rate was last halved.
     lowered: Option<Instant>,
 }
 
-/// When a request was let through.
+/// Permission to send one request now.
 #[derive(Debug, Clone, Copy)]
 pub struct RateToken {
     at: Instant,
 }
 
 impl RateLimiter {
-    /// An allowance of at most `ceiling` requests a second.
+    /// Allows at most `ceiling` requests per second.
     pub fn new(ceiling: f64) -> RateLimiter {
-        RateLimiter {
-            turn: tokio::sync::Mutex::new(None),
-            pace: Mutex::new(Pace { ceiling, rate: ceiling, since: Instant::now(), lowered: None }),
-        }
+        let rate = Rate { ceiling, rate: ceiling, since: Instant::now(), lowered: None };
+        RateLimiter { next: tokio::sync::Mutex::new(None), rate: Mutex::new(rate) }
     }
 
-    /// Sets another ceiling. A rate that was at the old one is at the new one.
+    /// Changes the ceiling. A rate at the ceiling follows it; a lower rate stays.
     pub fn set_ceiling(&self, ceiling: f64) {
-        let mut pace = self.pace();
+        let mut current = self.current();
         let now = Instant::now();
-        let rate = pace.rate_at(now);
-        let rate = if rate >= pace.ceiling { ceiling } else { rate.min(ceiling) };
-        *pace = Pace { ceiling, rate, since: now, ..*pace };
+        let rate = current.at(now);
+        let rate = if rate >= current.ceiling { ceiling } else { rate.min(ceiling) };
+        *current = Rate { ceiling, rate, since: now, ..*current };
     }
 
-    /// Requests a second that are allowed now.
+    /// The current rate in requests per second.
     pub fn rate(&self) -> f64 {
-        self.pace().rate_at(Instant::now())
+        self.current().at(Instant::now())
     }
 
-    /// Waits for the next request's turn.
-    pub async fn pass(&self) -> RateToken {
-        let mut next = self.turn.lock().await;
+    /// Waits until the next request can be sent.
+    pub async fn acquire(&self) -> RateToken {
+        let mut next = self.next.lock().await;
         if let Some(at) = *next
             && at > Instant::now()
         {
@@ -78,31 +75,31 @@ impl RateLimiter {
         }
         let now = Instant::now();
         let due = next.map_or(now, |at| at.max(now - SLACK));
-        let rate = self.pace().rate_at(now);
+        let rate = self.current().at(now);
         *next = Some(due + Duration::from_secs_f64(1.0 / rate));
         RateToken { at: now }
     }
 
-    /// The service throttled the request of `pass`.
-    pub fn throttled(&self, pass: RateToken) {
-        let mut pace = self.pace();
-        // What was sent before the last cut tells nothing about the rate since.
-        if pace.lowered.is_some_and(|lowered| pass.at < lowered) {
+    /// Lowers the rate because the service throttled the request of `token`.
+    pub fn throttled(&self, token: RateToken) {
+        let mut current = self.current();
+        // Requests from before the last reduction do not lower the rate again.
+        if current.lowered.is_some_and(|lowered| token.at < lowered) {
             return;
         }
         let now = Instant::now();
-        let rate = (pace.rate_at(now) / 2.0).max(FLOOR.min(pace.ceiling));
-        *pace = Pace { rate, since: now, lowered: Some(now), ..*pace };
+        let rate = (current.at(now) / 2.0).max(FLOOR.min(current.ceiling));
+        *current = Rate { rate, since: now, lowered: Some(now), ..*current };
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        // A pace is whole whatever a thread that held the lock died of.
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Rate> {
+        // A panic leaves the rate consistent.
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pace {
-    fn rate_at(&self, now: Instant) -> f64 {
+impl Rate {
+    fn at(&self, now: Instant) -> f64 {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
         (self.rate + seconds * RECOVERY * self.ceiling).min(self.ceiling)
     }
@@ -112,61 +109,58 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn requests_are_spaced_evenly_from_the_first() {
-        let limiter = RateLimiter::new(10.0);
+    /// Seconds until `count` requests are sent.
+    async fn seconds(limiter: &RateLimiter, count: usize) -> f64 {
         let start = Instant::now();
-        for _ in 0..21 {
-            limiter.pass().await;
+        for _ in 0..count {
+            limiter.acquire().await;
         }
-        let took = start.elapsed().as_secs_f64();
+        start.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spaces_requests_evenly() {
+        let limiter = RateLimiter::new(10.0);
+        let took = seconds(&limiter, 21).await;
         assert!((1.99..=2.02).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_is_not_saved_up() {
+    async fn idle_time_does_not_allow_a_burst() {
         let limiter = RateLimiter::new(10.0);
-        limiter.pass().await;
+        limiter.acquire().await;
         tokio::time::advance(Duration::from_secs(60)).await;
-        let start = Instant::now();
-        for _ in 0..11 {
-            limiter.pass().await;
-        }
-        assert!(start.elapsed() >= Duration::from_millis(980), "{:?}", start.elapsed());
+        let took = seconds(&limiter, 11).await;
+        assert!(took >= 0.98, "{took}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_high_rate_is_reached_in_spite_of_the_timer() {
-        let limiter = RateLimiter::new(5000.0);
-        let start = Instant::now();
-        for _ in 0..5000 {
-            limiter.pass().await;
-        }
-        let took = start.elapsed().as_secs_f64();
+    async fn reaches_rates_above_the_timer_resolution() {
+        let took = seconds(&RateLimiter::new(5000.0), 5000).await;
         assert!((0.98..=1.1).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn throttling_halves_the_rate_once_for_requests_under_way_together() {
+    async fn halves_the_rate_once_for_concurrent_requests() {
         let limiter = RateLimiter::new(16.0);
-        let together = [limiter.pass().await, limiter.pass().await, limiter.pass().await];
+        let tokens = [limiter.acquire().await, limiter.acquire().await, limiter.acquire().await];
         tokio::time::advance(Duration::from_millis(10)).await;
-        for pass in together {
-            limiter.throttled(pass);
+        for token in tokens {
+            limiter.throttled(token);
         }
         assert_eq!(limiter.rate(), 8.0);
-        let later = limiter.pass().await;
+        let later = limiter.acquire().await;
         limiter.throttled(later);
         assert!(limiter.rate() < 4.2, "{}", limiter.rate());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_ceiling_holds_at_once_and_a_lowered_rate_stays_lowered() {
+    async fn a_new_ceiling_applies_at_once_and_keeps_a_lowered_rate() {
         let limiter = RateLimiter::new(10.0);
         limiter.set_ceiling(40.0);
         assert_eq!(limiter.rate(), 40.0);
-        let pass = limiter.pass().await;
-        limiter.throttled(pass);
+        let token = limiter.acquire().await;
+        limiter.throttled(token);
         limiter.set_ceiling(30.0);
         assert_eq!(limiter.rate(), 20.0);
         limiter.set_ceiling(5.0);
@@ -174,16 +168,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_recovers_evenly_up_to_the_ceiling_and_has_a_floor() {
+    async fn recovers_linearly_from_the_floor_to_the_ceiling() {
         let limiter = RateLimiter::new(10.0);
         for _ in 0..20 {
-            let pass = limiter.pass().await;
-            limiter.throttled(pass);
+            let token = limiter.acquire().await;
+            limiter.throttled(token);
         }
-        assert!(limiter.rate() >= FLOOR && limiter.rate() < 2.0, "{}", limiter.rate());
-        let low = limiter.rate();
+        let lowest = limiter.rate();
+        assert!((FLOOR..2.0).contains(&lowest), "{lowest}");
         tokio::time::advance(Duration::from_secs(4)).await;
-        assert!((limiter.rate() - low - 2.0).abs() < 0.01);
+        assert!((limiter.rate() - lowest - 2.0).abs() < 0.01);
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(limiter.rate(), 10.0);
     }

@@ -1,84 +1,81 @@
-//! Whether and when a failed request is sent again. The policy alone: nothing here sends.
+//! Decides whether and when a failed request is retried.
 //!
-//! - Throttling, server errors, broken connections and time-outs are repeated, up to a number of
-//!   attempts, after a wait drawn evenly from zero to a bound that doubles (full jitter: clients
-//!   that failed together do not come back together).
-//! - A `Retry-After` is honoured as a least wait. One that is longer than a poll should stand still
-//!   for ends the attempts: the next poll will ask again.
-//! - A refusal of the caller (401, 403) is repeated once, for credentials may have been replaced;
-//!   a refusal for the clock is repeated once, with the server's time.
-//! - Everything else would fail the same way again.
+//! - Throttling, server errors, connection errors and timeouts are retried up to `max_attempts`, with
+//!   exponential backoff and full jitter.
+//! - `Retry-After` is a minimum wait. If it exceeds 60 seconds, the next poll retries instead.
+//! - 401 and 403 are retried once with new credentials, and once with the server's time if the clock
+//!   can be the cause.
+//! - Other errors are permanent.
 
 use std::time::Duration;
 
 use super::{Error, ErrorKind};
 
-/// The longest `Retry-After` that is waited for.
-const LONGEST_HINT: Duration = Duration::from_secs(60);
-/// The bound of the first wait.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// The bound of the first wait after throttling: what was too fast wants more than a blink.
-const FIRST_WAIT_THROTTLED: Duration = Duration::from_millis(500);
-/// The bound of all waits without a hint.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Limit of `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Upper bound of the first wait.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(200);
+/// Upper bound of the first wait after throttling.
+const INITIAL_BACKOFF_THROTTLED: Duration = Duration::from_millis(500);
+/// Upper bound of every wait, without `Retry-After`.
+const MAX_BACKOFF: Duration = Duration::from_secs(20);
 
-/// What to do about a failed attempt.
+/// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It stands.
+pub(super) enum RetryDecision {
+    /// Return the error.
     GiveUp,
-    /// Send it again after this long.
+    /// Retry after this time.
     After(Duration),
-    /// Set the clock right and send it again.
+    /// Correct the clock and retry.
     WithServerTime {
-        /// The seconds by which the server is ahead.
+        /// Seconds by which the server's clock is ahead of the local clock.
         ahead: i64,
     },
-    /// Fetch credentials anew and send it again.
+    /// Get new credentials and retry.
     WithNewCredentials,
 }
 
-/// What has been tried for one request so far.
+/// The attempts of one request.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    most: u32,
-    /// Attempts that count against `most`.
-    made: u32,
-    refreshed: bool,
-    clock_set: bool,
+    max: u32,
+    /// Attempts that count towards `max`.
+    failed: u32,
+    new_credentials: bool,
+    server_time: bool,
 }
 
 impl Attempts {
-    /// None yet, of `most`.
-    pub(super) fn new(most: u32) -> Attempts {
-        Attempts { most, made: 0, refreshed: false, clock_set: false }
+    pub(super) fn new(max: u32) -> Attempts {
+        Attempts { max, failed: 0, new_credentials: false, server_time: false }
     }
 
-    /// Judges a failed attempt; `random` is drawn evenly from 0 to 1.
-    pub(super) fn judge(&mut self, error: &Error, random: f64) -> Verdict {
+    /// Decides after a failed attempt. `random` is uniformly distributed between 0 and 1.
+    pub(super) fn decide(&mut self, error: &Error, random: f64) -> RetryDecision {
         if let Some(ahead) = error.clock_ahead
-            && !self.clock_set
+            && !self.server_time
         {
-            self.clock_set = true;
-            return Verdict::WithServerTime { ahead };
+            self.server_time = true;
+            return RetryDecision::WithServerTime { ahead };
         }
-        if error.kind.is_refusal() && error.status.is_some() && !self.refreshed {
-            self.refreshed = true;
-            return Verdict::WithNewCredentials;
+        if error.kind.is_refusal() && error.status.is_some() && !self.new_credentials {
+            self.new_credentials = true;
+            return RetryDecision::WithNewCredentials;
         }
-        let first = match error.kind {
-            ErrorKind::RateLimited => FIRST_WAIT_THROTTLED,
-            ErrorKind::ServerError | ErrorKind::Timeout | ErrorKind::Connection => FIRST_WAIT,
-            _ => return Verdict::GiveUp,
+        let initial = match error.kind {
+            ErrorKind::RateLimited => INITIAL_BACKOFF_THROTTLED,
+            ErrorKind::ServerError | ErrorKind::Timeout | ErrorKind::Connection => INITIAL_BACKOFF,
+            _ => return RetryDecision::GiveUp,
         };
-        self.made += 1;
-        if self.made >= self.most {
-            return Verdict::GiveUp;
+        self.failed += 1;
+        if self.failed >= self.max {
+            return RetryDecision::GiveUp;
         }
-        let bound = (first * 2u32.saturating_pow(self.made - 1).min(1 << 10)).min(LONGEST_WAIT);
+        let bound = (initial * 2u32.saturating_pow(self.failed - 1).min(1 << 10)).min(MAX_BACKOFF);
         match error.retry_after.unwrap_or_default() {
-            hint if hint > LONGEST_HINT => Verdict::GiveUp,
-            hint => Verdict::After(hint + bound.mul_f64(random)),
+            retry_after if retry_after > MAX_RETRY_AFTER => RetryDecision::GiveUp,
+            retry_after => RetryDecision::After(retry_after + bound.mul_f64(random)),
         }
     }
 }
@@ -93,55 +90,54 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_repeated_up_to_the_last_attempt_with_growing_bounds() {
+    fn retries_transient_errors_with_exponential_backoff() {
         for kind in [ErrorKind::ServerError, ErrorKind::Timeout, ErrorKind::Connection] {
             let mut attempts = Attempts::new(4);
-            let waits: Vec<_> = (0..4).map(|_| attempts.judge(&error(kind), 1.0)).collect();
-            let after = |millis| Verdict::After(Duration::from_millis(millis));
-            assert_eq!(waits, [after(200), after(400), after(800), Verdict::GiveUp]);
+            let decisions: Vec<_> = (0..4).map(|_| attempts.decide(&error(kind), 1.0)).collect();
+            let after = |millis| RetryDecision::After(Duration::from_millis(millis));
+            assert_eq!(decisions, [after(200), after(400), after(800), RetryDecision::GiveUp]);
         }
         let throttled = error(ErrorKind::RateLimited);
-        assert_eq!(Attempts::new(0).judge(&throttled, 0.0), Verdict::GiveUp);
-        assert_eq!(Attempts::new(1).judge(&throttled, 0.0), Verdict::GiveUp);
-        assert_eq!(Attempts::new(2).judge(&throttled, 0.0), Verdict::After(Duration::ZERO));
-        let mut many = Attempts::new(100);
+        let decide = |max| Attempts::new(max).decide(&throttled, 0.0);
+        assert_eq!(decide(0), RetryDecision::GiveUp);
+        assert_eq!(decide(1), RetryDecision::GiveUp);
+        assert_eq!(decide(2), RetryDecision::After(Duration::ZERO));
+        let mut attempts = Attempts::new(100);
         for _ in 0..99 {
-            assert!(
-                matches!(many.judge(&throttled, 1.0), Verdict::After(wait) if wait <= LONGEST_WAIT)
-            );
+            let decision = attempts.decide(&throttled, 1.0);
+            assert!(matches!(decision, RetryDecision::After(wait) if wait <= MAX_BACKOFF));
         }
     }
 
     #[test]
-    fn the_rest_is_not_repeated() {
+    fn does_not_retry_permanent_errors() {
         for kind in [ErrorKind::NotFound, ErrorKind::InvalidRequest, ErrorKind::InvalidResponse] {
-            assert_eq!(Attempts::new(5).judge(&error(kind), 0.5), Verdict::GiveUp);
+            assert_eq!(Attempts::new(5).decide(&error(kind), 0.5), RetryDecision::GiveUp);
         }
     }
 
     #[test]
-    fn a_hint_is_a_least_wait_and_a_long_one_the_end() {
-        let hinted = |seconds| Error {
-            retry_after: Some(Duration::from_secs(seconds)),
-            ..error(ErrorKind::RateLimited)
+    fn retry_after_is_a_minimum_wait_up_to_its_limit() {
+        let decide = |seconds, random| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            let error = Error { retry_after, ..error(ErrorKind::RateLimited) };
+            Attempts::new(5).decide(&error, random)
         };
-        let judge = |e, random| Attempts::new(5).judge(&e, random);
-        assert_eq!(judge(hinted(3), 0.0), Verdict::After(Duration::from_secs(3)));
-        assert_eq!(judge(hinted(3), 1.0), Verdict::After(Duration::from_millis(3500)));
-        assert_eq!(judge(hinted(60), 0.0), Verdict::After(LONGEST_HINT));
-        assert_eq!(judge(hinted(61), 0.0), Verdict::GiveUp);
-        assert_eq!(judge(hinted(u64::MAX), 0.0), Verdict::GiveUp);
+        assert_eq!(decide(3, 0.0), RetryDecision::After(Duration::from_secs(3)));
+        assert_eq!(decide(3, 1.0), RetryDecision::After(Duration::from_millis(3500)));
+        assert_eq!(decide(60, 0.0), RetryDecision::After(MAX_RETRY_AFTER));
+        assert_eq!(decide(61, 0.0), RetryDecision::GiveUp);
+        assert_eq!(decide(u64::MAX, 0.0), RetryDecision::GiveUp);
     }
 
     #[test]
-    fn refusals_are_repeated_once_each() {
+    fn retries_refusals_once_with_server_time_and_once_with_new_credentials() {
         let mut attempts = Attempts::new(5);
         let clock = Error { clock_ahead: Some(600), ..error(ErrorKind::Unauthorized) };
-        assert_eq!(attempts.judge(&clock, 0.0), Verdict::WithServerTime { ahead: 600 });
-        assert_eq!(attempts.judge(&clock, 0.0), Verdict::WithNewCredentials);
-        assert_eq!(attempts.judge(&error(ErrorKind::Forbidden), 0.0), Verdict::GiveUp);
-        // Credentials that could not be had at all are not asked for twice.
-        let none = Error { status: None, ..error(ErrorKind::Unauthorized) };
-        assert_eq!(Attempts::new(5).judge(&none, 0.0), Verdict::GiveUp);
+        assert_eq!(attempts.decide(&clock, 0.0), RetryDecision::WithServerTime { ahead: 600 });
+        assert_eq!(attempts.decide(&clock, 0.0), RetryDecision::WithNewCredentials);
+        assert_eq!(attempts.decide(&error(ErrorKind::Forbidden), 0.0), RetryDecision::GiveUp);
+        let no_credentials = Error { status: None, ..error(ErrorKind::Unauthorized) };
+        assert_eq!(Attempts::new(5).decide(&no_credentials, 0.0), RetryDecision::GiveUp);
     }
 }

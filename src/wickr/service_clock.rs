@@ -1,4 +1,4 @@
-//! The clock of the service, for signatures and for the expiry of credentials.
+//! The service's clock, for signatures and the expiry of credentials.
 
 use std::{
     sync::{
@@ -10,33 +10,31 @@ use std::{
 
 use aws_smithy_async::time::TimeSource;
 
-use super::response::Times;
+use super::response::RequestTimes;
 
 /// The local clock, corrected by the difference that the service has reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServiceClock {
-    /// Seconds by which the service's clock is ahead of the local one. Shared by all clones.
+    /// Seconds by which the service's clock is ahead. Shared by all clones.
     ahead: Arc<AtomicI64>,
 }
 
 impl ServiceClock {
-    /// Sets the difference to the local clock.
     pub(super) fn set_ahead(&self, seconds: i64) {
         self.ahead.store(seconds, Ordering::Relaxed);
     }
 
-    /// The local and the corrected time.
-    pub(super) fn times(&self) -> Times {
-        let here = SystemTime::now();
-        Times { here, signed: self.corrected(here) }
+    pub(super) fn times(&self) -> RequestTimes {
+        let local = SystemTime::now();
+        RequestTimes { local, signed: self.corrected(local) }
     }
 
-    fn corrected(&self, here: SystemTime) -> SystemTime {
+    fn corrected(&self, local: SystemTime) -> SystemTime {
         let ahead = self.ahead.load(Ordering::Relaxed);
         let difference = Duration::from_secs(ahead.unsigned_abs());
         // A time that cannot be represented is replaced by the local one.
-        if ahead < 0 { here.checked_sub(difference) } else { here.checked_add(difference) }
-            .unwrap_or(here)
+        if ahead < 0 { local.checked_sub(difference) } else { local.checked_add(difference) }
+            .unwrap_or(local)
     }
 }
 
@@ -53,16 +51,16 @@ mod tests {
     #[test]
     fn corrects_the_local_clock_in_both_directions() {
         let clock = ServiceClock::default();
-        let here = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        assert_eq!(clock.corrected(here), here);
+        let local = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert_eq!(clock.corrected(local), local);
         for (ahead, seconds) in [(7_200, 1_007_200), (-7_200, 992_800)] {
             clock.set_ahead(ahead);
             assert_eq!(
-                clock.corrected(here),
+                clock.corrected(local),
                 SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
             );
         }
         clock.set_ahead(i64::MAX);
-        assert_eq!(clock.corrected(here), here, "not representable");
+        assert_eq!(clock.corrected(local), local, "not representable");
     }
 }

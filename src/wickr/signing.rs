@@ -1,4 +1,4 @@
-//! AWS Signature Version 4, computed by aws-sigv4.
+//! AWS Signature Version 4 by aws-sigv4.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ const SERVICE: &str = "wickr";
 ///
 /// # Errors
 ///
-/// When the URL is invalid, or the credentials contain a character that is not allowed in a header.
+/// When the URL is invalid, or the credentials contain an invalid header character.
 pub fn sign(
     url: &str,
     host: &str,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_session_token_is_not_quoted_in_the_error() {
+    fn errors_do_not_contain_the_session_token() {
         let token = Some("secret\ntoken".to_owned());
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", token, None, "test");
         let url = "https://example.com/networks?maxResults=100";

@@ -1,9 +1,8 @@
-//! The times in the API's answers, whose format its reference does not state.
+//! Parses timestamps of the API, whose format the API reference does not document.
 //!
-//! The examples of AWS's own service model show `January 20th 2024, 9:15:30 am` for devices and
-//! epoch seconds for bots. Those two are read, and beside them epoch milliseconds, RFC 3339 and
-//! `YYYY-MM-DD HH:MM:SS[.fraction]`. What bears no zone is in the zone that the reader is given.
-//! Empty, null, absent and zero mean 'never'. Anything else is invalid: it is never guessed.
+//! The examples of the service model are `January 20th 2024, 9:15:30 am` for devices and epoch
+//! seconds for bots. Epoch milliseconds, RFC 3339 and `YYYY-MM-DD HH:MM:SS[.fraction]` are accepted
+//! too. Empty, null, absent and zero mean never. Anything else is invalid.
 
 use jiff::{
     Timestamp,
@@ -11,38 +10,36 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-/// When something happened to a device: at a time, never, or at a time that cannot be read.
-///
-/// Eight bytes, since every device holds two.
+/// A time, never, or invalid. Eight bytes, because every device has two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiTimestamp(i64);
 
 impl ApiTimestamp {
-    /// It did not happen.
+    /// No time.
     pub const NEVER: ApiTimestamp = ApiTimestamp(i64::MIN);
-    /// The service said something that is no time.
+    /// A value that cannot be parsed.
     pub const INVALID: ApiTimestamp = ApiTimestamp(i64::MIN + 1);
 
-    /// At `millis` milliseconds after 1970-01-01T00:00:00Z.
+    /// A time in milliseconds since the epoch.
     pub fn at_millis(millis: i64) -> ApiTimestamp {
         ApiTimestamp(millis.max(i64::MIN + 2))
     }
 
-    /// Milliseconds after 1970-01-01T00:00:00Z, if it is a time.
+    /// Milliseconds since the epoch; None for never and invalid.
     pub fn millis(self) -> Option<i64> {
         (self != ApiTimestamp::NEVER && self != ApiTimestamp::INVALID).then_some(self.0)
     }
 
-    /// Reads a JSON number.
+    /// Parses epoch seconds or milliseconds.
     pub fn from_number(number: f64) -> ApiTimestamp {
         if number == 0.0 {
             return ApiTimestamp::NEVER;
         }
-        // 1e11 seconds lie in the year 5138 and 1e11 milliseconds in 1973: no device is of either.
+        // 1e11 seconds are in the year 5138, and 1e11 milliseconds in 1973.
         let millis = if number < 1e11 { number * 1e3 } else { number };
-        // As late as a text can say it, almost at the end of the year 9999. NaN is no time either.
+        // The maximum is the end of the year 9999, as for strings. NaN is invalid.
         if millis > 0.0 && millis <= Timestamp::MAX.as_millisecond() as f64 {
-            // Less than a millisecond is zero here as in a text.
+            // Less than a millisecond is zero, as in strings.
             Some(millis as i64)
                 .filter(|millis| *millis > 0)
                 .map_or(ApiTimestamp::NEVER, ApiTimestamp)
@@ -51,7 +48,7 @@ impl ApiTimestamp {
         }
     }
 
-    /// Reads a JSON string; `zone` is for the forms that name none.
+    /// Parses a string. `zone` applies to formats without a time zone.
     pub fn from_text(text: &str, zone: &TimeZone) -> ApiTimestamp {
         if text.trim().is_empty() {
             return ApiTimestamp::NEVER;
@@ -59,18 +56,17 @@ impl ApiTimestamp {
         if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             return text.parse().map_or(ApiTimestamp::INVALID, ApiTimestamp::from_number);
         }
-        let read = if text.as_bytes()[0].is_ascii_digit() {
-            numeric(text)
+        let parsed = if text.as_bytes()[0].is_ascii_digit() {
+            parse_iso(text)
         } else {
-            spoken(text).map(|at| (at, None))
+            parse_english(text).map(|at| (at, None))
         };
-        let instant = read.and_then(|(at, offset)| match offset {
+        let instant = parsed.and_then(|(at, offset)| match offset {
             Some(offset) => offset.to_timestamp(at).ok(),
-            // Of an hour that comes twice, the first; of one that is skipped, the later.
+            // An ambiguous time is the earlier one; a skipped time is the later one.
             None => zone.to_timestamp(at).ok(),
         });
         match instant.map(|instant| instant.as_millisecond()) {
-            // However it is written, zero is zero. And there were no devices before.
             Some(0) => ApiTimestamp::NEVER,
             Some(millis) if millis > 0 => ApiTimestamp(millis),
             _ => ApiTimestamp::INVALID,
@@ -78,85 +74,68 @@ impl ApiTimestamp {
     }
 }
 
-/// `January 20th 2024, 9:15:30 am`, in upper or lower case.
-fn spoken(text: &str) -> Option<DateTime> {
+/// Parses `January 20th 2024, 9:15:30 am`, case-insensitive.
+fn parse_english(text: &str) -> Option<DateTime> {
     let (date, time) = text.split_once(", ")?;
-    let mut words = date.split(' ');
-    let (month, day, year) = (words.next()?, words.next()?, words.next()?);
-    let mut words = time.split(' ');
-    let (time, half) = (words.next()?, words.next()?);
-    if words.next().is_some() || date.split(' ').count() != 3 {
-        return None;
-    }
+    let [month, day, year] = split(date, ' ')?;
+    let [time, am_pm] = split(time, ' ')?;
+    let [hour, minute, second] = split(time, ':')?;
     let date = Date::new(digits(year, 4..=4)?, month_number(month)?, ordinal(day)?).ok()?;
-    let mut parts = time.split(':');
-    let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
+    let hour: i8 = digits(hour, 1..=2).filter(|hour| (1..=12).contains(hour))?;
+    let hour = if am_pm.eq_ignore_ascii_case("am") {
+        hour % 12
+    } else if am_pm.eq_ignore_ascii_case("pm") {
+        hour % 12 + 12
+    } else {
         return None;
-    }
-    let hour: i8 = match digits(hour, 1..=2)? {
-        hour @ 1..=12 => hour % 12,
-        _ => return None,
     };
-    let afternoon = match () {
-        () if half.eq_ignore_ascii_case("am") => 0,
-        () if half.eq_ignore_ascii_case("pm") => 12,
-        () => return None,
-    };
-    let time =
-        Time::new(hour + afternoon, digits(minute, 2..=2)?, digits(second, 2..=2)?, 0).ok()?;
+    let time = Time::new(hour, digits(minute, 2..=2)?, digits(second, 2..=2)?, 0).ok()?;
     Some(date.to_datetime(time))
 }
 
+/// Splits into exactly `N` parts.
+fn split<const N: usize>(text: &str, separator: char) -> Option<[&str; N]> {
+    let mut parts = text.split(separator);
+    let mut array = [""; N];
+    for part in &mut array {
+        *part = parts.next()?;
+    }
+    parts.next().is_none().then_some(array)
+}
+
 fn month_number(name: &str) -> Option<i8> {
+    #[rustfmt::skip]
     const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
+        "January", "February", "March", "April", "May", "June",
+        "July", "August", "September", "October", "November", "December",
     ];
     let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
     i8::try_from(index + 1).ok()
 }
 
-/// `1st`, `2nd`, `3rd`, `4th`, `11th`, … `31st`.
+/// Parses `1st` to `31st`.
 fn ordinal(text: &str) -> Option<i8> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, suffix) = text.split_at(end);
     let day: i8 = digits(number, 1..=2)?;
-    let right = match (day % 10, day) {
+    let expected = match (day % 10, day) {
         (_, 11..=13) => "th",
         (1, _) => "st",
         (2, _) => "nd",
         (3, _) => "rd",
         _ => "th",
     };
-    suffix.eq_ignore_ascii_case(right).then_some(day)
+    suffix.eq_ignore_ascii_case(expected).then_some(day)
 }
 
-/// RFC 3339, or `YYYY-MM-DD HH:MM:SS[.fraction]` without an offset.
-fn numeric(text: &str) -> Option<(DateTime, Option<Offset>)> {
+/// Parses RFC 3339, or `YYYY-MM-DD HH:MM:SS[.fraction]` without an offset.
+fn parse_iso(text: &str) -> Option<(DateTime, Option<Offset>)> {
     let (date, rest) = text.split_at_checked(10)?;
-    let date = match date.split('-').collect::<Vec<_>>()[..] {
-        [year, month, day] => {
-            Date::new(digits(year, 4..=4)?, digits(month, 2..=2)?, digits(day, 2..=2)?).ok()?
-        }
-        _ => return None,
-    };
+    let [year, month, day] = split(date, '-')?;
+    let date = Date::new(digits(year, 4..=4)?, digits(month, 2..=2)?, digits(day, 2..=2)?).ok()?;
     let separator = rest.chars().next()?;
     let (time, rest) = rest.get(1..)?.split_at_checked(8)?;
-    let (hour, minute, second) = match time.split(':').collect::<Vec<_>>()[..] {
-        [hour, minute, second] => (hour, minute, second),
-        _ => return None,
-    };
+    let [hour, minute, second] = split(time, ':')?;
     let (nanos, zone) = fraction(rest)?;
     let (hour, minute) = (digits(hour, 2..=2)?, digits(minute, 2..=2)?);
     let time = Time::new(hour, minute, digits(second, 2..=2)?, nanos).ok()?;
@@ -168,16 +147,16 @@ fn numeric(text: &str) -> Option<(DateTime, Option<Offset>)> {
     Some((date.to_datetime(time), offset))
 }
 
-/// Splits `.123Z` into nanoseconds and what follows them.
+/// Splits `.123Z` into nanoseconds and the remainder.
 fn fraction(text: &str) -> Option<(i32, &str)> {
     let Some(rest) = text.strip_prefix('.') else { return Some((0, text)) };
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let (figures, rest) = rest.split_at(end);
-    if figures.is_empty() {
+    let (fraction, rest) = rest.split_at(end);
+    if fraction.is_empty() {
         return None;
     }
-    // Nine figures are nanoseconds; more are finer than anything here.
-    let nanos = format!("{:0<9.9}", figures).parse().ok()?;
+    // Digits after the ninth are dropped.
+    let nanos = format!("{fraction:0<9.9}").parse().ok()?;
     Some((nanos, rest))
 }
 
@@ -198,15 +177,14 @@ fn rfc3339_offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
 }
 
-/// A number of a given count of ASCII digits, and of nothing else.
+/// Parses a number of `count` ASCII digits.
 fn digits<T: std::str::FromStr>(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<T> {
     (count.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
         .then(|| text.parse().ok())
         .flatten()
 }
 
-/// The form of a text, for a log line that tells what came without repeating it: digits become
-/// `9` and letters `a`.
+/// The form of a text, for log lines: digits become `9` and letters `a`.
 pub(super) fn form(text: &str) -> String {
     let shape = |c: char| match c {
         c if c.is_numeric() => '9',
@@ -230,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_awss_examples_is_read() {
+    fn parses_the_format_of_the_service_model() {
         for (text, expected) in [
             ("January 20th 2024, 9:15:30 am", "2024-01-20T09:15:30Z"),
             ("January 15th 2024, 2:30:45 pm", "2024-01-15T14:30:45Z"),
@@ -246,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn every_ordinal_of_a_month_is_read_and_only_the_right_one() {
+    fn accepts_only_the_correct_ordinal_suffix() {
         let suffix = |day| match day {
             1 | 21 | 31 => "st",
             2 | 22 => "nd",
@@ -256,8 +234,7 @@ mod tests {
         for day in 1..=31 {
             for candidate in ["st", "nd", "rd", "th", "", "xx"] {
                 let text = format!("March {day}{candidate} 2024, 1:00:00 am");
-                let right = candidate == suffix(day);
-                let expected = if right {
+                let expected = if candidate == suffix(day) {
                     at(&format!("2024-03-{day:02}T01:00:00Z"))
                 } else {
                     ApiTimestamp::INVALID
@@ -268,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_forms_are_read() {
+    fn parses_the_other_formats() {
         for (text, expected) in [
             ("1704067200", "2024-01-01T00:00:00Z"),
             ("1704067200.5", "2024-01-01T00:00:00.5Z"),
@@ -292,25 +269,25 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_a_zone_is_in_the_given_one() {
+    fn applies_the_time_zone_to_formats_without_one() {
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        let read = |text| ApiTimestamp::from_text(text, &berlin);
-        assert_eq!(read("July 20th 2024, 9:15:30 am"), at("2024-07-20T07:15:30Z"));
-        assert_eq!(read("2024-01-20 09:15:30"), at("2024-01-20T08:15:30Z"));
-        assert_eq!(read("2024-01-20T09:15:30Z"), at("2024-01-20T09:15:30Z"));
-        assert_eq!(read("1704067200"), at("2024-01-01T00:00:00Z"));
-        // The hour that comes twice, and the one that is skipped.
-        assert_eq!(read("October 27th 2024, 2:30:00 am"), at("2024-10-27T00:30:00Z"));
-        assert_eq!(read("March 31st 2024, 2:30:00 am"), at("2024-03-31T01:30:00Z"));
+        let parse = |text| ApiTimestamp::from_text(text, &berlin);
+        assert_eq!(parse("July 20th 2024, 9:15:30 am"), at("2024-07-20T07:15:30Z"));
+        assert_eq!(parse("2024-01-20 09:15:30"), at("2024-01-20T08:15:30Z"));
+        assert_eq!(parse("2024-01-20T09:15:30Z"), at("2024-01-20T09:15:30Z"));
+        assert_eq!(parse("1704067200"), at("2024-01-01T00:00:00Z"));
+        // An ambiguous and a skipped time.
+        assert_eq!(parse("October 27th 2024, 2:30:00 am"), at("2024-10-27T00:30:00Z"));
+        assert_eq!(parse("March 31st 2024, 2:30:00 am"), at("2024-03-31T01:30:00Z"));
     }
 
     #[test]
-    fn never_is_not_invalid() {
+    fn empty_and_zero_are_never() {
         for never in ["", "  ", "0", "0.0", "000", "1970-01-01T00:00:00Z", "1970-01-01 00:00:00"] {
             assert_eq!(utc(never), ApiTimestamp::NEVER, "{never:?}");
         }
         assert_eq!(ApiTimestamp::from_number(0.0), ApiTimestamp::NEVER);
-        // Too little to be told from zero, however it is written.
+        // Less than a millisecond.
         for never in [".0001", "1970-01-01T00:00:00.0001Z", "1970-01-01 00:00:00.0009"] {
             assert_eq!(utc(never), ApiTimestamp::NEVER, "{never}");
         }
@@ -319,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_invalid() {
+    fn rejects_other_formats() {
         for bad in [
             "never",
             "n/a",
@@ -381,18 +358,17 @@ mod tests {
     }
 
     #[test]
-    fn a_form_shows_the_shape_and_not_the_text() {
+    fn form_replaces_digits_and_letters() {
         assert_eq!(form("Jan 5, Geheim9!\n"), "aaa 9, aaaaaa9!?");
         assert_eq!(form(&"x".repeat(1000)).len(), 48);
     }
 
     #[test]
-    fn no_time_is_taken_for_the_lack_of_one_nor_the_other_way_round() {
+    fn at_millis_is_never_the_value_of_never_or_invalid() {
         for millis in [i64::MIN, i64::MIN + 1, i64::MIN + 2, -1, 0, 1, i64::MAX] {
             assert!(ApiTimestamp::at_millis(millis).millis().is_some(), "{millis}");
         }
         assert_eq!(ApiTimestamp::INVALID.millis(), None);
-        // The last millisecond that can be written, too, in any zone.
         assert_eq!(utc("253402207200999").millis(), Some(253_402_207_200_999));
         assert_eq!(utc("9999-12-30T22:00:00.999Z").millis(), Some(253_402_207_200_999));
     }

@@ -1,4 +1,4 @@
-//! One GET over HTTP, bounded in time and size. It knows neither AWS nor what is asked.
+//! Sends one GET request, with limits of time and size.
 
 use std::time::Duration;
 
@@ -8,33 +8,27 @@ use reqwest::{Url, redirect};
 
 use super::{Endpoint, error::chain};
 
-/// The largest body that is read.
-const LARGEST_BODY: usize = 8 * 1024 * 1024;
-/// No connection within this means that there is none.
+const MAX_BODY: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How requests name their sender: `wickr-exporter/VERSION`.
 const USER_AGENT: &str = concat!("wickr-exporter/", env!("CARGO_PKG_VERSION"));
 
-/// What came back.
+/// A complete response.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its status.
+pub struct Response {
+    /// The HTTP status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// All of its body.
+    /// The body, at most 8 MiB.
     pub body: Bytes,
 }
 
-/// Why nothing whole came back.
+/// Why there is no complete response.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// Not within the time.
+pub(super) enum TransportError {
     Timeout,
-    /// No connection, or it broke.
     Connection(String),
-    /// More than [`LARGEST_BODY`].
+    /// The body exceeds [`MAX_BODY`].
     TooLarge(StatusCode),
 }
 
@@ -45,17 +39,15 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A transport to `endpoint` whose every request ends within `timeout`.
-    ///
     /// # Errors
     ///
-    /// A sentence, when the machine's TLS certificates or proxy settings cannot be used.
+    /// When the TLS certificates or proxy settings of the system are invalid.
     pub(super) fn new(endpoint: &Endpoint, timeout: Duration) -> Result<Transport, String> {
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
-            // A signature is for one host: following a redirect would hand it to another.
+            // A redirect would send the signature to another host.
             .redirect(redirect::Policy::none())
-            // Whether to repeat is for the retry policy alone.
+            // Only `retry` decides about retries.
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .pool_idle_timeout(Duration::from_secs(90));
@@ -66,52 +58,50 @@ impl Transport {
         Ok(Transport { http, timeout })
     }
 
-    pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
+    pub(super) async fn get(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+    ) -> Result<Response, TransportError> {
         let mut request = reqwest::Request::new(http::Method::GET, url);
         *request.headers_mut() = headers;
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(done) => done,
-            Err(_) => Err(Failure::Timeout),
-        }
+        tokio::time::timeout(self.timeout, self.send(request))
+            .await
+            .unwrap_or(Err(TransportError::Timeout))
     }
 
-    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, Failure> {
-        let mut response = self.http.execute(request).await.map_err(Failure::from)?;
+    async fn send(&self, request: reqwest::Request) -> Result<Response, TransportError> {
+        let mut response = self.http.execute(request).await?;
         let status = response.status();
-        let announced = response.content_length().unwrap_or(0);
-        if announced > LARGEST_BODY as u64 {
-            return Err(Failure::TooLarge(status));
+        let length = response.content_length().unwrap_or(0);
+        if length > MAX_BODY as u64 {
+            return Err(TransportError::TooLarge(status));
         }
         let headers = std::mem::take(response.headers_mut());
-        let first = response.chunk().await.map_err(Failure::from)?.unwrap_or_default();
-        let mut rest = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(Failure::from)? {
-            if first.len() + rest.len() + chunk.len() > LARGEST_BODY {
-                return Err(Failure::TooLarge(status));
-            }
-            if rest.is_empty() {
-                rest.reserve((announced as usize).saturating_sub(first.len()).max(chunk.len()));
-            }
-            rest.extend_from_slice(&chunk);
-        }
-        let body = if rest.is_empty() {
-            first
-        } else {
-            let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-            whole.extend_from_slice(&first);
-            whole.extend_from_slice(&rest);
-            whole.freeze()
+        let first = response.chunk().await?.unwrap_or_default();
+        let Some(second) = response.chunk().await? else {
+            return Ok(Response { status, headers, body: first });
         };
-        Ok(Answer { status, headers, body })
+        let mut body = BytesMut::with_capacity((length as usize).max(first.len() + second.len()));
+        body.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(TransportError::TooLarge(status));
+            }
+            body.extend_from_slice(&chunk);
+            next = response.chunk().await?;
+        }
+        Ok(Response { status, headers, body: body.freeze() })
     }
 }
 
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Failure {
+impl From<reqwest::Error> for TransportError {
+    fn from(error: reqwest::Error) -> TransportError {
         if error.is_timeout() {
-            return Failure::Timeout;
+            return TransportError::Timeout;
         }
-        // The address holds page tokens, which are nobody's business.
-        Failure::Connection(chain(&error.without_url()))
+        // The URL can contain a page token.
+        TransportError::Connection(chain(&error.without_url()))
     }
 }

@@ -197,7 +197,7 @@ async fn pages_work_in_a_browser_in_every_state() {
         site(
             "restored",
             &restored,
-            &[("/", &["from before the restart"]), ("/devices", &["marked as stale"]),]
+            &[("/", &["from before the restart"]), ("/devices", &["is stale"]),]
         ),
         site(
             "empty",

@@ -146,7 +146,7 @@ async fn check_prints_the_plan_and_online_tests_the_requests() {
     let (output, _) = run(&unknown, &["check", "--online"]).await;
     let (out, _) = streams(&output);
     assert_eq!(output.status.code(), Some(1), "{out}");
-    assert!(out.contains("FAILED") && out.contains("Are the ids of the network"), "{out}");
+    assert!(out.contains("FAILED") && out.contains("Check the ids of the network"), "{out}");
 
     simulator.credentials().deny_network(NETWORK);
     let (output, _) = run(&text, &["check", "--online"]).await;

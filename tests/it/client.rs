@@ -228,7 +228,7 @@ fn client(simulator: &Simulator) -> Client {
         request_timeout: Duration::from_secs(10),
         max_attempts: 3,
         page_size: 7,
-        labels: Arc::default(),
+        interner: Arc::default(),
         observer: Arc::new(NoObserver),
     })
     .unwrap()

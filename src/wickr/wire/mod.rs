@@ -1,86 +1,63 @@
-//! What the service's JSON says, read with patience: every member may be missing, null or of a
-//! wrong type, and a malformed one spoils only itself.
-//!
-//! `page` cuts answers into items. Devices are the bulk, so `device` reads them by borrowing, without
-//! a tree in between. Users, networks and groups are few and go through [`serde_json::Value`], in
-//! `directory`.
+//! Parsers of response bodies. Any field can be missing, null or of the wrong type, and an invalid
+//! field does not affect the others. Every parser returns the items and the token of the next page.
 
 use jiff::tz::TimeZone;
+use serde_json::{Value, value::RawValue};
 
-use super::{Interner, Operation};
-use device::{Quick, RawDevice};
+use super::Interner;
+use page::page;
 
 mod device;
 mod directory;
 mod page;
 
-pub use device::{Device, Flaw};
-use directory::Usable;
+pub use device::{Device, InvalidField};
 pub use directory::{Network, SecurityGroup, User};
-use page::page;
 
-/// Reads a page of a user's devices: those on it, and the token that leads to the next page. Each
-/// flaw in a device is told to `flaw` and spoils only itself; times without a zone are in `zone`.
+/// Items and the token of the next page.
+pub(super) type Page<T> = serde_json::Result<(Vec<T>, Option<String>)>;
+
+/// Parses a page of a user's devices. Each invalid field is reported. Timestamps without a time zone
+/// are in `zone`.
 ///
 /// # Errors
 ///
-/// When it is no page: no JSON, cut short, or an object that is about something else.
+/// When the body is not JSON or not a page of devices.
 pub fn devices_page(
     body: &[u8],
-    labels: &Interner,
+    interner: &Interner,
     zone: &TimeZone,
-    flaw: &mut dyn FnMut(Flaw),
-) -> serde_json::Result<(Vec<Device>, Option<String>)> {
-    if let Ok((raw, token)) = page::<Quick<'_>>(body, "devices", false) {
-        let devices = raw.iter().filter_map(|Quick(raw)| raw.read(labels, zone, flaw)).collect();
-        return Ok((devices, token));
-    }
-    devices_page_carefully(body, labels, zone, flaw)
+    report: &mut dyn FnMut(InvalidField),
+) -> Page<Device> {
+    let (items, token) = page::<&RawValue>(body, "devices", false)?;
+    let devices = items.into_iter().map(|json| device::parse(json, interner, zone, report));
+    Ok((devices.filter_map(Result::transpose).collect::<Result<_, _>>()?, token))
 }
 
-/// Does what [`devices_page`] does, and more slowly: each value is cut out first and read by itself.
-/// Both say the same of a page that the quick way can read.
+/// Parses a page of a network's users.
 ///
 /// # Errors
 ///
-/// As [`devices_page`].
-pub fn devices_page_carefully(
-    body: &[u8],
-    labels: &Interner,
-    zone: &TimeZone,
-    flaw: &mut dyn FnMut(Flaw),
-) -> serde_json::Result<(Vec<Device>, Option<String>)> {
-    let (raw, token) = page::<RawDevice<'_>>(body, "devices", false)?;
-    Ok((raw.iter().filter_map(|raw| raw.read(labels, zone, flaw)).collect(), token))
+/// When the body is not JSON or not a page of users.
+pub fn users_page(body: &[u8]) -> Page<User> {
+    page(body, "users", true)
 }
 
-/// Reads a page of a network's users, and the token that leads to the next page.
+/// Parses a page of an account's networks. A network without a valid id is None.
 ///
 /// # Errors
 ///
-/// When it is no page: no JSON, cut short, or an object that is about something else.
-pub fn users_page(body: &[u8]) -> serde_json::Result<(Vec<User>, Option<String>)> {
-    page(body, Operation::ListUsers.member(), true)
+/// When the body is not JSON or not a page of networks.
+pub fn networks_page(body: &[u8]) -> Page<Option<Network>> {
+    let (items, token) = page::<Value>(body, "networks", true)?;
+    Ok((items.iter().map(Network::parse).collect(), token))
 }
 
-/// Reads a page of an account's networks, none for each that comes without a usable id, and the
-/// token that leads to the next page.
+/// Parses a page of a network's security groups.
 ///
 /// # Errors
 ///
-/// As [`users_page`].
-pub fn networks_page(body: &[u8]) -> serde_json::Result<(Vec<Option<Network>>, Option<String>)> {
-    let (networks, token) = page(body, Operation::ListNetworks.member(), true)?;
-    Ok((networks.into_iter().map(|Usable(network)| network).collect(), token))
-}
-
-/// Reads a page of a network's security groups, and the token that leads to the next page.
-///
-/// # Errors
-///
-/// As [`users_page`], and when a group has no id.
-pub fn security_groups_page(
-    body: &[u8],
-) -> serde_json::Result<(Vec<SecurityGroup>, Option<String>)> {
-    page(body, Operation::ListSecurityGroups.member(), true)
+/// When the body is not JSON or not a page of security groups, or a group has no id.
+pub fn security_groups_page(body: &[u8]) -> Page<SecurityGroup> {
+    page(body, "securityGroups", true)
 }

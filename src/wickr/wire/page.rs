@@ -1,4 +1,4 @@
-//! Pages: the items of a list, and the way to the next page.
+//! Pages of lists.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -7,35 +7,36 @@ use serde::{
     de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// The most items that a page may hold. The service's holds a hundred.
-const MOST_ITEMS: usize = 1_000;
+use super::Page;
 
-/// Reads a page: the items of the list called `member`, and the token of the next page.
+/// Limit of items on a page. The service returns at most 100.
+const MAX_ITEMS: usize = 1_000;
+
+/// Parses a page: the items of the list `field`, and the token of the next page.
 ///
-/// A missing token is the end. A user without devices may have no list of them at all, as AWS's SDKs
-/// have it; but an answer that has neither list nor token, and something else instead, is no page.
-/// Where `lists_always`, there must be a list if no page follows: that an organisation is gone is not
-/// to be concluded from an empty object.
+/// The service can omit an empty list. An object that has neither the list nor a token, but other
+/// fields, is not a page. With `require_list`, the last page must have the list, so that an empty
+/// object does not remove all users.
 pub(super) fn page<'de, T: Deserialize<'de>>(
     body: &'de [u8],
-    member: &'static str,
-    lists_always: bool,
-) -> serde_json::Result<(Vec<T>, Option<String>)> {
+    field: &'static str,
+    require_list: bool,
+) -> Page<T> {
     if std::str::from_utf8(body).is_err() {
-        // What is skipped below is not looked at. This looks at everything, and says where it is no JSON.
+        // Skipped values are not checked for UTF-8. This returns an error with the position.
         serde_json::from_slice::<serde_json::Value>(body)?;
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let (items, token) = json.deserialize_map(PageVisitor { member, items: PhantomData })?;
+    let (items, token) = json.deserialize_map(PageVisitor { field, items: PhantomData })?;
     json.end()?;
-    if lists_always && items.is_none() && token.is_none() {
-        return Err(serde_json::Error::missing_field(member));
+    if require_list && items.is_none() && token.is_none() {
+        return Err(serde_json::Error::missing_field(field));
     }
     Ok((items.unwrap_or_default(), token))
 }
 
 struct PageVisitor<T> {
-    member: &'static str,
+    field: &'static str,
     items: PhantomData<T>,
 }
 
@@ -51,7 +52,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
         let (mut is_page, mut is_empty) = (false, true);
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             is_empty = false;
-            if key == self.member {
+            if key == self.field {
                 is_page = true;
                 items = map.next_value::<Option<Items<T>>>()?;
             } else if key == "nextToken" {
@@ -62,14 +63,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
             }
         }
         if !is_page && !is_empty {
-            return Err(A::Error::missing_field(self.member));
+            return Err(A::Error::missing_field(self.field));
         }
         let items = items.map(|Items(items)| items);
         Ok((items, token.filter(|token| !token.is_empty())))
     }
 }
 
-/// The items of a page, not more than there may be.
+/// At most [`MAX_ITEMS`] items.
 struct Items<T>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
@@ -90,7 +91,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<T>, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
-            if items.len() == MOST_ITEMS {
+            if items.len() == MAX_ITEMS {
                 return Err(A::Error::custom("too many items on a page"));
             }
             items.push(item);
@@ -101,20 +102,25 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, value::RawValue};
+
     use super::*;
-    use crate::wickr::wire::{RawDevice, User};
 
     #[test]
-    fn pages_end_with_a_missing_null_or_empty_token() {
+    fn missing_null_and_empty_tokens_end_the_list() {
         for json in [
             "{}",
             r#" {"devices": null, "nextToken": null}"#,
             r#"{"nextToken": ""}"#,
             r#"{"devices": [], "message": "x"}"#,
         ] {
-            let (items, token) = page::<RawDevice<'_>>(json.as_bytes(), "devices", false).unwrap();
+            let (items, token) = page::<&RawValue>(json.as_bytes(), "devices", false).unwrap();
             assert!(items.is_empty() && token.is_none(), "{json}");
         }
+    }
+
+    #[test]
+    fn rejects_other_structures_and_invalid_json() {
         for bad in [
             "[]",
             "null",
@@ -128,23 +134,29 @@ mod tests {
             "<html>",
             "",
         ] {
-            assert!(page::<RawDevice<'_>>(bad.as_bytes(), "devices", false).is_err(), "{bad}");
+            assert!(page::<&RawValue>(bad.as_bytes(), "devices", false).is_err(), "{bad}");
         }
-        for no_list in ["{}", r#"{"users": null}"#, r#"{"nextToken": ""}"#] {
-            assert!(page::<User>(no_list.as_bytes(), "users", true).is_err(), "{no_list}");
-        }
-        let more = r#"{"nextToken": "x"}"#;
-        assert!(page::<User>(more.as_bytes(), "users", true).is_ok(), "an empty page of several");
-        for skipped in
+        for bad in
             [&b"{\"devices\": [{\"type\": [\"\xff\"]}]}"[..], b"{\"devices\": [], \"x\": \"\xc3\"}"]
         {
-            let bad = page::<RawDevice<'_>>(skipped, "devices", false).unwrap_err();
-            assert!(bad.is_syntax() && bad.column() > 0, "JSON is UTF-8 all through: {bad}");
+            let error = page::<&RawValue>(bad, "devices", false).unwrap_err();
+            assert!(error.is_syntax() && error.column() > 0, "{error}");
         }
-        let many = format!(r#"{{"devices": [{}{{}}]}}"#, "{},".repeat(MOST_ITEMS));
-        assert!(page::<RawDevice<'_>>(many.as_bytes(), "devices", false).is_err());
-        let most = many.replacen("{},", "", 1);
-        let (items, _) = page::<RawDevice<'_>>(most.as_bytes(), "devices", false).unwrap();
-        assert_eq!(items.len(), MOST_ITEMS);
+    }
+
+    #[test]
+    fn requires_a_list_on_the_last_page() {
+        for bad in ["{}", r#"{"users": null}"#, r#"{"nextToken": ""}"#] {
+            assert!(page::<Value>(bad.as_bytes(), "users", true).is_err(), "{bad}");
+        }
+        assert!(page::<Value>(br#"{"nextToken": "x"}"#, "users", true).is_ok());
+    }
+
+    #[test]
+    fn limits_the_items_of_a_page() {
+        let body = |count| format!(r#"{{"devices": [{}]}}"#, vec!["{}"; count].join(","));
+        let parse = |count| page::<Value>(body(count).as_bytes(), "devices", false);
+        assert_eq!(parse(MAX_ITEMS).unwrap().0.len(), MAX_ITEMS);
+        assert!(parse(MAX_ITEMS + 1).is_err());
     }
 }
