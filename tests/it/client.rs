@@ -59,7 +59,8 @@ async fn retries_transient_errors_up_to_max_attempts() {
         ("hang", "timeout", "timeout"),
         ("drip:200ms", "timeout", "timeout"),
     ] {
-        let poll = format!("{ONE_POLL}\nmax_attempts = 3\nrequest_timeout = \"300ms\"");
+        let timeout = if code == "timeout" { "300ms" } else { "30s" };
+        let poll = format!("{ONE_POLL}\nmax_attempts = 3\nrequest_timeout = \"{timeout}\"");
         let simulator = serving(one_user()).await;
         simulator.faults().add(format!("{fault},times=2").parse::<Fault>().unwrap());
         let samples = after_one_poll(&simulator, &poll).await;

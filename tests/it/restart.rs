@@ -230,7 +230,7 @@ async fn a_state_of_another_version_stays_until_something_is_known() {
     exporter.wait_for("it asks", |s| s.sum("wickr_exporter_api_retries_total") >= 0.0).await;
     let (status, _, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("it is of version 2 of state files"), "{log}");
+    assert!(log.contains("format version 2 is not supported"), "{log}");
     assert_eq!(std::fs::read(&file).unwrap(), newer);
     fault.clear();
     let exporter = Exporter::start(&text);
