@@ -171,7 +171,7 @@ fn check_accepts_the_configuration_arguments_and_environment_of_each_pod() {
             let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
             assert!(output.status.success(), "{name}: {text}");
             let total = workload(objects)["spec"]["replicas"].as_u64().unwrap();
-            assert_eq!(text.contains("shard"), total > 1, "{name}: {text}");
+            assert_eq!(text.contains("Shard "), total > 1, "{name}: {text}");
         }
     }
 }
