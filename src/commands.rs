@@ -1,5 +1,8 @@
 //! Runs each command with its parsed arguments and returns the exit status.
 
+#[cfg(feature = "simulator")]
+mod simulator;
+
 use std::{
     fmt::Display,
     io::{self, Write},
@@ -14,14 +17,11 @@ use crate::{
         self, AppError, ConfigSource, Daemon, FileDigest, HealthCheck, PollOutcome, RegionLookup,
         Remote, Serving,
     },
-    cli::{
-        CheckOptions, Cli, Command, DevicesOptions, GlobalOptions, HealthOptions, OnceOptions,
-        SimulateOptions,
-    },
+    cli::{CheckOptions, Cli, Command, DevicesOptions, GlobalOptions, HealthOptions, OnceOptions},
     clock::Clock,
     config::{self, Config, ListenAddress},
     query::{Filter, Query},
-    shutdown, simulator,
+    shutdown,
     telemetry::{self, LogLevel},
     web::{self, WebConfig},
 };
@@ -49,8 +49,11 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Runs the command and returns its exit status.
 pub async fn run(cli: Cli) -> ExitCode {
-    let demo = matches!(cli.command, Some(Command::Demo));
-    let level = cli.options.log_level.unwrap_or(if demo { LogLevel::Warn } else { LogLevel::Info });
+    let level = cli.options.log_level.unwrap_or(match cli.command {
+        #[cfg(feature = "simulator")]
+        Some(Command::Demo) => LogLevel::Warn,
+        _ => LogLevel::Info,
+    });
     telemetry::start_logs(level, cli.options.log_format);
     telemetry::watch_panics();
     let result = match cli.command {
@@ -58,8 +61,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Check(options)) => check(&cli.options, &options).await,
         Some(Command::Once(options)) => once(&cli.options, &options).await,
         Some(Command::Devices(options)) => devices(&cli.options, *options).await,
-        Some(Command::Demo) => demo_command(&cli.options).await,
-        Some(Command::Simulate(options)) => simulate(options).await,
+        #[cfg(feature = "simulator")]
+        Some(Command::Demo) => simulator::demo(&cli.options).await,
+        #[cfg(feature = "simulator")]
+        Some(Command::Simulate(options)) => simulator::simulate(options).await,
         Some(Command::Health(options)) => health(options).await,
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
@@ -206,44 +211,6 @@ fn query(options: DevicesOptions) -> Query {
     Query { filter, limit: options.limit, page: 1, ..Query::default() }
 }
 
-async fn demo_command(options: &GlobalOptions) -> Result<u8, Failure> {
-    let shutdown = shutdown::signals()?;
-    let loopback = [ListenAddress { host: Some("127.0.0.1".into()), port: 10471 }];
-    let serving = serving(options, &loopback, web_config(options).await?).await?;
-    app::demo(serving, shutdown).await?;
-    Ok(SUCCESS)
-}
-
-async fn simulate(options: SimulateOptions) -> Result<u8, Failure> {
-    let address = options.address;
-    if !address.ip().is_loopback() {
-        return Err(Failure {
-            message: "--listen: must be a loopback address".into(),
-            status: INVALID_CONFIGURATION,
-        });
-    }
-    let shutdown = shutdown::signals()?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| AppError::Listen { address: address.to_string(), error })?;
-    let options = simulator::Options {
-        networks: options.networks,
-        users: options.users,
-        devices_per_user: options.devices_per_user,
-        seed: options.seed,
-        churn: options.churn,
-        latency: options.latency,
-        rate_limit: options.rate_limit,
-        faults: options.faults,
-        region: options.region,
-        timestamps: options.timestamps,
-        empty_pages: options.empty_pages,
-        ..simulator::Options::default()
-    };
-    app::simulate(listener, options, shutdown).await?;
-    Ok(SUCCESS)
-}
-
 async fn health(options: HealthOptions) -> Result<u8, Failure> {
     let response = app::health(HealthCheck {
         url: options.url,
@@ -297,10 +264,12 @@ async fn load(options: &GlobalOptions) -> Result<Config, Failure> {
 fn invalid_configuration(options: &GlobalOptions, problems: impl Display) -> Failure {
     let mut message = problems.to_string();
     if !options.config_file.exists() {
-        message.push_str(
-            "\nSee config.example.toml, set --config.file, or run `wickr-exporter demo`, which needs \
-             no configuration.",
-        );
+        message.push_str("\nSee config.example.toml and set --config.file");
+        message.push_str(if cfg!(feature = "simulator") {
+            ", or run `wickr-exporter demo`, which needs no configuration."
+        } else {
+            "."
+        });
     }
     Failure { message, status: INVALID_CONFIGURATION }
 }

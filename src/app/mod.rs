@@ -9,6 +9,7 @@
 mod accounts;
 mod check;
 mod daemon;
+#[cfg(feature = "simulator")]
 mod demo;
 mod devices;
 mod files;
@@ -33,6 +34,7 @@ use std::io;
 
 pub use check::check;
 pub use daemon::{ConfigSource, Daemon, Serving};
+#[cfg(feature = "simulator")]
 pub use demo::{demo, simulate};
 pub use devices::{DeviceReport, OutputFormat, devices, devices_from};
 pub use files::write_atomically;
