@@ -64,10 +64,10 @@ impl ErrorKind {
                 "Check the ids of the network and its users, and the account and region of the network."
             }
             ErrorKind::Forbidden => {
-                "The credentials are valid but lack a permission: see `check --iam-policy`, and check the VPC endpoint policy if there is one."
+                "The credentials lack a permission, or the network is deleted or belongs to another account or region: compare `check --iam-policy`, the VPC endpoint policy and the id of the network."
             }
             ErrorKind::Unauthorized => {
-                "The credentials are missing, expired or wrong: `aws sts get-caller-identity` prints their identity."
+                "The credentials are missing, expired or wrong, or the network is deleted or belongs to another account or region: `aws sts get-caller-identity` prints the identity."
             }
             ErrorKind::RateLimited => {
                 "The service throttles requests: lower poll.requests_per_second."

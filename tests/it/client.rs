@@ -216,6 +216,10 @@ impl Observer for NoObserver {
 
 /// A client of the simulator with small pages, without an exporter.
 fn client(simulator: &Simulator) -> Client {
+    client_with_rate(simulator, 10_000.0)
+}
+
+fn client_with_rate(simulator: &Simulator, requests_per_second: f64) -> Client {
     let fixed = CredentialSource::Fixed {
         access_key_id: ACCESS_KEY.into(),
         secret_access_key: SECRET_KEY.into(),
@@ -224,7 +228,7 @@ fn client(simulator: &Simulator) -> Client {
         endpoint: Endpoint::parse(&simulator.endpoint()).unwrap(),
         region: "us-east-1".into(),
         credentials: Arc::new(CredentialStore::new(fixed)),
-        rate: Arc::new(RateLimiter::new(10_000.0)),
+        rate: Arc::new(RateLimiter::new(requests_per_second)),
         timezone: jiff::tz::TimeZone::UTC,
         request_timeout: Duration::from_secs(10),
         max_attempts: 3,
@@ -248,6 +252,33 @@ async fn panic_in_a_response_callback_fails_that_request_only() {
     for _ in 0..3 {
         let users = client.users(&network, &filter, &limiter, |user| Some(user.id)).await.unwrap();
         assert_eq!(users.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_rate_after_slow_responses() {
+    let simulator = serving(one_user()).await;
+    simulator.faults().add("slow:1s,times=4".parse::<Fault>().unwrap());
+    let client = Arc::new(client_with_rate(&simulator, 10.0));
+    let limiter = Arc::new(ConcurrencyLimiter::new(4).open());
+    let mut requests = tokio::task::JoinSet::new();
+    // The first four keep all permits for a second, in which the others wait.
+    for _ in 0..24 {
+        let (client, limiter) = (client.clone(), limiter.clone());
+        requests.spawn(async move {
+            let (network, user) = (NETWORK.parse().unwrap(), "1001".parse().unwrap());
+            client.devices(&network, &user, &limiter).await.unwrap();
+        });
+    }
+    while let Some(result) = requests.join_next().await {
+        result.unwrap();
+    }
+    let mut times: Vec<_> =
+        simulator.requests().recent().iter().map(|record| record.at.as_millisecond()).collect();
+    times.sort_unstable();
+    assert_eq!(times.len(), 24);
+    for window in times.windows(13) {
+        assert!(window[12] - window[0] >= 1_000, "13 requests within a second: {times:?}");
     }
 }
 
