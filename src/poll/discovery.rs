@@ -59,7 +59,7 @@ pub enum UserSelector {
 pub struct UserFilter {
     /// 1 for pending, 2 for active.
     pub status: Option<u8>,
-    /// Ids of security groups, of which a user must be in one; empty for any.
+    /// Ids of security groups. A user must be in at least one; empty for no restriction.
     pub groups: Vec<String>,
     /// A condition on the username.
     pub username: Option<UsernameMatcher>,

@@ -211,7 +211,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
         loop {
             let users = self.list.users().unwrap_or_default();
             let found = self.publisher.never_polled(users);
-            // None are found, but a poll is judged anew, when a list confirms the polled users.
+            // A list that confirms the polled users changes the result of the last poll: an empty poll
+            // records it.
             let is_confirmed = self.list.is_complete() && !self.publisher.is_covered();
             if !found.is_empty() || is_confirmed {
                 return Wake::Users(found);
@@ -251,7 +252,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 self.apply(result);
             }
             if failed {
-                // Nobody can be polled. Discovery retries, and users that it finds are polled at once.
+                // There is no user to poll. Discovery retries, and its users are polled immediately.
                 let now = self.plan.clock.now();
                 let result = self.publisher.end(now, started.elapsed(), false);
                 self.plan.polled.notify_one();

@@ -4,7 +4,10 @@
 //! was unknown before, are more likely a broken network or gateway: their data then stays until it is
 //! overdue for too long or discovery no longer lists the user.
 
-use crate::{inventory::Publisher, wickr::UserId};
+use crate::{
+    inventory::Publisher,
+    wickr::{ErrorKind, UserId},
+};
 
 /// Unknown users in a row that are not believed.
 const DOUBTFUL: usize = 3;
@@ -26,7 +29,7 @@ impl NotFoundGuard {
         self.held.push(user.clone());
         if self.in_a_row >= DOUBTFUL {
             for user in self.held.drain(..) {
-                publisher.failed(&user, crate::wickr::ErrorKind::NotFound);
+                publisher.failed(&user, ErrorKind::NotFound);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Random networks on a paused clock: whatever latency users have and whoever fails, polls start on
-//! time, request every user once, and stop at once.
+//! Property tests with random networks, latencies and failures on a paused clock: polls start on time,
+//! request every user once, and stop immediately.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// Responds after random latencies and records every request.
 #[derive(Debug)]
-struct World {
+struct RandomSource {
     start: Instant,
     /// Counts polls.
     reader: Reader,
@@ -35,13 +35,13 @@ struct Request {
     to: Option<u64>,
 }
 
-impl World {
+impl RandomSource {
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap()
     }
 }
 
-impl Source for World {
+impl Source for RandomSource {
     async fn users<T: Send>(
         &self,
         _: &NetworkId,
@@ -67,10 +67,10 @@ impl Source for World {
         _: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         let poll = self.reader.snapshot().networks[0].polls.ended.iter().sum();
-        let ask = Request { poll, user: user.clone(), from: self.now(), to: None };
+        let request = Request { poll, user: user.clone(), from: self.now(), to: None };
         let number = {
             let mut requests = self.requests.lock().unwrap();
-            requests.push(ask);
+            requests.push(request);
             requests.len() - 1
         };
         let latency = self.random.lock().unwrap().u64(self.latencies.clone());
@@ -84,15 +84,15 @@ impl Source for World {
 }
 
 #[derive(Debug)]
-struct Nobody;
+struct NoObserver;
 
-impl Observer for Nobody {
+impl Observer for NoObserver {
     fn discovery_failed(&self, _: Operation, _: ErrorKind) {}
 }
 
 struct Network {
-    poller: NetworkPoller<World>,
-    world: Arc<World>,
+    poller: NetworkPoller<RandomSource>,
+    source: Arc<RandomSource>,
     reader: Reader,
     users: Vec<UserId>,
     interval: u64,
@@ -102,10 +102,10 @@ struct Network {
 fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
     let users: Vec<UserId> =
         (1..=random.u32(1..40)).map(|user| user.to_string().parse().unwrap()).collect();
-    let share = random.u32(..12);
+    let failing_tenths = random.u32(..12);
     let failing = users.iter().filter_map(|user| {
         let kind = random.choice(kinds.iter().copied())?;
-        (random.u32(..10) < share).then(|| (user.clone(), kind))
+        (random.u32(..10) < failing_tenths).then(|| (user.clone(), kind))
     });
     let failures = failing.collect();
     let (interval, in_flight) = (random.u64(1..4) * 500, random.usize(1..20));
@@ -118,11 +118,11 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
         stale_after: Duration::from_secs(60),
     };
     let (registrar, reader) = inventory::open();
-    let longest = [2, 30, 400, 3_000][random.usize(..4)];
-    let world = Arc::new(World {
+    let max_latency = [2, 30, 400, 3_000][random.usize(..4)];
+    let source = Arc::new(RandomSource {
         start: Instant::now(),
         reader: reader.clone(),
-        latencies: 1..longest,
+        latencies: 1..max_latency,
         random: Mutex::new(random.fork()),
         failures,
         requests: Mutex::default(),
@@ -138,57 +138,57 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
             selector_id: 0,
             former_selector_id: None,
         },
-        source: world.clone(),
+        source: source.clone(),
         limiter: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
-        observer: Arc::new(Nobody),
+        observer: Arc::new(NoObserver),
         polled: Arc::default(),
         clock: Clock::Manual(Arc::default()),
     };
     let poller = NetworkPoller::new(plan, registrar.add(identity, None));
-    Network { poller, world, reader, users, interval, in_flight }
+    Network { poller, source, reader, users, interval, in_flight }
 }
 
 /// Runs a network for a random time. Returns the requests of each poll.
 async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> {
-    let Network { poller, world, users, interval, in_flight, .. } = network;
+    let Network { poller, source, users, interval, in_flight, .. } = network;
     let stop = CancellationToken::new();
     let task = tokio::spawn(poller.run(stop.clone()));
     tokio::time::sleep(Duration::from_millis(random.u64(1..20_000))).await;
     stop.cancel();
-    let stopped = world.now();
+    let stopped = source.now();
     let publisher = task.await.unwrap();
-    assert!(world.now() <= stopped + 1, "it stops at once");
-    let asked = world.requests.lock().unwrap().clone();
+    assert!(source.now() <= stopped + 1, "stops immediately");
+    let requests = source.requests.lock().unwrap().clone();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(world.requests.lock().unwrap().len(), asked.len(), "no request after that");
+    assert_eq!(source.requests.lock().unwrap().len(), requests.len(), "no request after the stop");
     publisher.withdraw();
 
     let mut polls: Vec<Vec<Request>> = Vec::new();
-    for ask in asked {
-        polls.resize_with(usize::try_from(ask.poll).unwrap() + 1, Vec::new);
-        polls.last_mut().unwrap().push(ask);
+    for request in requests {
+        polls.resize_with(usize::try_from(request.poll).unwrap() + 1, Vec::new);
+        polls.last_mut().unwrap().push(request);
     }
     let mut due = 0;
     for (number, poll) in polls.iter().enumerate() {
         assert_eq!(poll[0].from, due, "poll {number} starts on time");
-        let mut asked: Vec<&UserId> = poll.iter().map(|ask| &ask.user).collect();
-        asked.sort();
-        asked.dedup();
-        assert_eq!(asked.len(), poll.len(), "poll {number} requests every user once");
-        for ask in poll {
+        let mut users_of_poll: Vec<&UserId> = poll.iter().map(|request| &request.user).collect();
+        users_of_poll.sort();
+        users_of_poll.dedup();
+        assert_eq!(users_of_poll.len(), poll.len(), "poll {number} requests every user once");
+        for request in poll {
             let open = |other: &&Request| {
-                other.from <= ask.from && other.to.is_none_or(|to| to > ask.from)
+                other.from <= request.from && other.to.is_none_or(|to| to > request.from)
             };
             assert!(poll.iter().filter(open).count() <= in_flight);
         }
         if number + 1 == polls.len() {
             break;
         }
-        let ended = poll.iter().map(|ask| ask.to.expect("a response")).max().unwrap();
+        let ended = poll.iter().map(|request| request.to.expect("a response")).max().unwrap();
         due += interval * (ended - due).div_ceil(interval).max(1);
         let is_refusal =
-            |ask: &Request| world.failures.get(&ask.user).is_some_and(|k| k.is_refusal());
-        let refused = poll.iter().filter(|ask| is_refusal(ask)).count();
+            |request: &Request| source.failures.get(&request.user).is_some_and(|k| k.is_refusal());
+        let refused = poll.iter().filter(|request| is_refusal(request)).count();
         assert!(poll.len() == users.len() || refused >= 3, "poll {number} requests every user");
     }
     polls
@@ -196,17 +196,17 @@ async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> 
 
 #[tokio::test(start_paused = true)]
 async fn polls_start_on_time_request_every_user_once_and_stop_at_any_moment() {
-    let (mut many, mut long) = (0, 0);
+    let (mut many_polls, mut long_polls) = (0, 0);
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let network = network(&mut random, &ErrorKind::ALL);
         let interval = network.interval;
         let polls = run(network, &mut random).await;
-        many += usize::from(polls.len() > 5);
-        let beats = polls.windows(2).map(|two| two[1][0].from - two[0][0].from);
-        long += beats.filter(|beat| *beat > interval).count();
+        many_polls += usize::from(polls.len() > 5);
+        let intervals = polls.windows(2).map(|two| two[1][0].from - two[0][0].from);
+        long_polls += intervals.filter(|time| *time > interval).count();
     }
-    assert!(many > 20 && long > 20, "{many} {long}");
+    assert!(many_polls > 20 && long_polls > 20, "{many_polls} {long_polls}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +216,7 @@ async fn the_result_of_a_poll_is_independent_of_the_order_of_responses() {
         // Refusals in a row end a poll, which depends on the order.
         let kinds = ErrorKind::ALL.into_iter().filter(|kind| !kind.is_refusal());
         let mut network = network(&mut random, &kinds.collect::<Vec<_>>());
-        let failures = &network.world.failures;
+        let failures = &network.source.failures;
         let expected = match failures.len() {
             0 => PollResult::Success,
             all if all == network.users.len() => PollResult::Failure,
@@ -230,6 +230,6 @@ async fn the_result_of_a_poll_is_independent_of_the_order_of_responses() {
         }
         let fresh = network.users.len() - failures.len();
         assert_eq!(view.users_by_freshness(0), [fresh, 0, failures.len()], "seed {seed}");
-        assert_eq!(network.world.requests.lock().unwrap().len(), network.users.len());
+        assert_eq!(network.source.requests.lock().unwrap().len(), network.users.len());
     }
 }

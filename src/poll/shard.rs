@@ -1,20 +1,19 @@
-//! Which users are this process's, where several share the work.
+//! Divides the users among several processes.
 //!
-//! Each user falls to one shard by a hash of its network and id (SHA-256, so that it is the same for
-//! ever) and the jump consistent hash of Lamping and Veach (2014): the parts are even, and when a
-//! shard is added, users move to the new one only, one in so many as there are then; when the last is
-//! taken away, only its users move.
+//! The shard of a user is the jump consistent hash (Lamping and Veach, 2014) of the SHA-256 digest of its
+//! network and id. Shards are of equal size. A new shard takes 1/total of the users, and no user moves
+//! between other shards; removing the last shard moves only its users.
 
 use sha2::{Digest, Sha256};
 
 use crate::wickr::{NetworkId, UserId};
 
-/// One of several processes that share the users.
+/// The part of the users that a process polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one, from 0.
+    /// From 0.
     pub index: u32,
-    /// Of how many, at least 1.
+    /// Number of shards, at least 1.
     pub total: u32,
 }
 
@@ -25,13 +24,13 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Whether a user falls to this one.
+    /// Whether the shard has a user.
     pub fn has(self, network: &NetworkId, user: &UserId) -> bool {
         self.total <= 1 || shard_of(network, user, self.total) == self.index
     }
 }
 
-/// The shard, of `total`, that a user falls to.
+/// The index of a user's shard.
 fn shard_of(network: &NetworkId, user: &UserId, total: u32) -> u32 {
     let digest = Sha256::digest(format!("{network}/{user}"));
     let mut key = digest.iter().take(8).fold(0u64, |key, byte| key << 8 | u64::from(*byte));
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_even_and_complete() {
+    fn shards_have_equal_size_and_cover_all_users() {
         for total in [2, 3, 7, 10] {
             let shards = shards(total);
             for index in 0..total {
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_shard_takes_its_part_and_nobody_else_moves() {
+    fn a_new_shard_moves_only_its_own_users() {
         for total in 1..10 {
             let (before, after) = (shards(total), shards(total + 1));
             let moved: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
@@ -79,9 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_for_ever() {
-        // A change of these would move users between shards at an upgrade. Worked out by another
-        // program, in another language.
+    fn assignment_is_stable_across_releases() {
+        // A change would move users between shards at an upgrade. Computed independently in Python.
         let network = "12345678".parse().unwrap();
         let of = |user: &str| shard_of(&network, &user.parse().unwrap(), 5);
         assert_eq!(["1", "2", "1001", "1002", "9999999999"].map(of), [3, 2, 3, 2, 1]);

@@ -68,7 +68,7 @@ impl UserList {
             (UserSelector::All(_), Some(list)) => (Some(list.users.clone()), true),
             (UserSelector::All(_), None) => (Some(own(known)), false),
         };
-        // With nobody to poll, the first poll waits for the lookup.
+        // Without a user to poll, the first poll waits for the lookup.
         let discovers = matches!(plan.users, UserSelector::All(_));
         let users = users.filter(|users| !(discovers && users.is_empty()));
         UserList {

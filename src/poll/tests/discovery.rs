@@ -332,15 +332,15 @@ async fn a_fixed_limit_needs_no_lookup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shards_divide_the_users_of_configured_and_discovered_lists_alike() {
-    let mut everybody = Vec::new();
+async fn shards_divide_configured_and_discovered_users() {
+    let mut all_ids = Vec::new();
     for index in 0..3 {
         let plan = UserListPlan { shard: Shard { index, total: 3 }, ..listed(300) };
         let poller = Running::start(plan, HOUR, Script::default());
         seconds(1).await;
         let own = poller.ids();
         assert!((70..130).contains(&own.len()), "{}", own.len());
-        everybody.extend(own);
+        all_ids.extend(own);
         poller.stop().await;
     }
     let shard = Shard { index: 1, total: 3 };
@@ -349,8 +349,8 @@ async fn shards_divide_the_users_of_configured_and_discovered_lists_alike() {
     seconds(1).await;
     let network = "12345678".parse().unwrap();
     let has = |id: &String| shard.has(&network, &id.parse().unwrap());
-    assert_eq!(poller.ids(), everybody.iter().filter(|id| has(id)).cloned().collect::<Vec<_>>());
-    everybody.sort_by_key(|id| id.parse::<u32>().unwrap());
-    assert_eq!(everybody, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
+    assert_eq!(poller.ids(), all_ids.iter().filter(|id| has(id)).cloned().collect::<Vec<_>>());
+    all_ids.sort_by_key(|id| id.parse::<u32>().unwrap());
+    assert_eq!(all_ids, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
     poller.stop().await;
 }
