@@ -1,14 +1,13 @@
 #!/bin/bash
-# Makes a release in dist/: builds it, tests it, and packs a Debian package, an archive for other
-# systems, what the program was made of (an SBOM), and the checksums of all of them.
+# Builds and tests a release, and writes a Debian package, an archive for other systems, an SBOM and
+# checksums to dist/.
 #
-#   deploy/release.sh              a release: of a clean checkout whose CHANGELOG.md names the version
-#   deploy/release.sh --snapshot   what is there now, with neither demand and without the tests; its
-#                                  package is older than the release's
+#   deploy/release.sh              a release; requires a clean checkout and a CHANGELOG.md with the version
+#   deploy/release.sh --snapshot   the current files, without these requirements and without the tests; the
+#                                  version of its package sorts before the release's
 #
-# DEBFULLNAME and DEBEMAIL, as Debian's own tools have them, name who answers for the package; a
-# release is not made without.
-# It takes Debian 12 and `cargo deb`, both as .ci/tools installs them.
+# DEBFULLNAME and DEBEMAIL set the maintainer of the package, as in Debian's tools. A release requires
+# DEBEMAIL. Requires Debian 12 and `cargo deb`, which .ci/tools installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,14 +20,14 @@ snapshot=false
 case ${1-} in
     '') ;;
     --snapshot) snapshot=true ;;
-    *) fail "there is only --snapshot, not $1" ;;
+    *) fail "unknown argument $1; the only option is --snapshot" ;;
 esac
 command -v cargo-deb >/dev/null || fail "cargo deb is missing; .ci/tools installs it"
 
 version=$(cargo metadata --no-deps --format-version 1 --locked |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["version"])')
-# All times in what is packed are the commit's: packed again, it is the same to the byte. A snapshot
-# may be of a folder that git knows nothing of.
+# All timestamps are the commit's, so that the archive is reproducible. A snapshot can be made outside a
+# git repository.
 revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
 debian=$version-1
@@ -38,17 +37,17 @@ else
     status=$(git status --porcelain) && [[ -z $status ]] || fail "the checkout is not clean"
     grep -q "^## \[\?$version\b" CHANGELOG.md || fail "CHANGELOG.md does not name $version"
     [[ -d tests/releases/$version ]] ||
-        fail "tests/releases has no $version, by which the next will know what this one wrote; see CONTRIBUTING.md"
-    [[ -n ${DEBEMAIL-} ]] || fail "DEBEMAIL is not set: somebody must answer for the package"
+        fail "tests/releases/$version is missing; see CONTRIBUTING.md, Release"
+    [[ -n ${DEBEMAIL-} ]] || fail "DEBEMAIL is not set; it names the maintainer of the package"
     cargo test --locked
 fi
 
 cargo build --release --locked
-# Not before: the C compiler's part of the build would be made anew for it.
+# Not set for the build, because it would invalidate the cached C code.
 export SOURCE_DATE_EPOCH
 program=${CARGO_TARGET_DIR:-target}/release/wickr-exporter
 target=$(rustc -vV | sed -n 's/^host: //p')
-[[ $("$program" --version) == "wickr-exporter $version" ]] || fail "$program is another version"
+[[ $("$program" --version) == "wickr-exporter $version" ]] || fail "$program is not version $version"
 
 rm -rf dist
 mkdir -p dist/assets
@@ -66,7 +65,7 @@ maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
 cat >dist/assets/changelog <<END
 wickr-exporter ($debian) unstable; urgency=medium
 
-  * Version $version, of commit $revision. What has changed stands in changelog.gz.
+  * Version $version, built from commit $revision. See changelog.gz for the changes.
 
  -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END

@@ -102,31 +102,34 @@ fn chart_rejects_invalid_and_conflicting_values() {
         // Conflicts.
         (
             json!({"config": format!("{id}[shard]\nindex = 0\ntotal = 2"), "shards": 2}),
-            "config: leave [shard] to the chart where shards is above 1",
+            "config: remove [shard]; the chart adds it if shards is above 1",
         ),
         (
             json!({"config": format!("shard.total = 2\n{id}"), "shards": 2}),
-            "leave [shard] to the chart",
+            "config: remove [shard]",
         ),
         (
             json!({"config": format!("{id}[ state ]\npath = 'x'")}),
-            "config: leave [state] to the chart, or set state.enabled to false",
+            "config: remove [state], which the chart adds, or set state.enabled to false",
         ),
         (
             json!({"shards": 2, "state": {"existingClaim": "mine"}}),
-            "each shard needs a volume of its own",
+            "state.existingClaim: cannot be used with several shards",
         ),
         (
             json!({"state": {"enabled": false, "persistent": true}}),
-            "state.persistent: needs state.enabled",
+            "state.persistent: requires state.enabled",
         ),
-        (json!({"state": {"enabled": false, "existingClaim": "a"}}), "needs state.enabled"),
-        (json!({"web": {"tls": true}}), "set web.tlsSecret"),
+        (
+            json!({"state": {"enabled": false, "existingClaim": "a"}}),
+            "state.existingClaim: requires state.enabled",
+        ),
+        (json!({"web": {"tls": true}}), "web.tls: requires web.configSecret"),
         (
             json!({"serviceAccount": {"create": false, "roleArn": "arn:aws:iam::111122223333:role/a"}}),
-            "needs serviceAccount.create",
+            "requires serviceAccount.create",
         ),
-        (json!({"networkPolicy": {"enabled": true, "from": null}}), "say who may"),
+        (json!({"networkPolicy": {"enabled": true, "from": null}}), "networkPolicy.from: is empty"),
         (
             json!({"monitor": {"interval": "1m", "scrapeTimeout": "1m1ms"}}),
             "monitor.scrapeTimeout: is above monitor.interval",
@@ -134,7 +137,7 @@ fn chart_rejects_invalid_and_conflicting_values() {
         (
             json!({"aws": {"region": "us-east-1"},
                    "extraEnv": [{"name": "AWS_REGION", "value": "us-west-2"}]}),
-            "aws.region: is in extraEnv, too",
+            "aws.region: is also set in extraEnv",
         ),
         (
             json!({"commonLabels": {"app.kubernetes.io/name": "mine"}}),
@@ -147,7 +150,7 @@ fn chart_rejects_invalid_and_conflicting_values() {
         (json!({"prometheusRule": {"runbookUrl": "docs"}}), "at '/prometheusRule/runbookUrl'"),
         (
             json!({"prometheusRule": {"enabled": true, "disabled": ["WickrDeviceidle"]}}),
-            "prometheusRule.disabled: there is no alert WickrDeviceidle",
+            "prometheusRule.disabled: unknown alert WickrDeviceidle",
         ),
     ] {
         let error = chart.template(&values, &[]).expect_err(&values.to_string());

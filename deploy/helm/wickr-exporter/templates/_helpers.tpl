@@ -1,4 +1,4 @@
-{{/* Short enough for what a StatefulSet adds to it in labels. */}}
+{{/* Truncated, because a StatefulSet appends to it in labels. */}}
 {{- define "wickr-exporter.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
@@ -16,7 +16,7 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* A name of its own for the Service without an address: one cannot become the other. */}}
+{{/* The headless Service has a different name: clusterIP of a Service cannot change. */}}
 {{- define "wickr-exporter.serviceName" -}}
 {{- include "wickr-exporter.fullname" . -}}
 {{- if gt (int .Values.shards) 1 -}}-shards{{- end -}}
@@ -31,7 +31,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "wickr-exporter.labelsAnd" (list . dict) }}
 {{- end -}}
 
-{{/* With further ones, which beat those for every object: a key must not stand there twice. */}}
+{{/* Additional labels override commonLabels. They are merged, because a key must not occur twice. */}}
 {{- define "wickr-exporter.labelsAnd" -}}
 {{- $root := index . 0 -}}
 {{ include "wickr-exporter.selectorLabels" $root }}
@@ -60,7 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* Whether there is a web configuration; "" is no. */}}
+{{/* Not empty if there is a web configuration. */}}
 {{- define "wickr-exporter.webConfig" -}}
 {{- if or .Values.web.configSecret .Values.web.tlsSecret -}}yes{{- end -}}
 {{- end -}}
@@ -69,37 +69,37 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if or .Values.web.tls .Values.web.tlsSecret -}}https{{- else -}}http{{- end -}}
 {{- end -}}
 
-{{/* The configuration as it is given, and what only the chart knows. */}}
+{{/* The given configuration, with the tables that the chart adds. */}}
 {{- define "wickr-exporter.config" -}}
 {{- $config := .Values.config -}}
 {{- $has := "(?m)^[ \\t]*(\\[[ \\t]*)?[\"']?%s[\"']?[ \\t]*[]=.]" -}}
 {{- if gt (int .Values.shards) 1 -}}
 {{- if regexMatch (printf $has "shard") $config -}}
-{{- fail "config: leave [shard] to the chart where shards is above 1" -}}
+{{- fail "config: remove [shard]; the chart adds it if shards is above 1" -}}
 {{- end -}}
 {{- end -}}
 {{- if .Values.state.enabled -}}
 {{- if regexMatch (printf $has "state") $config -}}
-{{- fail "config: leave [state] to the chart, or set state.enabled to false" -}}
+{{- fail "config: remove [state], which the chart adds, or set state.enabled to false" -}}
 {{- end -}}
 {{- end -}}
 {{ $config | trim }}
 {{- if .Values.state.enabled }}
 
-# From the chart: the volume is mounted there.
+# Added by the chart: the path of the mounted volume.
 [state]
 path = "/var/lib/wickr-exporter/state"
 {{- end }}
 {{- if gt (int .Values.shards) 1 }}
 
-# From the chart: each pod knows its own ordinal and how many there are.
+# Added by the chart: each pod gets its ordinal and the number of shards.
 [shard]
 index = "auto"
 total = "auto"
 {{- end }}
 {{- end -}}
 
-{{/* How many milliseconds a time such as 1m30s is. */}}
+{{/* Converts a duration such as 1m30s to milliseconds. */}}
 {{- define "wickr-exporter.milliseconds" -}}
 {{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
 {{- $sum := 0 -}}
@@ -109,33 +109,33 @@ total = "auto"
 {{- $sum -}}
 {{- end -}}
 
-{{/* What values.schema.json cannot say: values that do not go together. */}}
+{{/* Rejects combinations of values, which values.schema.json cannot express. */}}
 {{- define "wickr-exporter.validate" -}}
 {{- if and (gt (int .Values.shards) 1) .Values.state.existingClaim -}}
-{{- fail "state.existingClaim: each shard needs a volume of its own; set state.persistent instead" -}}
+{{- fail "state.existingClaim: cannot be used with several shards, which need a volume each; set state.persistent instead" -}}
 {{- end -}}
 {{- if and .Values.state.existingClaim (not .Values.state.enabled) -}}
-{{- fail "state.existingClaim: needs state.enabled" -}}
+{{- fail "state.existingClaim: requires state.enabled" -}}
 {{- end -}}
 {{- if and .Values.state.persistent (not .Values.state.enabled) -}}
-{{- fail "state.persistent: needs state.enabled" -}}
+{{- fail "state.persistent: requires state.enabled" -}}
 {{- end -}}
 {{- if and .Values.web.tls (not .Values.web.configSecret) -}}
-{{- fail "web.tls: says that the web configuration in web.configSecret turns TLS on, but there is none; for a certificate in a Secret of its own, set web.tlsSecret" -}}
+{{- fail "web.tls: requires web.configSecret with a web configuration that enables TLS; for a certificate in a Secret, set web.tlsSecret instead" -}}
 {{- end -}}
 {{- if and .Values.serviceAccount.roleArn (not .Values.serviceAccount.create) -}}
-{{- fail "serviceAccount.roleArn: needs serviceAccount.create; annotate the service account that is there already" -}}
+{{- fail "serviceAccount.roleArn: requires serviceAccount.create; annotate the existing service account instead" -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.from) -}}
-{{- fail "networkPolicy.from: there is none, so nobody could scrape it; say who may, or leave it at the namespace monitoring" -}}
+{{- fail "networkPolicy.from: is empty, so no pod could scrape the exporter; set the allowed sources, or keep the default namespace monitoring" -}}
 {{- end -}}
 {{- $interval := include "wickr-exporter.milliseconds" .Values.monitor.interval | int64 -}}
 {{- if gt (include "wickr-exporter.milliseconds" .Values.monitor.scrapeTimeout | int64) $interval -}}
-{{- fail "monitor.scrapeTimeout: is above monitor.interval, which Prometheus refuses" -}}
+{{- fail "monitor.scrapeTimeout: is above monitor.interval, which Prometheus rejects" -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
 {{- if and $.Values.aws.region (eq .name "AWS_REGION") -}}
-{{- fail "aws.region: is in extraEnv, too, as AWS_REGION; set one of them" -}}
+{{- fail "aws.region: is also set in extraEnv as AWS_REGION; set only one of them" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* The pod of the Deployment and of the StatefulSet alike. */}}
+{{/* The pod template of the Deployment and the StatefulSet. */}}
 {{- define "wickr-exporter.pod" -}}
 {{- $sharded := gt (int .Values.shards) 1 -}}
 metadata:
@@ -11,7 +11,7 @@ metadata:
     {{- end }}
 spec:
   serviceAccountName: {{ include "wickr-exporter.serviceAccountName" . }}
-  # It never talks to Kubernetes. IRSA and Pod Identity bring tokens of their own.
+  # The exporter does not use the Kubernetes API. IRSA and Pod Identity mount their own tokens.
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
@@ -86,7 +86,7 @@ spec:
       securityContext:
         {{- toYaml .Values.securityContext | nindent 8 }}
       volumeMounts:
-        # The whole folder: a file mounted by subPath would never see a change.
+        # The directory, because a subPath mount is never updated.
         - name: config
           mountPath: /etc/wickr-exporter
           readOnly: true
@@ -112,7 +112,7 @@ spec:
     {{- if include "wickr-exporter.webConfig" . }}
     - name: web
       projected:
-        # For the group, which is the pod's.
+        # Readable by the pod's group.
         defaultMode: 0440
         sources:
           {{- with .Values.web.configSecret }}
@@ -144,7 +144,7 @@ spec:
       persistentVolumeClaim:
         claimName: {{ include "wickr-exporter.fullname" . }}
       {{- else }}
-      # It outlives a container that is restarted, though not the pod.
+      # Survives a restart of the container, but not the deletion of the pod.
       emptyDir:
         sizeLimit: {{ .Values.state.size }}
       {{- end }}

@@ -1,4 +1,4 @@
-{{/* The rules as they are shipped, with what the values say of them. */}}
+{{/* The shipped rules, with prometheusRule.runbookUrl and prometheusRule.disabled applied. */}}
 {{- define "wickr-exporter.rules" -}}
 {{- $root := index . 0 -}}
 {{- $rules := index . 1 | trim -}}
@@ -11,27 +11,27 @@
 {{- $rules -}}
 {{- end -}}
 
-{{/* The rules without some of their alerts. */}}
+{{/* The rules without the disabled alerts. */}}
 {{- define "wickr-exporter.rulesWithout" -}}
 {{- $disabled := index . 0 -}}
 {{- $found := list -}}
 {{- $groups := list -}}
 {{- range (index . 1 | fromYaml).groups -}}
-{{- $kept := list -}}
+{{- $enabled := list -}}
 {{- range .rules -}}
 {{- if and .alert (has .alert $disabled) -}}
 {{- $found = append $found .alert -}}
 {{- else -}}
-{{- $kept = append $kept . -}}
+{{- $enabled = append $enabled . -}}
 {{- end -}}
 {{- end -}}
-{{- if $kept -}}
-{{- $groups = append $groups (dict "name" .name "rules" $kept) -}}
+{{- if $enabled -}}
+{{- $groups = append $groups (dict "name" .name "rules" $enabled) -}}
 {{- end -}}
 {{- end -}}
 {{- range $disabled -}}
 {{- if not (has . $found) -}}
-{{- fail (printf "prometheusRule.disabled: there is no alert %s" .) -}}
+{{- fail (printf "prometheusRule.disabled: unknown alert %s" .) -}}
 {{- end -}}
 {{- end -}}
 {{- dict "groups" $groups | toYaml -}}
