@@ -26,7 +26,7 @@ use crate::{
     inventory::{self, Reader},
     lifecycle,
     telemetry::Metrics,
-    web::{self, AccessControl, Server, Shown, Site, TelemetryPath, WebConfig},
+    web::{self, AccessControl, DisplaySettings, Server, Site, TelemetryPath, WebConfig},
     wickr::{CredentialSource, Interner},
 };
 
@@ -61,7 +61,7 @@ pub struct Daemon {
     source: Option<ConfigSource>,
     reader: Reader,
     metrics: Arc<Metrics>,
-    shown: Arc<ArcSwap<Shown>>,
+    shown: Arc<ArcSwap<DisplaySettings>>,
     polled: Arc<Notify>,
     clock: Clock,
     state: Option<StateFile>,
@@ -130,10 +130,10 @@ impl Daemon {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
-            shown: self.shown,
+            settings: self.shown,
             telemetry_path: serving.telemetry_path,
             reloads: serving.lifecycle.then(|| reloads.clone()),
-            kept: CompressionCache::default(),
+            compression_cache: CompressionCache::default(),
         });
         let server = Server::new(router, access.clone());
         // Before the server, so that the first request sees restored data.

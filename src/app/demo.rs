@@ -145,7 +145,7 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
         None => format!("{scheme}://localhost"),
     };
     let metrics = format!("{base}{}", serving.telemetry_path.as_str());
-    let home = serving.telemetry_path.home();
+    let home = serving.telemetry_path.status_page();
     format!(
         "wickr-exporter demo: two networks of a simulated Wickr Admin API ({api}), without AWS.\n\n\
          \x20 status     {base}{home}\n\

@@ -49,7 +49,7 @@ pub use resolve::{RegionLookup, load, resolve_environment};
 use crate::{
     config::{Config, Detail},
     exposition::Group,
-    web::{ResponseSlots, Shown},
+    web::{DisplaySettings, ResponseSlots},
 };
 
 /// Why a command failed. `commands` prints it once.
@@ -107,11 +107,11 @@ fn groups(detail: Detail) -> Vec<Group> {
 }
 
 /// The settings of the HTTP pages and metrics.
-fn shown(config: &Config) -> Shown {
-    Shown {
+fn shown(config: &Config) -> DisplaySettings {
+    DisplaySettings {
         groups: groups(config.metrics.detail),
         idle_buckets: config.metrics.idle_buckets.clone(),
         usernames: config.metrics.username,
-        scrapes: ResponseSlots::new(config.web.max_concurrent_scrapes),
+        scrape_slots: ResponseSlots::new(config.web.max_concurrent_scrapes),
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     inventory::{Account, Lookup, Publisher},
     lifecycle::{ReloadRequests, ReloadResult},
     poll::Observer,
-    web::{AccessControl, Shown, WebConfig},
+    web::{AccessControl, DisplaySettings, WebConfig},
     wickr::{Error, ErrorKind, Network, NetworkId, Operation},
 };
 
@@ -60,7 +60,7 @@ pub(super) struct Supervisor {
     config: Config,
     /// The configuration file, if the configuration can be reloaded.
     file: Option<PathBuf>,
-    shown: Arc<ArcSwap<Shown>>,
+    shown: Arc<ArcSwap<DisplaySettings>>,
     /// ReloadResult together with the configuration.
     access: Option<Arc<AccessControl>>,
     /// `web.listen` and `state.path` at the start; changes require a restart.
@@ -84,7 +84,7 @@ impl Supervisor {
         factory: PollerFactory,
         config: Config,
         file: Option<PathBuf>,
-        shown: Arc<ArcSwap<Shown>>,
+        shown: Arc<ArcSwap<DisplaySettings>>,
     ) -> Supervisor {
         Supervisor {
             factory,

@@ -1,12 +1,12 @@
-//! The HTTP room. It reads the inventory and never reaches back.
+//! The HTTP server: routes, access control and limits. It only reads the inventory.
 //!
-//! | path | what |
+//! | path | response |
 //! |---|---|
 //! | the telemetry path (`/metrics`) | the exposition, see `scrape` |
-//! | `/`, `/devices`, `/api/v1/…` | what people and tools read beside them, see `pages` |
-//! | `/-/healthy` | 200 while the process runs |
-//! | `/-/ready` | 503 until every network's first poll has ended, then 200 |
-//! | `/-/reload` | POST loads the configuration anew, where that is allowed |
+//! | `/`, `/devices`, `/api/v1/…` | pages and API, see `pages` |
+//! | `/-/healthy` | 200 |
+//! | `/-/ready` | 503 until the first poll of every network has ended, then 200 |
+//! | `/-/reload` | a POST reloads the configuration, if enabled |
 //!
 //! Any other path is 404; a method other than GET and HEAD is 405. `server` accepts connections,
 //! `connections` and `slots` limit them and large responses; `web_config`, `auth` and `tls` protect them.
@@ -50,39 +50,39 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What the pages are made of.
+/// The data and settings behind all routes.
 #[derive(Debug)]
 pub struct Site {
-    /// What is known.
+    /// Read access to the inventory.
     pub reader: Reader,
-    /// What the exporter counts of itself.
+    /// The exporter's own metrics.
     pub metrics: Arc<Metrics>,
     /// The time of day.
     pub clock: Clock,
-    /// What is shown of it. It may be swapped at any time.
-    pub shown: Arc<ArcSwap<Shown>>,
-    /// Where the metrics are: a [`TelemetryPath`].
+    /// Replaced by a reload.
+    pub settings: Arc<ArcSwap<DisplaySettings>>,
+    /// The path of the metrics.
     pub telemetry_path: TelemetryPath,
-    /// Whom to ask for a reload, where clients may.
+    /// `None` if clients must not reload the configuration.
     pub reloads: Option<ReloadHandle>,
-    /// What scrapes leave for each other.
-    pub kept: CompressionCache,
+    /// Compressed chunks that scrapes share.
+    pub compression_cache: CompressionCache,
 }
 
-/// What is shown of what is known.
+/// The configuration of metrics and pages.
 #[derive(Debug)]
-pub struct Shown {
-    /// The parts that the configured detail allows, ascending.
+pub struct DisplaySettings {
+    /// The groups that the level of detail allows, ascending.
     pub groups: Vec<Group>,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: Vec<Duration>,
-    /// Whether usernames are told.
+    /// Whether usernames are shown.
     pub usernames: bool,
-    /// The scrapes that are answered at the same time.
-    pub scrapes: Arc<ResponseSlots>,
+    /// Limits concurrent scrapes.
+    pub scrape_slots: Arc<ResponseSlots>,
 }
 
-/// Where the metrics are.
+/// The path of the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryPath(String);
 
@@ -90,12 +90,12 @@ impl std::str::FromStr for TelemetryPath {
     type Err = &'static str;
 
     fn from_str(path: &str) -> Result<Self, Self::Err> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
-        if !path.starts_with('/') || !path.bytes().all(plain) {
-            return Err("must begin with / and hold letters, digits and /-._~ only");
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
+        if !path.starts_with('/') || !path.bytes().all(is_allowed) {
+            return Err("must begin with / and contain only letters, digits and /-._~");
         }
         if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) || pages::PATHS.contains(&path) {
-            return Err("is taken");
+            return Err("is the path of another page");
         }
         Ok(TelemetryPath(path.to_owned()))
     }
@@ -107,13 +107,13 @@ impl TelemetryPath {
         &self.0
     }
 
-    /// Where the status page is: who wants the metrics at / finds it elsewhere.
-    pub fn home(&self) -> &'static str {
+    /// The path of the status page: `/`, or `/status` if the metrics are at `/`.
+    pub fn status_page(&self) -> &'static str {
         if self.0 == "/" { "/status" } else { "/" }
     }
 }
 
-/// The routes. Each request must have a [`Peer`] as an extension, as [`Server`] sets it.
+/// The routes. Each request must have a [`Peer`] as an extension; [`Server`] adds it.
 pub fn router(site: Site) -> Router {
     let site = Arc::new(site);
     let router = Router::new()
@@ -123,7 +123,9 @@ pub fn router(site: Site) -> Router {
         .route("/-/reload", post(reload))
         .with_state(site.clone())
         .merge(pages::router(site));
-    pages::guarded(router.fallback(not_found).method_not_allowed_fallback(wrong_method))
+    pages::with_security_headers(
+        router.fallback(not_found).method_not_allowed_fallback(method_not_allowed),
+    )
 }
 
 /// Locks a mutex whose data is valid even if a thread panicked while it held the lock.
@@ -135,25 +137,27 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     if site.reader.is_ready() {
         "wickr-exporter is ready.\n".into_response()
     } else {
-        let text = "wickr-exporter is not ready: a network's first poll has not ended yet.\n";
+        let text = "wickr-exporter is not ready: the first poll of a network has not ended.\n";
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }
 
-/// Whether a browser asks on behalf of a page that is not ours. Tools say nothing of it.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let site = text("sec-fetch-site").is_some_and(|site| !["same-origin", "none"].contains(&site));
-    let origin = text("origin").is_some_and(|origin| {
+/// Whether a browser sends the request for a page of another site. Clients that are not browsers
+/// send neither header.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_other_site = |site| !["same-origin", "none"].contains(&site);
+    let is_other_origin = |origin: &str| {
         let host = origin.split_once("://").map(|(_, host)| host);
-        host.is_none() || host != text("host")
-    });
-    site || origin
+        host.is_none() || host != header("host")
+    };
+    header("sec-fetch-site").is_some_and(is_other_site)
+        || header("origin").is_some_and(is_other_origin)
 }
 
 async fn reload(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    if is_foreign(&headers) {
-        let text = "Another site's page may not ask for a reload.\n";
+    if is_cross_site(&headers) {
+        let text = "Pages of other sites must not reload the configuration.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     let Some(reloads) = &site.reloads else {
@@ -161,21 +165,21 @@ async fn reload(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
         return (StatusCode::FORBIDDEN, text).into_response();
     };
     match reloads.reload().await {
-        Ok(()) => "The configuration was loaded anew.\n".into_response(),
-        Err(why) => {
+        Ok(()) => "The configuration was reloaded.\n".into_response(),
+        Err(error) => {
             let text =
-                format!("The configuration cannot be loaded, the former one stays:\n{why}\n");
+                format!("The reload failed, and the previous configuration stays:\n{error}\n");
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }
 }
 
 async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "There is nothing here. Start at /.\n").into_response()
+    (StatusCode::NOT_FOUND, "Not found. Start at /.\n").into_response()
 }
 
-async fn wrong_method() -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, "That method is not answered here.\n").into_response()
+async fn method_not_allowed() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.\n").into_response()
 }
 
 #[cfg(test)]
@@ -183,40 +187,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pages_of_ones_own_may_ask_for_a_reload() {
-        let foreign = |headers: &[(&'static str, &'static str)]| {
-            let headers = headers.iter().map(|(name, value)| {
+    fn detects_requests_of_other_sites() {
+        let is_cross_site = |name: &'static str, value: &'static str| {
+            let headers = [("host", "x:1"), (name, value)].map(|(name, value)| {
                 (name.parse().unwrap(), axum::http::HeaderValue::from_static(value))
             });
-            is_foreign(
-                &headers.chain([("host".parse().unwrap(), "x:1".parse().unwrap())]).collect(),
-            )
+            is_cross_site(&headers.into_iter().collect())
         };
-        assert!(!foreign(&[]) && !foreign(&[("origin", "http://x:1")]));
-        assert!(!foreign(&[("sec-fetch-site", "same-origin")]));
-        assert!(foreign(&[("origin", "http://y")]) && foreign(&[("origin", "null")]));
-        assert!(foreign(&[("sec-fetch-site", "cross-site")]));
-        assert!(foreign(&[("sec-fetch-site", "same-site")]));
+        for (name, value) in
+            [("accept", "*/*"), ("origin", "http://x:1"), ("sec-fetch-site", "same-origin")]
+        {
+            assert!(!is_cross_site(name, value), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("origin", "http://y"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(is_cross_site(name, value), "{name}: {value}");
+        }
     }
 
     #[test]
-    fn a_telemetry_path_is_a_plain_path() {
-        for good in ["/metrics", "/", "/a/b-c_d.e~f"] {
-            assert!(good.parse::<TelemetryPath>().is_ok(), "{good}");
+    fn rejects_invalid_telemetry_paths() {
+        for valid in ["/metrics", "/", "/a/b-c_d.e~f"] {
+            assert!(valid.parse::<TelemetryPath>().is_ok(), "{valid}");
         }
-        for bad in [
-            "",
-            "metrics",
-            "/{x}",
-            "/a b",
-            "/*",
-            "/<script>",
-            "/-/ready",
-            "/é",
-            "/devices",
-            "/docs",
-        ] {
-            assert!(bad.parse::<TelemetryPath>().is_err(), "{bad}");
+        let invalid = ["", "metrics", "/{x}", "/a b", "/*", "/<script>", "/é"];
+        for path in invalid.into_iter().chain(["/-/ready", "/devices", "/docs"]) {
+            assert!(path.parse::<TelemetryPath>().is_err(), "{path}");
         }
     }
 }

@@ -1,7 +1,4 @@
-//! The metrics: which parts in which format, streamed from a snapshot.
-//!
-//! A thread renders and hands over one chunk at a time. A slow client holds a few chunks and a slot, at
-//! most for [`TIME_LIMIT`].
+//! The metrics endpoint: content negotiation and `collect[]`, streamed from a snapshot.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -14,7 +11,7 @@ use axum::{
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Shown, Site,
+    DisplaySettings, Site,
     auth::Peer,
     body::{self, ChunkWriter, streamed},
 };
@@ -23,7 +20,7 @@ use crate::{
     telemetry::Refusal,
 };
 
-/// The longest response: more than any usual `scrape_timeout`.
+/// The time limit of a response: longer than a usual `scrape_timeout`.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) async fn metrics(
@@ -33,23 +30,23 @@ pub(super) async fn metrics(
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    let shown = site.shown.load_full();
-    let wanted = match groups(query.as_deref().unwrap_or_default(), &shown.groups) {
+    let settings = site.settings.load_full();
+    let groups = match groups(query.as_deref().unwrap_or_default(), &settings.groups) {
         Ok(groups) => groups,
-        Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let format = format_for(&joined(&headers, header::ACCEPT));
     let encoding = encoding_for(&joined(&headers, header::ACCEPT_ENCODING));
-    let mut described = HeaderMap::new();
-    described.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    described.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    let mut response_headers = HeaderMap::new();
+    response_headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response_headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
     if let Some(name) = encoding.name() {
-        described.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        response_headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     if method == Method::HEAD {
-        return (described, body::empty()).into_response();
+        return (response_headers, body::empty()).into_response();
     }
-    let Some((slot, evicted)) = shown.scrapes.acquire(peer).await else {
+    let Some((slot, evicted)) = settings.scrape_slots.acquire(peer).await else {
         let text = "Too many scrapes at the same time; see max_concurrent_scrapes.\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
@@ -57,18 +54,18 @@ pub(super) async fn metrics(
         site.metrics.refused(Refusal::Connection);
     }
     let body = streamed("scrape", TIME_LIMIT, slot, move |writer| {
-        render(&site, &shown, &wanted, (format, encoding), writer)
+        render(&site, &settings, &groups, (format, encoding), writer)
     });
-    (described, body).into_response()
+    (response_headers, body).into_response()
 }
 
-/// The parts that `collect[]` asks for, of those that there are; all without it.
+/// The available groups that `collect[]` selects; all without it.
 ///
 /// # Errors
 ///
-/// A sentence, when it asks for a part that does not exist.
-pub fn groups(query: &str, offered: &[Group]) -> Result<Vec<Group>, String> {
-    let mut asked = Vec::new();
+/// A message if `collect[]` is not the name of a group.
+pub fn groups(query: &str, available: &[Group]) -> Result<Vec<Group>, String> {
+    let mut selected = Vec::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if percent_decode_str(name).decode_utf8_lossy() != "collect[]" {
@@ -76,15 +73,15 @@ pub fn groups(query: &str, offered: &[Group]) -> Result<Vec<Group>, String> {
         }
         let value = percent_decode_str(value).decode_utf8_lossy();
         match Group::ALL.into_iter().find(|group| group.as_str() == value) {
-            Some(group) => asked.push(group),
+            Some(group) => selected.push(group),
             None => return Err("collect[] must be network, user, device or exporter".into()),
         }
     }
-    let wanted = |group: &Group| asked.is_empty() || asked.contains(group);
-    Ok(offered.iter().copied().filter(wanted).collect())
+    let is_selected = |group: &Group| selected.is_empty() || selected.contains(group);
+    Ok(available.iter().copied().filter(is_selected).collect())
 }
 
-/// A header's values as one, for it may come in several lines.
+/// All values of a header, which can be on several lines.
 fn joined(headers: &HeaderMap, name: HeaderName) -> String {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.collect::<Vec<_>>().join(",")
@@ -92,24 +89,27 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> String {
 
 fn render(
     site: &Site,
-    shown: &Shown,
+    settings: &DisplaySettings,
     groups: &[Group],
     (format, encoding): (Format, Encoding),
     writer: &mut ChunkWriter,
 ) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
-    let own = site.metrics.gather();
+    let exporter_metrics = site.metrics.gather();
     let now = site.clock.now();
     let exposition = Exposition {
         snapshot: &snapshot,
-        // What is packed can be used again if it is of the same moment.
-        now: if encoding == Encoding::Identity { now } else { site.kept.timestamp(now) },
-        idle_buckets: &shown.idle_buckets,
-        usernames: shown.usernames,
-        exporter_metrics: &own,
+        // Compressed chunks can be reused only with the same timestamp.
+        now: match encoding {
+            Encoding::Identity => now,
+            _ => site.compression_cache.timestamp(now),
+        },
+        idle_buckets: &settings.idle_buckets,
+        usernames: settings.usernames,
+        exporter_metrics: &exporter_metrics,
         groups,
     };
-    exposition.render(format, encoding, &site.kept, writer)
+    exposition.render(format, encoding, &site.compression_cache, writer)
 }
 
 #[cfg(test)]
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn collect_narrows_and_never_widens() {
+    fn collect_selects_from_the_available_groups() {
         use Group::*;
         let read = |query| groups(query, &[Network, User, Exporter]);
         assert_eq!(read(""), Ok(vec![Network, User, Exporter]));

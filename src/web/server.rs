@@ -270,7 +270,7 @@ impl Server {
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
         // Rejections do not pass the router, which sets these headers.
-        pages::guard(response.headers_mut());
+        pages::add_security_headers(response.headers_mut());
         self.access.apply_headers(response.headers_mut());
         response
     }

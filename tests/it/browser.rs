@@ -147,10 +147,10 @@ async fn pages_work_in_a_browser_in_every_state() {
         "three",
         &good,
         &[
-            ("/", &["The numbers can be trusted.", "production", "us-east-1", "Android"]),
+            ("/", &["The data is complete and fresh.", "production", "us-east-1", "Android"]),
             ("/devices", &["3 devices", "45 d", "never logged in", "expired"]),
             ("/devices?idle_over=30d&suspended=true", &["Filter: suspended true, idle over 30d."]),
-            ("/devices?device_type=none", &["No device passes this filter."]),
+            ("/devices?device_type=none", &["No device matches the filter."]),
             ("/devices?nonsense=1", &["nonsense"]),
         ],
     );
@@ -163,7 +163,7 @@ async fn pages_work_in_a_browser_in_every_state() {
             "readme",
             &readme,
             &[
-                ("/", &["The numbers can be trusted."]),
+                ("/", &["The data is complete and fresh."]),
                 ("/devices?idle_over=30d", &["Filter: idle over 30d."])
             ]
         ),
@@ -182,11 +182,8 @@ async fn pages_work_in_a_browser_in_every_state() {
             "broken",
             &broken,
             &[
-                (
-                    "/",
-                    &["The numbers are not complete.", "forbidden", "check --iam-policy", "1003"]
-                ),
-                ("/devices?limit=25", &["Judge this list with care.", "Next"]),
+                ("/", &["The data is incomplete.", "forbidden", "check --iam-policy", "1003"]),
+                ("/devices?limit=25", &["This list may be incomplete or stale.", "Next"]),
             ]
         ),
         site(
@@ -202,7 +199,7 @@ async fn pages_work_in_a_browser_in_every_state() {
         site(
             "empty",
             &empty,
-            &[("/", &["There are no users to ask for."]), ("/devices", &["No device is known."]),]
+            &[("/", &["There are no users to poll."]), ("/devices", &["No device is known."]),]
         ),
     ]);
     let plan = folder.path().join("plan.json");

@@ -146,7 +146,7 @@ async fn networks_that_were_never_looked_up_are_missing() {
     assert_eq!(status["verdict"]["level"], "bad");
     let said = status["verdict"]["text"].as_str().unwrap();
     assert!(said.contains("networks of us-east-1 cannot be looked up"), "{said}");
-    assert!(exporter.text("/").await.contains("The numbers are not complete."));
+    assert!(exporter.text("/").await.contains("The data is incomplete."));
     let list = json(&exporter, "/api/v1/devices").await;
     assert_eq!(
         (&list["complete"], &list["discovery"]["failing_accounts"]),

@@ -447,5 +447,5 @@ async fn lists_are_incomplete_until_the_first_poll_has_ended() {
     let network = &status["networks"][0];
     assert_eq!((&network["up"], &network["devices"]), (&Value::Null, &Value::Null));
     assert_eq!(network["poll_under_way"], serde_json::json!({ "done": 1, "total": 2 }));
-    assert!(exporter.text("/").await.contains("The numbers are not complete yet."));
+    assert!(exporter.text("/").await.contains("The data is not complete yet."));
 }

@@ -1,15 +1,15 @@
-//! `/api/v1/devices`: lists of devices for tools, as long as they are.
+//! The API: `/api/v1/devices` and `/api/v1/status`.
 
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{Face, bad_request, busy, devices};
+use super::{Pages, busy, devices_page::parse_list, internal_error};
 use crate::{
     query::{Columns, Format, Listing, Query, Record, find, write_csv, write_json},
     telemetry::Refusal,
@@ -19,19 +19,30 @@ use crate::{
     },
 };
 
-/// The longest response: 100,000 devices are 40 MB.
+/// The time limit of a response: 100,000 devices are 40 MB.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
+pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
+    let render = |pages: &Pages| match serde_json::to_vec(&pages.status()) {
+        Ok(mut json) => {
+            json.push(b'\n');
+            ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+        }
+        Err(error) => internal_error(&error),
+    };
+    pages.render(render).await
+}
+
 pub(super) async fn devices(
-    State(face): State<Arc<Face>>,
+    State(pages): State<Arc<Pages>>,
     Extension(peer): Extension<Peer>,
     RawQuery(query): RawQuery,
     method: Method,
 ) -> Response {
-    let usernames = face.site.shown.load().usernames;
-    let params = match devices::check(&query.unwrap_or_default(), usernames) {
+    let usernames = pages.site.settings.load().usernames;
+    let params = match parse_list(&query.unwrap_or_default(), usernames) {
         Ok(params) => params,
-        Err(error) => return bad_request(&error),
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let format = params.format.unwrap_or_default();
     let mut headers = HeaderMap::new();
@@ -43,25 +54,25 @@ pub(super) async fn devices(
     if method == Method::HEAD {
         return (headers, body::empty()).into_response();
     }
-    let Some((slot, evicted)) = face.lists.acquire(peer).await else { return busy() };
+    let Some((slot, evicted)) = pages.list_slots.acquire(peer).await else { return busy() };
     if evicted {
-        face.site.metrics.refused(Refusal::Connection);
+        pages.site.metrics.refused(Refusal::Connection);
     }
     let columns = Columns { usernames };
-    let written = streamed("list of devices", TIME_LIMIT, slot, move |out| {
-        write(&face, &params.query, format, columns, out)
+    let body = streamed("list of devices", TIME_LIMIT, slot, move |out| {
+        write(&pages, &params.query, format, columns, out)
     });
-    (headers, written).into_response()
+    (headers, body).into_response()
 }
 
 fn write(
-    face: &Face,
+    pages: &Pages,
     query: &Query,
     format: Format,
     columns: Columns,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let (snapshot, now) = (face.site.reader.snapshot(), face.site.clock.now());
+    let (snapshot, now) = (pages.site.reader.snapshot(), pages.site.clock.now());
     let found = find(&snapshot, now, query);
     let records = found.rows.iter().map(|row| Record::of(row, columns));
     match format {

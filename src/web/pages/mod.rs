@@ -1,25 +1,24 @@
-//! What people and tools read beside the metrics: the status page, the devices behind a figure, and
-//! both for tools.
+//! Pages and API.
 //!
-//! | path | what |
+//! | path | response |
 //! |---|---|
-//! | `/` | the status page: can the numbers be trusted, and why not |
-//! | `/devices` | a table of devices, filtered, sorted and paged |
-//! | `/api/v1/devices` | the same as JSON or CSV, as long as it is |
-//! | `/api/v1/status` | what the status page shows, as JSON |
-//! | `/docs`, `/docs/api` | the README, and the reference of the API |
-//! | `/static/…` | the one stylesheet and the icon |
+//! | `/` | the status page |
+//! | `/devices` | a filtered and sorted table of devices |
+//! | `/api/v1/devices` | the same list as JSON or CSV, of any length |
+//! | `/api/v1/status` | the status as JSON |
+//! | `/docs`, `/docs/api` | the README and the API reference |
+//! | `/static/…` | the stylesheet and the icon |
 //!
-//! Nothing here has a script. Whatever comes from outside is escaped by the templates. Work that
-//! grows with the fleet runs on threads of its own, and only so much of it at the same time: the
-//! metrics and the health paths are never in its way.
+//! No page has a script, and the templates escape all outside text. Work that grows with the fleet
+//! runs on blocking threads, with limits of its own, so it never delays metrics and health checks.
 
 mod api;
-mod devices;
+mod assessment;
+mod devices_page;
+mod format;
+mod links;
 mod status;
-mod verdict;
-mod view;
-mod words;
+mod status_page;
 
 use std::sync::Arc;
 
@@ -36,14 +35,15 @@ use tokio::sync::Semaphore;
 
 use super::{ResponseSlots, Site};
 use crate::{clock::Millis, query::BadParameter};
+use links::{NavLinks, devices_url};
 use status::Status;
 
-/// Pages that are made at the same time; more are refused.
-const PAGES: usize = 4;
-/// Lists that are sent at the same time.
-const LISTS: usize = 4;
+/// Pages that are rendered at the same time; further requests are rejected.
+const MAX_PAGES: usize = 4;
+/// Lists of devices that are sent at the same time.
+const MAX_LISTS: usize = 4;
 
-/// Paths that are taken, whatever is served on them.
+/// Paths that cannot be the telemetry path.
 pub(super) const PATHS: [&str; 8] = [
     "/devices",
     "/status",
@@ -56,58 +56,57 @@ pub(super) const PATHS: [&str; 8] = [
 ];
 
 const README: &str = include_str!("../../../README.md");
-const API: &str = include_str!("../../../docs/api.md");
+const API_REFERENCE: &str = include_str!("../../../docs/api.md");
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
 
-/// What pages are made of.
-struct Face {
+/// The state of the handlers.
+struct Pages {
     site: Arc<Site>,
     started: Millis,
-    pages: Arc<Semaphore>,
-    lists: Arc<ResponseSlots>,
-    /// Where the status page is.
-    home: &'static str,
+    page_permits: Arc<Semaphore>,
+    list_slots: Arc<ResponseSlots>,
 }
 
-/// The routes of the pages.
+/// The routes of the pages and the API.
 pub(super) fn router(site: Arc<Site>) -> Router {
-    let home = site.telemetry_path.home();
     let text = |text: &'static str| get(move || async move { text.into_response() });
-    let asset = |kind: &'static str, text: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind)], text).into_response() })
+    let asset = |content_type: &'static str, text: &'static str| {
+        get(move || async move { ([(header::CONTENT_TYPE, content_type)], text).into_response() })
     };
-    let face = Face {
+    let status_path = site.telemetry_path.status_page();
+    let pages = Pages {
         started: site.clock.now(),
-        pages: Arc::new(Semaphore::new(PAGES)),
-        lists: ResponseSlots::new(LISTS),
-        home,
+        page_permits: Arc::new(Semaphore::new(MAX_PAGES)),
+        list_slots: ResponseSlots::new(MAX_LISTS),
         site,
     };
     Router::new()
-        .route(home, get(status_page))
+        .route(status_path, get(status_page))
         .route("/devices", get(devices_page))
         .route("/api/v1/devices", get(api::devices))
-        .route("/api/v1/status", get(api_status))
+        .route("/api/v1/status", get(api::status))
         .route("/docs", text(README))
-        .route("/docs/api", text(API))
+        .route("/docs/api", text(API_REFERENCE))
         .route("/static/style.css", asset("text/css; charset=utf-8", STYLE))
         .route("/static/icon.svg", asset("image/svg+xml", ICON))
-        .with_state(Arc::new(face))
+        .with_state(Arc::new(pages))
 }
 
-/// Headers for every answer: nothing is kept, framed, guessed at or told to others, and a page may
-/// use our own stylesheet and icon and send its form back to us, and nothing else.
-pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+/// Adds the security headers to every response.
+pub(super) fn with_security_headers<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+) -> Router<S> {
     router.layer(from_fn(|request: Request, next: Next| async {
         let mut response = next.run(request).await;
-        guard(response.headers_mut());
+        add_security_headers(response.headers_mut());
         response
     }))
 }
 
-/// Puts those headers on an answer that has none of its own.
-pub(super) fn guard(headers: &mut HeaderMap) {
+/// Adds the security headers that are not set: no caching, framing or referrer, and no content
+/// except our own stylesheet, icon and form.
+pub(super) fn add_security_headers(headers: &mut HeaderMap) {
     const HEADERS: [(header::HeaderName, &str); 4] = [
         (
             header::CONTENT_SECURITY_POLICY,
@@ -123,90 +122,79 @@ pub(super) fn guard(headers: &mut HeaderMap) {
     }
 }
 
-impl Face {
+impl Pages {
     fn status(&self) -> Status {
         let site = &self.site;
-        let shown = site.shown.load();
-        Status::of(&site.reader, &shown.idle_buckets, self.started, site.clock.now())
+        let settings = site.settings.load();
+        Status::of(&site.reader, &settings.idle_buckets, self.started, site.clock.now())
     }
 
-    fn links(&self) -> view::Links {
-        view::Links { home: self.home, metrics: self.site.telemetry_path.as_str().to_owned() }
+    fn links(&self) -> NavLinks {
+        let path = &self.site.telemetry_path;
+        NavLinks { status: path.status_page(), metrics: path.as_str().to_owned() }
     }
 
-    /// Makes an answer on a thread of its own, if there is room.
-    async fn make(
-        self: &Arc<Face>,
-        make: impl FnOnce(&Face) -> Response + Send + 'static,
+    /// Renders a response on a blocking thread, or rejects the request if too many are rendered.
+    async fn render(
+        self: Arc<Pages>,
+        render: impl FnOnce(&Pages) -> Response + Send + 'static,
     ) -> Response {
-        let Ok(permit) = self.pages.clone().try_acquire_owned() else { return busy() };
-        let face = self.clone();
-        let made = tokio::task::spawn_blocking(move || {
+        let Ok(permit) = self.page_permits.clone().try_acquire_owned() else { return busy() };
+        let rendered = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            make(&face)
+            render(&self)
         });
-        made.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "making a page failed");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        })
+        rendered.await.unwrap_or_else(|error| internal_error(&error))
     }
 }
 
 fn busy() -> Response {
-    let text = "Too many pages are asked for at the same time. Try again in a moment.\n";
+    let text = "Too many requests at the same time. Try again in a moment.\n";
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()
 }
 
-fn bad_request(error: &BadParameter) -> Response {
-    (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
+fn internal_error(error: &dyn std::error::Error) -> Response {
+    tracing::error!(%error, "rendering a page failed");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
-async fn status_page(State(face): State<Arc<Face>>) -> Response {
-    face.make(|face| page(&view::status_page(&face.status(), face.links()))).await
+async fn status_page(State(pages): State<Arc<Pages>>) -> Response {
+    pages.render(|pages| html(&status_page::status_page(&pages.status(), pages.links()))).await
 }
 
-async fn api_status(State(face): State<Arc<Face>>) -> Response {
-    face.make(|face| match serde_json::to_vec(&face.status()) {
-        Ok(mut json) => {
-            json.push(b'\n');
-            ([(header::CONTENT_TYPE, "application/json")], json).into_response()
-        }
-        Err(error) => broken(&error),
-    })
-    .await
-}
-
-async fn devices_page(State(face): State<Arc<Face>>, RawQuery(query): RawQuery) -> Response {
-    let text = query.unwrap_or_default();
-    let shown = face.site.shown.load_full();
-    match devices::read(&text, shown.usernames) {
-        Err(error) => {
-            let page = page(&view::ErrorPage::new(&error, face.links()));
+async fn devices_page(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery) -> Response {
+    let settings = pages.site.settings.load_full();
+    match devices_page::parse(&query.unwrap_or_default(), settings.usernames) {
+        Err(BadParameter { name, reason }) => {
+            let page = html(&ErrorPage { links: pages.links(), name, reason });
             (StatusCode::BAD_REQUEST, page).into_response()
         }
-        // What a form sent with nothing in it is left out, so that the address can be passed on.
+        // A form sends its empty fields, too. The redirect gives the page a short URL.
         Ok(params) if params.has_empty => {
-            Redirect::to(&devices::link("/devices", &params.query)).into_response()
+            Redirect::to(&devices_url("/devices", &params.query)).into_response()
         }
         Ok(params) => {
-            let make = move |face: &Face| {
-                let site = &face.site;
-                let (snapshot, now) = (site.reader.snapshot(), site.clock.now());
-                page(&devices::page(&snapshot, now, &params.query, &shown, face.links()))
+            let render = move |pages: &Pages| {
+                let (snapshot, now) = (pages.site.reader.snapshot(), pages.site.clock.now());
+                let links = pages.links();
+                html(&devices_page::page(&snapshot, now, &params.query, &settings, links))
             };
-            face.make(make).await
+            pages.render(render).await
         }
     }
 }
 
-fn page(template: &impl Template) -> Response {
-    match template.render() {
-        Ok(text) => Html(text).into_response(),
-        Err(error) => broken(&error),
-    }
+#[derive(Template)]
+#[template(path = "error.html", config = "src/web/pages/askama.toml")]
+struct ErrorPage {
+    links: NavLinks,
+    name: String,
+    reason: String,
 }
 
-fn broken(error: &dyn std::error::Error) -> Response {
-    tracing::error!(%error, "a page cannot be written");
-    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+fn html(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => internal_error(&error),
+    }
 }

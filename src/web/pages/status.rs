@@ -1,43 +1,57 @@
-//! How things stand, in figures and in words: what the status page and `/api/v1/status` show.
+//! The status of all networks, for the status page and `/api/v1/status`.
 //!
-//! The names of the fields are a promise: see `docs/api.md`.
+//! The field names are the API: see `docs/api.md`.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::verdict::{Verdict, overall, verdict};
+use super::assessment::{self, Assessment};
 use crate::{
     clock::Millis,
     inventory::{
-        Account, LastPoll, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary, TypeSummary,
+        Account, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary, TypeSummary,
     },
     query::{UserCounts, iso},
     wickr::ErrorKind,
 };
 
-/// Of those that failed for a reason, so many are named.
+/// The number of users that are named for each failure.
 const EXAMPLES: usize = 10;
+
+/// Serialized as RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time(pub(super) Millis);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&iso(self.0))
+    }
+}
+
+/// Serialized as seconds with a fraction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_secs_f64())
+    }
+}
 
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    pub(super) generated_at: String,
+    pub(super) generated_at: Time,
     pub(super) version: &'static str,
     pub(super) revision: &'static str,
-    pub(super) started_at: String,
-    pub(super) uptime_seconds: f64,
+    pub(super) started_at: Time,
+    pub(super) uptime_seconds: Seconds,
     pub(super) ready: bool,
-    pub(super) verdict: Verdict,
-    /// Where networks are looked up, and how that goes.
+    #[serde(rename = "verdict")]
+    pub(super) assessment: Assessment,
     pub(super) discovery: Vec<AccountStatus>,
-    /// The part of all users that is this process's; none where it has them all.
     pub(super) shard: Option<ShardInfo>,
     pub(super) networks: Vec<NetworkStatus>,
-    /// For the page, which counts from it.
-    #[serde(skip)]
-    pub(super) now: Millis,
-    #[serde(skip)]
-    pub(super) started: Millis,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,27 +59,26 @@ pub(super) struct NetworkStatus {
     pub(super) network_id: String,
     pub(super) network_name: String,
     pub(super) region: String,
-    pub(super) verdict: Verdict,
-    /// As `wickr_up`: none where that is absent.
+    #[serde(rename = "verdict")]
+    pub(super) assessment: Assessment,
+    /// The value of `wickr_up`.
     pub(super) up: Option<bool>,
     pub(super) users: UserCounts,
     pub(super) discovery: DiscoveryStatus,
-    /// When the oldest data that is served was read.
-    pub(super) oldest_read_at: Option<String>,
+    /// When the oldest data was read.
+    pub(super) oldest_read_at: Option<Time>,
     pub(super) last_poll: Option<PollStatus>,
-    pub(super) last_success_at: Option<String>,
-    /// None while a poll is under way.
-    pub(super) next_poll_at: Option<String>,
+    pub(super) last_success_at: Option<Time>,
+    /// `None` during a poll.
+    pub(super) next_poll_at: Option<Time>,
     pub(super) poll_under_way: Option<ProgressStatus>,
     pub(super) polls: PollCounts,
     pub(super) poll_overruns: u64,
-    pub(super) interval_seconds: f64,
-    pub(super) stale_after_seconds: f64,
+    pub(super) interval_seconds: Seconds,
+    pub(super) stale_after_seconds: Seconds,
     pub(super) failures: Vec<FailureStatus>,
-    /// None before the first poll has ended, and where nothing is known of anybody.
+    /// `None` before the end of the first poll, and if no user has data.
     pub(super) devices: Option<DeviceStatus>,
-    #[serde(skip)]
-    pub(super) polls_at: Times,
 }
 
 /// The lookup of all networks of an account and region.
@@ -82,7 +95,7 @@ impl AccountStatus {
     }
 }
 
-/// What is looked up for a network; none of what is not, or was not yet.
+/// The lookups of a network. `None` if not configured, or not done yet.
 #[derive(Debug, Serialize)]
 pub(super) struct DiscoveryStatus {
     users: Option<LookupStatus>,
@@ -90,12 +103,11 @@ pub(super) struct DiscoveryStatus {
     security_groups: Option<LookupStatus>,
 }
 
-/// How a lookup goes.
 #[derive(Debug, Serialize)]
 pub(super) struct LookupStatus {
-    last_success_at: Option<String>,
-    /// None while it does not fail.
-    failing_since: Option<String>,
+    last_success_at: Option<Time>,
+    /// `None` after a success.
+    failing_since: Option<Time>,
     operation: Option<&'static str>,
     reason: Option<&'static str>,
     remedy: Option<&'static str>,
@@ -105,8 +117,8 @@ impl LookupStatus {
     fn of(lookup: &Lookup) -> Option<LookupStatus> {
         let Lookup { last_success, failure } = lookup;
         (last_success.is_some() || failure.is_some()).then(|| LookupStatus {
-            last_success_at: last_success.map(iso),
-            failing_since: failure.map(|failure| iso(failure.since)),
+            last_success_at: last_success.map(Time),
+            failing_since: failure.map(|failure| Time(failure.since)),
             operation: failure.map(|failure| failure.operation.as_str()),
             reason: failure.map(|failure| failure.kind.as_str()),
             remedy: failure.map(|failure| failure.kind.remedy()),
@@ -114,34 +126,19 @@ impl LookupStatus {
     }
 }
 
-/// Times that the page shows in words.
-#[derive(Debug, Default)]
-pub(super) struct Times {
-    pub(super) last: Option<LastPoll>,
-    pub(super) last_success: Option<Millis>,
-    pub(super) next: Option<Millis>,
-    pub(super) oldest: Option<Millis>,
-}
-
 #[derive(Debug, Serialize)]
 pub(super) struct PollStatus {
-    ended_at: String,
-    duration_seconds: f64,
+    pub(super) ended_at: Time,
+    pub(super) duration_seconds: Seconds,
     pub(super) result: &'static str,
 }
 
-/// Polls that ended since the start of the process, by how they did.
+/// Polls since the start of the process, by result.
 #[derive(Debug, Serialize)]
 pub(super) struct PollCounts {
     pub(super) success: u64,
     pub(super) partial: u64,
     pub(super) failure: u64,
-}
-
-impl PollCounts {
-    fn of([success, partial, failure]: [u64; 3]) -> PollCounts {
-        PollCounts { success, partial, failure }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -154,7 +151,7 @@ pub(super) struct ProgressStatus {
 pub(super) struct FailureStatus {
     pub(super) reason: &'static str,
     pub(super) users: usize,
-    /// Some of them.
+    /// At most [`EXAMPLES`].
     pub(super) user_ids: Vec<String>,
     pub(super) remedy: &'static str,
 }
@@ -165,9 +162,9 @@ pub(super) struct DeviceStatus {
     pub(super) suspended: u64,
     pub(super) reset: u64,
     pub(super) never_logged_in: u64,
-    /// None where SSO limits are not known.
+    /// `None` if SSO limits are unknown.
     pub(super) sso_expired: Option<u64>,
-    /// Devices whose last login cannot be read.
+    /// Devices whose last login is not a valid time.
     pub(super) invalid_last_login: u64,
     pub(super) types: Vec<TypeStatus>,
     pub(super) idle: Vec<IdleStatus>,
@@ -183,16 +180,12 @@ pub(super) struct TypeStatus {
     pub(super) sso_expired: Option<u64>,
 }
 
-/// Devices that have been idle for longer than one time and up to another.
+/// Devices that have been idle for longer than one time and at most another.
 #[derive(Debug, Serialize)]
 pub(super) struct IdleStatus {
-    pub(super) over_seconds: Option<f64>,
-    pub(super) up_to_seconds: Option<f64>,
+    pub(super) over_seconds: Option<Seconds>,
+    pub(super) up_to_seconds: Option<Seconds>,
     pub(super) devices: u64,
-    #[serde(skip)]
-    pub(super) over: Option<Duration>,
-    #[serde(skip)]
-    pub(super) up_to: Option<Duration>,
 }
 
 impl Status {
@@ -208,19 +201,21 @@ impl Status {
             .iter()
             .map(|view| NetworkStatus::of(view, idle_buckets, now))
             .collect();
+        let assessments: Vec<_> =
+            networks.iter().map(|network| (&network.assessment, network.users)).collect();
+        let assessment = assessment::overall(&assessments, &snapshot.accounts, snapshot.shard, now);
+        let uptime = u64::try_from(now.saturating_sub(started)).unwrap_or(0);
         Status {
-            generated_at: iso(now),
+            generated_at: Time(now),
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("WICKR_EXPORTER_REVISION"),
-            started_at: iso(started),
-            uptime_seconds: now.saturating_sub(started).max(0) as f64 / 1e3,
+            started_at: Time(started),
+            uptime_seconds: Seconds(Duration::from_millis(uptime)),
             ready: reader.is_ready(),
-            verdict: overall(&networks, &snapshot.accounts, snapshot.shard, now),
+            assessment,
             discovery: snapshot.accounts.iter().map(AccountStatus::of).collect(),
             shard: snapshot.shard,
             networks,
-            now,
-            started,
         }
     }
 }
@@ -228,13 +223,14 @@ impl Status {
 impl NetworkStatus {
     fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> NetworkStatus {
         let (identity, polls) = (&view.identity, &view.polls);
+        let [success, partial, failure] = polls.ended;
         let users = UserCounts::of(view, now);
         let oldest = view.served_users(now).map(|(_, data)| data.at).min();
         NetworkStatus {
             network_id: identity.id.to_string(),
             network_name: identity.name.clone(),
             region: identity.region.clone(),
-            verdict: verdict(view, users, oldest, now),
+            assessment: assessment::of_network(view, users, oldest, now),
             up: view.was_polled().then(|| view.is_up(now)),
             users,
             discovery: DiscoveryStatus {
@@ -242,36 +238,29 @@ impl NetworkStatus {
                 members: LookupStatus::of(&view.lookups.members),
                 security_groups: LookupStatus::of(&view.lookups.groups),
             },
-            oldest_read_at: oldest.map(iso),
+            oldest_read_at: oldest.map(Time),
             last_poll: polls.last.map(|last| PollStatus {
-                ended_at: iso(last.at),
-                duration_seconds: last.duration.as_secs_f64(),
+                ended_at: Time(last.at),
+                duration_seconds: Seconds(last.duration),
                 result: last.result.as_str(),
             }),
-            last_success_at: polls.last_success.map(iso),
-            next_poll_at: polls.next.map(iso),
+            last_success_at: polls.last_success.map(Time),
+            next_poll_at: polls.next.map(Time),
             poll_under_way: polls
                 .progress
                 .map(|poll| ProgressStatus { done: poll.done, total: poll.total }),
-            polls: PollCounts::of(polls.ended),
+            polls: PollCounts { success, partial, failure },
             poll_overruns: polls.overruns,
-            interval_seconds: identity.interval.as_secs_f64(),
-            stale_after_seconds: identity.stale_after.as_secs_f64(),
+            interval_seconds: Seconds(identity.interval),
+            stale_after_seconds: Seconds(identity.stale_after),
             failures: failures(view),
-            devices: is_anything_known(view, users)
-                .then(|| DeviceStatus::of(view, idle_buckets, now)),
-            polls_at: Times {
-                last: polls.last,
-                last_success: polls.last_success,
-                next: polls.next,
-                oldest,
-            },
+            devices: has_data(view, users).then(|| DeviceStatus::of(view, idle_buckets, now)),
         }
     }
 }
 
-/// Whether figures say anything: no device of nobody is not no device.
-fn is_anything_known(view: &NetworkView, users: UserCounts) -> bool {
+/// Whether device counts are meaningful: there is data, or the network has no users.
+fn has_data(view: &NetworkView, users: UserCounts) -> bool {
     let empty = users.missing == 0
         && view.polls.last.is_some_and(|last| last.result == PollResult::Success);
     view.is_known() && (users.fresh + users.stale > 0 || empty)
@@ -301,17 +290,19 @@ impl DeviceStatus {
             .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
             .collect();
         let summary = Summary::new(view, now, &bounds);
-        let sum = |of: fn(&TypeSummary) -> u64| summary.types.iter().map(of).sum();
+        let sum = |field: fn(&TypeSummary) -> u64| summary.types.iter().map(field).sum();
         let sso = view.sso.is_some();
-        let with_idle: u64 = sum(|of_type| of_type.with_idle);
         let mut idle = Vec::new();
         let (mut over, mut below) = (None, 0);
-        for (place, bound) in idle_buckets.iter().enumerate() {
-            let at_most: u64 = summary.types.iter().map(|t| t.idle_at_most[place]).sum();
-            idle.push(IdleStatus::new(over, Some(*bound), at_most - below));
-            (over, below) = (Some(*bound), at_most);
+        for (index, bound) in idle_buckets.iter().enumerate() {
+            let at_most: u64 = summary.types.iter().map(|t| t.idle_at_most[index]).sum();
+            let up_to = Some(Seconds(*bound));
+            let devices = at_most - below;
+            idle.push(IdleStatus { over_seconds: over, up_to_seconds: up_to, devices });
+            (over, below) = (up_to, at_most);
         }
-        idle.push(IdleStatus::new(over, None, with_idle - below));
+        let devices = sum(|of_type| of_type.with_idle) - below;
+        idle.push(IdleStatus { over_seconds: over, up_to_seconds: None, devices });
         DeviceStatus {
             total: sum(|of_type| of_type.devices),
             suspended: sum(|of_type| of_type.suspended),
@@ -332,19 +323,6 @@ impl DeviceStatus {
                 })
                 .collect(),
             idle,
-        }
-    }
-}
-
-impl IdleStatus {
-    fn new(over: Option<Duration>, up_to: Option<Duration>, devices: u64) -> IdleStatus {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        IdleStatus {
-            over_seconds: seconds(over),
-            up_to_seconds: seconds(up_to),
-            devices,
-            over,
-            up_to,
         }
     }
 }

@@ -15,7 +15,7 @@ use wickr_exporter::{
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
     telemetry::Metrics,
-    web::{Peer, ResponseSlots, Shown, Site, credentials, groups, names_of, router},
+    web::{DisplaySettings, Peer, ResponseSlots, Site, credentials, groups, names_of, router},
     wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
@@ -222,20 +222,20 @@ struct Server {
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
-    let shown = Shown {
+    let settings = DisplaySettings {
         groups: Group::ALL.to_vec(),
         idle_buckets: vec![Duration::from_secs(3600)],
         usernames: true,
-        scrapes: ResponseSlots::new(8),
+        scrape_slots: ResponseSlots::new(8),
     };
     let site = Site {
         reader: FLEET.reader.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),
         clock: Clock::Manual(Arc::new(AtomicI64::new(NOW))),
-        shown: Arc::new(arc_swap::ArcSwap::from_pointee(shown)),
+        settings: Arc::new(arc_swap::ArcSwap::from_pointee(settings)),
         telemetry_path: "/metrics".parse().unwrap(),
         reloads: None,
-        kept: CompressionCache::default(),
+        compression_cache: CompressionCache::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Server { runtime, routes: router(site) }

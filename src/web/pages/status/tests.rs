@@ -1,6 +1,4 @@
-//! From what was read to what is said of it.
-
-use super::{super::verdict::Level, *};
+use super::{super::assessment::Level, *};
 use crate::{
     inventory::{NetworkIdentity, Publisher, open, state::RestoredNetwork},
     wickr::{ApiTimestamp, Device, UserId},
@@ -41,8 +39,8 @@ fn status(reader: &Reader, after: i64) -> Status {
 
 fn read(publisher: &mut Publisher, failed: usize) {
     publisher.begin(&users());
-    for (place, user) in users().iter().enumerate() {
-        match place < failed {
+    for (index, user) in users().iter().enumerate() {
+        match index < failed {
             true => publisher.failed(user, ErrorKind::Forbidden),
             false => publisher.read(user, vec![idle(0), idle(20), idle(40), idle(50)], NOW),
         }
@@ -51,9 +49,9 @@ fn read(publisher: &mut Publisher, failed: usize) {
 }
 
 #[test]
-fn the_verdict_follows_what_is_known() {
+fn the_level_depends_on_the_state_of_the_users() {
     let (keeper, reader) = open();
-    let level = |after| status(&reader, after).verdict.level;
+    let level = |after| status(&reader, after).assessment.level;
     assert_eq!(level(0), Level::Waiting, "no network");
     let mut publisher = keeper.add(identity("12345678"), None);
     assert_eq!(level(0), Level::Waiting, "no poll");
@@ -61,34 +59,33 @@ fn the_verdict_follows_what_is_known() {
     publisher.read(&users()[0], vec![], NOW);
     publisher.flush();
     let waiting = status(&reader, 0);
-    assert_eq!(waiting.verdict.level, Level::Waiting);
-    assert!(waiting.verdict.text.contains("1 of 2 users"), "{}", waiting.verdict.text);
-    assert!(waiting.networks[0].devices.is_none(), "nothing is said before the poll has ended");
+    assert_eq!(waiting.assessment.level, Level::Waiting);
+    assert!(waiting.assessment.text.contains("1 of 2 users"), "{}", waiting.assessment.text);
+    assert!(waiting.networks[0].devices.is_none(), "no counts before the end of the poll");
     read(&mut publisher, 0);
     assert_eq!(level(0), Level::Good);
     assert_eq!(status(&reader, 0).networks[0].up, Some(true));
     read(&mut publisher, 1);
     assert_eq!(level(0), Level::Care);
-    assert_eq!(level(180_001), Level::Bad, "stale data goes by the clock");
+    assert_eq!(level(180_001), Level::Bad, "the stale data has expired");
     read(&mut publisher, 2);
-    let none = status(&reader, 180_001);
-    assert_eq!(none.verdict.level, Level::Bad);
-    assert!(none.networks[0].devices.is_none(), "no device of nobody is not no device");
-    let failure = &none.networks[0].failures[0];
+    let missing = status(&reader, 180_001);
+    assert_eq!(missing.assessment.level, Level::Bad);
+    assert!(missing.networks[0].devices.is_none(), "no counts without data");
+    let failure = &missing.networks[0].failures[0];
     assert_eq!((failure.reason, failure.users, failure.user_ids.len()), ("forbidden", 2, 2));
     publisher.retain(|_| false);
     publisher.end(NOW, Duration::ZERO, false);
-    assert_eq!(level(0), Level::Bad, "nobody knows who the users are");
-    // Of several, the worst counts.
+    assert_eq!(level(0), Level::Bad, "unknown users");
     let mut other = keeper.add(identity("87654321"), None);
     read(&mut other, 0);
-    let both = status(&reader, 0).verdict;
+    let both = status(&reader, 0).assessment;
     assert_eq!(both.level, Level::Bad);
     assert!(both.text.contains("1 of 2 networks"), "{}", both.text);
 }
 
 #[test]
-fn restored_data_is_no_fresh_data() {
+fn restored_data_is_stale() {
     let (keeper, reader) = open();
     let mut publisher = keeper.add(identity("12345678"), None);
     read(&mut publisher, 0);
@@ -109,13 +106,13 @@ fn restored_data_is_no_fresh_data() {
     publisher.withdraw();
     let _publisher = keeper.add(identity("12345678"), Some(restored));
     let status = status(&reader, 1000);
-    assert_eq!(status.verdict.level, Level::Care);
-    assert!(status.verdict.text.contains("before the restart"), "{}", status.verdict.text);
-    assert_eq!(status.networks[0].up, None, "whether it is up, nobody has asked yet");
+    assert_eq!(status.assessment.level, Level::Care);
+    assert!(status.assessment.text.contains("before the restart"), "{}", status.assessment.text);
+    assert_eq!(status.networks[0].up, None);
 }
 
 #[test]
-fn buckets_hold_what_lies_between_their_bounds() {
+fn idle_buckets_count_devices_between_their_bounds() {
     let (keeper, reader) = open();
     let mut publisher = keeper.add(identity("12345678"), None);
     read(&mut publisher, 0);
@@ -125,5 +122,8 @@ fn buckets_hold_what_lies_between_their_bounds() {
     assert_eq!((counts, devices.total), (vec![2, 2, 4], 8));
     assert_eq!(devices.idle[1].over_seconds, devices.idle[0].up_to_seconds);
     assert_eq!((devices.idle[0].over_seconds, devices.idle[2].up_to_seconds), (None, None));
-    assert_eq!((devices.sso_expired, status.uptime_seconds), (None, 90.0));
+    assert_eq!(
+        (devices.sso_expired, status.uptime_seconds),
+        (None, Seconds(Duration::from_secs(90)))
+    );
 }

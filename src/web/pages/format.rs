@@ -1,4 +1,4 @@
-//! Times, durations and counts in words.
+//! Times and durations as text, and the shortening of outside text.
 
 use std::fmt;
 
@@ -8,78 +8,75 @@ use jiff::Timestamp;
 pub(super) use crate::text::{counted, grouped};
 use crate::{clock::Millis, query::iso, text::escape_invisible};
 
-/// A point in time, as HTML shows it: in full, and from now.
+/// A time as HTML: absolute, and relative to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct HtmlTime {
     at: Millis,
     now: Millis,
 }
 
-/// All of it is made here, of digits and words.
-impl HtmlSafe for Moment {}
+/// The HTML contains only text from this module.
+impl HtmlSafe for HtmlTime {}
 
-impl Moment {
-    pub(super) fn new(at: Millis, now: Millis) -> Moment {
-        Moment { at, now }
+impl HtmlTime {
+    pub(super) fn new(at: Millis, now: Millis) -> HtmlTime {
+        HtmlTime { at, now }
     }
 
-    /// The time alone, without its zone: for tables, which say once that all times are in UTC.
-    pub(super) fn bare(&self) -> Bare<'_> {
-        Bare(self)
+    /// The absolute time without a zone, for tables.
+    pub(super) fn absolute(&self) -> AbsoluteTime {
+        AbsoluteTime(self.at)
     }
 
-    /// From now: "3 min ago", "in 20 s".
+    /// The time relative to now: "3 min ago", "in 20 s".
     pub(super) fn relative(&self) -> String {
         match self.now.saturating_sub(self.at) {
-            ago @ 1000.. => format!("{} ago", span(ago)),
-            ahead @ ..=-1000 => format!("in {}", span(ahead.saturating_neg())),
+            ago @ 1000.. => format!("{} ago", duration(ago)),
+            ahead @ ..=-1000 => format!("in {}", duration(ahead.saturating_neg())),
             _ => "now".into(),
         }
     }
 }
 
-/// The time alone, without its zone.
-#[derive(Debug)]
-pub(super) struct Bare<'a>(&'a Moment);
-
-impl HtmlSafe for Bare<'_> {}
-
-impl fmt::Display for Bare<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = clock_time(self.0.at);
-        write!(f, "<time datetime=\"{}\">{text}</time>", iso(self.0.at))
-    }
-}
-
-impl fmt::Display for Moment {
+impl fmt::Display for HtmlTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "<time datetime=\"{}\">{} UTC</time> <span class=\"rel\">({})</span>",
+            "<time datetime=\"{}\">{} UTC</time> <span class=\"relative\">({})</span>",
             iso(self.at),
-            clock_time(self.at),
+            utc(self.at),
             self.relative()
         )
     }
 }
 
-/// A point in time, in UTC, to the second.
-pub(super) fn clock_time(at: Millis) -> String {
+/// See [`HtmlTime::absolute`].
+#[derive(Debug)]
+pub(super) struct AbsoluteTime(Millis);
+
+impl HtmlSafe for AbsoluteTime {}
+
+impl fmt::Display for AbsoluteTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<time datetime=\"{}\">{}</time>", iso(self.0), utc(self.0))
+    }
+}
+
+fn utc(at: Millis) -> String {
     let Ok(at) = Timestamp::from_millisecond(at) else { return String::new() };
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// A duration, to two units at the most.
-pub(super) fn span(millis: i64) -> String {
+/// A duration in milliseconds as text, with one or two units.
+pub(super) fn duration(millis: i64) -> String {
     const UNITS: [(&str, i64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let seconds = millis.max(0) / 1000;
-    if seconds == 0 {
+    let Some(first) = UNITS.iter().position(|(_, size)| seconds >= *size) else {
         return format!("{} ms", millis.max(0));
-    }
-    let first = UNITS.iter().position(|(_, size)| seconds >= *size).unwrap_or(UNITS.len() - 1);
+    };
     let (unit, size) = UNITS[first];
     let mut text = format!("{} {unit}", grouped(usize::try_from(seconds / size).unwrap_or(0)));
-    // Of a month, nobody wants the hours.
+    // The second unit is of no interest from 10 of the first unit.
     if let Some((unit, smaller)) = UNITS.get(first + 1)
         && seconds / size < 10
         && seconds % size >= *smaller
@@ -89,15 +86,15 @@ pub(super) fn span(millis: i64) -> String {
     text
 }
 
-/// Likewise, for what must be seen, as a link must be.
-pub(super) fn named(text: &str) -> String {
+/// Like [`clipped`], with a visible text for an empty one.
+pub(super) fn clipped_or_blank(text: &str) -> String {
     if text.is_empty() { "(blank)".into() } else { clipped(text) }
 }
 
-/// A text from outside, as far as there is room for it on a page.
+/// Outside text for a page, with a limited length and without invisible characters.
 pub(super) fn clipped(text: &str) -> String {
-    const MOST: usize = 120;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 120;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", escape_invisible(&text[..end])),
         None => escape_invisible(text),
     }
@@ -108,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_people_say_them() {
+    fn durations_have_at_most_two_units() {
         for (millis, text) in [
             (-5, "0 ms"),
             (340, "340 ms"),
@@ -122,21 +119,21 @@ mod tests {
             (45 * 86_400_000 + 3_600_000, "45 d"),
             (12_345 * 86_400_000, "12,345 d"),
         ] {
-            assert_eq!(span(millis), text);
+            assert_eq!(duration(millis), text);
         }
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(counted(1, "user", "users"), "1 user");
     }
 
     #[test]
-    fn a_moment_is_absolute_and_relative() {
-        let moment = Moment::new(1_700_000_000_000, 1_700_000_065_000);
+    fn times_are_absolute_and_relative() {
+        let time = HtmlTime::new(1_700_000_000_000, 1_700_000_065_000);
         assert_eq!(
-            moment.to_string(),
+            time.to_string(),
             "<time datetime=\"2023-11-14T22:13:20.000Z\">2023-11-14 22:13:20 UTC</time> \
-             <span class=\"rel\">(1 min 5 s ago)</span>"
+             <span class=\"relative\">(1 min 5 s ago)</span>"
         );
-        assert_eq!(Moment::new(5_000, 0).relative(), "in 5 s");
-        assert_eq!(Moment::new(500, 0).relative(), "now");
+        assert_eq!(HtmlTime::new(5_000, 0).relative(), "in 5 s");
+        assert_eq!(HtmlTime::new(500, 0).relative(), "now");
     }
 }
