@@ -6,7 +6,7 @@ use wickr_exporter::simulator::{
     Fault, Fleet, Operation, Options, Simulator, device, network, user,
 };
 
-use crate::harness::{Exporter, PATIENCE, Samples, http, serving, simulator};
+use crate::harness::{Exporter, Samples, TIMEOUT, http, serving, simulator};
 
 fn two_networks() -> Fleet {
     ["11111111", "22222222"].iter().fold(Fleet::new(), |fleet, id| {
@@ -219,5 +219,5 @@ async fn reloads_under_load_delay_no_scrape_and_lose_nothing() {
     assert_eq!(samples.sum("wickr_exporter_api_rate_limit"), f64::from(10_000 + reloads));
     let now = simulator.requests().count(Operation::ListDevicesForUser);
     assert_eq!(now, read, "nothing was polled anew");
-    assert!(until.elapsed() < PATIENCE);
+    assert!(until.elapsed() < TIMEOUT);
 }
