@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use wickr_exporter::simulator::{Device, Fleet, Simulator, device, network, security_group, user};
 
 use crate::{
-    harness::{Exporter, PATIENCE, serving},
+    harness::{Exporter, TIMEOUT, serving},
     prometheus::{Prometheus, free_port},
     tools,
 };
@@ -77,7 +77,7 @@ impl Webhook {
     /// Waits for an alert with this name, network (null for none) and status, `firing` or `resolved`.
     async fn wait_for(&self, name: &str, network: impl Into<Value>, status: &str) -> Value {
         let network = network.into();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let alerts = self.0.lock().unwrap().clone();
             let matches = |alert: &&Value| {

@@ -61,7 +61,7 @@ fn hostile() -> Fleet {
 }
 
 async fn wait_for(exporter: &Exporter, path: &str, expected: &str) {
-    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::harness::TIMEOUT;
     loop {
         let text = exporter.text(path).await;
         if text.contains(expected) {

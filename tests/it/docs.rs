@@ -45,9 +45,9 @@ struct Row {
     help: String,
 }
 
-/// The exporter's own families. `gather` skips families without a series, so each kind of event
-/// happens once here.
-fn own() -> Vec<Row> {
+/// The families about the exporter. `gather` skips families without a series, so this records each
+/// kind of event once.
+fn exporter_rows() -> Vec<Row> {
     let metrics = Metrics::new().unwrap().with_state().unwrap().with_process().unwrap();
     metrics.attempted(Operation::ListUsers, Outcome::Status(200), Duration::ZERO);
     metrics.retried(ErrorKind::Timeout);
@@ -84,7 +84,7 @@ fn rows(group: Group) -> Vec<Row> {
     };
     let mut rows: Vec<Row> = of_group.map(row).collect();
     if group == Group::Exporter {
-        rows.extend(own());
+        rows.extend(exporter_rows());
     }
     rows
 }
@@ -102,7 +102,7 @@ fn table(group: Group) -> String {
 }
 
 /// The text with the content of every `<!-- generated: NAME -->` … `<!-- end -->` replaced.
-fn filled(text: &str, make: impl Fn(&str) -> String) -> String {
+fn fill(text: &str, make: impl Fn(&str) -> String) -> String {
     let mut parts = text.split("<!-- generated: ");
     let mut filled = parts.next().unwrap().to_owned();
     for part in parts {
@@ -120,7 +120,7 @@ fn assert_current(name: &str, tables: &[&str], make: impl Fn(&str) -> String) {
         let marker = format!("<!-- generated: {table} -->");
         assert_eq!(text.matches(&marker).count(), 1, "{marker}");
     }
-    let now = filled(&text, make);
+    let now = fill(&text, make);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(path(name), &now).unwrap();
         return;
@@ -217,8 +217,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Whether a test in the source text of a file is run: it has an attribute that makes it a test, and
-/// none that ignores it.
+/// Whether a source text has a test that is not ignored.
 fn has_tests(source: &str) -> bool {
     let is_test = |line: &str| line.starts_with("#[test") || line.starts_with("#[tokio::test");
     let mut lines = source.lines().map(str::trim).peekable();
@@ -244,8 +243,8 @@ fn each_claim_of_the_threat_model_names_files_with_tests() {
         let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
         let declared = source.lines().find_map(|line| line.strip_prefix("mod tests;"));
         let tests = root.join(file.strip_suffix(".rs").unwrap()).join("tests.rs");
-        let apart = declared.and_then(|_| fs::read_to_string(tests).ok()).unwrap_or_default();
-        assert!(has_tests(&source) || has_tests(&apart), "{file} has no tests");
+        let separate = declared.and_then(|_| fs::read_to_string(tests).ok()).unwrap_or_default();
+        assert!(has_tests(&source) || has_tests(&separate), "{file} has no tests");
     }
     assert!(files.len() > 15, "{files:?}");
     // The author of the configuration is trusted: that section has no claims in bullets.
@@ -265,8 +264,8 @@ fn each_claim_of_the_threat_model_names_files_with_tests() {
 
 /// The anchor of a heading.
 fn anchor(heading: &str) -> String {
-    let kept = heading.trim().to_lowercase().replace(' ', "-");
-    kept.chars().filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)).collect()
+    let anchor = heading.trim().to_lowercase().replace(' ', "-");
+    anchor.chars().filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)).collect()
 }
 
 #[test]
@@ -410,8 +409,8 @@ fn cookbook() -> Vec<(String, String)> {
     queries
 }
 
-/// Replaces days by seconds, because the test's Prometheus has just started.
-fn hurried(query: &str) -> String {
+/// Shortens the offsets and ranges, because the Prometheus server has just started.
+fn with_short_ranges(query: &str) -> String {
     let query = query.replace("offset 1d", "offset 2s").replace("offset 7d", "offset 2s");
     query.replace("[6h]", "[5m]")
 }
@@ -422,6 +421,6 @@ async fn every_query_of_the_cookbook_returns_a_result() {
     let stage = Stage::start(&program, "device").await;
     for (heading, query) in cookbook() {
         eprintln!("{heading}: {query}");
-        stage.prometheus.wait_for(&hurried(&query)).await;
+        stage.prometheus.wait_for(&with_short_ranges(&query)).await;
     }
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use wickr_exporter::simulator::{ACCESS_KEY, Fleet, Options, SECRET_KEY, Simulator};
 
 /// The time limit of each wait, generous for slow machines.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The program, with credentials for the simulator and without this machine's AWS and proxy settings.
 pub fn program() -> Command {
@@ -128,7 +128,7 @@ impl Exporter {
                 shared_log.lock().unwrap().push(line);
             }
         });
-        let Ok(address) = addresses.recv_timeout(PATIENCE) else {
+        let Ok(address) = addresses.recv_timeout(TIMEOUT) else {
             panic!("the exporter does not listen; its log:\n{}", last_lines(&log.lock().unwrap()));
         };
         Exporter { child: Mutex::new(child), base: format!("http://{address}"), log, folder }
@@ -156,7 +156,7 @@ impl Exporter {
 
     /// Scrapes until `condition` holds, and returns that scrape.
     pub async fn wait_for(&self, what: &str, condition: impl Fn(&Samples) -> bool) -> Samples {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let samples = self.metrics().await;
             if condition(&samples) {
@@ -232,7 +232,7 @@ fn last_lines(log: &[String]) -> String {
 
 /// An HTTP client without retries or proxy.
 pub fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap()
 }
 
 /// The values of a scrape in the text format, by series as written.

@@ -246,7 +246,7 @@ async fn rendered_shards_poll_every_user_once() {
             assert_eq!(exporter.get(path).await.status(), 200, "{probe}");
         }
         exporter.signal("TERM");
-        let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+        let deadline = std::time::Instant::now() + crate::harness::TIMEOUT;
         while !state.exists() {
             assert!(std::time::Instant::now() < deadline, "no state file");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -9,7 +9,7 @@ use std::{
 use reqwest::{Method, StatusCode, header};
 use wickr_exporter::simulator::{Fault, Fleet, Options, device, network, user};
 
-use crate::harness::{Exporter, FAST, PATIENCE, config, http, serving, simulator};
+use crate::harness::{Exporter, FAST, TIMEOUT, config, http, serving, simulator};
 
 fn small_fleet() -> Fleet {
     Fleet::new().network(
@@ -184,7 +184,7 @@ async fn shutdown_is_prompt_during_a_poll_and_completes_responses() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     let rest = reading.join().unwrap().unwrap();
     assert!(rest.ends_with(b"0\r\n\r\n"), "truncated response");
-    assert!(started.elapsed() < PATIENCE);
+    assert!(started.elapsed() < TIMEOUT);
     simulator.stop().await.unwrap();
 }
 
@@ -204,7 +204,7 @@ async fn rejects_scrapes_above_the_limit_until_a_permit_is_free() {
     assert!(refused.text().await.unwrap().contains("max_concurrent_scrapes"));
     assert_eq!(exporter.get("/-/healthy").await.status(), StatusCode::OK);
     drop(slow);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while exporter.get("/metrics").await.status() != StatusCode::OK {
         assert!(Instant::now() < deadline, "the permit was not released");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -2,7 +2,7 @@
 //! simulator, and check its output with third-party programs.
 //!
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
-//! - `truth`: the exposition during failures; `campaign`: random failures, with each number checked
+//! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
@@ -39,6 +39,7 @@ mod dashboard;
 mod deploy;
 mod devices;
 mod docs;
+mod failures;
 mod harness;
 mod health;
 mod helm;
@@ -60,6 +61,5 @@ mod systemd;
 mod targets;
 mod threats;
 mod tools;
-mod truth;
 mod upgrades;
 mod web_auth;

@@ -1,4 +1,4 @@
-//! Networks and users that nobody lists, limits that Wickr knows, accounts, and shards.
+//! Discovery of networks and users, SSO limits, accounts, and shards.
 
 use wickr_exporter::simulator::{
     Credential, Fault, Fleet, Operation, Options, Simulator, days, device, network, security_group,
@@ -10,8 +10,8 @@ use crate::harness::{Exporter, FAST, Samples, serving, simulator};
 
 const NETWORK: &str = "12345678";
 
-/// A configuration for whatever the simulator has.
-fn everything(simulator: &Simulator, more: &str) -> String {
+/// A configuration with all networks and users.
+fn all_networks(simulator: &Simulator, more: &str) -> String {
     format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\n{FAST}\n{more}\n\
          [[network]]\nid = \"all\"\nusers = \"all\"\n",
@@ -19,20 +19,20 @@ fn everything(simulator: &Simulator, more: &str) -> String {
     )
 }
 
-/// One network, its users as written.
-fn one(simulator: &Simulator, more: &str, users: &str) -> String {
-    everything(simulator, more)
+/// A configuration with one network and these users.
+fn one_network(simulator: &Simulator, more: &str, users: &str) -> String {
+    all_networks(simulator, more)
         .replace("id = \"all\"\nusers = \"all\"", &format!("id = \"{NETWORK}\"\nusers = {users}"))
 }
 
-/// Looked up as often as can be configured.
+/// The shortest possible discovery interval.
 const DISCOVER: &str = "[discovery]\ninterval = \"1s\"";
 
 async fn json(exporter: &Exporter, path: &str) -> serde_json::Value {
     serde_json::from_str(&exporter.text(path).await).unwrap()
 }
 
-fn ids(samples: &Samples) -> Vec<String> {
+fn user_ids(samples: &Samples) -> Vec<String> {
     let id = |series: &str| {
         series.split("user_id=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     };
@@ -43,11 +43,11 @@ fn ids(samples: &Samples) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn networks_and_users_are_found_and_go_when_they_are_gone() {
+async fn discovers_networks_and_users_and_drops_deleted_ones() {
     let simulator =
         simulator(Options { networks: 3, users: 20, empty_pages: 0.2, ..Options::default() }).await;
-    let exporter = Exporter::start(&everything(&simulator, DISCOVER));
-    let samples = exporter.wait_for("all of them", |s| s.sum("wickr_up") == 3.0).await;
+    let exporter = Exporter::start(&all_networks(&simulator, DISCOVER));
+    let samples = exporter.wait_for("all networks", |s| s.sum("wickr_up") == 3.0).await;
     assert_eq!(samples.sum("wickr_network_users"), 60.0);
     let devices = simulator.read_fleet(|fleet| fleet.device_count()) as f64;
     assert_eq!(samples.sum("wickr_network_devices"), devices);
@@ -56,7 +56,7 @@ async fn networks_and_users_are_found_and_go_when_they_are_gone() {
         1
     );
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
-    // Nobody asked for usernames, and nobody ever sees an invite code.
+    // Usernames are off by default, and invite codes are never exposed.
     assert_eq!(samples.sum("wickr_user_info"), 60.0);
     let text = exporter.text("/metrics").await;
     assert!(!text.contains("@example.com") && !text.contains("INVITE"));
@@ -77,13 +77,13 @@ async fn networks_and_users_are_found_and_go_when_they_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_discovery_keeps_what_was_found_and_says_so() {
+async fn keeps_known_networks_and_users_and_warns_when_discovery_fails() {
     let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
-    let exporter = Exporter::start(&everything(&simulator, DISCOVER));
-    exporter.wait_for("all of them", |s| s.sum("wickr_up") == 2.0).await;
+    let exporter = Exporter::start(&all_networks(&simulator, DISCOVER));
+    exporter.wait_for("all networks", |s| s.sum("wickr_up") == 2.0).await;
     assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "good");
-    for trouble in ["forbidden,op=ListUsers", "nonsense,op=ListNetworks"] {
-        simulator.faults().add(trouble.parse::<Fault>().unwrap());
+    for fault in ["forbidden,op=ListUsers", "nonsense,op=ListNetworks"] {
+        simulator.faults().add(fault.parse::<Fault>().unwrap());
     }
     let failures = |s: &Samples, operation, reason| {
         s.get(
@@ -99,7 +99,7 @@ async fn a_failed_discovery_keeps_what_was_found_and_says_so() {
         .await;
     assert_eq!((samples.sum("wickr_up"), samples.sum("wickr_network_users")), (2.0, 10.0));
     assert!(exporter.log().contains("discovery failed"), "{}", exporter.log());
-    // Whoever reads pages and lists is told: no user failed, and still there may be more.
+    // No poll failed, but the status and the lists warn that users can be missing.
     let status = json(&exporter, "/api/v1/status").await;
     assert_eq!(status["verdict"]["level"], "care");
     assert_eq!(status["discovery"][0]["networks"]["reason"], "invalid_response");
@@ -115,26 +115,25 @@ async fn a_failed_discovery_keeps_what_was_found_and_says_so() {
         (&false.into(), &2.into())
     );
     let list = json(&exporter, "/api/v1/devices?network_id=12345678").await;
-    assert_eq!(list["discovery"]["failing_accounts"], 0, "nobody asks for others");
+    assert_eq!(list["discovery"]["failing_accounts"], 0, "other networks are filtered out");
     let page = exporter.text("/devices").await;
     assert!(page.contains("Users may be missing") && page.contains("Networks may be missing"));
-    // And no more when it is well again.
+    // The warnings end with the failure.
     simulator.faults().clear();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while json(&exporter, "/api/v1/status").await["verdict"]["level"] != "good" {
-        assert!(std::time::Instant::now() < deadline, "it does not become good again");
+        assert!(std::time::Instant::now() < deadline, "the status does not recover");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     assert_eq!(json(&exporter, "/api/v1/devices").await["complete"], true);
 }
 
-/// Networks that are written out say nothing of those that are not.
 #[tokio::test(flavor = "multi_thread")]
-async fn networks_that_were_never_looked_up_are_missing() {
+async fn reports_incomplete_data_when_networks_were_never_discovered() {
     let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
     simulator.faults().add("forbidden,op=ListNetworks".parse::<Fault>().unwrap());
-    let written = format!("\n[[network]]\nid = \"{NETWORK}\"\nusers = \"all\"\n");
-    let text = everything(&simulator, "") + &written;
+    let listed = format!("\n[[network]]\nid = \"{NETWORK}\"\nusers = \"all\"\n");
+    let text = all_networks(&simulator, "") + &listed;
     let exporter = Exporter::start(&text);
     exporter
         .wait_for("a poll and a failure", |s| {
@@ -144,17 +143,17 @@ async fn networks_that_were_never_looked_up_are_missing() {
     let status = json(&exporter, "/api/v1/status").await;
     assert_eq!(status["networks"][0]["verdict"]["level"], "good");
     assert_eq!(status["verdict"]["level"], "bad");
-    let said = status["verdict"]["text"].as_str().unwrap();
-    assert!(said.contains("networks of us-east-1 cannot be looked up"), "{said}");
+    let text = status["verdict"]["text"].as_str().unwrap();
+    assert!(text.contains("networks of us-east-1 cannot be looked up"), "{text}");
     assert!(exporter.text("/").await.contains("The data is incomplete."));
     let list = json(&exporter, "/api/v1/devices").await;
     assert_eq!(
         (&list["complete"], &list["discovery"]["failing_accounts"]),
         (&false.into(), &1.into())
     );
-    let one = json(&exporter, &format!("/api/v1/devices?network_id={NETWORK}")).await;
-    assert_eq!(one["complete"], true, "of this one, all is known");
-    // The command says the same, from the exporter and from a poll of its own.
+    let list = json(&exporter, &format!("/api/v1/devices?network_id={NETWORK}")).await;
+    assert_eq!(list["complete"], true, "this network is complete");
+    // The command reports the same, from the exporter and from its own poll.
     for source in [&["--from", exporter.base.as_str()][..], &[]] {
         for (filter, expected) in
             [(&[][..], 3), (&["--user", "1001"], 3), (&["--network", NETWORK], 0)]
@@ -169,20 +168,20 @@ async fn networks_that_were_never_looked_up_are_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_looked_up_at_first_is_down_and_comes_when_it_can() {
+async fn network_is_down_until_first_successful_discovery() {
     let simulator = simulator(Options { users: 5, ..Options::default() }).await;
     let fault = simulator.faults().add("forbidden,op=ListUsers".parse::<Fault>().unwrap());
-    let exporter = Exporter::start(&one(&simulator, DISCOVER, "\"all\""));
+    let exporter = Exporter::start(&one_network(&simulator, DISCOVER, "\"all\""));
     let samples = exporter.polled(1.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(0.0));
     assert_eq!(samples.sum("wickr_network_users"), 0.0);
-    assert_eq!(exporter.get("/-/ready").await.status(), 200, "it has ended, badly");
+    assert_eq!(exporter.get("/-/ready").await.status(), 200, "a failed poll has ended");
     simulator.faults().remove(fault);
     exporter.wait_for("the users", |s| s.get("wickr_up", &[]) == Some(1.0)).await;
 
     let fault = simulator.faults().add("500,op=ListNetworks".parse::<Fault>().unwrap());
     let exporter =
-        Exporter::start(&everything(&simulator, &format!("max_attempts = 1\n{DISCOVER}")));
+        Exporter::start(&all_networks(&simulator, &format!("max_attempts = 1\n{DISCOVER}")));
     exporter.wait_for("a failure", |s| s.has("wickr_exporter_discovery_failures_total")).await;
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
     simulator.faults().remove(fault);
@@ -190,15 +189,15 @@ async fn what_cannot_be_looked_up_at_first_is_down_and_comes_when_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_known_is_polled_however_long_a_lookup_takes() {
+async fn polls_known_users_while_discovery_hangs() {
     let simulator = simulator(Options { users: 5, ..Options::default() }).await;
     let more = format!("request_timeout = \"60s\"\nstale_after = \"3s\"\n{DISCOVER}");
-    let exporter = Exporter::start(&one(&simulator, &more, "\"all\""));
+    let exporter = Exporter::start(&one_network(&simulator, &more, "\"all\""));
     exporter.polled(1.0).await;
     let hang = simulator.faults().add("hang,op=ListUsers".parse::<Fault>().unwrap());
-    let until = std::time::Instant::now() + crate::harness::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::harness::TIMEOUT;
     while simulator.faults().hits(hang) == Some(0) {
-        assert!(std::time::Instant::now() < until, "it is never looked up again");
+        assert!(std::time::Instant::now() < deadline, "no second discovery");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let before = exporter.metrics().await.sum("wickr_exporter_polls_total");
@@ -208,11 +207,11 @@ async fn whoever_is_known_is_polled_however_long_a_lookup_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_object_is_not_the_news_that_everybody_is_gone() {
+async fn rejects_empty_object_as_user_or_network_list() {
     for operation in ["ListUsers", "ListNetworks"] {
         let simulator = simulator(Options { users: 5, ..Options::default() }).await;
-        let exporter = Exporter::start(&everything(&simulator, DISCOVER));
-        exporter.wait_for("all of them", |s| s.sum("wickr_up") == 1.0).await;
+        let exporter = Exporter::start(&all_networks(&simulator, DISCOVER));
+        exporter.wait_for("all networks", |s| s.sum("wickr_up") == 1.0).await;
         let fault = format!("nonsense,op={operation},body={{}}");
         simulator.faults().add(fault.parse::<Fault>().unwrap());
         let failed = [("operation", operation), ("reason", "invalid_response")];
@@ -226,22 +225,22 @@ async fn an_empty_object_is_not_the_news_that_everybody_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_lookup_may_not_do_does_not_repeat_the_other() {
+async fn forbidden_groups_lookup_does_not_repeat_user_lookup() {
     let simulator = serving(fleet_with_limits()).await;
     simulator.faults().add("forbidden,op=ListSecurityGroups".parse::<Fault>().unwrap());
-    let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", "\"all\"");
+    let config = one_network(&simulator, "[sso]\nmax_idle = \"security-groups\"", "\"all\"");
     let exporter = Exporter::start(&config);
     exporter.polled(4.0).await;
     assert_eq!(simulator.requests().count(Operation::ListUsers), 1);
     assert_eq!(
         simulator.requests().count(Operation::ListSecurityGroups),
         2,
-        "and once with new credentials"
+        "one request, and one with new credentials"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_choose_users_and_usernames_are_shown_only_if_asked_for() {
+async fn filter_selects_users_and_username_is_exposed_if_configured() {
     let fleet = Fleet::new().network(
         network(NETWORK)
             .group(security_group("staff"))
@@ -252,14 +251,14 @@ async fn filters_choose_users_and_usernames_are_shown_only_if_asked_for() {
     );
     let simulator = serving(fleet).await;
     let filter = "filter = { status = \"active\", groups = [\"staff\"], username = \"^ann@\" }\n";
-    let config = one(&simulator, "[metrics]\nusername = true", "\"all\"") + filter;
+    let config = one_network(&simulator, "[metrics]\nusername = true", "\"all\"") + filter;
     let exporter = Exporter::start(&config);
     let samples = exporter.polled(1.0).await;
-    assert_eq!(ids(&samples), ["1"]);
+    assert_eq!(user_ids(&samples), ["1"]);
     let info = [("username", "ann@example.com"), ("status", "active")];
     assert_eq!(samples.get("wickr_user_info", &info), Some(1.0));
-    let asked = simulator.requests().recent();
-    let lists: Vec<_> = asked.iter().filter(|r| r.path.ends_with("/users")).collect();
+    let requests = simulator.requests().recent();
+    let lists: Vec<_> = requests.iter().filter(|r| r.path.ends_with("/users")).collect();
     assert!(lists.iter().all(|r| r.query.contains("status=2&groupId=staff")), "{lists:?}");
     assert!(!exporter.text("/metrics").await.contains("INVITE-SECRET"));
 }
@@ -283,11 +282,11 @@ fn fleet_with_limits() -> Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sso_limits_differ_by_group_and_the_least_holds() {
+async fn uses_lowest_sso_limit_of_the_groups_of_a_user() {
     let simulator = serving(fleet_with_limits()).await;
     let listed = "[\"1\", \"2\", \"3\", \"4\", \"5\"]";
     for users in ["\"all\"", listed] {
-        let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", users);
+        let config = one_network(&simulator, "[sso]\nmax_idle = \"security-groups\"", users);
         let exporter = Exporter::start(&config);
         exporter.polled(1.0).await;
         let samples = exporter
@@ -306,31 +305,31 @@ async fn sso_limits_differ_by_group_and_the_least_holds() {
             samples.series("wickr_security_group_info", &[("group_name", "staff")]).count(),
             1
         );
-        // a, d and e.
+        // Devices a, d and e.
         let expired = samples.get("wickr_network_devices_sso_expired", &[("device_type", "iOS")]);
         assert_eq!(expired, Some(3.0));
-        // The join that an alert would make.
+        // The same join as in an alert.
         let idle = |id| samples.get("wickr_device_idle_seconds", &[("app_id", id)]).unwrap();
-        let over = [("a", "1"), ("b", "1"), ("c", "2"), ("d", "2"), ("e", "3")]
+        let expired = [("a", "1"), ("b", "1"), ("c", "2"), ("d", "2"), ("e", "3")]
             .into_iter()
             .filter(|(app, user)| idle(app) > limit(user).unwrap())
             .count();
-        assert_eq!(over, 3);
+        assert_eq!(expired, 3);
     }
-    let config = one(&simulator, "[sso]\nmax_idle = \"10d\"", listed);
+    let config = one_network(&simulator, "[sso]\nmax_idle = \"10d\"", listed);
     let before = simulator.requests().count(Operation::ListUsers);
     let samples = Exporter::start(&config).polled(1.0).await;
-    assert_eq!(samples.sum("wickr_network_devices_sso_expired"), 2.0, "d and f");
+    assert_eq!(samples.sum("wickr_network_devices_sso_expired"), 2.0, "devices d and f");
     assert_eq!(samples.series("wickr_user_sso_max_idle_seconds", &[]).count(), 5);
-    assert_eq!(simulator.requests().count(Operation::ListUsers), before, "nothing more is needed");
+    assert_eq!(simulator.requests().count(Operation::ListUsers), before, "no user list is needed");
     assert!(!samples.has("wickr_user_info") && !samples.has("wickr_security_group_info"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_may_not_see_groups_loses_the_sso_families_and_nothing_else() {
+async fn omits_only_sso_families_when_groups_are_forbidden() {
     let simulator = serving(fleet_with_limits()).await;
     simulator.faults().add("forbidden,op=ListSecurityGroups".parse::<Fault>().unwrap());
-    let config = one(&simulator, "[sso]\nmax_idle = \"security-groups\"", "[\"1\", \"2\"]");
+    let config = one_network(&simulator, "[sso]\nmax_idle = \"security-groups\"", "[\"1\", \"2\"]");
     let exporter = Exporter::start(&config);
     let samples = exporter.polled(2.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
@@ -346,23 +345,23 @@ async fn a_role_that_may_not_see_groups_loses_the_sso_families_and_nothing_else(
     assert!(samples.get("wickr_exporter_discovery_failures_total", &failed) >= Some(1.0));
     let status = json(&exporter, "/api/v1/status").await;
     assert_eq!(status["verdict"]["level"], "care");
-    let said = status["verdict"]["text"].as_str().unwrap();
-    assert!(said.contains("SSO limits cannot be looked up"), "{said}");
+    let text = status["verdict"]["text"].as_str().unwrap();
+    assert!(text.contains("SSO limits cannot be looked up"), "{text}");
     assert!(exporter.text("/devices").await.contains("SSO limits may be missing"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_have_credentials_and_rates_of_their_own() {
+async fn accounts_have_separate_credentials_and_rate_limits() {
     let fleet = |id: &str| {
         Fleet::new().network(network(id).user(user("1").device(device("a").kind("iOS"))))
     };
-    let ours = simulator(Options {
-        credentials: vec![Credential::new("AKIAOURS", "so")],
+    let first = simulator(Options {
+        credentials: vec![Credential::new("AKIAFIRST", "so")],
         ..Options::serving(fleet("11111111"))
     })
     .await;
-    let theirs = simulator(Options {
-        credentials: vec![Credential::new("AKIATHEIRS", "st")],
+    let second = simulator(Options {
+        credentials: vec![Credential::new("AKIASECOND", "st")],
         region: "eu-central-1".into(),
         ..Options::serving(fleet("22222222"))
     })
@@ -372,7 +371,7 @@ async fn accounts_have_credentials_and_rates_of_their_own() {
     let profile = |name, key, secret| {
         format!("[{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
     };
-    let text = profile("ours", "AKIAOURS", "so") + &profile("theirs", "AKIATHEIRS", "st");
+    let text = profile("first", "AKIAFIRST", "so") + &profile("second", "AKIASECOND", "st");
     std::fs::write(&file, text).unwrap();
     let network = |id: &str, region: &str, profile: &str, simulator: &Simulator| {
         format!(
@@ -383,10 +382,10 @@ async fn accounts_have_credentials_and_rates_of_their_own() {
     };
     let config = format!(
         "[poll]\n{FAST}\n{}{}",
-        network("11111111", "us-east-1", "ours", &ours),
-        network("22222222", "eu-central-1", "theirs", &theirs)
+        network("11111111", "us-east-1", "first", &first),
+        network("22222222", "eu-central-1", "second", &second)
     );
-    // The environment's keys would be refused by both: a profile that is named beats them.
+    // Both simulators reject the keys of the environment. The named profiles override them.
     let exporter = Exporter::start_with(
         &config,
         &[],
@@ -398,8 +397,8 @@ async fn accounts_have_credentials_and_rates_of_their_own() {
             samples.get("wickr_exporter_api_rate_limit", &[("region", region), ("role_arn", "")]);
         assert_eq!(rate, Some(10_000.0), "{region}");
     }
-    // One is throttled, and the other goes on at its own rate.
-    ours.faults().add("429".parse::<Fault>().unwrap());
+    // Throttling of one account does not affect the other.
+    first.faults().add("429".parse::<Fault>().unwrap());
     let rate = |s: &Samples, region| {
         s.get("wickr_exporter_api_rate_limit", &[("region", region)]).unwrap()
     };
@@ -408,19 +407,21 @@ async fn accounts_have_credentials_and_rates_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_shards_share_the_users_and_their_sums_are_the_whole() {
+async fn shards_partition_users_and_devices() {
     let simulator = simulator(Options { users: 300, ..Options::default() }).await;
-    let whole = Exporter::start(&one(&simulator, "", "\"all\"")).polled(1.0).await;
-    let (mut users, mut devices, mut everybody) = (0.0, 0.0, Vec::new());
+    let unsharded = Exporter::start(&one_network(&simulator, "", "\"all\"")).polled(1.0).await;
+    let (mut users, mut devices, mut all_ids) = (0.0, 0.0, Vec::new());
     for index in 0..3 {
-        // The last by what a StatefulSet tells it.
+        // The last shard reads the variables that a StatefulSet sets.
         let exporter = if index < 2 {
             let shard = format!("[shard]\nindex = {index}\ntotal = 3");
-            Exporter::start(&one(&simulator, &shard, "\"all\""))
+            Exporter::start(&one_network(&simulator, &shard, "\"all\""))
         } else {
-            let config = one(&simulator, "[shard]\nindex = \"auto\"\ntotal = \"auto\"", "\"all\"");
-            let told = [("HOSTNAME", "wickr-exporter-2"), ("WICKR_EXPORTER_SHARD_TOTAL", "3")];
-            Exporter::start_with(&config, &[], &told)
+            let config =
+                one_network(&simulator, "[shard]\nindex = \"auto\"\ntotal = \"auto\"", "\"all\"");
+            let environment =
+                [("HOSTNAME", "wickr-exporter-2"), ("WICKR_EXPORTER_SHARD_TOTAL", "3")];
+            Exporter::start_with(&config, &[], &environment)
         };
         let samples = exporter.polled(1.0).await;
         let status = json(&exporter, "/api/v1/status").await;
@@ -435,10 +436,10 @@ async fn three_shards_share_the_users_and_their_sums_are_the_whole() {
         assert!((70.0..130.0).contains(&own), "{own}");
         users += own;
         devices += samples.sum("wickr_network_devices");
-        everybody.extend(ids(&samples));
+        all_ids.extend(user_ids(&samples));
     }
     assert_eq!(users, 300.0);
-    assert_eq!(devices, whole.sum("wickr_network_devices"));
-    everybody.sort();
-    assert_eq!(everybody, ids(&whole));
+    assert_eq!(devices, unsharded.sum("wickr_network_devices"));
+    all_ids.sort();
+    assert_eq!(all_ids, user_ids(&unsharded));
 }

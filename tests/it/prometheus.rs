@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, http};
+use crate::harness::{TIMEOUT, http};
 
 /// A loopback port that was free a moment ago. If another process takes it, the test fails.
 pub fn free_port() -> u16 {
@@ -78,7 +78,7 @@ impl Prometheus {
 
     /// Repeats a query until its result has a sample.
     pub async fn wait_for(&self, expression: &str) -> Vec<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match self.query(expression).await {
                 Some(found) if !found.is_empty() => return found,

@@ -1,4 +1,4 @@
-//! Another configuration while it runs: by signal, by request, and by the file's own change.
+//! Reloads of the configuration: by signal, by request, and after a change of the file.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use wickr_exporter::simulator::{
     Fault, Fleet, Operation, Options, Simulator, device, network, user,
 };
 
-use crate::harness::{Exporter, PATIENCE, Samples, http, serving, simulator};
+use crate::harness::{Exporter, Samples, TIMEOUT, http, serving, simulator};
 
 fn two_networks() -> Fleet {
     ["11111111", "22222222"].iter().fold(Fleet::new(), |fleet, id| {
@@ -18,7 +18,7 @@ fn two_networks() -> Fleet {
     })
 }
 
-/// Networks with the interval of each; nothing is polled again by itself within a test at `1h`.
+/// A configuration of networks with their intervals. At `1h`, a test sees one poll only.
 fn config(simulator: &Simulator, networks: &[(&str, &str)], more: &str) -> String {
     let mut text = format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\nrequests_per_second = 10000\n{more}\n",
@@ -32,7 +32,7 @@ fn config(simulator: &Simulator, networks: &[(&str, &str)], more: &str) -> Strin
     text
 }
 
-fn reloaded_well(samples: &Samples) -> f64 {
+fn last_reload_successful(samples: &Samples) -> f64 {
     samples.get("wickr_exporter_config_last_reload_successful", &[]).unwrap()
 }
 
@@ -44,37 +44,37 @@ fn polls(samples: &Samples, id: &str) -> f64 {
 }
 
 async fn post(exporter: &Exporter) -> (u16, String) {
-    let answer = http().post(format!("{}/-/reload", exporter.base)).send().await.unwrap();
-    (answer.status().as_u16(), answer.text().await.unwrap())
+    let response = http().post(format!("{}/-/reload", exporter.base)).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_unchanged_goes_on_what_is_gone_goes_at_once_and_what_is_new_comes() {
+async fn reload_keeps_unchanged_networks_and_adds_and_removes_others() {
     let simulator = serving(two_networks()).await;
     let both = config(&simulator, &[("11111111", "1h"), ("22222222", "1h")], "");
     let exporter = Exporter::start_with(&both, &["--web.enable-lifecycle"], &[]);
     exporter.wait_for("both", |s| s.sum("wickr_up") == 2.0).await;
-    let asked = simulator.requests().total();
+    let requests = simulator.requests().total();
 
     let first = config(&simulator, &[("11111111", "1h")], "[metrics]\ndetail = \"user\"");
     std::fs::write(exporter.config_path(), &first).unwrap();
     assert_eq!(post(&exporter).await.0, 200);
     let samples = exporter.metrics().await;
-    assert_eq!(samples.series("wickr_up", &[]).count(), 1, "gone at once");
+    assert_eq!(samples.series("wickr_up", &[]).count(), 1, "removed at once");
     assert!(samples.0.keys().all(|series| !series.contains("22222222")));
-    assert_eq!(samples.sum("wickr_network_devices"), 2.0, "the other keeps its data");
+    assert_eq!(samples.sum("wickr_network_devices"), 2.0, "data of the other network");
     assert!(!samples.has("wickr_device_info") && samples.has("wickr_user_up"));
     assert_eq!(polls(&samples, "11111111"), 1.0);
-    assert_eq!(simulator.requests().total(), asked, "and its schedule: nobody was asked anything");
-    assert_eq!(reloaded_well(&samples), 1.0);
+    assert_eq!(simulator.requests().total(), requests, "no new poll");
+    assert_eq!(last_reload_successful(&samples), 1.0);
 
-    // By signal this time; the first is polled in another way, and keeps its data meanwhile.
+    // The first network has another interval, and keeps its data until its next poll.
     simulator.faults().add("slow:1s,network=11111111".parse::<Fault>().unwrap());
-    let again = config(&simulator, &[("11111111", "30m"), ("22222222", "1h")], "");
-    std::fs::write(exporter.config_path(), &again).unwrap();
+    let changed = config(&simulator, &[("11111111", "30m"), ("22222222", "1h")], "");
+    std::fs::write(exporter.config_path(), &changed).unwrap();
     exporter.signal("HUP");
     let samples = exporter
-        .wait_for("the second", |s| {
+        .wait_for("the second network", |s| {
             s.series("wickr_up", &[("network_id", "22222222")]).count() == 1
         })
         .await;
@@ -86,7 +86,7 @@ async fn what_is_unchanged_goes_on_what_is_gone_goes_at_once_and_what_is_new_com
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_goes_on() {
+async fn reports_errors_of_invalid_file_and_keeps_previous_configuration() {
     let simulator = serving(two_networks()).await;
     let good = config(&simulator, &[("11111111", "1s")], "");
     let exporter = Exporter::start_with(&good, &["--web.enable-lifecycle"], &[]);
@@ -106,7 +106,7 @@ async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_goes_on() {
         assert_eq!(status, 500);
         assert!(text.contains(part), "{text}");
         let samples = exporter.metrics().await;
-        assert_eq!(reloaded_well(&samples), 0.0);
+        assert_eq!(last_reload_successful(&samples), 0.0);
         assert_eq!(loaded(&samples), loaded(&before));
         assert!(
             exporter.log().contains("the previous configuration stays in use"),
@@ -120,12 +120,12 @@ async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_goes_on() {
     std::fs::write(exporter.config_path(), good).unwrap();
     assert_eq!(post(&exporter).await.0, 200);
     let samples = exporter.metrics().await;
-    assert_eq!(reloaded_well(&samples), 1.0);
+    assert_eq!(last_reload_successful(&samples), 1.0);
     assert!(loaded(&samples) > loaded(&before));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_time_zone_or_a_new_network_costs_nobody_his_data_or_readiness() {
+async fn reload_keeps_data_and_readiness_with_new_time_zone_or_network() {
     let simulator = serving(two_networks()).await;
     let all = |zone: &str| {
         format!(
@@ -137,20 +137,20 @@ async fn another_time_zone_or_a_new_network_costs_nobody_his_data_or_readiness()
     };
     let exporter = Exporter::start_with(&all("UTC"), &["--web.enable-lifecycle"], &[]);
     exporter.wait_for("both", |s| s.sum("wickr_up") == 2.0).await;
-    // From now on the service is away.
+    // The API stops responding.
     simulator.faults().add("hang".parse::<Fault>().unwrap());
     std::fs::write(exporter.config_path(), all("Europe/Berlin")).unwrap();
     assert_eq!(post(&exporter).await.0, 200);
     let samples = exporter.metrics().await;
     assert_eq!(samples.sum("wickr_network_devices"), 4.0);
-    let more = all("UTC") + "[[network]]\nid = \"33333333\"\nusers = [\"1\"]\n";
-    std::fs::write(exporter.config_path(), more).unwrap();
+    let extended = all("UTC") + "[[network]]\nid = \"33333333\"\nusers = [\"1\"]\n";
+    std::fs::write(exporter.config_path(), extended).unwrap();
     assert_eq!(post(&exporter).await.0, 200);
-    assert_eq!(exporter.get("/-/ready").await.status(), 200, "once ready, always ready");
+    assert_eq!(exporter.get("/-/ready").await.status(), 200, "readiness is permanent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn networks_that_were_written_out_keep_their_data_when_all_are_to_be_looked_up() {
+async fn reload_from_listed_to_all_networks_keeps_data_until_discovery() {
     let simulator = serving(two_networks()).await;
     let listed = config(&simulator, &[("11111111", "1h")], "stale_after = \"10h\"");
     let exporter = Exporter::start_with(&listed, &["--web.enable-lifecycle"], &[]);
@@ -163,17 +163,17 @@ async fn networks_that_were_written_out_keep_their_data_when_all_are_to_be_looke
     assert_eq!(post(&exporter).await.0, 200);
     let samples = exporter.metrics().await;
     assert_eq!(samples.sum("wickr_network_devices"), 2.0);
-    // And it is found at last, with the other.
+    // Discovery finds both networks.
     simulator.faults().clear();
     assert_eq!(post(&exporter).await.0, 200);
     exporter.wait_for("both", |s| s.sum("wickr_network_devices") == 4.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_content_is_noticed_through_a_swapped_link() {
+async fn auto_reload_detects_changed_content_after_link_swap() {
     let simulator = serving(two_networks()).await;
     let folder = tempfile::tempdir().unwrap();
-    // As a ConfigMap is mounted: config.toml -> ..data/config.toml, ..data -> a folder.
+    // The layout of a mounted ConfigMap: config.toml -> ..data/config.toml, ..data -> a directory.
     let path = folder.path().to_owned();
     let write = |name: &str, text: &str| {
         let data = path.join(name);
@@ -192,7 +192,7 @@ async fn a_change_of_the_content_is_noticed_through_a_swapped_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reloads_under_load_delay_no_scrape_and_lose_nothing() {
+async fn frequent_reloads_lose_no_data_and_block_no_scrapes() {
     let simulator = simulator(Options { users: 2_000, churn: 50.0, ..Options::default() }).await;
     let text = |rate: u32| {
         format!(
@@ -203,21 +203,21 @@ async fn reloads_under_load_delay_no_scrape_and_lose_nothing() {
     };
     let exporter = Exporter::start_with(&text(10_000), &["--web.enable-lifecycle"], &[]);
     exporter.polled(1.0).await;
-    let read = simulator.requests().count(Operation::ListDevicesForUser);
+    let before = simulator.requests().count(Operation::ListDevicesForUser);
     let until = Instant::now() + Duration::from_secs(5);
     let mut reloads = 0;
     while Instant::now() < until {
         reloads += 1;
         std::fs::write(exporter.config_path(), text(10_000 + reloads)).unwrap();
-        let ((status, why), samples) = tokio::join!(post(&exporter), exporter.metrics());
-        assert_eq!(status, 200, "{why}");
+        let ((status, body), samples) = tokio::join!(post(&exporter), exporter.metrics());
+        assert_eq!(status, 200, "{body}");
         assert_eq!(samples.sum("wickr_network_users"), 2_000.0);
         assert_eq!(samples.sum("wickr_up"), 1.0);
     }
     assert!(reloads >= 3, "{reloads}");
     let samples = exporter.metrics().await;
     assert_eq!(samples.sum("wickr_exporter_api_rate_limit"), f64::from(10_000 + reloads));
-    let now = simulator.requests().count(Operation::ListDevicesForUser);
-    assert_eq!(now, read, "nothing was polled anew");
-    assert!(until.elapsed() < PATIENCE);
+    let after = simulator.requests().count(Operation::ListDevicesForUser);
+    assert_eq!(after, before, "no user is polled again");
+    assert!(until.elapsed() < TIMEOUT);
 }

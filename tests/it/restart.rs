@@ -1,4 +1,4 @@
-//! What outlives the process: the last data, with the times at which it was read.
+//! The state file: what is restored, when it is rejected, and how it is written.
 
 use std::{
     fs::Permissions,
@@ -44,7 +44,7 @@ fn read_at(samples: &Samples, id: &str) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
+async fn serves_restored_data_as_stale_with_original_read_times() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     let simulator = serving(fleet()).await;
@@ -55,7 +55,7 @@ async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-    // The service is away, and nothing is looked up: what was known is there all the same.
+    // The API does not respond, so all data is from the state file.
     simulator.faults().add("hang".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&text);
     let samples = exporter.metrics().await;
@@ -72,7 +72,7 @@ async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
     assert_eq!(samples.sum(succeeded), before.sum(succeeded));
     drop(exporter);
 
-    // And when it is back, all is fresh again.
+    // The API responds again.
     simulator.faults().clear();
     let exporter = Exporter::start(&text);
     exporter.wait_for("fresh data", |s| s.sum("wickr_up") == 1.0).await;
@@ -81,7 +81,7 @@ async fn the_last_data_is_served_at_once_with_its_own_times_and_not_as_fresh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_known_is_polled_even_if_nobody_can_be_looked_up() {
+async fn polls_restored_users_while_discovery_fails() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     let simulator = serving(fleet()).await;
@@ -98,12 +98,12 @@ async fn who_is_known_is_polled_even_if_nobody_can_be_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_accounts_networks_are_not_taken_for_anothers() {
+async fn restores_networks_to_their_own_account_only() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
-    let ours = serving(Fleet::new().network(network("11111111").user(user("1")))).await;
-    let theirs = serving(Fleet::new().network(network("22222222").user(user("1")))).await;
-    let whole = |simulator: &Simulator| {
+    let first = serving(Fleet::new().network(network("11111111").user(user("1")))).await;
+    let second = serving(Fleet::new().network(network("22222222").user(user("1")))).await;
+    let all = |simulator: &Simulator| {
         format!(
             "[[network]]\nid = \"all\"\nusers = \"all\"\naws = {{ endpoint_url = \"{}\" }}\n",
             simulator.endpoint()
@@ -113,20 +113,20 @@ async fn one_accounts_networks_are_not_taken_for_anothers() {
         "[aws]\nregion = \"us-east-1\"\n[poll]\ninterval = \"1s\"\nmax_attempts = 1\nrequests_per_second = 1000\n\
          [state]\npath = \"{}\"\n{}{}",
         file.display(),
-        whole(&ours),
-        whole(&theirs)
+        all(&first),
+        all(&second)
     );
     let exporter = Exporter::start(&text);
     exporter.wait_for("both", |s| s.sum("wickr_up") == 2.0).await;
     exporter.stop();
-    ours.faults().add("forbidden,op=ListNetworks".parse::<Fault>().unwrap());
+    first.faults().add("forbidden,op=ListNetworks".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&text);
     exporter.wait_for("both again", |s| s.sum("wickr_up") == 2.0).await;
-    assert!(ours.requests().recent().iter().all(|request| !request.path.contains("22222222")));
+    assert!(first.requests().recent().iter().all(|request| !request.path.contains("22222222")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leftovers_of_a_killed_process_are_removed_and_odd_files_are_left_alone() {
+async fn removes_temporary_files_of_killed_process_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     for name in [".state.abc123.tmp", ".other.abc123.tmp", "state.old"] {
@@ -144,7 +144,7 @@ async fn leftovers_of_a_killed_process_are_removed_and_odd_files_are_left_alone(
         .collect();
     names.sort();
     assert_eq!(names, [".other.abc123.tmp", "state", "state.old"]);
-    // A folder where the file should be: warned of, and everything else goes on, to the end.
+    // A directory in place of the file causes a warning only.
     let exporter = Exporter::start(&config(&simulator, folder.path(), "interval = \"1h\""));
     exporter.polled(1.0).await;
     let (status, took, log) = exporter.stop();
@@ -153,7 +153,7 @@ async fn leftovers_of_a_killed_process_are_removed_and_odd_files_are_left_alone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stale_after_counts_on_over_a_restart() {
+async fn stale_after_includes_time_before_restart() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     let simulator = serving(fleet()).await;
@@ -164,16 +164,16 @@ async fn stale_after_counts_on_over_a_restart() {
     simulator.faults().add("hang".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&text);
     let missing = |s: &Samples| s.get("wickr_network_users", &[("freshness", "missing")]);
-    let samples = exporter.wait_for("it has gone", |s| missing(s) == Some(2.0)).await;
+    let samples = exporter.wait_for("missing users", |s| missing(s) == Some(2.0)).await;
     assert_eq!(
         samples.get("wickr_network_devices", &[("device_type", "iOS")]),
         Some(0.0),
-        "a type once seen stays"
+        "known types remain"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
+async fn starts_with_a_warning_despite_unusable_state_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     let simulator = serving(fleet()).await;
@@ -181,34 +181,32 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
     let exporter = Exporter::start(&text);
     exporter.polled(1.0).await;
     let (_, _, log) = exporter.stop();
-    assert!(
-        !log.contains("level=warn"),
-        "a file that is not there yet is no reason to warn: {log}"
-    );
-    let whole = std::fs::read(&file).unwrap();
-    let mut useless = 0;
+    assert!(!log.contains("level=warn"), "warning about an absent file: {log}");
+    let valid = std::fs::read(&file).unwrap();
+    let mut rejected = 0;
     for content in [
-        whole[..whole.len() / 2].to_vec(),
+        valid[..valid.len() / 2].to_vec(),
         b"wickr-exporter state 99\n\x00".to_vec(),
         b"something else".to_vec(),
         vec![],
     ] {
         std::fs::write(&file, &content).unwrap();
         let exporter = Exporter::start(&text);
-        exporter.wait_for("it polls", |s| s.sum("wickr_up") == 1.0).await;
+        exporter.wait_for("a poll", |s| s.sum("wickr_up") == 1.0).await;
         let (_, _, log) = exporter.stop();
         assert!(log.contains("state file ignored"), "{log}");
-        useless += 1;
-        let kept = if useless == 1 { "state.old".into() } else { format!("state.old.{useless}") };
-        assert_eq!(std::fs::read(folder.path().join(kept)).unwrap(), content);
+        rejected += 1;
+        let backup =
+            if rejected == 1 { "state.old".into() } else { format!("state.old.{rejected}") };
+        assert_eq!(std::fs::read(folder.path().join(backup)).unwrap(), content);
         assert_eq!(
             state::decode(&std::fs::read(&file).unwrap(), &Interner::default()).unwrap().len(),
             1
         );
     }
-    // One that cannot be written is warned of, and everything else goes on.
-    let nowhere = folder.path().join("no/such/folder/state");
-    let exporter = Exporter::start(&config(&simulator, &nowhere, "interval = \"1s\""));
+    // A file that cannot be written causes a warning only.
+    let missing = folder.path().join("no/such/folder/state");
+    let exporter = Exporter::start(&config(&simulator, &missing, "interval = \"1s\""));
     exporter.polled(2.0).await;
     let (status, _, log) = exporter.stop();
     assert_eq!(status.code(), Some(0));
@@ -216,112 +214,112 @@ async fn a_file_of_no_use_costs_a_warning_and_never_a_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_of_another_version_stays_until_something_is_known() {
+async fn keeps_state_of_other_version_until_new_data_is_saved() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
-    let newer = b"wickr-exporter state 2\nof which nobody knows yet";
+    let newer = b"wickr-exporter state 2\nunknown content";
     std::fs::write(&file, newer).unwrap();
     let simulator = serving(fleet()).await;
     let text = config(&simulator, &file, "interval = \"100ms\"\nmax_attempts = 1");
-    // Nothing can be read, and it is stopped: whoever went back by mistake has lost nothing.
-    let fault = simulator.faults();
-    fault.add("500".parse::<Fault>().unwrap());
+    // No user can be read, so the file is not replaced. An accidental downgrade loses no data.
+    let faults = simulator.faults();
+    faults.add("500".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&text);
-    exporter.wait_for("it asks", |s| s.sum("wickr_exporter_api_retries_total") >= 0.0).await;
+    exporter.wait_for("a scrape", |s| s.sum("wickr_exporter_api_retries_total") >= 0.0).await;
     let (status, _, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("format version 2 is not supported"), "{log}");
     assert_eq!(std::fs::read(&file).unwrap(), newer);
-    fault.clear();
+    faults.clear();
     let exporter = Exporter::start(&text);
     let saved = "wickr_exporter_state_last_save_timestamp_seconds";
     exporter.wait_for("a save", |s| s.sum(saved) > 0.0).await;
     exporter.stop();
     assert!(state::decode(&std::fs::read(&file).unwrap(), &Interner::default()).is_ok());
     let old = folder.path().join("state.old");
-    assert_eq!(std::fs::read(old).unwrap(), newer, "and even then it is only set aside");
+    assert_eq!(std::fs::read(old).unwrap(), newer, "the old file is renamed, not deleted");
 }
 
-/// Whether a file could be given to another user, which only root can do. CI does.
-fn is_given_to(user: u32, file: &Path) -> bool {
-    let given = std::os::unix::fs::chown(file, Some(user), None).is_ok();
-    if !given {
+/// Changes the owner of a file. Only root can; CI runs as root.
+fn change_owner(user: u32, file: &Path) -> bool {
+    let changed = std::os::unix::fs::chown(file, Some(user), None).is_ok();
+    if !changed {
         assert!(std::env::var_os("CI").is_none(), "CI runs as root");
-        eprintln!("SKIPPED: only root can give files away");
+        eprintln!("SKIPPED: only root can change the owner of files");
     }
-    given
+    changed
 }
 
-/// A folder that everybody may write to, as /tmp is.
-fn everybodys() -> tempfile::TempDir {
+/// A world-writable directory with the sticky bit, like /tmp.
+fn shared_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     folder
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipe_in_place_of_the_state_file_is_told_nothing_and_holds_up_nobody() {
-    let folder = everybodys();
+async fn neither_writes_nor_waits_for_a_pipe_in_place_of_the_state_file() {
+    let folder = shared_folder();
     let pipe = folder.path().join("state");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let simulator = serving(fleet()).await;
     let exporter = Exporter::start(&config(&simulator, &pipe, "interval = \"100ms\""));
     exporter.polled(5.0).await;
-    // Whoever opens it for reading finds nobody at the other end.
+    // The exporter must not write to the pipe once it has a reader.
     let reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
     exporter.next_poll().await;
     let (status, took, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert!(log.contains("it is not a regular file"), "{log}");
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     let mut reader = std::fs::File::from(reader.into_blocking_fd().unwrap());
-    std::io::Read::read_to_end(&mut reader, &mut told).unwrap();
-    assert!(told.is_empty(), "{} bytes were written to it", told.len());
+    std::io::Read::read_to_end(&mut reader, &mut received).unwrap();
+    assert!(received.is_empty(), "{} bytes were written to it", received.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_else_has_planted_is_neither_believed_nor_followed() {
+async fn rejects_state_file_and_link_of_another_user() {
     const NOBODY: u32 = 65_534;
-    let folder = everybodys();
+    let folder = shared_folder();
     let file = folder.path().join("state");
     let simulator = serving(fleet()).await;
     let text = config(&simulator, &file, "interval = \"1h\"");
     let exporter = Exporter::start(&text);
     exporter.polled(1.0).await;
     exporter.stop();
-    if !is_given_to(NOBODY, &file) {
+    if !change_owner(NOBODY, &file) {
         return;
     }
-    // A state that is good but for who wrote it.
+    // A valid state file of another user.
     simulator.faults().add("hang".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&text);
     assert!(!exporter.metrics().await.has("wickr_network_devices"));
     let (_, _, log) = exporter.stop();
     assert!(log.contains("it belongs to another user"), "{log}");
-    // A link to what only we may write to.
-    let ours = folder.path().join("ours");
-    std::fs::write(&ours, "precious").unwrap();
+    // A link of another user to a file of the exporter.
+    let own = folder.path().join("own");
+    std::fs::write(&own, "unchanged").unwrap();
     std::fs::remove_file(&file).unwrap();
-    std::os::unix::fs::symlink(&ours, &file).unwrap();
+    std::os::unix::fs::symlink(&own, &file).unwrap();
     std::os::unix::fs::lchown(&file, Some(NOBODY), None).unwrap();
     simulator.faults().clear();
     let exporter = Exporter::start(&text);
     exporter.polled(1.0).await;
     let (_, _, log) = exporter.stop();
     assert!(log.contains("it is a link of another user"), "{log}");
-    assert_eq!(std::fs::read(&ours).unwrap(), b"precious");
+    assert_eq!(std::fs::read(&own).unwrap(), b"unchanged");
     let mut names: Vec<_> =
         folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["ours", "state"]);
+    assert_eq!(names, ["own", "state"]);
 }
 
-/// Where the exporter itself cannot write, and so cannot make a file of its own to see who it is.
+/// The exporter cannot write to the directory, so it cannot create a file to learn its own user id.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_anothers_is_not_believed_wherever_it_is() {
-    const WE: u32 = 65_534;
-    const ANOTHER: u32 = 65_533;
+async fn rejects_state_file_of_another_user_in_unwritable_directory() {
+    const OWN: u32 = 65_534;
+    const OTHER: u32 = 65_533;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     let simulator = serving(fleet()).await;
@@ -329,63 +327,63 @@ async fn what_is_anothers_is_not_believed_wherever_it_is() {
     let exporter = Exporter::start(&text);
     exporter.polled(1.0).await;
     exporter.stop();
-    if !is_given_to(ANOTHER, &file) {
+    if !change_owner(OTHER, &file) {
         return;
     }
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     simulator.faults().add("hang".parse::<Fault>().unwrap());
-    for (owner, believed) in [(ANOTHER, false), (WE, true), (0, true)] {
+    for (owner, accepted) in [(OTHER, false), (OWN, true), (0, true)] {
         std::os::unix::fs::chown(&file, Some(owner), None).unwrap();
-        let exporter = Exporter::start_as(WE, &text);
-        assert_eq!(exporter.metrics().await.has("wickr_network_devices"), believed, "{owner}");
+        let exporter = Exporter::start_as(OWN, &text);
+        assert_eq!(exporter.metrics().await.has("wickr_network_devices"), accepted, "{owner}");
         let (_, _, log) = exporter.stop();
-        assert_eq!(log.contains("it belongs to another user"), !believed, "{log}");
+        assert_eq!(log.contains("it belongs to another user"), !accepted, "{log}");
     }
 }
 
-/// A file with a right checksum over content that was made to hurt.
-fn sealed(content: &[u8]) -> Vec<u8> {
+/// A state file with this content and a valid checksum.
+fn with_checksum(content: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(content).unwrap();
-    let packed = packed.finish().unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    let compressed = encoder.finish().unwrap();
     let mut file = b"wickr-exporter state 1\n".to_vec();
-    file.extend_from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&packed));
-    file.extend_from_slice(&packed);
+    file.extend_from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&compressed));
+    file.extend_from_slice(&compressed);
     file
 }
 
 #[test]
-fn a_state_file_that_is_deep_or_promises_much_is_refused_and_costs_nothing() {
+fn rejects_deeply_nested_and_oversized_state_content_quickly() {
     let labels = Interner::default();
-    let deep = |open: &[u8]| open.repeat(1_000_000);
-    // A network with one user with one device, whose time of creation is a list of lists.
+    let nested = |open: &[u8]| open.repeat(1_000_000);
+    // A network with one user and one device, up to the creation time.
     let device = b"\x92\x90\x91\x97\xa812345678\xa0\xa0\x90\xc0\xc0\x91\x93\xa11\x00\x91\x96\xc0\x00\x00\xc0";
     for content in [
-        deep(b"\x91"),
-        deep(b"\x81\xc0"),
-        [&device[..], &deep(b"\x91")].concat(),
-        // Lists and texts of four thousand millions, of which nothing follows.
+        nested(b"\x91"),
+        nested(b"\x81\xc0"),
+        [&device[..], &nested(b"\x91")].concat(),
+        // Lists and strings that claim a length of 4 billion.
         b"\x92\xdd\xff\xff\xff\xff".to_vec(),
         b"\x92\x91\xdb\xff\xff\xff\xff".to_vec(),
         b"\x92\x90\xdd\xff\xff\xff\xff".to_vec(),
         [&device[..], b"\xdd\xff\xff\xff\xff"].concat(),
     ] {
         let started = Instant::now();
-        let refused = state::decode(&sealed(&content), &labels);
-        assert!(matches!(refused, Err(state::StateError::InvalidContent(_))), "{refused:?}");
+        let result = state::decode(&with_checksum(&content), &labels);
+        assert!(matches!(result, Err(state::StateError::InvalidContent(_))), "{result:?}");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 }
 
-/// How often the process is killed; a long run is for `WICKR_TEST_KILLS=200`.
+/// The number of kills. `WICKR_TEST_KILLS=200` makes the test run longer.
 fn kills() -> u32 {
     std::env::var("WICKR_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(15)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_the_last_complete_state_is_there() {
+async fn state_file_is_complete_after_kill_at_any_time() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     let simulator = simulator(Options { users: 200, ..Options::default() }).await;
@@ -395,15 +393,16 @@ async fn killed_at_any_moment_the_last_complete_state_is_there() {
     exporter.stop();
     let seed =
         std::env::var("WICKR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut rng = fastrand::Rng::with_seed(seed);
     let started = Instant::now();
-    for round in 0..kills() {
+    for kill in 0..kills() {
         let exporter = Exporter::start(&text);
-        tokio::time::sleep(Duration::from_millis(random.u64(0..1_500))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..1_500))).await;
         exporter.kill();
         let networks = state::decode(&std::fs::read(&file).unwrap(), &Interner::default());
-        let networks = networks.unwrap_or_else(|bad| panic!("kill {round} of seed {seed}: {bad}"));
+        let networks =
+            networks.unwrap_or_else(|error| panic!("kill {kill} of seed {seed}: {error}"));
         let users: usize = networks.values().map(|network| network.users.len()).sum();
-        assert_eq!(users, 200, "kill {round} of seed {seed}, after {:?}", started.elapsed());
+        assert_eq!(users, 200, "kill {kill} of seed {seed}, after {:?}", started.elapsed());
     }
 }

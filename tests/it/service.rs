@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 use wickr_exporter::simulator::{Fault, Fleet, device, network, user};
 
-use crate::harness::{Exporter, FAST, PATIENCE, config, program, serving};
+use crate::harness::{Exporter, FAST, TIMEOUT, config, program, serving};
 
 const NETWORK: &str = "12345678";
 
@@ -49,7 +49,7 @@ impl Manager {
 
     /// Waits for a message with a line that matches; returns it and all messages before it.
     fn wait_for(&self, matches: impl Fn(&str) -> bool) -> (String, Vec<String>) {
-        let (deadline, mut before) = (Instant::now() + PATIENCE, Vec::new());
+        let (deadline, mut before) = (Instant::now() + TIMEOUT, Vec::new());
         while Instant::now() < deadline {
             match self.next(Duration::from_millis(100)) {
                 Some(message) if message.lines().any(&matches) => return (message, before),

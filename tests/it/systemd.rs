@@ -13,7 +13,7 @@ use wickr_exporter::simulator::{ACCESS_KEY, Fleet, SECRET_KEY, device, network, 
 
 use crate::{
     deploy::{read, shipped},
-    harness::{PATIENCE, config, http, program, serving},
+    harness::{TIMEOUT, config, http, program, serving},
     tools,
 };
 
@@ -177,7 +177,7 @@ impl Traced {
 
     /// Waits for a text in its log; returns the word after it.
     async fn logged(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let log = read(&self.path("log"));
             if let Some((_, rest)) = log.split_once(text) {
@@ -199,7 +199,7 @@ impl Traced {
         let child = &mut self.child;
         assert!(tokio::task::block_in_place(|| child.wait().unwrap()).success());
         // strace writes its file after the last process has ended.
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
             if calls.trim_end().ends_with("total") {
@@ -246,7 +246,7 @@ async fn makes_only_system_calls_that_the_unit_allows() {
 
     let exporter = Traced::start(&strace, folder);
     let address = exporter.logged("message=listening address=").await;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let response = http().get(format!("http://{address}/metrics")).send().await.unwrap();
         if response.text().await.unwrap().contains("wickr_up{network_id=\"12345678\"} 1") {

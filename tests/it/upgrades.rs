@@ -26,7 +26,7 @@ use wickr_exporter::{
 };
 
 use crate::{
-    harness::{Exporter, PATIENCE, Samples, http, program},
+    harness::{Exporter, Samples, TIMEOUT, http, program},
     keys::Keys,
 };
 
@@ -77,7 +77,7 @@ fn with_state(config: &str, state: &Path) -> String {
 
 /// Listens on the endpoint, after a parallel test has released it.
 async fn listen() -> TcpListener {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         match TcpListener::bind(ENDPOINT).await {
             Ok(listener) => return listener,
@@ -196,7 +196,7 @@ async fn exposition(folder: &Path, now: Millis) -> String {
         let response = http().get(format!("{base}/metrics{query}")).send().await.unwrap();
         response.text().await.unwrap()
     };
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     while !is_polling(&Samples::parse(&get("").await)) {
         assert!(tokio::time::Instant::now() < deadline, "no poll starts");
     }

@@ -17,7 +17,7 @@ use reqwest::StatusCode;
 use wickr_exporter::simulator::{Fleet, Simulator, device, network, user};
 
 use crate::{
-    harness::{Exporter, FAST, PATIENCE, config, program, serving},
+    harness::{Exporter, FAST, TIMEOUT, config, program, serving},
     keys::{DEPLOYED_PASSWORD, Keys, Pair},
     tools,
 };
@@ -253,7 +253,7 @@ os.execv(sys.argv[2], sys.argv[2:])
         .spawn()
         .unwrap();
     let url = format!("http://127.0.0.1:{port}/-/healthy");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while crate::harness::http().get(&url).send().await.is_err() {
         assert!(Instant::now() < deadline, "no response");
         tokio::time::sleep(Duration::from_millis(50)).await;

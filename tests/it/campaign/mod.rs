@@ -1,89 +1,95 @@
-//! The fault campaign: whatever goes wrong, in whatever mixture, every number that is exposed is
-//! true or marked as not fresh, nothing that is known is lost, nothing hangs, and no memory grows.
+//! The fault campaign runs the exporter against the simulator and injects random faults. Each value
+//! that the exporter exposes must be correct, marked as not fresh, or absent. No known data may be
+//! lost, no request may hang, and memory must not grow.
 //!
-//! - `truth`: what is true, and since when, written down as it is made so
-//! - `trouble`, `disk`: what can go wrong
-//! - `world`: a service, an exporter, and what befalls them, by a seed
-//! - `scrape`, `tally`, `judge`: what is told, held against the truth
+//! - `expected`: an independent record of the true state, with the time of each change
+//! - `faults`, `disk`: the faults
+//! - `environment`: a simulator and an exporter, and the random events that affect them
+//! - `scrape`, `totals`, `checker`: parse a scrape and compare it with the expected state
 //!
-//! In `cargo test` it goes on for some seconds. `WICKR_TEST_CAMPAIGN=1h` makes it go on for an hour,
-//! with seeds that differ each time; `WICKR_TEST_CAMPAIGN_SEED=7` does again what that seed did. The
-//! same things befall the exporter then, though not to the millisecond.
+//! In `cargo test` the campaign lasts some seconds. `WICKR_TEST_CAMPAIGN=1h` sets another duration
+//! and uses random seeds. `WICKR_TEST_CAMPAIGN_SEED=7` repeats the events of one seed, but not their
+//! exact timing.
 
+mod checker;
 mod disk;
-mod judge;
+mod environment;
+mod expected;
+mod faults;
 mod scrape;
-mod tally;
-mod trouble;
-mod truth;
-mod world;
+mod totals;
 
 use std::time::{Duration, Instant};
 
+use environment::{Environment, FailureReport, Statistics};
 use tokio::task::JoinSet;
-use world::{Report, Tally, World};
 
-/// How long it goes on in `cargo test`.
-const SHORT: Duration = Duration::from_secs(30);
-/// A world ends after this, and another one begins.
-const WORLD: Duration = Duration::from_secs(180);
-/// How many there are at a time.
-const LANES: u64 = 4;
+/// The duration in `cargo test`.
+const DEFAULT_DURATION: Duration = Duration::from_secs(30);
+/// The lifetime of an environment. Then a new one starts.
+const LIFETIME: Duration = Duration::from_secs(180);
+/// The number of concurrent environments.
+const CONCURRENCY: u64 = 4;
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_every_number_is_true_or_marked_as_not_fresh() {
-    let wanted = variable("WICKR_TEST_CAMPAIGN");
-    let time = wanted.as_ref().map_or(SHORT, |text| humantime::parse_duration(text).unwrap());
+async fn exposes_only_correct_or_marked_values_during_random_faults() {
+    let duration = variable("WICKR_TEST_CAMPAIGN");
+    let time =
+        duration.as_ref().map_or(DEFAULT_DURATION, |text| humantime::parse_duration(text).unwrap());
     let seed = variable("WICKR_TEST_CAMPAIGN_SEED").map(|text| text.parse::<u64>().unwrap());
-    let first = if wanted.is_some() { fastrand::u64(..1 << 32) } else { 1 };
+    let first = if duration.is_some() { fastrand::u64(..1 << 32) } else { 1 };
     let until = Instant::now() + time;
-    let mut lanes = JoinSet::new();
+    let mut tasks = JoinSet::new();
     match seed {
-        Some(seed) => drop(lanes.spawn(worlds(vec![seed], until, true))),
+        Some(seed) => drop(tasks.spawn(run_environments(vec![seed], until, true))),
         None => {
-            for lane in 0..LANES {
-                let seeds: Vec<_> = (first + lane..).step_by(LANES as usize).take(1000).collect();
-                // One world lasts from beginning to end, for its memory to be watched.
-                lanes.spawn(worlds(seeds, until, lane > 0));
+            for task in 0..CONCURRENCY {
+                let seeds = (first + task..).step_by(CONCURRENCY as usize).take(1000).collect();
+                // The first environment runs until the end without restarts, to measure its memory.
+                tasks.spawn(run_environments(seeds, until, task > 0));
             }
         }
     }
-    let mut all = Tally::default();
-    let mut failed = Vec::new();
-    while let Some(lane) = lanes.join_next().await {
-        let (told, reports) = lane.unwrap();
-        all = all.and(told);
-        failed.extend(reports);
+    let mut total = Statistics::default();
+    let mut failures = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        let (statistics, reports) = task.unwrap();
+        total = total.and(statistics);
+        failures.extend(reports);
     }
-    println!("{all:?}");
-    assert!(failed.is_empty(), "{} of the worlds failed:\n{}", failed.len(), failed.join("\n\n"));
-    assert!(all.polls > 50 && all.calms > 0, "next to nothing happened: {all:?}");
+    println!("{total:?}");
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n\n"));
+    assert!(total.polls > 50 && total.recoveries > 0, "too few events: {total:?}");
 }
 
-/// One world after another, whatever becomes of them.
-async fn worlds(seeds: Vec<u64>, until: Instant, restarts: bool) -> (Tally, Vec<String>) {
-    let (mut all, mut failed) = (Tally::default(), Vec::new());
+/// Runs one environment after another, and continues after a failure.
+async fn run_environments(
+    seeds: Vec<u64>,
+    until: Instant,
+    restarts: bool,
+) -> (Statistics, Vec<String>) {
+    let (mut total, mut failures) = (Statistics::default(), Vec::new());
     for seed in seeds {
-        let end = if restarts { until.min(Instant::now() + WORLD) } else { until };
-        let mut world = World::new(seed, restarts).await;
-        let ended = world.run(end).await;
-        let tally = world.tally;
-        all = all.and(tally);
+        let end = if restarts { until.min(Instant::now() + LIFETIME) } else { until };
+        let mut environment = Environment::new(seed, restarts).await;
+        let result = environment.run(end).await;
+        let statistics = environment.statistics;
+        total = total.and(statistics);
         if variable("WICKR_TEST_CAMPAIGN").is_some() {
-            println!("seed {seed}: {tally:?}, memory {:?} MB", world.memory());
+            println!("seed {seed}: {statistics:?}, memory {:?} MB", environment.memory());
         }
-        if let Err(Report(text)) = ended {
-            let text = format!("WICKR_TEST_CAMPAIGN_SEED={seed} after {tally:?}:\n{text}");
+        if let Err(FailureReport(text)) = result {
+            let text = format!("WICKR_TEST_CAMPAIGN_SEED={seed} after {statistics:?}:\n{text}");
             println!("{text}");
-            failed.push(text);
+            failures.push(text);
         }
         if Instant::now() >= until {
             break;
         }
     }
-    (all, failed)
+    (total, failures)
 }

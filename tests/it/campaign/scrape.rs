@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-use super::truth::{Ms, Who};
+use super::expected::{Ms, UserKey};
 
-/// Prefixes of the metrics that are compared with the truth. The others have only known bounds.
-const JUDGED: [&str; 7] = [
+/// Prefixes of the metrics that are compared with the expected. The others have only known bounds.
+const CHECKED: [&str; 7] = [
     "wickr_up",
     "wickr_network_",
     "wickr_security_group_",
@@ -30,7 +30,7 @@ pub struct Scrape {
 
 /// The samples of one user.
 #[derive(Default)]
-pub struct ToldUser {
+pub struct ExposedUser {
     pub up: Option<f64>,
     pub read_at: Option<Ms>,
     pub limit: Option<Ms>,
@@ -40,12 +40,12 @@ pub struct ToldUser {
     pub last_login: Option<Ms>,
     pub idle: Option<Ms>,
     /// By `app_id`.
-    pub each: BTreeMap<String, ToldDevice>,
+    pub device_samples: BTreeMap<String, ExposedDevice>,
 }
 
 /// The samples of one device.
 #[derive(Default, Debug)]
-pub struct ToldDevice {
+pub struct ExposedDevice {
     pub device_type: String,
     pub status: Option<String>,
     pub suspended: Option<f64>,
@@ -63,7 +63,7 @@ impl Scrape {
         }
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, labels, value) =
-                sample(line).ok_or_else(|| format!("invalid sample: {line:?}"))?;
+                parse_sample(line).ok_or_else(|| format!("invalid sample: {line:?}"))?;
             let family = scrape.families.entry(name.to_owned()).or_default();
             family.push((labels, value));
         }
@@ -85,9 +85,9 @@ impl Scrape {
         may_change: impl Fn(&str) -> bool,
     ) -> Option<(Scrape, String)> {
         let mut corrupted = self.clone();
-        let is_judged = |name: &str| JUDGED.iter().any(|judged| name.starts_with(judged));
+        let is_checked = |name: &str| CHECKED.iter().any(|checked| name.starts_with(checked));
         let mut candidates = Vec::new();
-        for (name, samples) in self.families.iter().filter(|(name, _)| is_judged(name)) {
+        for (name, samples) in self.families.iter().filter(|(name, _)| is_checked(name)) {
             for (index, (labels, _)) in samples.iter().enumerate() {
                 if may_change(&labels["network_id"]) {
                     candidates.push((name, index));
@@ -106,7 +106,7 @@ impl Scrape {
     }
 
     /// A copy without one user.
-    pub fn without(&self, (network, user): &Who) -> Scrape {
+    pub fn without(&self, (network, user): &UserKey) -> Scrape {
         let mut without = self.clone();
         for samples in without.families.values_mut() {
             samples.retain(|(labels, _)| {
@@ -148,8 +148,8 @@ impl Scrape {
     }
 
     /// All samples with a user id, by user.
-    pub fn users(&self) -> BTreeMap<Who, ToldUser> {
-        let mut users = BTreeMap::<Who, ToldUser>::new();
+    pub fn users(&self) -> BTreeMap<UserKey, ExposedUser> {
+        let mut users = BTreeMap::<UserKey, ExposedUser>::new();
         let all = self.families.iter().flat_map(|(name, samples)| {
             samples.iter().map(move |(labels, value)| (name.as_str(), labels, *value))
         });
@@ -167,7 +167,7 @@ impl Scrape {
                 "wickr_user_last_login_timestamp_seconds" => user.last_login = Some(millis(value)),
                 "wickr_user_idle_seconds" => user.idle = Some(millis(value)),
                 _ => {
-                    let device = user.each.entry(labels["app_id"].clone()).or_default();
+                    let device = user.device_samples.entry(labels["app_id"].clone()).or_default();
                     device.device_type = device_type();
                     match name {
                         "wickr_device_info" => device.status = Some(labels["status"].clone()),
@@ -193,7 +193,7 @@ pub fn millis(seconds: f64) -> Ms {
 }
 
 /// `name{label="value",…} 1.5`
-fn sample(line: &str) -> Option<(&str, Labels, f64)> {
+fn parse_sample(line: &str) -> Option<(&str, Labels, f64)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
     let mut labels = Labels::new();

@@ -29,10 +29,10 @@ fn read_devices(body: &[u8]) -> (Result<Page, String>, Vec<InvalidField>) {
 pub fn devices(data: &[u8]) {
     let (page, invalid) = read_devices(data);
     for InvalidField { field, form } in &invalid {
-        let said = ["not a string, number or boolean", "not an object", "boolean", "null"];
+        let allowed = ["not a string, number or boolean", "not an object", "boolean", "null"];
         let form = form.strip_prefix("number ").unwrap_or(form);
         let shape = |c: char| "9a?".contains(c) || c == ' ' || c.is_ascii_punctuation();
-        assert!(said.contains(&form) || form.chars().all(shape), "{field}: {form}");
+        assert!(allowed.contains(&form) || form.chars().all(shape), "{field}: {form}");
         assert!(form.len() <= 48, "{field}: {form}");
     }
     if let Ok((devices, token)) = &page {
@@ -41,7 +41,7 @@ pub fn devices(data: &[u8]) {
     }
     // serde_json rejects more: numbers out of range, lone surrogates.
     let Ok(tree) = serde_json::from_slice::<Value>(data) else { return };
-    // Written anew, each member stands once, so that it is clear what it should be.
+    // Serialization removes duplicate members, so that the expected values are unambiguous.
     let (again, _) = read_devices(tree.to_string().as_bytes());
     let items = items(&tree, "devices", false);
     assert_eq!(again.is_ok(), items.is_some(), "{again:?}");
@@ -182,7 +182,7 @@ pub fn timestamps(data: &[u8]) {
         assert_eq!(stamp, ApiTimestamp::NEVER);
     }
     let Some(millis) = stamp.millis() else { return };
-    // jiff's parsers are independent of ours.
+    // jiff's parsers are independent of the exporter's.
     let is_number = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let local = if is_number {
         None

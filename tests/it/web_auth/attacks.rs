@@ -30,7 +30,7 @@ impl Scraper {
             while stopped.try_recv().is_err() {
                 let mut builder = reqwest::Client::builder()
                     .no_proxy()
-                    .timeout(PATIENCE)
+                    .timeout(TIMEOUT)
                     .local_address(Some(IpAddr::from([127, 0, 0, 2])));
                 if let Some(pem) = &authority {
                     let authority = reqwest::Certificate::from_pem(pem.as_bytes()).unwrap();
@@ -116,7 +116,7 @@ async fn silent_connections_are_closed_and_do_not_delay_scrapes() {
         }
         let started = Instant::now();
         for mut stream in connections {
-            let _ = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+            let _ = tokio::time::timeout(TIMEOUT, stream.read(&mut [0; 1])).await.unwrap();
         }
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         let (count, slowest) = scraper.stop().await;

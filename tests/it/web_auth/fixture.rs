@@ -71,7 +71,7 @@ impl Setup {
     pub(super) fn client(&self, certificate: Option<&Pair>) -> reqwest::Client {
         let authority = reqwest::Certificate::from_pem(self.keys.authority().as_bytes()).unwrap();
         let mut builder =
-            reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only([authority]);
+            reqwest::Client::builder().no_proxy().timeout(TIMEOUT).tls_certs_only([authority]);
         if let Some(pair) = certificate {
             let identity = reqwest::Identity::from_pem(pair.both().as_bytes()).unwrap();
             builder = builder.identity(identity);
@@ -138,7 +138,7 @@ impl Setup {
 }
 
 pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds().await {
         assert!(Instant::now() < deadline, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;

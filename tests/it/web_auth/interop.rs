@@ -94,7 +94,7 @@ async fn prometheus_scrapes_with_the_shipped_tls_configuration() {
         let Ok(response) = crate::harness::http().get(&url).send().await else { return false };
         response.text().await.is_ok_and(|text| text.contains("\"network_id\":\"12345678\""))
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut found = false;
     while !found && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;

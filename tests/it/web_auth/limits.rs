@@ -25,7 +25,7 @@ async fn rate_limit_counts_authenticated_requests_only() {
 fn raw(setup: &Setup, bytes: &[u8]) -> (u16, String) {
     let address = setup.exporter.base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     // The response can arrive before everything is sent.
     let _ = stream.write_all(bytes);
     let mut response = Vec::new();

@@ -1,4 +1,4 @@
-//! What is exposed while things go wrong: true, or marked as not fresh, or absent.
+//! During failures, each exposed value is correct, marked as not fresh, or absent.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::harness::{Exporter, FAST, Samples, config, serving, simulator};
 
 const NETWORK: &str = "12345678";
 
-/// Polls twice a second, and serves what cannot be read for four seconds.
-const BRISK: &str =
+/// Two polls a second, and `stale_after` of four seconds.
+const FAST_EXPIRY: &str =
     "interval = \"500ms\"\nstale_after = \"4s\"\nrequests_per_second = 10000\nmax_attempts = 1";
 
-/// Families that are worked out from devices.
+/// Families that are computed from devices.
 const DEVICE_FAMILIES: [&str; 5] = [
     "wickr_network_devices",
     "wickr_network_devices_suspended",
@@ -54,7 +54,7 @@ fn failures(samples: &Samples, reason: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn before_the_first_poll_has_ended_a_network_is_not_spoken_of() {
+async fn omits_network_families_before_end_of_first_poll() {
     let simulator = serving(two_users()).await;
     fault(&simulator, "hang,user=1002");
     let exporter =
@@ -70,11 +70,11 @@ async fn before_the_first_poll_has_ended_a_network_is_not_spoken_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_poll_that_reads_nobody_invents_nothing() {
+async fn omits_device_families_after_first_poll_without_any_user() {
     let simulator = serving(two_users()).await;
     fault(&simulator, "500");
     let exporter =
-        Exporter::start(&config(&simulator.endpoint(), BRISK, NETWORK, &["1001", "1002"]));
+        Exporter::start(&config(&simulator.endpoint(), FAST_EXPIRY, NETWORK, &["1001", "1002"]));
     let samples = exporter.polled(1.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(0.0));
     assert_eq!(users(&samples, "missing"), Some(2.0));
@@ -88,10 +88,10 @@ async fn a_first_poll_that_reads_nobody_invents_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_that_cannot_be_read_is_served_as_stale_and_then_goes() {
+async fn keeps_failed_user_as_stale_until_stale_after() {
     let simulator = serving(two_users()).await;
     let exporter =
-        Exporter::start(&config(&simulator.endpoint(), BRISK, NETWORK, &["1001", "1002"]));
+        Exporter::start(&config(&simulator.endpoint(), FAST_EXPIRY, NETWORK, &["1001", "1002"]));
     let samples = exporter.polled(1.0).await;
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
     assert_eq!((users(&samples, "fresh"), devices(&samples, "iOS")), (Some(2.0), Some(2.0)));
@@ -101,25 +101,28 @@ async fn a_user_that_cannot_be_read_is_served_as_stale_and_then_goes() {
     assert_eq!(stale.get("wickr_up", &[]), Some(0.0));
     assert_eq!(stale.get("wickr_user_up", &[("user_id", "1001")]), Some(0.0));
     assert_eq!(stale.get("wickr_user_up", &[("user_id", "1002")]), Some(1.0));
-    assert_eq!(devices(&stale, "iOS"), Some(2.0), "still counted");
+    assert_eq!(devices(&stale, "iOS"), Some(2.0), "stale devices are counted");
     assert_eq!(stale.get("wickr_user_devices", &[("user_id", "1001")]), Some(2.0));
     let read_at =
         |s: &Samples| s.get("wickr_user_last_poll_timestamp_seconds", &[("user_id", "1001")]);
     assert!(read_at(&stale).is_some());
 
-    let gone = exporter.wait_for("missing", |s| users(s, "missing") == Some(1.0)).await;
-    assert_eq!(devices(&gone, "iOS"), Some(0.0), "a type once seen stays");
-    assert_eq!(devices(&gone, "Windows"), Some(1.0));
-    assert_eq!(read_at(&gone), None);
-    assert!(gone.series("wickr_device_info", &[("user_id", "1001")]).next().is_none());
+    let expired = exporter.wait_for("missing", |s| users(s, "missing") == Some(1.0)).await;
+    assert_eq!(devices(&expired, "iOS"), Some(0.0), "known types remain");
+    assert_eq!(devices(&expired, "Windows"), Some(1.0));
+    assert_eq!(read_at(&expired), None);
+    assert!(expired.series("wickr_device_info", &[("user_id", "1001")]).next().is_none());
 
     simulator.faults().clear();
-    let back = exporter.wait_for("fresh again", |s| users(s, "fresh") == Some(2.0)).await;
-    assert_eq!((back.get("wickr_up", &[]), devices(&back, "iOS")), (Some(1.0), Some(2.0)));
+    let recovered = exporter.wait_for("fresh again", |s| users(s, "fresh") == Some(2.0)).await;
+    assert_eq!(
+        (recovered.get("wickr_up", &[]), devices(&recovered, "iOS")),
+        (Some(1.0), Some(2.0))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stale_data_goes_by_the_clock_even_while_a_poll_hangs() {
+async fn drops_stale_data_while_a_poll_hangs() {
     let simulator = serving(two_users()).await;
     let poll =
         "interval = \"500ms\"\nstale_after = \"1s\"\nrequest_timeout = \"30s\"\nmax_attempts = 1";
@@ -132,7 +135,7 @@ async fn stale_data_goes_by_the_clock_even_while_a_poll_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_becomes_stale_and_is_dropped_while_a_poll_stalls() {
+async fn marks_data_stale_and_drops_it_while_a_poll_stalls() {
     let ids: Vec<_> = (1..=60).map(|id| id.to_string()).collect();
     let users_of = ids.iter().map(|id| user(id.as_str()).device(device(id.as_str()).kind("iOS")));
     let simulator = serving(Fleet::new().network(network(NETWORK).with_users(users_of))).await;
@@ -156,14 +159,14 @@ async fn data_becomes_stale_and_is_dropped_while_a_poll_stalls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_are_taken_whole_or_not_at_all() {
+async fn keeps_previous_devices_when_a_later_page_fails() {
     let many = |count: usize| (0..count).map(|n| device(format!("d{n:03}")).kind("iOS"));
     let fleet = Fleet::new().network(network(NETWORK).user(user("1001").with_devices(many(250))));
     let simulator = simulator(Options { empty_pages: 0.3, ..Options::serving(fleet) }).await;
-    let exporter = Exporter::start(&config(&simulator.endpoint(), BRISK, NETWORK, &["1001"]));
+    let exporter = Exporter::start(&config(&simulator.endpoint(), FAST_EXPIRY, NETWORK, &["1001"]));
     let samples = exporter.polled(1.0).await;
     assert_eq!(devices(&samples, "iOS"), Some(250.0));
-    // Fewer devices, but the third page fails: the former ones stay.
+    // The user has fewer devices now, but the third page fails.
     simulator.change_fleet(|fleet| {
         fleet.user_mut(NETWORK, "1001").unwrap().retain_devices(|d| d.app_id().unwrap() < "d210");
         fleet.user_mut(NETWORK, "1001").unwrap().add_device(device("new").kind("Android"));
@@ -177,8 +180,8 @@ async fn pages_are_taken_whole_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_sense_or_end_are_invalid_and_cost_little() {
-    for trouble in [
+async fn reports_invalid_and_endless_responses_with_bounded_memory() {
+    for response in [
         "repeat-token",
         "endless-pages",
         "endless",
@@ -189,27 +192,27 @@ async fn answers_without_sense_or_end_are_invalid_and_cost_little() {
         "redirect",
     ] {
         let simulator = serving(two_users()).await;
-        // A thousand pages take their time, and the former data must outlast them.
-        let poll = BRISK.replace("stale_after = \"4s\"", "stale_after = \"10m\"");
+        // Reading a thousand pages takes long, so the previous data must not expire before.
+        let poll = FAST_EXPIRY.replace("stale_after = \"4s\"", "stale_after = \"10m\"");
         let exporter =
             Exporter::start(&config(&simulator.endpoint(), &poll, NETWORK, &["1001", "1002"]));
         exporter.polled(1.0).await;
-        // A body runs to the end of the text, so it comes last.
-        match trouble.split_once(":body") {
+        // The body is last because it extends to the end of the fault.
+        match response.split_once(":body") {
             Some((kind, body)) => fault(&simulator, &format!("{kind},user=1001,body{body}")),
-            None => fault(&simulator, &format!("{trouble},user=1001")),
+            None => fault(&simulator, &format!("{response},user=1001")),
         }
-        let samples = exporter.wait_for(trouble, |s| failures(s, "invalid_response") == 1.0).await;
-        assert_eq!(users(&samples, "stale"), Some(1.0), "{trouble}");
-        assert_eq!(samples.get("wickr_user_up", &[("user_id", "1002")]), Some(1.0), "{trouble}");
-        assert!(samples.sum("process_resident_memory_bytes") < 2e8, "{trouble}");
+        let samples = exporter.wait_for(response, |s| failures(s, "invalid_response") == 1.0).await;
+        assert_eq!(users(&samples, "stale"), Some(1.0), "{response}");
+        assert_eq!(samples.get("wickr_user_up", &[("user_id", "1002")]), Some(1.0), "{response}");
+        assert!(samples.sum("process_resident_memory_bytes") < 2e8, "{response}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_app_id_is_one_device_on_however_many_pages() {
-    let twice = |status: &str| json!({"appId": "same", "type": "iOS", "statusText": status});
-    let user = user("1001").device_raw(twice("Active")).device_raw(twice("Reset"));
+async fn counts_an_app_id_on_two_pages_as_one_device() {
+    let entry = |status: &str| json!({"appId": "same", "type": "iOS", "statusText": status});
+    let user = user("1001").device_raw(entry("Active")).device_raw(entry("Reset"));
     let simulator = serving(Fleet::new().network(network(NETWORK).user(user))).await;
     let poll = format!("{FAST}\npage_size = 1");
     let exporter = Exporter::start(&config(&simulator.endpoint(), &poll, NETWORK, &["1001"]));
@@ -220,7 +223,7 @@ async fn one_app_id_is_one_device_on_however_many_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_user_goes_at_once_and_the_others_go_on() {
+async fn drops_unknown_user_at_once_and_keeps_others() {
     for unknown_user in [UnknownUser::NotFound, UnknownUser::BadRequest] {
         let simulator = simulator(Options { unknown_user, ..Options::serving(two_users()) }).await;
         let poll = format!("{FAST}\nstale_after = \"1h\"");
@@ -240,7 +243,7 @@ async fn an_unknown_user_goes_at_once_and_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_role_costs_a_handful_of_requests() {
+async fn ends_poll_after_few_requests_when_role_is_denied() {
     let simulator = simulator(Options { users: 2_000, ..Options::default() }).await;
     let ids: Vec<_> = (1001..3001).map(|id| id.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
@@ -261,7 +264,7 @@ async fn a_broken_role_costs_a_handful_of_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_device_spoils_only_itself() {
+async fn keeps_valid_fields_and_devices_beside_malformed_ones() {
     let user = user("1001")
         .device_raw(json!({}))
         .device_raw(json!(null))
@@ -276,16 +279,17 @@ async fn a_malformed_device_spoils_only_itself() {
     assert_eq!(samples.get("wickr_up", &[]), Some(1.0));
     assert_eq!((devices(&samples, "unknown"), devices(&samples, "iOS")), (Some(2.0), Some(2.0)));
     assert_eq!(devices(&samples, r#"a\"b\\c\nd"#), Some(1.0));
-    assert_eq!(samples.series("wickr_device_info", &[]).count(), 3, "those with an appId");
+    assert_eq!(samples.series("wickr_device_info", &[]).count(), 3, "only devices with an appId");
     assert_eq!(samples.sum("wickr_network_devices_suspended"), 1.0);
     assert_eq!(samples.sum("wickr_network_devices_reset"), 1.0);
     let invalid = |field| samples.get("wickr_exporter_invalid_timestamps", &[("field", field)]);
     assert_eq!((invalid("lastLogin"), invalid("created")), (Some(1.0), Some(0.0)));
-    // What is no object is no device. Of five: one is invalid, one has logged in, three never have.
+    // A device that is not an object is ignored. Of the other five, one has an invalid time, one has
+    // logged in, and three have not.
     assert_eq!(samples.sum("wickr_network_devices_never_logged_in"), 3.0);
     assert_eq!(samples.sum("wickr_network_device_idle_seconds_count"), 1.0);
     assert!(samples.get("wickr_device_suspended", &[("app_id", "x1")]).is_none());
-    // Each form is logged once, however often it is polled.
+    // Each form is logged once, in the first poll only.
     let log = {
         exporter.polled(3.0).await;
         exporter.log()
@@ -295,7 +299,7 @@ async fn a_malformed_device_spoils_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_networks_trouble_never_delays_anothers_poll_nor_any_scrape() {
+async fn hanging_network_delays_neither_other_networks_nor_scrapes() {
     let fleet = Fleet::new()
         .network(network("11111111").with_users((1..=60).map(|id| user(id.to_string()))))
         .network(network("22222222").with_users((1..=60).map(|id| user(id.to_string()))));
@@ -320,14 +324,14 @@ async fn one_networks_trouble_never_delays_anothers_poll_nor_any_scrape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_reach_neither_log_nor_metrics() {
+async fn keeps_secrets_out_of_log_and_metrics() {
     let token = "FwoGZXIvYXdzEXAMPLETOKEN//////////wEaDExample+Token=";
     let simulator = serving(two_users()).await;
-    let config = config(&simulator.endpoint(), BRISK, NETWORK, &["1001", "1002"]);
-    // A token that the simulator does not know, so that every request is refused.
-    let refused =
+    let config = config(&simulator.endpoint(), FAST_EXPIRY, NETWORK, &["1001", "1002"]);
+    // The simulator rejects every request with an unknown token.
+    let rejected =
         Exporter::start_with(&config, &["--log.level=trace"], &[("AWS_SESSION_TOKEN", token)]);
-    refused.polled(2.0).await;
+    rejected.polled(2.0).await;
     fault(
         &simulator,
         &format!(
@@ -337,7 +341,7 @@ async fn secrets_reach_neither_log_nor_metrics() {
     fault(&simulator, &format!("error:status=401,type={ACCESS_KEY},message=x"));
     let echoed = Exporter::start_with(&config, &["--log.level=trace", "--log.format=json"], &[]);
     echoed.polled(2.0).await;
-    for exporter in [refused, echoed] {
+    for exporter in [rejected, echoed] {
         let metrics = exporter.text("/metrics").await;
         assert!(metrics.contains("reason=\"unauthorized\"} 2"), "{metrics}");
         let (_, _, log) = exporter.stop();

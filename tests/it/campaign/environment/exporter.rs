@@ -6,18 +6,18 @@ use wickr_exporter::simulator::Operation;
 
 use super::{
     super::{
-        judge::{Circumstances, Overdue, Remembered, fallen, judge, judge_list},
+        checker::{Baseline, Context, Overdue, check_counters, check_device_list, check_scrape},
+        expected::{Chance, Ms, UserKey, now, pick},
         scrape::Scrape,
-        truth::{Chance, Ms, Who, now, pick},
     },
-    OPERATIONS, Report, SECRET, World,
+    Environment, FailureReport, OPERATIONS, SECRET,
     setup::Setup,
 };
 use crate::harness::Exporter;
 
-impl World {
-    pub(super) async fn start(&mut self) -> Result<(), Report> {
-        self.add_named();
+impl Environment {
+    pub(super) async fn start(&mut self) -> Result<(), FailureReport> {
+        self.record_known();
         let path = |name: &str| self.file(name).display().to_string();
         let web = format!("--web.config.file={}", path("web.yml"));
         let mut arguments = vec!["--web.enable-lifecycle"];
@@ -39,23 +39,23 @@ impl World {
         self.memory.clear();
         self.last_polls = 0.0;
         self.last = None;
-        self.scrape().await?;
+        self.scrape_and_check().await?;
         self.saved = None;
         Ok(())
     }
 
     /// Records the configured users and networks.
-    fn add_named(&mut self) {
-        self.truth.named.extend(self.setup.listed());
+    fn record_known(&mut self) {
+        self.expected.known_users.extend(self.setup.listed());
         let networks = self.setup.listed.iter().flatten().map(|(id, _)| id.clone());
-        self.truth.named_networks.extend(networks);
+        self.expected.known_networks.extend(networks);
     }
 
     pub(super) fn config(&self) -> String {
         self.setup.text(&self.simulator.endpoint(), &self.disk.state())
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<(u16, String), Report> {
+    pub(super) async fn get(&self, path: &str) -> Result<(u16, String), FailureReport> {
         let base = self.base().ok_or_else(|| self.report("the exporter is not running"))?;
         let get = async {
             let response = self.client.get(format!("{base}{path}")).send().await?;
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Scrapes and checks the result.
-    pub(super) async fn scrape(&mut self) -> Result<Scrape, Report> {
+    pub(super) async fn scrape_and_check(&mut self) -> Result<Scrape, FailureReport> {
         let from = now();
         let (status, text) = self.get("/metrics").await?;
         let to = now();
@@ -83,22 +83,22 @@ impl World {
         let scrape = Scrape::parse(&text, from, to).map_err(|error| self.report(&error))?;
         self.record_requests();
         self.overdue.update(&scrape, self.started);
-        let mut problems = self.problems(&scrape);
+        let mut violations = self.violations(&scrape);
         if self.rng.chance(1, 4) {
-            problems.extend(self.list_problems().await?);
+            violations.extend(self.device_list_violations().await?);
         }
         let polls = scrape.total("wickr_exporter_polls_total");
         for path in ["/-/healthy", "/", "/api/v1/devices?limit=3"] {
             let (status, _) = self.get(path).await?;
             if status != 200 {
-                problems.push(format!("{path}: status {status}"));
+                violations.push(format!("{path}: status {status}"));
             }
         }
-        if !problems.is_empty() {
-            return Err(self.report(&problems.join("\n")));
+        if !violations.is_empty() {
+            return Err(self.report(&violations.join("\n")));
         }
-        self.tally.scrapes += 1;
-        self.tally.polls += (polls - self.last_polls).max(0.0) as u64;
+        self.statistics.scrapes += 1;
+        self.statistics.polls += (polls - self.last_polls).max(0.0) as u64;
         self.last_polls = polls;
         self.last = Some(scrape.clone());
         self.reloaded = false;
@@ -106,11 +106,11 @@ impl World {
         Ok(scrape)
     }
 
-    pub(super) fn about(&self) -> Circumstances<'_> {
-        Circumstances {
-            truth: &self.truth,
-            asked: &self.asked,
-            pages_go_round: &self.pages_go_round,
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            expected: &self.expected,
+            requests: &self.requests,
+            pages_repeat: &self.pages_repeat,
             started: self.started,
             stale_after: self.setup.stale_after,
             interval: self.setup.interval,
@@ -119,18 +119,19 @@ impl World {
         }
     }
 
-    pub(super) fn problems(&self, scrape: &Scrape) -> Vec<String> {
-        let mut problems = judge(scrape, &self.about());
-        problems.extend(self.lost_data(scrape));
-        problems.extend(self.missing_users(scrape));
+    pub(super) fn violations(&self, scrape: &Scrape) -> Vec<String> {
+        let mut violations = check_scrape(scrape, &self.context());
+        violations.extend(self.lost_data(scrape));
+        violations.extend(self.missing_users(scrape));
         if let Some(before) = &self.last {
-            let same = |id: &str| {
-                let line = self.truth.networks.get(id);
-                let existed =
-                    line.is_some_and(|line| line.between(before.from, scrape.to).all(|t| *t));
+            let is_unchanged = |id: &str| {
+                let timeline = self.expected.networks.get(id);
+                let existed = timeline.is_some_and(|timeline| {
+                    timeline.between(before.from, scrape.to).all(|exists| *exists)
+                });
                 existed && !self.reloaded
             };
-            problems.extend(fallen(before, scrape, same));
+            violations.extend(check_counters(before, scrape, is_unchanged));
         }
         let counts = OPERATIONS.iter().zip(self.earlier_requests).zip(self.request_counts());
         for ((operation, before), now) in counts {
@@ -143,19 +144,20 @@ impl World {
             // The simulator records requests in flight later.
             let limit = (now - before + u64::from(self.setup.concurrency.max(4))) as f64;
             if responses > limit {
-                problems.push(format!("{operation:?}: {responses} responses to {limit} requests"));
+                violations
+                    .push(format!("{operation:?}: {responses} responses to {limit} requests"));
             }
         }
-        problems
+        violations
     }
 
-    /// The problems of `/api/v1/devices`.
-    async fn list_problems(&mut self) -> Result<Vec<String>, Report> {
+    /// The violations of `/api/v1/devices`.
+    async fn device_list_violations(&mut self) -> Result<Vec<String>, FailureReport> {
         let (status, text) = self.get("/api/v1/devices").await?;
         self.record_requests();
         let list = serde_json::from_str(&text);
         let list = list.map_err(|error| self.report(&format!("{status} {error}: {text}")))?;
-        Ok(judge_list(&list, &self.about()))
+        Ok(check_device_list(&list, &self.context()))
     }
 
     fn request_counts(&self) -> [u64; 4] {
@@ -164,107 +166,106 @@ impl World {
 
     fn record_requests(&mut self) {
         for record in self.simulator.requests().take_recent() {
-            self.tally.requests += 1;
+            self.statistics.requests += 1;
             if record.operation != Some(Operation::ListDevicesForUser) {
                 continue;
             }
             let mut parts = record.path.split('/').skip(2);
             let (Some(network), Some(user)) = (parts.next(), parts.nth(1)) else { continue };
-            let (who, at) = ((network.to_owned(), user.to_owned()), record.at.as_millisecond());
+            let (key, at) = ((network.to_owned(), user.to_owned()), record.at.as_millisecond());
             if record.page == Some(1) {
-                let pages = self.asked.first_pages.entry(who.clone()).or_default();
+                let pages = self.requests.first_pages.entry(key.clone()).or_default();
                 pages.insert(at);
                 *pages = pages.split_off(&(at - 300_000));
             }
             if record.status == Some(404) {
-                self.asked.not_found.insert(who, at);
+                self.requests.not_found.insert(key, at);
             }
         }
     }
 
     /// Data lost without a reason since the last scrape or in a restart.
     fn lost_data(&self, scrape: &Scrape) -> Vec<String> {
-        let after = Remembered::of(scrape);
-        let mut problems = Vec::new();
-        let before = [self.last.as_ref().map(Remembered::of), self.saved.clone()];
+        let after = Baseline::of(scrape);
+        let mut violations = Vec::new();
+        let before = [self.last.as_ref().map(Baseline::of), self.saved.clone()];
         for (before, restarted) in before.into_iter().zip([false, true]) {
             let Some(before) = before else { continue };
-            for (who, read_at) in &before.read_at {
-                let exposed = after.read_at.get(who);
+            for (key, read_at) in &before.read_at {
+                let exposed = after.read_at.get(key);
                 if exposed.is_some_and(|at| at >= read_at) {
                     continue;
                 }
                 // Data that was fresh is not overdue before that.
                 let was_fresh = self.last.as_ref().filter(|_| !restarted && !self.reloaded);
                 let was_fresh = was_fresh
-                    .filter(|last| last.users().get(who).is_some_and(|user| user.up == Some(1.0)));
+                    .filter(|last| last.users().get(key).is_some_and(|user| user.up == Some(1.0)));
                 let overdue = was_fresh.map_or(*read_at, |last| last.from);
                 let too_old =
                     scrape.to - overdue > self.min_stale_after.min(self.setup.stale_after) - 100;
                 let not_saved = restarted && *read_at > before.saved.saturating_sub(500);
-                let not_found = self.asked.not_found.get(who).is_some_and(|at| at >= read_at);
-                let user_deleted = self
-                    .truth
-                    .devices
-                    .get(who)
-                    .is_none_or(|line| line.between(*read_at, scrape.to).any(Option::is_none));
-                let network_deleted = self
-                    .truth
-                    .networks
-                    .get(&who.0)
-                    .is_none_or(|line| line.between(*read_at, scrape.to).any(|exists| !exists));
-                let excluded = !self.setup.includes(who);
+                let not_found = self.requests.not_found.get(key).is_some_and(|at| at >= read_at);
+                let user_deleted = self.expected.devices.get(key).is_none_or(|timeline| {
+                    timeline.between(*read_at, scrape.to).any(Option::is_none)
+                });
+                let network_deleted = self.expected.networks.get(&key.0).is_none_or(|timeline| {
+                    timeline.between(*read_at, scrape.to).any(|exists| !exists)
+                });
+                let excluded = !self.setup.includes(key);
                 if ![too_old, not_saved, not_found, user_deleted, network_deleted, excluded]
                     .contains(&true)
                 {
-                    problems.push(format!(
-                        "{who:?}: read at {read_at} before, at {exposed:?} now ({})",
+                    violations.push(format!(
+                        "{key:?}: read at {read_at} before, at {exposed:?} now ({})",
                         if restarted { "after a restart" } else { "since the last scrape" }
                     ));
                 }
             }
         }
-        problems
+        violations
     }
 
     /// Missing users of networks with `wickr_up` 1.
     pub(super) fn missing_users(&self, scrape: &Scrape) -> Vec<String> {
         let exposed = scrape.users();
-        let missing = self.settled_users(scrape).filter(|who| !exposed.contains_key(who));
-        missing.map(|who| format!("{who:?} is missing, and its network is up")).collect()
+        let missing = self.settled_users(scrape).filter(|key| !exposed.contains_key(key));
+        missing.map(|key| format!("{key:?} is missing, and its network is up")).collect()
     }
 
     /// The users of networks with `wickr_up` 1, except new ones that discovery might not have found.
-    pub(super) fn settled_users(&self, scrape: &Scrape) -> impl Iterator<Item = &Who> {
-        let (from, to) = (self.settled, scrape.to);
-        let lines = self.truth.devices.iter().filter(move |(_, line)| {
-            line.between(from, from).next().is_some() && line.between(from, to).all(Option::is_some)
+    pub(super) fn settled_users(&self, scrape: &Scrape) -> impl Iterator<Item = &UserKey> {
+        let (from, to) = (self.settled_at, scrape.to);
+        let timelines = self.expected.devices.iter().filter(move |(_, timeline)| {
+            timeline.between(from, from).next().is_some()
+                && timeline.between(from, to).all(Option::is_some)
         });
         let up: BTreeSet<_> = scrape
             .samples("wickr_up")
             .filter(|(_, up)| *up == 1.0)
             .map(|(labels, _)| labels["network_id"].clone())
             .collect();
-        lines.map(|(who, _)| who).filter(move |who| up.contains(&who.0) && self.setup.includes(who))
+        timelines
+            .map(|(key, _)| key)
+            .filter(move |key| up.contains(&key.0) && self.setup.includes(key))
     }
 
-    pub(super) async fn restart(&mut self) -> Result<(), Report> {
-        let last = self.scrape().await?;
-        let mut saved = Remembered::of(&last);
+    pub(super) async fn restart(&mut self) -> Result<(), FailureReport> {
+        let last = self.scrape_and_check().await?;
+        let mut saved = Baseline::of(&last);
         let Some(exporter) = self.exporter.take() else { return Ok(()) };
         if self.rng.bool() {
-            self.note("SIGKILL");
+            self.log_event("SIGKILL");
             self.check_secrets(&exporter.log())?;
             exporter.kill();
         } else {
-            self.note("SIGTERM");
+            self.log_event("SIGTERM");
             self.stop(exporter)?;
             // The shutdown saves all data.
             if !self.disk.has_failed() {
                 saved.saved = Ms::MAX;
             }
         }
-        self.tally.restarts += 1;
+        self.statistics.restarts += 1;
         if self.rng.bool() {
             self.disk.repair();
         }
@@ -276,7 +277,7 @@ impl World {
         self.start().await
     }
 
-    fn stop(&self, exporter: Exporter) -> Result<(), Report> {
+    fn stop(&self, exporter: Exporter) -> Result<(), FailureReport> {
         let (status, duration, log) = exporter.stop();
         self.check_secrets(&log)?;
         if status.code() != Some(0) || duration > Duration::from_secs(10) {
@@ -285,12 +286,12 @@ impl World {
         Ok(())
     }
 
-    pub(super) async fn reload(&mut self) -> Result<(), Report> {
+    pub(super) async fn reload(&mut self) -> Result<(), FailureReport> {
         let Some(exporter) = &self.exporter else { return Ok(()) };
         let path = exporter.config_path();
-        self.tally.reloads += 1;
+        self.statistics.reloads += 1;
         if self.rng.chance(1, 4) {
-            self.note("reload: invalid configuration");
+            self.log_event("reload: invalid configuration");
             let bad = pick(&mut self.rng, &["[poll", "[poll]\ninterval = \"0s\"\n", "\u{0}", ""]);
             fs::write(&path, bad).unwrap();
             let status = self.post_reload().await?;
@@ -301,11 +302,11 @@ impl World {
             return Ok(());
         }
         let setup = Setup::random(&mut self.rng);
-        self.note(&format!("reload: {setup:?}"));
+        self.log_event(&format!("reload: {setup:?}"));
         self.setup = setup;
         self.reloaded = true;
         self.overdue = Overdue::default();
-        self.add_named();
+        self.record_known();
         fs::write(&path, self.config()).unwrap();
         self.write_web_config();
         match self.post_reload().await? {
@@ -314,20 +315,20 @@ impl World {
         }
     }
 
-    async fn post_reload(&self) -> Result<u16, Report> {
+    async fn post_reload(&self) -> Result<u16, FailureReport> {
         let Some(base) = self.base() else { return Ok(0) };
         let response = self.client.post(format!("{base}/-/reload")).send().await;
         response.map(|r| r.status().as_u16()).map_err(|e| self.report(&format!("{e:?}")))
     }
 
     /// Stops the exporter.
-    pub(super) fn end(&mut self) -> Result<(), Report> {
+    pub(super) fn end(&mut self) -> Result<(), FailureReport> {
         self.disk.repair();
         self.exporter.take().map_or(Ok(()), |exporter| self.stop(exporter))
     }
 
     /// Checks that neither the log nor the state file has secrets or panics.
-    fn check_secrets(&self, log: &str) -> Result<(), Report> {
+    fn check_secrets(&self, log: &str) -> Result<(), FailureReport> {
         let state = fs::read(self.disk.state()).unwrap_or_default();
         let state = String::from_utf8_lossy(&state).into_owned();
         for secret in [SECRET, "@example.com", "panicked"] {

@@ -2,10 +2,10 @@
 //!
 //! - `service`: changes of the fleet, faults, credentials, certificates
 //! - `exporter`: scrapes and their checks, reloads, restarts; `setup`: the configuration
-//! - `calm`: recovery after all faults have ended
+//! - `recovery`: recovery after all faults have ended
 
-mod calm;
 mod exporter;
+mod recovery;
 mod service;
 mod setup;
 
@@ -21,13 +21,13 @@ use tempfile::TempDir;
 use wickr_exporter::simulator::{Fleet, Operation, Options, Simulator, UnknownUser};
 
 use super::{
+    checker::{Baseline, ObservedRequests, Overdue},
     disk::Disk,
-    judge::{Asked, Overdue, Remembered},
+    expected::{Chance, Expected, Ms, Timeline, now, pick},
     scrape::Scrape,
-    truth::{Chance, Ms, Timeline, Truth, now, pick},
 };
 use crate::{
-    harness::{Exporter, PATIENCE},
+    harness::{Exporter, TIMEOUT},
     keys::Keys,
 };
 
@@ -48,34 +48,34 @@ const MAX_USERS: usize = 12;
 const MAX_DEVICES: usize = 8;
 
 /// A failure with the events and the log before it.
-pub struct Report(pub String);
+pub struct FailureReport(pub String);
 
 #[derive(Default, Debug, Clone, Copy)]
-pub struct Tally {
+pub struct Statistics {
     pub steps: u64,
     pub scrapes: u64,
     pub polls: u64,
     pub requests: u64,
     pub restarts: u64,
     pub reloads: u64,
-    pub calms: u64,
+    pub recoveries: u64,
 }
 
-impl Tally {
-    pub fn and(self, other: Tally) -> Tally {
-        Tally {
+impl Statistics {
+    pub fn and(self, other: Statistics) -> Statistics {
+        Statistics {
             steps: self.steps + other.steps,
             scrapes: self.scrapes + other.scrapes,
             polls: self.polls + other.polls,
             requests: self.requests + other.requests,
             restarts: self.restarts + other.restarts,
             reloads: self.reloads + other.reloads,
-            calms: self.calms + other.calms,
+            recoveries: self.recoveries + other.recoveries,
         }
     }
 }
 
-pub struct World {
+pub struct Environment {
     rng: Rng,
     simulator: Simulator,
     /// Declared before `folder`, which contains it, to be dropped first.
@@ -87,10 +87,10 @@ pub struct World {
     setup: Setup,
     /// The minimum of `stale_after` since the last scrape.
     min_stale_after: Ms,
-    truth: Truth,
-    asked: Asked,
+    expected: Expected,
+    requests: ObservedRequests,
     overdue: Overdue,
-    pages_go_round: Timeline<bool>,
+    pages_repeat: Timeline<bool>,
     started: Ms,
     /// The last scrape of this process.
     last: Option<Scrape>,
@@ -99,21 +99,21 @@ pub struct World {
     /// The requests of earlier processes, by operation.
     earlier_requests: [u64; 4],
     /// When the exporter last knew and had saved all existing users.
-    settled: Ms,
+    settled_at: Ms,
     /// The content of the state file at the start of this process.
-    saved: Option<Remembered>,
-    key_count: u32,
+    saved: Option<Baseline>,
+    access_key_count: u32,
     device_count: u32,
     last_polls: f64,
     /// Resident memory of this process at the end of each recovery, in MB.
     memory: Vec<(Instant, f64)>,
     restarts_allowed: bool,
     events: VecDeque<String>,
-    pub tally: Tally,
+    pub statistics: Statistics,
 }
 
-impl World {
-    pub async fn new(seed: u64, restarts_allowed: bool) -> World {
+impl Environment {
+    pub async fn new(seed: u64, restarts_allowed: bool) -> Environment {
         let mut rng = Rng::with_seed(seed);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let unknown = [UnknownUser::NotFound, UnknownUser::BadRequest];
@@ -130,12 +130,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::new(folder.path());
         let keys = rng.chance(1, 3).then(Keys::generate);
-        let mut client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let mut client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
         if let Some(keys) = &keys {
             let authority = reqwest::Certificate::from_pem(keys.authority().as_bytes()).unwrap();
             client = client.tls_certs_only([authority]);
         }
-        let mut world = World {
+        let mut environment = Environment {
             simulator,
             folder,
             disk,
@@ -144,48 +144,48 @@ impl World {
             exporter: None,
             setup: Setup::random(&mut rng),
             min_stale_after: Ms::MAX,
-            truth: Truth::default(),
-            asked: Asked::default(),
+            expected: Expected::default(),
+            requests: ObservedRequests::default(),
             overdue: Overdue::default(),
-            pages_go_round: Timeline::default(),
+            pages_repeat: Timeline::default(),
             started: 0,
             last: None,
             reloaded: false,
             earlier_requests: [0; 4],
-            settled: Ms::MAX,
+            settled_at: Ms::MAX,
             saved: None,
-            key_count: 0,
+            access_key_count: 0,
             device_count: 0,
             last_polls: 0.0,
             memory: Vec::new(),
             restarts_allowed,
             events: VecDeque::new(),
-            tally: Tally::default(),
+            statistics: Statistics::default(),
             rng,
         };
         for id in &NETWORKS[..3] {
-            world.add_network(id);
+            environment.add_network(id);
         }
-        world.rotate_keys();
-        world.write_web_config();
-        world.settled = now();
-        world
+        environment.rotate_keys();
+        environment.write_web_config();
+        environment.settled_at = now();
+        environment
     }
 
     /// Alternates between random events and recovery.
-    pub async fn run(&mut self, until: Instant) -> Result<(), Report> {
+    pub async fn run(&mut self, until: Instant) -> Result<(), FailureReport> {
         self.start().await?;
         while Instant::now() < until {
             for _ in 0..self.rng.u32(10..40) {
                 self.step().await?;
             }
-            self.calm().await?;
+            self.recover().await?;
         }
         self.end()
     }
 
-    async fn step(&mut self) -> Result<(), Report> {
-        self.tally.steps += 1;
+    async fn step(&mut self) -> Result<(), FailureReport> {
+        self.statistics.steps += 1;
         match self.rng.u8(..40) {
             0..14 => self.add_fault(),
             14..16 => self.clear_faults(),
@@ -193,12 +193,12 @@ impl World {
             26..28 => self.change_credentials(),
             28 => {
                 let rate = pick(&mut self.rng, &[None, Some(2.0), Some(20.0), Some(100.0)]);
-                self.note(&format!("rate limit {rate:?}"));
+                self.log_event(&format!("rate limit {rate:?}"));
                 self.simulator.set_rate_limit(rate);
             }
             29..31 => {
                 let event = self.disk.toggle_failure(&mut self.rng);
-                self.note(event);
+                self.log_event(event);
             }
             31..33 => self.break_web_config(),
             33..36 => self.reload().await?,
@@ -207,18 +207,18 @@ impl World {
         }
         let pause = self.rng.u64(..500);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        self.scrape().await?;
+        self.scrape_and_check().await?;
         Ok(())
     }
 
-    fn note(&mut self, event: &str) {
+    fn log_event(&mut self, event: &str) {
         if self.events.len() == 60 {
             self.events.pop_front();
         }
         self.events.push_back(format!("{} {event}", now()));
     }
 
-    fn report(&self, problem: &str) -> Report {
+    fn report(&self, problem: &str) -> FailureReport {
         let events: Vec<_> = self.events.iter().map(String::as_str).collect();
         let ended = self.exporter.as_ref().and_then(Exporter::ended);
         if ended.is_some() {
@@ -229,7 +229,7 @@ impl World {
         let log = log.lines().filter(|line| !line.contains("invalid device data"));
         let log: Vec<_> = log.rev().take(40).collect();
         let log: Vec<_> = log.into_iter().rev().collect();
-        Report(format!(
+        FailureReport(format!(
             "{problem}\nnow {}, started {}, ended {ended:?}, {:?}\n-- events\n{}\n-- log\n{}",
             now(),
             self.started,

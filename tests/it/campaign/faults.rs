@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use fastrand::Rng;
 
-use super::truth::{Chance, pick};
+use super::expected::{Chance, pick};
 
 /// A fault in the simulator's syntax.
-pub fn fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> String {
+pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> String {
     let kind = match rng.u8(..26) {
         0 | 1 => "429".to_owned(),
         2 => format!("429:retry-after={}", rng.u8(..3)),
@@ -59,13 +59,13 @@ pub fn fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> St
         text.push_str(&format!(",times={}", rng.u8(1..40)));
     }
     if text.starts_with("nonsense") {
-        text.push_str(&format!(",body={}", pick(rng, &NONSENSE)));
+        text.push_str(&format!(",body={}", pick(rng, &INVALID_BODIES)));
     }
     text
 }
 
 /// Invalid responses.
-const NONSENSE: [&str; 10] = [
+const INVALID_BODIES: [&str; 10] = [
     "",
     "null",
     "[]",

@@ -1,5 +1,5 @@
-//! What is true, and since when. The campaign writes it down as it makes it so, in its own words: no
-//! type of the program's is used, and no reading of what it wrote.
+//! An independent record of the true state and the time of each change. It shares neither types nor
+//! parsers with the exporter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ pub fn now() -> Ms {
     Timestamp::now().as_millisecond()
 }
 
-/// What was true at which time. Each change came about at some moment between two.
+/// The values over time. Each change happened between two known times.
 pub struct Timeline<T>(Vec<Entry<T>>);
 
 struct Entry<T> {
@@ -27,8 +27,8 @@ struct Entry<T> {
     value: T,
 }
 
-/// Nothing is asked about times longer ago than this.
-const KEPT: Ms = 600_000;
+/// The minimum time for which old values are kept.
+const RETENTION: Ms = 600_000;
 
 impl<T> Default for Timeline<T> {
     fn default() -> Timeline<T> {
@@ -37,10 +37,10 @@ impl<T> Default for Timeline<T> {
 }
 
 impl<T> Timeline<T> {
-    pub fn put(&mut self, not_before: Ms, not_after: Ms, value: T) {
-        let long_ago = now() - KEPT;
-        let gone = self.0.iter().skip(1).take_while(|next| next.not_after < long_ago).count();
-        self.0.drain(..gone);
+    pub fn record(&mut self, not_before: Ms, not_after: Ms, value: T) {
+        let oldest = now() - RETENTION;
+        let expired = self.0.iter().skip(1).take_while(|next| next.not_after < oldest).count();
+        self.0.drain(..expired);
         self.0.push(Entry { not_before, not_after, value });
     }
 
@@ -48,27 +48,27 @@ impl<T> Timeline<T> {
         self.0.last().map(|entry| &entry.value)
     }
 
-    /// All that may have been true at some time from `from` to `to`.
+    /// All values that can have applied at some time from `from` to `to`.
     pub fn between(&self, from: Ms, to: Ms) -> impl Iterator<Item = &T> {
-        self.0.iter().enumerate().filter_map(move |(place, entry)| {
-            let end = self.0.get(place + 1).map_or(Ms::MAX, |next| next.not_after);
+        self.0.iter().enumerate().filter_map(move |(index, entry)| {
+            let end = self.0.get(index + 1).map_or(Ms::MAX, |next| next.not_after);
             (entry.not_before <= to && end >= from).then_some(&entry.value)
         })
     }
 }
 
-/// A time as it should be read.
+/// The expected interpretation of a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Time {
     Never,
     At(Ms),
-    Unreadable,
+    Invalid,
 }
 
-/// A device as it should be read.
+/// The expected interpretation of a device.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TrueDevice {
-    /// By which the simulator knows it, whatever it tells of it.
+pub struct ExpectedDevice {
+    /// The name in the simulator, even if the response has no `appId`.
     pub name: String,
     pub app_id: Option<String>,
     pub device_type: String,
@@ -81,9 +81,9 @@ pub struct TrueDevice {
 const TYPES: [&str; 7] = ["iOS", "Android", "Windows", "MacOSX", "desktop", "a\"b\\c", "unknown"];
 const STATUSES: [&str; 5] = ["Active", "Reset", "Suspended", "ruhend, ü", ""];
 
-impl TrueDevice {
-    pub fn random(name: String, rng: &mut Rng) -> TrueDevice {
-        let mut this = TrueDevice {
+impl ExpectedDevice {
+    pub fn random(name: String, rng: &mut Rng) -> ExpectedDevice {
+        let mut device = ExpectedDevice {
             app_id: rng.chance(9, 10).then(|| name.clone()),
             name,
             device_type: String::new(),
@@ -93,12 +93,12 @@ impl TrueDevice {
             last_login: Time::Never,
         };
         for _ in 0..6 {
-            this.change(rng);
+            device.change(rng);
         }
-        this
+        device
     }
 
-    /// Something about it becomes different, or the same again.
+    /// Sets a random field to a random value.
     pub fn change(&mut self, rng: &mut Rng) {
         match rng.u8(..6) {
             0 => self.device_type = pick(rng, &TYPES).to_owned(),
@@ -106,7 +106,7 @@ impl TrueDevice {
             2 => self.suspended = [None, Some(true), Some(false)][rng.usize(..3)],
             3 => self.created = Time::random(rng),
             4 => self.last_login = Time::random(rng),
-            // It logs in.
+            // A login now.
             _ => self.last_login = Time::At(now() / 1000 * 1000),
         }
         if self.device_type.is_empty() {
@@ -114,24 +114,24 @@ impl TrueDevice {
         }
     }
 
-    /// As the service tells of it, in any of the forms that mean this.
-    pub fn written(&self, rng: &mut Rng) -> Device {
-        self.write_onto(device(&self.name), rng)
+    /// A response with this device, in one of the equivalent formats.
+    pub fn encode(&self, rng: &mut Rng) -> Device {
+        self.apply_to(device(&self.name), rng)
     }
 
-    pub fn write_onto(&self, device: Device, rng: &mut Rng) -> Device {
-        let none =
+    pub fn apply_to(&self, device: Device, rng: &mut Rng) -> Device {
+        let absent =
             |rng: &mut Rng| [None, Some(Value::Null), Some(json!(""))][rng.usize(..3)].clone();
         let text = |text: &str, rng: &mut Rng| match text {
-            "" => none(rng),
+            "" => absent(rng),
             text => Some(json!(text)),
         };
         let members = [
-            ("appId", self.app_id.as_deref().map_or_else(|| none(rng), |id| Some(json!(id)))),
+            ("appId", self.app_id.as_deref().map_or_else(|| absent(rng), |id| Some(json!(id)))),
             (
                 "type",
                 match &*self.device_type {
-                    "unknown" => none(rng),
+                    "unknown" => absent(rng),
                     other => text(other, rng),
                 },
             ),
@@ -145,8 +145,8 @@ impl TrueDevice {
                     }
                 },
             ),
-            ("created", self.created.written(rng)),
-            ("lastLogin", self.last_login.written(rng)),
+            ("created", self.created.encode(rng)),
+            ("lastLogin", self.last_login.encode(rng)),
         ];
         members.into_iter().fold(device, |device, (member, value)| match value {
             Some(value) => device.with(member, value),
@@ -159,8 +159,8 @@ impl Time {
     fn random(rng: &mut Rng) -> Time {
         match rng.u8(..8) {
             0 => Time::Never,
-            1 => Time::Unreadable,
-            // Ahead of the clock.
+            1 => Time::Invalid,
+            // In the future.
             2 => Time::At((now() + rng.i64(1_000..3_600_000)) / 1000 * 1000),
             _ => Time::At((now() - rng.i64(1_000..120 * 86_400_000)) / 1000 * 1000),
         }
@@ -169,18 +169,18 @@ impl Time {
     pub fn at(self) -> Option<Ms> {
         match self {
             Time::At(at) => Some(at),
-            Time::Never | Time::Unreadable => None,
+            Time::Never | Time::Invalid => None,
         }
     }
 
-    /// In one of the forms that mean it; none for a member that is left out.
-    fn written(self, rng: &mut Rng) -> Option<Value> {
+    /// A JSON value in one of the equivalent formats. `None` means an absent member.
+    fn encode(self, rng: &mut Rng) -> Option<Value> {
         let at = match self {
             Time::Never => {
                 return [None, Some(Value::Null), Some(json!("")), Some(json!(0))][rng.usize(..4)]
                     .clone();
             }
-            Time::Unreadable => {
+            Time::Invalid => {
                 let texts = [json!("yesterday"), json!("12/31/2024"), json!("2024-13-45 00:00:00")];
                 return Some(
                     [&texts[..], &[json!(true), json!([1])]].concat()[rng.usize(..5)].clone(),
@@ -199,10 +199,10 @@ impl Time {
             3 => json!(format("%Y-%m-%dT%H:%M:%SZ")),
             4 => json!(format("%Y-%m-%d %H:%M:%S")),
             5 => {
-                let elsewhere = at.with_time_zone(TimeZone::fixed(jiff::tz::offset(-5)));
-                json!(strtime::format("%Y-%m-%dT%H:%M:%S-05:00", &elsewhere).unwrap())
+                let local = at.with_time_zone(TimeZone::fixed(jiff::tz::offset(-5)));
+                json!(strtime::format("%Y-%m-%dT%H:%M:%S-05:00", &local).unwrap())
             }
-            // As in AWS's own examples: January 20th 2024, 9:15:30 am.
+            // The format of the AWS examples: January 20th 2024, 9:15:30 am.
             _ => {
                 let ordinal = match at.day() {
                     1 | 21 | 31 => "st",
@@ -211,9 +211,9 @@ impl Time {
                     _ => "th",
                 };
                 let hour = (at.hour() + 11) % 12 + 1;
-                let half = if at.hour() < 12 { "am" } else { "pm" };
+                let am_pm = if at.hour() < 12 { "am" } else { "pm" };
                 json!(format!(
-                    "{} {}{ordinal} {}, {hour}:{} {half}",
+                    "{} {}{ordinal} {}, {hour}:{} {am_pm}",
                     format("%B"),
                     at.day(),
                     at.year(),
@@ -224,68 +224,71 @@ impl Time {
     }
 }
 
-/// One of these.
+/// A random element.
 pub fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.usize(..from.len())].clone()
 }
 
-/// Chances, as they are spoken of.
+/// Random decisions with a probability of `count` in `total`.
 pub trait Chance {
-    fn chance(&mut self, of: u32, in_all: u32) -> bool;
+    fn chance(&mut self, count: u32, total: u32) -> bool;
 }
 
 impl Chance for Rng {
-    fn chance(&mut self, of: u32, in_all: u32) -> bool {
-        self.u32(..in_all) < of
+    fn chance(&mut self, count: u32, total: u32) -> bool {
+        self.u32(..total) < count
     }
 }
 
-/// A user, by the ids of its network and its own.
-pub type Who = (String, String);
+/// The network id and user id of a user.
+pub type UserKey = (String, String);
 
-/// A user's devices in the order in which they came; none where there is no such user.
-pub type Devices = Option<Vec<Arc<TrueDevice>>>;
+/// A user's devices in the order of their creation. `None` if the user does not exist.
+pub type Devices = Option<Vec<Arc<ExpectedDevice>>>;
 
-/// All that is and was so.
+/// The current and past state of all networks.
 #[derive(Default)]
-pub struct Truth {
-    pub devices: BTreeMap<Who, Timeline<Devices>>,
-    /// Whether there is such a network.
+pub struct Expected {
+    pub devices: BTreeMap<UserKey, Timeline<Devices>>,
+    /// Whether the network exists.
     pub networks: BTreeMap<String, Timeline<bool>>,
-    /// In minutes, of each network's groups; 0 is no limit.
+    /// The limit of each network's groups, in minutes. 0 means no limit.
     pub groups: BTreeMap<(String, String), i64>,
     /// The groups of each user.
-    pub members: BTreeMap<Who, Vec<String>>,
-    /// Everybody who ever was there, or was asked for by name.
-    pub named: BTreeSet<Who>,
-    pub named_networks: BTreeSet<String>,
-    /// Every limit that a user ever had, in seconds.
-    pub limits: BTreeMap<Who, BTreeSet<i64>>,
+    pub user_groups: BTreeMap<UserKey, Vec<String>>,
+    /// Every user that ever existed or was configured by id.
+    pub known_users: BTreeSet<UserKey>,
+    pub known_networks: BTreeSet<String>,
+    /// Every limit that each user ever had, in seconds.
+    pub all_limits: BTreeMap<UserKey, BTreeSet<i64>>,
 }
 
-impl Truth {
-    /// The users that there are.
-    pub fn users(&self) -> impl Iterator<Item = (&Who, &Vec<Arc<TrueDevice>>)> {
-        self.devices.iter().filter_map(|(who, line)| Some((who, line.latest()?.as_ref()?)))
+impl Expected {
+    /// The existing users.
+    pub fn users(&self) -> impl Iterator<Item = (&UserKey, &Vec<Arc<ExpectedDevice>>)> {
+        self.devices.iter().filter_map(|(key, timeline)| Some((key, timeline.latest()?.as_ref()?)))
     }
 
-    pub fn is_there(&self, network: &str) -> bool {
+    pub fn network_exists(&self, network: &str) -> bool {
         self.networks.get(network).and_then(Timeline::latest) == Some(&true)
     }
 
-    /// The limit of a user now, in seconds: the least of its groups'.
-    pub fn limit(&self, who: &Who) -> Option<i64> {
-        let groups = self.members.get(who)?.iter();
-        let limits = groups.filter_map(|group| self.groups.get(&(who.0.clone(), group.clone())));
+    /// The current limit of a user in seconds: the minimum of its groups' limits.
+    pub fn limit(&self, key: &UserKey) -> Option<i64> {
+        let groups = self.user_groups.get(key)?.iter();
+        let limits = groups.filter_map(|group| self.groups.get(&(key.0.clone(), group.clone())));
         limits.copied().filter(|minutes| *minutes > 0).min().map(|minutes| minutes * 60)
     }
 
-    /// Takes down the limits that hold now.
-    pub fn note_limits(&mut self) {
-        let now: Vec<_> =
-            self.members.keys().filter_map(|who| Some((who.clone(), self.limit(who)?))).collect();
-        for (who, limit) in now {
-            self.limits.entry(who).or_default().insert(limit);
+    /// Adds the current limits to `all_limits`.
+    pub fn record_limits(&mut self) {
+        let now: Vec<_> = self
+            .user_groups
+            .keys()
+            .filter_map(|key| Some((key.clone(), self.limit(key)?)))
+            .collect();
+        for (key, limit) in now {
+            self.all_limits.entry(key).or_default().insert(limit);
         }
     }
 }

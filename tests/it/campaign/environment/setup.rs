@@ -6,9 +6,9 @@ use fastrand::Rng;
 
 use super::{
     super::{
-        judge::Sso,
-        tally::BUCKETS,
-        truth::{Chance, Ms, Truth, Who, pick},
+        checker::Sso,
+        expected::{Chance, Expected, Ms, UserKey, pick},
+        totals::BUCKETS,
     },
     NETWORKS,
 };
@@ -98,10 +98,10 @@ impl Setup {
     }
 
     /// Whether the exporter polls this user, if it exists.
-    pub(super) fn includes(&self, who: &Who) -> bool {
+    pub(super) fn includes(&self, key: &UserKey) -> bool {
         let Some(listed) = &self.listed else { return true };
-        let network = listed.iter().find(|(id, _)| *id == who.0);
-        network.is_some_and(|(_, users)| users.as_ref().is_none_or(|users| users.contains(&who.1)))
+        let network = listed.iter().find(|(id, _)| *id == key.0);
+        network.is_some_and(|(_, users)| users.as_ref().is_none_or(|users| users.contains(&key.1)))
     }
 
     /// Whether the network has `users = "all"`.
@@ -115,21 +115,24 @@ impl Setup {
     }
 
     /// The networks in the exposition.
-    pub(super) fn networks(&self, truth: &Truth) -> BTreeSet<String> {
+    pub(super) fn networks(&self, expected: &Expected) -> BTreeSet<String> {
         match &self.listed {
             Some(listed) => listed.iter().map(|(id, _)| id.clone()).collect(),
-            None => truth.networks.keys().filter(|id| truth.is_there(id)).cloned().collect(),
+            None => {
+                expected.networks.keys().filter(|id| expected.network_exists(id)).cloned().collect()
+            }
         }
     }
 
     /// The users in the exposition.
-    pub(super) fn expected_users(&self, truth: &Truth) -> BTreeSet<Who> {
-        let existing = truth.users().map(|(who, _)| who.clone()).filter(|who| self.includes(who));
+    pub(super) fn expected_users(&self, expected: &Expected) -> BTreeSet<UserKey> {
+        let existing =
+            expected.users().map(|(key, _)| key.clone()).filter(|key| self.includes(key));
         existing.chain(self.listed()).collect()
     }
 
     /// The users that are configured by id.
-    pub(super) fn listed(&self) -> impl Iterator<Item = Who> {
+    pub(super) fn listed(&self) -> impl Iterator<Item = UserKey> {
         self.listed
             .iter()
             .flatten()

@@ -7,17 +7,17 @@ use std::{
 
 use super::{
     super::{
-        judge::{BLINK, Remembered, Sso},
+        checker::{Baseline, CLOCK_TOLERANCE, Sso},
+        expected::{Devices, Ms, Timeline, UserKey, now},
         scrape::Scrape,
-        truth::{Devices, Ms, Timeline, Who, now},
     },
-    NETWORKS, RECOVERY, Report, World,
+    Environment, FailureReport, NETWORKS, RECOVERY,
 };
 
-impl World {
+impl Environment {
     /// Ends all faults and waits until the exposition agrees with the fleet.
-    pub(super) async fn calm(&mut self) -> Result<(), Report> {
-        self.note("recovery");
+    pub(super) async fn recover(&mut self) -> Result<(), FailureReport> {
+        self.log_event("recovery");
         self.clear_faults();
         self.simulator.set_rate_limit(None);
         self.disk.repair();
@@ -26,10 +26,10 @@ impl World {
             self.simulator.credentials().allow_network(id);
         }
         // Earlier requests can still be affected by faults.
-        let since = now() + 2 * BLINK;
+        let since = now() + 2 * CLOCK_TOLERANCE;
         let deadline = Instant::now() + RECOVERY;
         let last = loop {
-            let scrape = self.scrape().await?;
+            let scrape = self.scrape_and_check().await?;
             let differences = self.differences(&scrape, since);
             if differences.is_empty() {
                 break scrape;
@@ -40,9 +40,9 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         };
-        self.tally.calms += 1;
+        self.statistics.recoveries += 1;
         self.wait_for_saves(last.from).await?;
-        self.test_the_judge(&last, since)?;
+        self.self_test(&last, since)?;
         // Without networks, only readiness shows the end of the lookup.
         let deadline = Instant::now() + RECOVERY;
         while self.get("/-/ready").await?.0 != 200 {
@@ -55,11 +55,11 @@ impl World {
     }
 
     /// Waits for two saves of the state, because the first can have started before `at`.
-    async fn wait_for_saves(&mut self, mut at: Ms) -> Result<(), Report> {
-        let (settled, deadline) = (at, Instant::now() + RECOVERY);
-        let mut saves = if self.setup.networks(&self.truth).is_empty() { 0 } else { 2 };
+    async fn wait_for_saves(&mut self, mut at: Ms) -> Result<(), FailureReport> {
+        let (settled_at, deadline) = (at, Instant::now() + RECOVERY);
+        let mut saves = if self.setup.networks(&self.expected).is_empty() { 0 } else { 2 };
         while saves > 0 {
-            let saved = Remembered::of(&self.scrape().await?).saved;
+            let saved = Baseline::of(&self.scrape_and_check().await?).saved;
             if saved > at {
                 (at, saves) = (saved, saves - 1);
                 continue;
@@ -69,23 +69,23 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
-        self.settled = settled;
+        self.settled_at = settled_at;
         Ok(())
     }
 
     /// Shows that the checks find a missing user, and a missing or wrong sample.
-    fn test_the_judge(&mut self, scrape: &Scrape, since: Ms) -> Result<(), Report> {
-        for who in self.settled_users(scrape) {
-            if self.missing_users(&scrape.without(who)).is_empty() {
-                return Err(self.report(&format!("undetected: missing {who:?}")));
+    fn self_test(&mut self, scrape: &Scrape, since: Ms) -> Result<(), FailureReport> {
+        for key in self.settled_users(scrape) {
+            if self.missing_users(&scrape.without(key)).is_empty() {
+                return Err(self.report(&format!("undetected: missing {key:?}")));
             }
         }
         for _ in 0..50 {
-            let exists = |network: &str| self.truth.is_there(network);
+            let exists = |network: &str| self.expected.network_exists(network);
             let Some((corrupted, change)) = scrape.corrupted(&mut self.rng, exists) else {
                 continue;
             };
-            if self.problems(&corrupted).is_empty()
+            if self.violations(&corrupted).is_empty()
                 && self.differences(&corrupted, since).is_empty()
             {
                 return Err(self.report(&format!("undetected: {change}")));
@@ -98,14 +98,18 @@ impl World {
     fn differences(&self, scrape: &Scrape, since: Ms) -> Vec<String> {
         let mut differences = Vec::new();
         let users = scrape.users();
-        let expected_users = self.setup.expected_users(&self.truth);
-        for network in self.setup.networks(&self.truth) {
+        let expected_users = self.setup.expected_users(&self.expected);
+        for network in self.setup.networks(&self.expected) {
             let mut expected = expected_users.iter().filter(|(n, _)| *n == network);
-            let all_exist = self.truth.is_there(&network) && expected.all(|who| self.exists(who));
+            let all_exist =
+                self.expected.network_exists(&network) && expected.all(|key| self.exists(key));
             let up = scrape.network("wickr_up", &network);
             // The user list of a deleted network stays in use, and can be empty.
-            let has_no_users = users.keys().all(|who| who.0 != network);
-            if self.setup.discovers(&network) && !self.truth.is_there(&network) && has_no_users {
+            let has_no_users = users.keys().all(|key| key.0 != network);
+            if self.setup.discovers(&network)
+                && !self.expected.network_exists(&network)
+                && has_no_users
+            {
                 continue;
             }
             if up != Some(f64::from(all_exist)) {
@@ -114,17 +118,17 @@ impl World {
         }
         let exposed: BTreeSet<_> =
             scrape.samples("wickr_network_info").map(|(l, _)| l["network_id"].clone()).collect();
-        let networks = self.setup.networks(&self.truth);
+        let networks = self.setup.networks(&self.expected);
         if exposed != networks {
             differences.push(format!("networks {exposed:?}, not {networks:?}"));
         }
-        for network in networks.iter().filter(|id| self.truth.is_there(id)) {
+        for network in networks.iter().filter(|id| self.expected.network_exists(id)) {
             differences.extend(self.limit_differences(scrape, network));
         }
-        let exposed = users.keys().filter(|who| {
-            expected_users.contains(who)
-                || self.truth.is_there(&who.0)
-                || !self.setup.discovers(&who.0)
+        let exposed = users.keys().filter(|key| {
+            expected_users.contains(key)
+                || self.expected.network_exists(&key.0)
+                || !self.setup.discovers(&key.0)
         });
         let exposed: BTreeSet<_> = exposed.cloned().collect();
         if exposed != expected_users {
@@ -132,28 +136,30 @@ impl World {
             let missing: Vec<_> = expected_users.difference(&exposed).collect();
             differences.push(format!("users: {extra:?} unexpected, {missing:?} missing"));
         }
-        for (who, user) in &users {
-            let exists = self.exists(who);
+        for (key, user) in &users {
+            let exists = self.exists(key);
             let up = user.up == Some(1.0);
             if up != exists || user.read_at.is_some() != exists {
-                differences.push(format!("{who:?}: up {:?}, read {:?}", user.up, user.read_at));
+                differences.push(format!("{key:?}: up {:?}, read {:?}", user.up, user.read_at));
             }
-            let started = user.read_at.map(|read_at| self.about().asked_from(who, read_at));
+            let started = user.read_at.map(|read_at| self.context().read_started(key, read_at));
             if exists && started.is_none_or(|at| at < since) {
-                differences.push(format!("{who:?}: read at {:?}", user.read_at));
+                differences.push(format!("{key:?}: read at {:?}", user.read_at));
             }
             let limit = match self.setup.sso {
                 Sso::No => None,
-                Sso::Groups => self.truth.limit(who),
+                Sso::Groups => self.expected.limit(key),
                 Sso::Fixed(seconds) => Some(seconds),
             };
-            let has_facts = self.setup.sso == Sso::Groups || self.setup.lists_users(&who.0);
-            if user.status.is_some() != (exists && has_facts) && self.truth.is_there(&who.0) {
-                differences.push(format!("{who:?}: status {:?}", user.status));
+            let has_facts = self.setup.sso == Sso::Groups || self.setup.lists_users(&key.0);
+            if user.status.is_some() != (exists && has_facts)
+                && self.expected.network_exists(&key.0)
+            {
+                differences.push(format!("{key:?}: status {:?}", user.status));
             }
             let has_limit = exists || matches!(self.setup.sso, Sso::Fixed(_));
             if has_limit && user.limit != limit.map(|seconds| seconds * 1000) {
-                differences.push(format!("{who:?}: limit {:?}, not {limit:?}", user.limit));
+                differences.push(format!("{key:?}: limit {:?}, not {limit:?}", user.limit));
             }
         }
         differences
@@ -162,7 +168,7 @@ impl World {
     /// The differences in the security groups and expired sessions of a network.
     fn limit_differences(&self, scrape: &Scrape, network: &str) -> Vec<String> {
         let mut differences = Vec::new();
-        let groups = self.truth.groups.iter().filter(|((of, _), _)| of == network);
+        let groups = self.expected.groups.iter().filter(|((of, _), _)| of == network);
         let groups = groups.filter(|_| self.setup.sso == Sso::Groups);
         let mut names = BTreeMap::new();
         let mut limits = BTreeMap::new();
@@ -189,17 +195,17 @@ impl World {
         differences
     }
 
-    pub(super) fn exists(&self, who: &Who) -> bool {
-        let line = self.truth.devices.get(who);
-        line.and_then(Timeline::latest).is_some_and(Devices::is_some)
+    pub(super) fn exists(&self, key: &UserKey) -> bool {
+        let timeline = self.expected.devices.get(key);
+        timeline.and_then(Timeline::latest).is_some_and(Devices::is_some)
     }
 
     /// Checks that memory does not grow after the first recoveries.
-    fn check_memory(&mut self, bytes: f64) -> Result<(), Report> {
+    fn check_memory(&mut self, bytes: f64) -> Result<(), FailureReport> {
         self.memory.push((Instant::now(), bytes / 1e6));
-        let settled = self.memory.iter().skip(3).take(3).map(|(_, size)| *size);
-        let settled = settled.fold(0.0, f64::max);
-        if self.memory.len() > 6 && bytes / 1e6 > settled * 1.5 + 20.0 {
+        let baseline = self.memory.iter().skip(3).take(3).map(|(_, size)| *size);
+        let baseline = baseline.fold(0.0, f64::max);
+        if self.memory.len() > 6 && bytes / 1e6 > baseline * 1.5 + 20.0 {
             return Err(self.report(&format!("memory grows: {:?}", self.memory)));
         }
         Ok(())
