@@ -272,7 +272,10 @@ fn notes_show_the_next_steps() {
         "shards": 2, "web": {"tlsSecret": "a"}, "monitor": {"enabled": true},
         "serviceAccount": {"roleArn": "arn:aws:iam::111122223333:role/a"},
     }));
-    assert!(full.contains("statefulset/wickr-exporter") && full.contains("in 2 shards"), "{full}");
+    assert!(
+        full.contains("statefulset/wickr-exporter") && full.contains("with 2 shards"),
+        "{full}"
+    );
     assert!(full.contains("https://127.0.0.1:10471"), "{full}");
     for part in ["monitor.enabled", "web.tlsSecret", "serviceAccount.roleArn"] {
         assert!(!full.contains(part), "{part}: {full}");
