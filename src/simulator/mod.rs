@@ -1,7 +1,7 @@
 //! A Wickr Admin API over HTTP, for `demo`, `simulate` and the tests.
 //!
-//! It behaves as AWS documents the API, requires signed requests, and injects faults. It is
-//! always compiled, so that all its users run the same server. It shares no wire types, signing
+//! It behaves as AWS documents the API, requires signed requests, and injects faults. The default
+//! feature `simulator` compiles it. It shares no wire types, signing
 //! code or timestamp code with the client: shared code agrees with itself even when it is wrong.
 //!
 //! In reading order:
