@@ -10,8 +10,8 @@ use std::{
 use crate::{
     config::{Aws, Config, Network, Poll},
     wickr::{
-        Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Interner, Observer,
-        RateLimiter, Role,
+        Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Interner, RateLimiter,
+        RequestObserver, Role,
     },
 };
 
@@ -52,27 +52,27 @@ pub(super) fn endpoint(aws: &Aws) -> Endpoint {
 pub(super) struct Accounts {
     /// Override the configured credentials of all networks.
     credentials: Option<CredentialSource>,
-    observer: Arc<dyn Observer>,
+    observer: Arc<dyn RequestObserver>,
     labels: Arc<Interner>,
     requests_per_second: f64,
     limiters: BTreeMap<Account, Arc<RateLimiter>>,
     stores: HashMap<CredentialSource, Arc<CredentialStore>>,
-    clients: Vec<(Settings, Arc<Client>)>,
+    clients: Vec<(AccountSettings, Arc<Client>)>,
 }
 
 /// The configuration of a client. Networks with equal settings share it.
 #[derive(Debug, Clone, PartialEq)]
-struct Settings {
+struct AccountSettings {
     aws: Aws,
     request_timeout: Duration,
     max_attempts: u32,
     page_size: u16,
 }
 
-impl Settings {
-    fn of(network: &Network) -> Settings {
+impl AccountSettings {
+    fn of(network: &Network) -> AccountSettings {
         let Poll { request_timeout, max_attempts, page_size, .. } = network.poll;
-        Settings { aws: network.aws.clone(), request_timeout, max_attempts, page_size }
+        AccountSettings { aws: network.aws.clone(), request_timeout, max_attempts, page_size }
     }
 }
 
@@ -80,7 +80,7 @@ impl Accounts {
     pub(super) fn new(
         credentials: Option<CredentialSource>,
         labels: Arc<Interner>,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn RequestObserver>,
     ) -> Accounts {
         Accounts {
             credentials,
@@ -100,7 +100,7 @@ impl Accounts {
         config: &Config,
     ) -> Vec<(String, String, Arc<RateLimiter>)> {
         self.requests_per_second = config.poll.requests_per_second;
-        let settings: Vec<_> = config.networks.iter().map(Settings::of).collect();
+        let settings: Vec<_> = config.networks.iter().map(AccountSettings::of).collect();
         self.clients.retain(|(client, _)| settings.contains(client));
         let accounts: Vec<_> = settings.iter().map(|settings| Account::of(&settings.aws)).collect();
         self.limiters.retain(|account, _| accounts.contains(account));
@@ -120,7 +120,7 @@ impl Accounts {
 
     /// A client for a network, shared with networks of equal settings.
     pub(super) fn client(&mut self, network: &Network) -> Result<Arc<Client>, String> {
-        let settings = Settings::of(network);
+        let settings = AccountSettings::of(network);
         if let Some((_, client)) = self.clients.iter().find(|(other, _)| *other == settings) {
             return Ok(client.clone());
         }

@@ -75,7 +75,7 @@ fn user_filter(filter: &FilterConfig) -> UserFilter {
 }
 
 /// The networks discovered for each `id = "all"`, by its index in the configuration.
-pub(super) type Found = BTreeMap<usize, Vec<Network>>;
+pub(super) type NetworksByEntry = BTreeMap<usize, Vec<Network>>;
 
 /// The entries with `id = "all"`, with their index.
 pub(super) fn discovered(config: &Config) -> impl Iterator<Item = (usize, &config::Network)> {
@@ -83,7 +83,7 @@ pub(super) fn discovered(config: &Config) -> impl Iterator<Item = (usize, &confi
 }
 
 /// The networks to poll: configured networks, and discovered networks with other ids.
-pub(super) fn plans(config: &Config, found: &Found) -> BTreeMap<NetworkId, NetworkPlan> {
+pub(super) fn plans(config: &Config, found: &NetworksByEntry) -> BTreeMap<NetworkId, NetworkPlan> {
     let mut plans = BTreeMap::new();
     for network in &config.networks {
         if let NetworkSelector::One(id) = &network.id {
@@ -127,7 +127,7 @@ mod tests {
             name: Some(format!("found {id}")),
             account: None,
         };
-        let found = Found::from([(0, vec![network("12345678"), network("87654321")])]);
+        let found = NetworksByEntry::from([(0, vec![network("12345678"), network("87654321")])]);
         let plans = plans(&config, &found);
         let names: Vec<_> =
             plans.values().map(|plan| (plan.id.as_str(), plan.identity().name)).collect();

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{
     AppError, groups,
-    network_plan::{self, Found},
+    network_plan::{self, NetworksByEntry},
     pollers::PollerFactory,
     progress::Bar,
 };
@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     exposition::{Exposition, Format},
     inventory::{self, Account, Attempt, Lookup, PollResult, Reader, Snapshot},
-    poll::Observer,
+    poll::DiscoveryObserver,
     telemetry::Metrics,
     wickr::{Error, ErrorKind, Interner, Network, NetworkId, Operation},
 };
@@ -74,7 +74,7 @@ pub(super) async fn poll(
     let mut factory =
         PollerFactory::new(None, labels, registrar, metrics.clone(), clock.clone(), HashMap::new());
     factory.set_limits(config);
-    let mut found = Found::new();
+    let mut found = NetworksByEntry::new();
     let mut lookups = Vec::new();
     let mut all_found = true;
     for (index, network) in network_plan::discovered(config) {

@@ -46,7 +46,7 @@ pub(super) async fn on_change(
     reloads: ReloadHandle,
     stop: CancellationToken,
 ) {
-    let mut retry: Option<Retry> = None;
+    let mut retry: Option<ReloadRetry> = None;
     while stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await.is_some() {
         let current = FileDigest::of(&file).await;
         // A file that is being replaced can be missing for a moment.
@@ -59,20 +59,20 @@ pub(super) async fn on_change(
             continue;
         }
         let failed = reloads.reload().await.is_err();
-        retry = failed.then(|| Retry::after(retry.as_ref()));
+        retry = failed.then(|| ReloadRetry::after(retry.as_ref()));
     }
 }
 
 /// When a failed reload is requested again.
-struct Retry {
+struct ReloadRetry {
     delay: Duration,
     at: Instant,
 }
 
-impl Retry {
-    fn after(previous: Option<&Retry>) -> Retry {
+impl ReloadRetry {
+    fn after(previous: Option<&ReloadRetry>) -> ReloadRetry {
         let delay = previous.map_or(FIRST_RETRY, |retry| (retry.delay * 2).min(LAST_RETRY));
-        Retry { delay, at: Instant::now() + delay }
+        ReloadRetry { delay, at: Instant::now() + delay }
     }
 }
 

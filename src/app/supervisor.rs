@@ -1,4 +1,4 @@
-//! Runs a poller for each network. Discovery and reloads start and stop pollers; a poller whose plan is
+//! Runs a poller for each network. NetworksLookup and reloads start and stop pollers; a poller whose plan is
 //! unchanged continues.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, accounts,
-    network_plan::{self, Found, NetworkPlan},
+    network_plan::{self, NetworkPlan, NetworksByEntry},
     notify::{Manager, Responder},
     once,
     pollers::PollerFactory,
@@ -27,7 +27,7 @@ use crate::{
     config::{Config, ListenAddress},
     inventory::{Account, Lookup, Publisher},
     lifecycle::{ReloadRequests, ReloadResult},
-    poll::Observer,
+    poll::DiscoveryObserver,
     web::{AccessControl, DisplaySettings, WebConfig},
     wickr::{Error, ErrorKind, Network, NetworkId, Operation},
 };
@@ -36,7 +36,7 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// The result of looking up the networks of an `id = "all"` entry.
-struct Discovery {
+struct NetworksLookup {
     generation: u64,
     /// Index of the entry in the configuration.
     index: usize,
@@ -68,13 +68,13 @@ pub(super) struct Supervisor {
     running: BTreeMap<NetworkId, Running>,
     pollers: JoinSet<(NetworkId, Publisher)>,
     /// Networks of each `id = "all"` entry.
-    found: Found,
+    found: NetworksByEntry,
     /// Results of the lookups, by index of the entry.
     lookups: BTreeMap<usize, Lookup>,
     /// Entries without networks whose first lookup has not ended.
     pending: BTreeSet<usize>,
     discoverers: JoinSet<()>,
-    discoveries: (mpsc::Sender<Discovery>, mpsc::Receiver<Discovery>),
+    discoveries: (mpsc::Sender<NetworksLookup>, mpsc::Receiver<NetworksLookup>),
     /// Incremented at each reload. Discoveries of earlier generations are ignored.
     generation: u64,
 }
@@ -95,7 +95,7 @@ impl Supervisor {
             access: None,
             running: BTreeMap::new(),
             pollers: JoinSet::new(),
-            found: Found::new(),
+            found: NetworksByEntry::new(),
             lookups: BTreeMap::new(),
             pending: BTreeSet::new(),
             discoverers: JoinSet::new(),
@@ -194,7 +194,7 @@ impl Supervisor {
                 loop {
                     let networks = client.networks(&limiter).await;
                     let delay = if networks.is_ok() { interval } else { interval.min(RETRY_DELAY) };
-                    if sender.send(Discovery { generation, index, networks }).await.is_err() {
+                    if sender.send(NetworksLookup { generation, index, networks }).await.is_err() {
                         return;
                     }
                     tokio::time::sleep(delay).await;
@@ -205,8 +205,8 @@ impl Supervisor {
     }
 
     /// Applies the result of a lookup.
-    async fn apply(&mut self, discovery: Discovery) -> Result<(), AppError> {
-        let Discovery { generation, index, networks } = discovery;
+    async fn apply(&mut self, discovery: NetworksLookup) -> Result<(), AppError> {
+        let NetworksLookup { generation, index, networks } = discovery;
         if generation != self.generation {
             return Ok(());
         }
@@ -349,7 +349,7 @@ impl Supervisor {
     /// Moves discovered networks to the new index of their entry. For a new entry, the networks that are
     /// polled in its account count as discovered, so that their data stays until the first lookup.
     fn carry_over(&mut self, previous: &Config) {
-        let (mut found, mut lookups) = (Found::new(), BTreeMap::new());
+        let (mut found, mut lookups) = (NetworksByEntry::new(), BTreeMap::new());
         for (index, network) in network_plan::discovered(&self.config) {
             let account = accounts::key(&network.aws);
             let old_index = network_plan::discovered(previous)

@@ -37,7 +37,7 @@ pub(super) struct Key {
 }
 
 #[derive(Default)]
-struct Slot {
+struct CachedChunk {
     /// None until it is compressed.
     chunk: Mutex<Option<Arc<CompressedChunk>>>,
     last_used: AtomicI64,
@@ -46,7 +46,7 @@ struct Slot {
 /// The chunks of all scrapes.
 #[derive(Default)]
 pub struct CompressionCache {
-    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    slots: Mutex<HashMap<Key, Arc<CachedChunk>>>,
     timestamp: Mutex<Option<Millis>>,
 }
 
@@ -101,7 +101,7 @@ impl CompressionCache {
 #[cfg(test)]
 impl CompressionCache {
     pub(super) fn chunks(&self) -> Vec<Arc<CompressedChunk>> {
-        let slots: Vec<Arc<Slot>> = lock(&self.slots).values().cloned().collect();
+        let slots: Vec<Arc<CachedChunk>> = lock(&self.slots).values().cloned().collect();
         slots.iter().filter_map(|slot| lock(&slot.chunk).clone()).collect()
     }
 }

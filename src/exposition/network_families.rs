@@ -26,14 +26,14 @@ type NetworkValue = fn(&NetworkView) -> Option<Value>;
 
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
-    networks: Vec<Network<'a>>,
+    networks: Vec<NetworkContext<'a>>,
     now: Millis,
     usernames: bool,
     idle_bounds: Vec<i64>,
 }
 
 #[derive(Debug)]
-struct Network<'a> {
+struct NetworkContext<'a> {
     view: &'a NetworkView,
     /// The label `network_id`.
     labels: Labels,
@@ -48,7 +48,7 @@ impl<'a> NetworkFamilies<'a> {
         usernames: bool,
     ) -> NetworkFamilies<'a> {
         let idle_bounds: Vec<i64> = idle_buckets.iter().copied().map(to_millis).collect();
-        let networks = snapshot.networks.iter().map(|view| Network {
+        let networks = snapshot.networks.iter().map(|view| NetworkContext {
             view,
             labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::new(view, now, &idle_bounds),
@@ -70,7 +70,7 @@ impl<'a> NetworkFamilies<'a> {
         let (now, usernames, encoding) = (self.now, self.usernames, out.encoding());
         for column in columns {
             let mut family = out.family(column.family);
-            for Network { view, labels, .. } in &self.networks {
+            for NetworkContext { view, labels, .. } in &self.networks {
                 let mut prefix = LinePrefix::new(column, labels);
                 let context = Context { now, usernames, stale_after: view.identity.stale_after };
                 for block in view.users.blocks() {
@@ -99,7 +99,7 @@ impl<'a> NetworkFamilies<'a> {
     }
 
     /// The networks whose first poll has ended. Before that, network families have no samples.
-    fn known(&self) -> impl Iterator<Item = &Network<'a>> {
+    fn known(&self) -> impl Iterator<Item = &NetworkContext<'a>> {
         self.networks.iter().filter(|network| network.view.is_known())
     }
 
@@ -145,7 +145,7 @@ impl<'a> NetworkFamilies<'a> {
     fn by_type<'n, S: Sink>(
         &self,
         family: &Family,
-        networks: impl Iterator<Item = &'n Network<'n>>,
+        networks: impl Iterator<Item = &'n NetworkContext<'n>>,
         count: fn(&TypeSummary) -> u64,
         out: &mut Writer<'_, S>,
     ) -> io::Result<()> {
@@ -220,7 +220,7 @@ impl<'a> NetworkFamilies<'a> {
             }
         }
         let mut invalid = out.family(&family::INVALID_TIMESTAMPS);
-        for Network { labels, summary, .. } in self.known() {
+        for NetworkContext { labels, summary, .. } in self.known() {
             for (field, count) in
                 [("created", summary.invalid_created), ("lastLogin", summary.invalid_last_login)]
             {

@@ -31,7 +31,7 @@ pub(super) enum Step<'a> {
 
 /// The outcome for one user, as far as it matters for ending the poll early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum UserOutcome {
     /// No response yet.
     Pending,
     /// The service accepted the credentials.
@@ -64,7 +64,7 @@ pub(super) struct FanOut<'a, S> {
     _polling: PollGuard<'a>,
     /// Index of the next user to request or, after an early end, to fail.
     next: usize,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<UserOutcome>,
     in_flight: FuturesUnordered<DeviceRequest<'a>>,
     window: usize,
     /// The error that ended the poll early.
@@ -86,7 +86,7 @@ impl<'a, S: Source> FanOut<'a, S> {
             limiter,
             _polling: limiter.poll(),
             next: 0,
-            outcomes: vec![Outcome::Pending; users.len()],
+            outcomes: vec![UserOutcome::Pending; users.len()],
             in_flight: FuturesUnordered::new(),
             window: FIRST_WINDOW,
             ended_by: None,
@@ -110,7 +110,7 @@ impl<'a, S: Source> FanOut<'a, S> {
         let user = &self.users[index];
         match result {
             Ok(devices) => {
-                self.outcomes[index] = Outcome::Accepted;
+                self.outcomes[index] = UserOutcome::Accepted;
                 self.window += 1;
                 Step::Read(user, devices)
             }
@@ -140,12 +140,12 @@ impl<'a, S: Source> FanOut<'a, S> {
 
     fn record(&mut self, index: usize, error: &Error) {
         self.outcomes[index] = match error.kind {
-            kind if kind.is_refusal() => Outcome::Refused,
-            kind if kind.may_be_retried() => Outcome::Transient,
+            kind if kind.is_refusal() => UserOutcome::Refused,
+            kind if kind.may_be_retried() => UserOutcome::Transient,
             // An answer such as "unknown user" is only given to accepted credentials.
-            _ => Outcome::Accepted,
+            _ => UserOutcome::Accepted,
         };
-        if self.outcomes[index] != Outcome::Refused {
+        if self.outcomes[index] != UserOutcome::Refused {
             self.window += 1;
         } else if self.ended_by.is_none() && self.refused_in_a_row(index) >= REFUSALS {
             self.ended_by = Some(error.kind);
@@ -155,10 +155,12 @@ impl<'a, S: Source> FanOut<'a, S> {
 
     /// The number of adjacent refused users around `index`. Transient errors do not interrupt a row.
     fn refused_in_a_row(&self, index: usize) -> usize {
-        let row = |outcomes: &mut dyn Iterator<Item = &Outcome>| {
+        let row = |outcomes: &mut dyn Iterator<Item = &UserOutcome>| {
             outcomes
-                .take_while(|outcome| matches!(outcome, Outcome::Refused | Outcome::Transient))
-                .filter(|outcome| **outcome == Outcome::Refused)
+                .take_while(|outcome| {
+                    matches!(outcome, UserOutcome::Refused | UserOutcome::Transient)
+                })
+                .filter(|outcome| **outcome == UserOutcome::Refused)
                 .take(REFUSALS)
                 .count()
         };

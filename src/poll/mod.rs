@@ -36,7 +36,7 @@ use fan_out::{Failures, FanOut, Step};
 use not_found::NotFoundGuard;
 pub use shard::Shard;
 pub use source::Source;
-pub use user_list::Observer;
+pub use user_list::DiscoveryObserver;
 use user_list::UserList;
 
 /// How often results are published while a poll waits for responses.
@@ -60,7 +60,7 @@ pub struct Plan<S> {
     /// Limits this network's requests in flight.
     pub limiter: Arc<NetworkLimiter>,
     /// Counts failed lookups.
-    pub observer: Arc<dyn Observer>,
+    pub observer: Arc<dyn DiscoveryObserver>,
     /// Notified after every poll.
     pub polled: Arc<Notify>,
     /// The time of day.

@@ -22,11 +22,11 @@ struct RandomSource {
     latencies: std::ops::Range<u64>,
     random: Mutex<fastrand::Rng>,
     failures: BTreeMap<UserId, ErrorKind>,
-    requests: Mutex<Vec<Request>>,
+    requests: Mutex<Vec<RecordedRequest>>,
 }
 
 #[derive(Debug, Clone)]
-struct Request {
+struct RecordedRequest {
     /// The number of polls that had ended before.
     poll: u64,
     user: UserId,
@@ -67,7 +67,7 @@ impl Source for RandomSource {
         _: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         let poll = self.reader.snapshot().networks[0].polls.ended.iter().sum();
-        let request = Request { poll, user: user.clone(), from: self.now(), to: None };
+        let request = RecordedRequest { poll, user: user.clone(), from: self.now(), to: None };
         let number = {
             let mut requests = self.requests.lock().unwrap();
             requests.push(request);
@@ -86,11 +86,11 @@ impl Source for RandomSource {
 #[derive(Debug)]
 struct NoObserver;
 
-impl Observer for NoObserver {
+impl DiscoveryObserver for NoObserver {
     fn discovery_failed(&self, _: Operation, _: ErrorKind) {}
 }
 
-struct Network {
+struct Fixture {
     poller: NetworkPoller<RandomSource>,
     source: Arc<RandomSource>,
     reader: Reader,
@@ -99,7 +99,7 @@ struct Network {
     in_flight: usize,
 }
 
-fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
+fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Fixture {
     let users: Vec<UserId> =
         (1..=random.u32(1..40)).map(|user| user.to_string().parse().unwrap()).collect();
     let failing_tenths = random.u32(..12);
@@ -145,12 +145,12 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Network {
         clock: Clock::Manual(Arc::default()),
     };
     let poller = NetworkPoller::new(plan, registrar.add(identity, None));
-    Network { poller, source, reader, users, interval, in_flight }
+    Fixture { poller, source, reader, users, interval, in_flight }
 }
 
 /// Runs a network for a random time. Returns the requests of each poll.
-async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> {
-    let Network { poller, source, users, interval, in_flight, .. } = network;
+async fn run(network: Fixture, random: &mut fastrand::Rng) -> Vec<Vec<RecordedRequest>> {
+    let Fixture { poller, source, users, interval, in_flight, .. } = network;
     let stop = CancellationToken::new();
     let task = tokio::spawn(poller.run(stop.clone()));
     tokio::time::sleep(Duration::from_millis(random.u64(1..20_000))).await;
@@ -163,7 +163,7 @@ async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> 
     assert_eq!(source.requests.lock().unwrap().len(), requests.len(), "no request after the stop");
     publisher.withdraw();
 
-    let mut polls: Vec<Vec<Request>> = Vec::new();
+    let mut polls: Vec<Vec<RecordedRequest>> = Vec::new();
     for request in requests {
         polls.resize_with(usize::try_from(request.poll).unwrap() + 1, Vec::new);
         polls.last_mut().unwrap().push(request);
@@ -176,7 +176,7 @@ async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> 
         users_of_poll.dedup();
         assert_eq!(users_of_poll.len(), poll.len(), "poll {number} requests every user once");
         for request in poll {
-            let open = |other: &&Request| {
+            let open = |other: &&RecordedRequest| {
                 other.from <= request.from && other.to.is_none_or(|to| to > request.from)
             };
             assert!(poll.iter().filter(open).count() <= in_flight);
@@ -186,8 +186,9 @@ async fn run(network: Network, random: &mut fastrand::Rng) -> Vec<Vec<Request>> 
         }
         let ended = poll.iter().map(|request| request.to.expect("a response")).max().unwrap();
         due += interval * (ended - due).div_ceil(interval).max(1);
-        let is_refusal =
-            |request: &Request| source.failures.get(&request.user).is_some_and(|k| k.is_refusal());
+        let is_refusal = |request: &RecordedRequest| {
+            source.failures.get(&request.user).is_some_and(|k| k.is_refusal())
+        };
         let refused = poll.iter().filter(|request| is_refusal(request)).count();
         assert!(poll.len() == users.len() || refused >= 3, "poll {number} requests every user");
     }

@@ -53,7 +53,7 @@ impl Default for Script {
 #[derive(Debug, Default)]
 struct Failures(Mutex<Vec<(Operation, ErrorKind)>>);
 
-impl Observer for Failures {
+impl DiscoveryObserver for Failures {
     fn discovery_failed(&self, operation: Operation, kind: ErrorKind) {
         self.0.lock().unwrap().push((operation, kind));
     }

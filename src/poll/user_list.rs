@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Counts failed lookups.
-pub trait Observer: fmt::Debug + Send + Sync {
+pub trait DiscoveryObserver: fmt::Debug + Send + Sync {
     /// A lookup failed.
     fn discovery_failed(&self, operation: Operation, kind: ErrorKind);
 }
@@ -32,7 +32,7 @@ pub trait Observer: fmt::Debug + Send + Sync {
 pub(super) struct UserList {
     plan: Arc<UserListPlan>,
     network: NetworkId,
-    observer: Arc<dyn Observer>,
+    observer: Arc<dyn DiscoveryObserver>,
     /// None until they are known.
     users: Option<Arc<[UserId]>>,
     /// Whether `users` are all that match the selection, as far as can be known.
@@ -52,7 +52,7 @@ impl UserList {
     pub(super) fn new(
         plan: Arc<UserListPlan>,
         network: &NetworkId,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn DiscoveryObserver>,
         restored: Option<&DiscoveredUsers>,
         known: &[UserId],
     ) -> UserList {

@@ -20,12 +20,12 @@ mod tests;
 use std::fmt;
 
 pub use filter::Filter;
-pub use output::{Format, write_csv, write_json};
+pub use output::{ListFormat, write_csv, write_json};
 pub(crate) use params::format_duration;
 pub use params::{BadParameter, Params};
 pub use record::{Columns, Listing, Record, iso};
-pub use scope::{Discovery, NotKnown, Scope, UserCounts};
-pub use select::{Found, Row, find};
+pub use scope::{DiscoveryState, NotKnown, Scope, UserCounts};
+pub use select::{QueryResult, Row, find};
 pub use table::write_table;
 
 #[cfg(doc)]

@@ -15,7 +15,7 @@ use crate::text::is_invisible;
 
 /// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
+pub enum ListFormat {
     /// An object with the metadata and `devices`.
     #[default]
     Json,
@@ -23,29 +23,29 @@ pub enum Format {
     Csv,
 }
 
-impl Format {
+impl ListFormat {
     /// The value of the parameter `format`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Format::Json => "json",
-            Format::Csv => "csv",
+            ListFormat::Json => "json",
+            ListFormat::Csv => "csv",
         }
     }
 
     /// The media type.
     pub fn content_type(self) -> &'static str {
         match self {
-            Format::Json => "application/json",
-            Format::Csv => "text/csv; charset=utf-8; header=present",
+            ListFormat::Json => "application/json",
+            ListFormat::Csv => "text/csv; charset=utf-8; header=present",
         }
     }
 }
 
-impl FromStr for Format {
+impl FromStr for ListFormat {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Format, &'static str> {
-        let all = [Format::Json, Format::Csv];
+    fn from_str(text: &str) -> Result<ListFormat, &'static str> {
+        let all = [ListFormat::Json, ListFormat::Csv];
         all.into_iter().find(|format| format.as_str() == text).ok_or("must be json or csv")
     }
 }

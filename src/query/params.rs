@@ -6,7 +6,7 @@
 
 use std::{fmt::Display, num::IntErrorKind, str::FromStr, time::Duration};
 
-use super::{Filter, Format, Order, Query, Sort};
+use super::{Filter, ListFormat, Order, Query, Sort};
 use crate::inventory::Freshness;
 
 /// Each value is compared with each device.
@@ -57,7 +57,7 @@ pub struct Params {
     /// The query.
     pub query: Query,
     /// The output format.
-    pub format: Option<Format>,
+    pub format: Option<ListFormat>,
     /// Whether a parameter is empty, so that the URL could be shorter.
     pub has_empty: bool,
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Found, Row, Scope};
+use super::{QueryResult, Row, Scope};
 use crate::{clock::Millis, wickr::ApiTimestamp};
 
 /// Optional fields.
@@ -114,7 +114,7 @@ pub struct Listing {
 
 impl Listing {
     /// Creates the metadata of a result at `now`.
-    pub fn of(found: &Found<'_>, now: Millis) -> Listing {
+    pub fn of(found: &QueryResult<'_>, now: Millis) -> Listing {
         Listing {
             generated_at: iso(now),
             complete: found.scope.is_complete(),

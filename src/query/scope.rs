@@ -25,7 +25,7 @@ pub struct Scope {
     pub not_known: NotKnown,
     /// Failing lookups. Absent from older exporters.
     #[serde(default)]
-    pub discovery: Discovery,
+    pub discovery: DiscoveryState,
     /// This process's shard, if other shards can have users that the filter matches.
     #[serde(default)]
     pub shard: Option<ShardInfo>,
@@ -33,7 +33,7 @@ pub struct Scope {
 
 /// Failing lookups: more networks or users can exist than are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Discovery {
+pub struct DiscoveryState {
     /// Accounts and regions whose networks cannot be looked up.
     pub failing_accounts: usize,
     /// Networks whose users cannot be looked up.
@@ -184,9 +184,9 @@ impl Scope {
     }
 }
 
-impl Discovery {
+impl DiscoveryState {
     fn notes(self) -> Vec<String> {
-        let Discovery { failing_accounts, failing_users, failing_sso_limits } = self;
+        let DiscoveryState { failing_accounts, failing_users, failing_sso_limits } = self;
         let hint = "see the log or the status page";
         let mut notes = Vec::new();
         if failing_accounts > 0 {

@@ -109,7 +109,7 @@ impl<'a> SortKey<'a> {
 
 /// The result of a query.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub struct QueryResult<'a> {
     /// The number of devices that match the filter.
     pub matched: usize,
     /// The devices on the page, in order.
@@ -121,7 +121,7 @@ pub struct Found<'a> {
 }
 
 /// Runs `query` over `snapshot` at `now`.
-pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> Found<'a> {
+pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> QueryResult<'a> {
     let filter = &query.filter;
     let mut top = TopRows::new(query);
     let mut statuses: BTreeSet<&'a InternedStr> = BTreeSet::new();
@@ -147,7 +147,7 @@ pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> Found<'a>
             }
         }
     }
-    Found {
+    QueryResult {
         matched: top.added,
         rows: top.into_rows(query.skip()),
         scope: Scope::of(snapshot, now, filter),

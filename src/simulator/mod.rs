@@ -68,7 +68,7 @@ pub use device::{Device, device};
 pub use faults::{Fault, FaultId, Faults};
 pub use fleet::{Fleet, Network, SecurityGroup, days, hours, minutes, network, security_group};
 pub use options::{ACCESS_KEY, ClockError, Count, Latency, Options, SECRET_KEY, UnknownUser};
-pub use requests::{Record, Requests};
+pub use requests::{RequestRecord, Requests};
 pub use timestamps::TimestampForm;
 pub use user::{User, user};
 

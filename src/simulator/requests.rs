@@ -9,7 +9,7 @@ use super::call::Operation;
 
 /// A finished request.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct RequestRecord {
     /// When it arrived.
     pub at: Timestamp,
     /// Its operation; `None` for an unknown path.
@@ -36,7 +36,7 @@ pub struct Requests {
 
 #[derive(Debug, Default)]
 struct Log {
-    recent: VecDeque<Record>,
+    recent: VecDeque<RequestRecord>,
     capacity: usize,
     total: u64,
     by_operation: BTreeMap<Operation, u64>,
@@ -53,12 +53,12 @@ impl Requests {
     /// The latest finished requests, oldest first, up to [`Options::request_log`].
     ///
     /// [`Options::request_log`]: super::Options::request_log
-    pub fn recent(&self) -> Vec<Record> {
+    pub fn recent(&self) -> Vec<RequestRecord> {
         self.log().recent.iter().cloned().collect()
     }
 
     /// Removes and returns the latest finished requests. The counters stay.
-    pub fn take_recent(&self) -> Vec<Record> {
+    pub fn take_recent(&self) -> Vec<RequestRecord> {
         self.log().recent.drain(..).collect()
     }
 
@@ -87,7 +87,7 @@ impl Requests {
         self.log().max_in_flight
     }
 
-    pub(super) fn begin(&self, record: Record) -> InFlight {
+    pub(super) fn begin(&self, record: RequestRecord) -> InFlight {
         let mut log = self.log();
         log.in_flight += 1;
         log.max_in_flight = log.max_in_flight.max(log.in_flight);
@@ -104,7 +104,7 @@ impl Requests {
 #[derive(Debug)]
 pub(super) struct InFlight {
     requests: Requests,
-    record: Option<Record>,
+    record: Option<RequestRecord>,
 }
 
 impl InFlight {
@@ -139,8 +139,8 @@ impl Drop for InFlight {
 mod tests {
     use super::*;
 
-    fn record(path: &str) -> Record {
-        Record {
+    fn record(path: &str) -> RequestRecord {
+        RequestRecord {
             at: Timestamp::now(),
             operation: Some(Operation::ListUsers),
             path: path.to_owned(),

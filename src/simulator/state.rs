@@ -16,12 +16,12 @@ use super::bucket::Bucket;
 use super::call::Call;
 use super::credentials::{Credential, Credentials, Entry};
 use super::errors::ApiError;
-use super::faults::{FaultKind, Faults, Plan};
+use super::faults::{FaultKind, FaultPlan, Faults};
 use super::fleet::Fleet;
 use super::lists::Lists;
 use super::options::Options;
 use super::paging::{Position, Tokens};
-use super::requests::{Record, Requests};
+use super::requests::{RequestRecord, Requests};
 use super::responses::{self, NoResponse};
 use super::sigv4::{Request, Verifier};
 
@@ -64,7 +64,7 @@ impl State {
         let page = call.as_ref().and_then(|call| self.page_number(call));
         let plan = self.faults.plan(call.as_ref(), page);
         let now = Timestamp::now();
-        let mut in_flight = self.requests.begin(Record {
+        let mut in_flight = self.requests.begin(RequestRecord {
             at: now,
             operation: call.as_ref().map(|call| call.operation),
             path: path.to_owned(),
@@ -122,7 +122,7 @@ impl State {
     /// Runs the operation and applies the planned faults.
     async fn execute(
         &self,
-        plan: &Plan,
+        plan: &FaultPlan,
         call: &Call,
         page: Option<u32>,
         caller: &Credential,
@@ -161,7 +161,7 @@ impl State {
 
     fn apply_paging_fault(
         &self,
-        plan: &Plan,
+        plan: &FaultPlan,
         call: &Call,
         page: Option<u32>,
         mut body: Value,

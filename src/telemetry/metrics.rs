@@ -17,7 +17,7 @@ use super::panics::panic_count;
 use crate::{
     clock::Millis,
     poll,
-    wickr::{ErrorKind, Observer, Operation, Outcome, RateLimiter},
+    wickr::{ErrorKind, Operation, Outcome, RateLimiter, RequestObserver},
 };
 
 /// Bucket bounds of request durations in seconds, up to the longest timeout.
@@ -26,7 +26,7 @@ const DURATION_BUCKETS: [f64; 12] =
 
 /// Why the HTTP server refused a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RejectionReason {
     /// The connection limit was reached, and this connection was closed.
     Connection,
     /// The TLS handshake failed or timed out.
@@ -43,28 +43,28 @@ pub enum Refusal {
     RateLimit,
 }
 
-impl Refusal {
+impl RejectionReason {
     /// All reasons.
-    pub const ALL: [Refusal; 7] = [
-        Refusal::Connection,
-        Refusal::Handshake,
-        Refusal::Unencrypted,
-        Refusal::Certificate,
-        Refusal::Credentials,
-        Refusal::Busy,
-        Refusal::RateLimit,
+    pub const ALL: [RejectionReason; 7] = [
+        RejectionReason::Connection,
+        RejectionReason::Handshake,
+        RejectionReason::Unencrypted,
+        RejectionReason::Certificate,
+        RejectionReason::Credentials,
+        RejectionReason::Busy,
+        RejectionReason::RateLimit,
     ];
 
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Refusal::Connection => "connection",
-            Refusal::Handshake => "handshake",
-            Refusal::Unencrypted => "unencrypted",
-            Refusal::Certificate => "certificate",
-            Refusal::Credentials => "credentials",
-            Refusal::Busy => "busy",
-            Refusal::RateLimit => "rate_limit",
+            RejectionReason::Connection => "connection",
+            RejectionReason::Handshake => "handshake",
+            RejectionReason::Unencrypted => "unencrypted",
+            RejectionReason::Certificate => "certificate",
+            RejectionReason::Credentials => "credentials",
+            RejectionReason::Busy => "busy",
+            RejectionReason::RateLimit => "rate_limit",
         }
     }
 }
@@ -208,7 +208,7 @@ impl Metrics {
         for kind in ErrorKind::ALL.into_iter().filter(|kind| kind.may_be_retried()) {
             metrics.retries.with_label_values(&[kind.as_str()]);
         }
-        for refusal in Refusal::ALL {
+        for refusal in RejectionReason::ALL {
             metrics.refusals.with_label_values(&[refusal.as_str()]);
         }
         Ok(metrics)
@@ -258,7 +258,7 @@ impl Metrics {
     }
 
     /// Counts a refused client.
-    pub fn refused(&self, why: Refusal) {
+    pub fn refused(&self, why: RejectionReason) {
         self.refusals.with_label_values(&[why.as_str()]).inc();
     }
 
@@ -298,7 +298,7 @@ impl Metrics {
     }
 }
 
-impl Observer for Metrics {
+impl RequestObserver for Metrics {
     fn attempted(&self, operation: Operation, outcome: Outcome, duration: Duration) {
         let mut buffer = itoa::Buffer::new();
         let code = match outcome {
@@ -319,7 +319,7 @@ impl Observer for Metrics {
     }
 }
 
-impl poll::Observer for Metrics {
+impl poll::DiscoveryObserver for Metrics {
     fn discovery_failed(&self, operation: Operation, kind: ErrorKind) {
         self.discovery_failures.with_label_values(&[operation.as_str(), kind.as_str()]).inc();
     }

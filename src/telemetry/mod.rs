@@ -6,5 +6,5 @@ mod metrics;
 mod panics;
 
 pub use logs::{LogFormat, LogLevel, start as start_logs};
-pub use metrics::{Metrics, Refusal};
+pub use metrics::{Metrics, RejectionReason};
 pub use panics::watch_panics;

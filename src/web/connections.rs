@@ -117,8 +117,8 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A handle for the connection's requests.
-    pub(super) fn requests(&self) -> Requests {
-        Requests(self.shared.clone())
+    pub(super) fn requests(&self) -> ConnectionHandle {
+        ConnectionHandle(self.shared.clone())
     }
 
     /// Resolves when the connection has to be closed.
@@ -143,9 +143,9 @@ impl Drop for Connection {
 
 /// The requests of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Requests(Arc<Shared>);
+pub(super) struct ConnectionHandle(Arc<Shared>);
 
-impl Requests {
+impl ConnectionHandle {
     /// A request arrived. It is responded to until the guard is dropped.
     pub(super) fn begin(&self) -> Responding {
         self.0.set_responding(true);

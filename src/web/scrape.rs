@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     exposition::{Encoding, Exposition, Format, Group, encoding_for, format_for},
-    telemetry::Refusal,
+    telemetry::RejectionReason,
 };
 
 /// The time limit of a response: longer than a usual `scrape_timeout`.
@@ -51,7 +51,7 @@ pub(super) async fn metrics(
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
     if evicted {
-        site.metrics.refused(Refusal::Connection);
+        site.metrics.refused(RejectionReason::Connection);
     }
     let body = streamed("scrape", TIME_LIMIT, slot, move |writer| {
         render(&site, &settings, &groups, (format, encoding), writer)

@@ -37,11 +37,11 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
-    auth::{self, AccessControl, Client, Transport},
-    connections::{Connection, Connections, Requests},
+    auth::{self, AccessControl, Client, ClientTransport},
+    connections::{Connection, ConnectionHandle, Connections},
     pages,
 };
-use crate::telemetry::Refusal;
+use crate::telemetry::RejectionReason;
 
 /// The time for a TLS handshake, and for the first request of a connection.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,7 +126,7 @@ impl Server {
                 Ok((stream, address)) => {
                     let (connection, full) = self.connections.add(address.into());
                     if full {
-                        self.access.count_refusal(Refusal::Connection);
+                        self.access.count_refusal(RejectionReason::Connection);
                     }
                     if let Some(connection) = connection {
                         let (server, stop) = (self.clone(), stop.clone());
@@ -140,7 +140,7 @@ impl Server {
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     if self.connections.evict() {
-                        self.access.count_refusal(Refusal::Connection);
+                        self.access.count_refusal(RejectionReason::Connection);
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -181,7 +181,7 @@ impl Server {
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        requests: Requests,
+        requests: ConnectionHandle,
         watcher: Watcher,
         stop: CancellationToken,
     ) {
@@ -191,7 +191,7 @@ impl Server {
         }
         let peer = address.into();
         let Some(config) = self.access.tls_config() else {
-            let client = Client { peer, transport: Transport::Plain };
+            let client = Client { peer, transport: ClientTransport::Plain };
             return self.serve_http(with_timeout(stream), client, requests, watcher).await;
         };
         // A shutdown does not wait for handshakes.
@@ -202,14 +202,14 @@ impl Server {
             // Probes only test whether the port is open.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
             Err(error) => {
-                self.access.count_refusal(Refusal::Handshake);
+                self.access.count_refusal(RejectionReason::Handshake);
                 tracing::debug!(%address, %error, "TLS handshake failed");
                 return;
             }
         };
         let chain = stream.get_ref().1.peer_certificates();
         let chain = chain.map(|chain| chain.iter().map(|c| c.clone().into_owned()));
-        let transport = Transport::Tls(chain.map(Iterator::collect));
+        let transport = ClientTransport::Tls(chain.map(Iterator::collect));
         self.serve_http(stream, Client { peer, transport }, requests, watcher).await;
     }
 
@@ -217,7 +217,7 @@ impl Server {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         client: Client,
-        requests: Requests,
+        requests: ConnectionHandle,
         watcher: Watcher,
     ) {
         let client = Arc::new(client);
@@ -252,7 +252,7 @@ impl Server {
         &self,
         request: Request<Incoming>,
         client: &Client,
-        requests: &Requests,
+        requests: &ConnectionHandle,
     ) -> Response {
         let (mut parts, body) = request.into_parts();
         let response = AssertUnwindSafe(async {
@@ -279,7 +279,7 @@ impl Server {
         &self,
         request: &Parts,
         client: &Client,
-        requests: &Requests,
+        requests: &ConnectionHandle,
     ) -> Result<(), Response> {
         if let Some(error) = malformed(request) {
             let close = [(header::CONNECTION, "close")];

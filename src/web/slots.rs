@@ -30,12 +30,12 @@ pub struct ResponseSlots {
 #[derive(Debug, Default)]
 struct InUse {
     next_id: u64,
-    responses: BTreeMap<u64, Arc<Progress>>,
+    responses: BTreeMap<u64, Arc<ResponseProgress>>,
 }
 
 /// The progress of one response.
 #[derive(Debug)]
-struct Progress {
+struct ResponseProgress {
     peer: Peer,
     blocked: Mutex<Blocked>,
     evicted: CancellationToken,
@@ -85,7 +85,7 @@ impl ResponseSlots {
                 *per_peer.entry(response.peer).or_default() += 1;
             }
             let count = |peer: Peer| per_peer.get(&peer).copied().unwrap_or(0);
-            let has_more = |response: &Progress| count(response.peer) > count(peer) + 1;
+            let has_more = |response: &ResponseProgress| count(response.peer) > count(peer) + 1;
             let slowest = in_use
                 .responses
                 .iter()
@@ -106,7 +106,7 @@ impl ResponseSlots {
         let id = in_use.next_id;
         in_use.next_id += 1;
         let (blocked, token) = (Mutex::default(), CancellationToken::new());
-        let progress = Arc::new(Progress { peer, blocked, evicted: token });
+        let progress = Arc::new(ResponseProgress { peer, blocked, evicted: token });
         in_use.responses.insert(id, progress.clone());
         Attempt::Acquired { slot: Slot { slots: self.clone(), id, progress }, evicted }
     }
@@ -127,7 +127,7 @@ impl Blocked {
 pub(super) struct Slot {
     slots: Arc<ResponseSlots>,
     id: u64,
-    progress: Arc<Progress>,
+    progress: Arc<ResponseProgress>,
 }
 
 impl Slot {
@@ -151,7 +151,7 @@ impl Drop for Slot {
 
 /// See [`Slot::block`].
 #[derive(Debug)]
-pub(super) struct BlockedGuard<'a>(&'a Progress);
+pub(super) struct BlockedGuard<'a>(&'a ResponseProgress);
 
 impl Drop for BlockedGuard<'_> {
     fn drop(&mut self) {

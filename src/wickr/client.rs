@@ -31,7 +31,7 @@ use super::{
 };
 
 /// Receives events of the client, for metrics.
-pub trait Observer: fmt::Debug + Send + Sync {
+pub trait RequestObserver: fmt::Debug + Send + Sync {
     /// An attempt ended after `took`.
     fn attempted(&self, operation: Operation, outcome: Outcome, took: Duration);
     /// A request that failed with `kind` is retried.
@@ -83,7 +83,7 @@ pub struct ClientOptions {
     /// Shared strings of devices.
     pub interner: Arc<Interner>,
     /// Receives events.
-    pub observer: Arc<dyn Observer>,
+    pub observer: Arc<dyn RequestObserver>,
 }
 
 /// A client of the Admin API for one account and region. Methods return an error after retries, and no

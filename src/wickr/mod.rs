@@ -6,7 +6,7 @@
 //! and `wire` and `timestamp` parse a successful one.
 //!
 //! This module does not know the configuration, the inventory or a metrics library: options are plain
-//! values, and metrics implement [`Observer`].
+//! values, and metrics implement [`RequestObserver`].
 
 mod client;
 mod concurrency;
@@ -26,7 +26,7 @@ mod timestamp;
 mod transport;
 mod wire;
 
-pub use client::{Client, ClientOptions, Observer, Outcome};
+pub use client::{Client, ClientOptions, Outcome, RequestObserver};
 pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
 pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};

@@ -11,7 +11,7 @@ use wickr_exporter::{
     },
     wickr::{
         self, Client, ClientOptions, ConcurrencyLimiter, CredentialSource, CredentialStore,
-        Endpoint, ErrorKind, ListUsersFilter, Observer, Outcome, RateLimiter,
+        Endpoint, ErrorKind, ListUsersFilter, Outcome, RateLimiter, RequestObserver,
     },
 };
 
@@ -208,7 +208,7 @@ async fn reads_all_pages_of_directory_lists() {
 #[derive(Debug)]
 struct NoObserver;
 
-impl Observer for NoObserver {
+impl RequestObserver for NoObserver {
     fn attempted(&self, _: wickr::Operation, _: Outcome, _: Duration) {}
     fn retried(&self, _: ErrorKind) {}
     fn waited(&self, _: Duration) {}

@@ -14,10 +14,10 @@ use clap::CommandFactory as _;
 use wickr_exporter::{
     cli::Cli,
     exposition::{FAMILIES, Group, Kind},
-    poll::Observer as _,
+    poll::DiscoveryObserver as _,
     simulator::Options,
     telemetry::Metrics,
-    wickr::{ErrorKind, Observer as _, Operation, Outcome, RateLimiter},
+    wickr::{ErrorKind, Operation, Outcome, RateLimiter, RequestObserver as _},
 };
 
 use crate::{

@@ -208,8 +208,8 @@ impl Faults {
     }
 
     /// Selects and counts the faults of a request.
-    pub(super) fn plan(&self, call: Option<&Call>, page: Option<u32>) -> Plan {
-        let mut plan = Plan::default();
+    pub(super) fn plan(&self, call: Option<&Call>, page: Option<u32>) -> FaultPlan {
+        let mut plan = FaultPlan::default();
         let mut inner = self.lock();
         let Inner { faults, rng, .. } = &mut *inner;
         for added in faults.iter_mut() {
@@ -233,7 +233,7 @@ impl Faults {
 
 /// The faults of one request.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct FaultPlan {
     pub(super) delay: Duration,
     pub(super) skew: SignedDuration,
     pub(super) response: Option<FaultKind>,
@@ -241,7 +241,7 @@ pub(super) struct Plan {
     pub(super) paging: Option<FaultKind>,
 }
 
-impl Plan {
+impl FaultPlan {
     fn accepts(&self, kind: &FaultKind) -> bool {
         match kind {
             FaultKind::Slow(_) | FaultKind::Skew(_) => true,

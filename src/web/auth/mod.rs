@@ -23,8 +23,8 @@ use tokio_rustls::rustls::{ServerConfig, pki_types::CertificateDer};
 
 use self::passwords::{Passwords, Verdict};
 pub(super) use self::rate_limit::TokenBucket;
-use super::web_config::{FilesDigest, Settings, WebConfig};
-use crate::telemetry::{Metrics, Refusal};
+use super::web_config::{AccessSettings, FilesDigest, WebConfig};
+use crate::telemetry::{Metrics, RejectionReason};
 
 /// The paths that need no authentication.
 const PUBLIC: [&str; 2] = ["/-/healthy", "/-/ready"];
@@ -33,7 +33,7 @@ const PUBLIC: [&str; 2] = ["/-/healthy", "/-/ready"];
 #[derive(Debug)]
 pub struct AccessControl {
     path: Option<PathBuf>,
-    settings: ArcSwap<Settings>,
+    settings: ArcSwap<AccessSettings>,
     /// Of the files that `settings` were read from.
     digest: Mutex<FilesDigest>,
     passwords: Passwords,
@@ -50,7 +50,7 @@ impl AccessControl {
         let passwords = Passwords::new().ok_or("the system's random number generator failed")?;
         let (path, settings, digest) = match config {
             Some(WebConfig { path, settings, digest }) => (Some(path), settings, digest),
-            None => (None, Settings::default(), FilesDigest::default()),
+            None => (None, AccessSettings::default(), FilesDigest::default()),
         };
         let settings = ArcSwap::from_pointee(settings);
         Ok(AccessControl { path, settings, digest: Mutex::new(digest), passwords, metrics })
@@ -81,7 +81,7 @@ impl AccessControl {
         self.settings.load().tls.as_ref().map(|tls| tls.config.clone())
     }
 
-    pub(super) fn count_refusal(&self, reason: Refusal) {
+    pub(super) fn count_refusal(&self, reason: RejectionReason) {
         self.metrics.refused(reason);
     }
 
@@ -99,28 +99,31 @@ impl AccessControl {
 
     async fn check(
         &self,
-        settings: &Settings,
+        settings: &AccessSettings,
         request: &Parts,
         client: &Client,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RejectionReason> {
         if let Some(tls) = &settings.tls {
             // The connection may be older than the TLS settings.
-            let Transport::Tls(chain) = &client.transport else { return Err(Refusal::Unencrypted) };
+            let ClientTransport::Tls(chain) = &client.transport else {
+                return Err(RejectionReason::Unencrypted);
+            };
             if !tls.client_certs.authorizes(chain.as_deref()) {
-                return Err(Refusal::Certificate);
+                return Err(RejectionReason::Certificate);
             }
         }
         if !settings.users.is_empty() {
-            let (user, password) = credentials(&request.headers).ok_or(Refusal::Credentials)?;
+            let (user, password) =
+                credentials(&request.headers).ok_or(RejectionReason::Credentials)?;
             match self.passwords.verify(&settings.users, &user, &password, client.peer).await {
                 Verdict::Right => {}
-                Verdict::Wrong => return Err(Refusal::Credentials),
-                Verdict::Busy => return Err(Refusal::Busy),
+                Verdict::Wrong => return Err(RejectionReason::Credentials),
+                Verdict::Busy => return Err(RejectionReason::Busy),
             }
         }
         // Last, so that unauthenticated requests use no tokens.
         match &settings.rate_limit {
-            Some(bucket) if !bucket.take(Instant::now()) => Err(Refusal::RateLimit),
+            Some(bucket) if !bucket.take(Instant::now()) => Err(RejectionReason::RateLimit),
             _ => Ok(()),
         }
     }
@@ -142,11 +145,11 @@ pub(super) fn is_public(uri: &Uri) -> bool {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) peer: Peer,
-    pub(super) transport: Transport,
+    pub(super) transport: ClientTransport,
 }
 
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(super) enum ClientTransport {
     Plain,
     /// With the client's certificate chain, leaf first, if it presented one.
     Tls(Option<Vec<CertificateDer<'static>>>),
@@ -189,25 +192,37 @@ pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
 }
 
-fn response(reason: Refusal) -> Response {
+fn response(reason: RejectionReason) -> Response {
     let (status, text) = match reason {
-        Refusal::Unencrypted => (StatusCode::FORBIDDEN, "Use https.\n"),
-        Refusal::Certificate => {
+        RejectionReason::Unencrypted => (StatusCode::FORBIDDEN, "Use https.\n"),
+        RejectionReason::Certificate => {
             (StatusCode::FORBIDDEN, "A valid client certificate is required.\n")
         }
-        Refusal::Credentials => (StatusCode::UNAUTHORIZED, "A user and password are required.\n"),
-        Refusal::Busy => {
+        RejectionReason::Credentials => {
+            (StatusCode::UNAUTHORIZED, "A user and password are required.\n")
+        }
+        RejectionReason::Busy => {
             (StatusCode::TOO_MANY_REQUESTS, "Too many password checks in progress; try again.\n")
         }
-        Refusal::RateLimit => (StatusCode::TOO_MANY_REQUESTS, "The rate limit is exceeded.\n"),
-        Refusal::Handshake | Refusal::Connection => (StatusCode::SERVICE_UNAVAILABLE, "\n"),
+        RejectionReason::RateLimit => {
+            (StatusCode::TOO_MANY_REQUESTS, "The rate limit is exceeded.\n")
+        }
+        RejectionReason::Handshake | RejectionReason::Connection => {
+            (StatusCode::SERVICE_UNAVAILABLE, "\n")
+        }
     };
     let (name, value) = match reason {
-        Refusal::Credentials => (header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\""),
-        Refusal::Busy | Refusal::RateLimit => (header::RETRY_AFTER, "1"),
+        RejectionReason::Credentials => {
+            (header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\"")
+        }
+        RejectionReason::Busy | RejectionReason::RateLimit => (header::RETRY_AFTER, "1"),
         // The next request needs a new handshake.
-        Refusal::Unencrypted | Refusal::Certificate => (header::CONNECTION, "close"),
-        Refusal::Handshake | Refusal::Connection => return (status, text).into_response(),
+        RejectionReason::Unencrypted | RejectionReason::Certificate => {
+            (header::CONNECTION, "close")
+        }
+        RejectionReason::Handshake | RejectionReason::Connection => {
+            return (status, text).into_response();
+        }
     };
     (status, [(name, HeaderValue::from_static(value))], text).into_response()
 }

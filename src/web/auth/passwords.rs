@@ -106,7 +106,7 @@ impl Passwords {
         if let Some(verdict) = cached() {
             return verdict;
         }
-        let Some(_slot) = Slot::take(&self.waiting, peer) else { return Verdict::Busy };
+        let Some(_slot) = CacheEntry::take(&self.waiting, peer) else { return Verdict::Busy };
         let Ok(permit) = self.semaphore.clone().acquire_owned().await else { return Verdict::Busy };
         // An earlier check may have been for the same password.
         if let Some(verdict) = cached() {
@@ -152,24 +152,24 @@ impl Passwords {
 }
 
 /// Counts as waiting until dropped.
-struct Slot {
+struct CacheEntry {
     waiting: Waiting,
     peer: Peer,
 }
 
-impl Slot {
-    fn take(waiting: &Waiting, peer: Peer) -> Option<Slot> {
+impl CacheEntry {
+    fn take(waiting: &Waiting, peer: Peer) -> Option<CacheEntry> {
         let mut counts = lock(waiting);
         let own = counts.get(&peer).copied().unwrap_or(0);
         if own >= MAX_WAITING_PER_PEER || counts.values().sum::<usize>() >= MAX_WAITING {
             return None;
         }
         counts.insert(peer, own + 1);
-        Some(Slot { waiting: waiting.clone(), peer })
+        Some(CacheEntry { waiting: waiting.clone(), peer })
     }
 }
 
-impl Drop for Slot {
+impl Drop for CacheEntry {
     fn drop(&mut self) {
         let mut counts = lock(&self.waiting);
         match counts.get_mut(&self.peer) {
@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn limits_waiting_checks_of_all_peers() {
         let waiting = Arc::default();
-        let slots: Vec<_> = (0..=255).filter_map(|last| Slot::take(&waiting, peer(last))).collect();
+        let slots: Vec<_> =
+            (0..=255).filter_map(|last| CacheEntry::take(&waiting, peer(last))).collect();
         assert_eq!(slots.len(), MAX_WAITING);
         drop(slots);
         assert!(lock(&waiting).is_empty());

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::AccessControl;
 use crate::{
     clock::Clock,
-    web::web_config::{self, FilesDigest, Settings, WebConfig},
+    web::web_config::{self, AccessSettings, FilesDigest, WebConfig},
 };
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl AccessControl {
         Some(Rejected { digest, problems, reported: false })
     }
 
-    fn apply(&self, settings: Settings, digest: FilesDigest) {
+    fn apply(&self, settings: AccessSettings, digest: FilesDigest) {
         let mut current = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         *current = digest;
         self.settings.store(Arc::new(settings));

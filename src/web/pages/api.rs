@@ -11,8 +11,8 @@ use axum::{
 
 use super::{Pages, busy, devices_page::parse_list, internal_error};
 use crate::{
-    query::{Columns, Format, Listing, Query, Record, find, write_csv, write_json},
-    telemetry::Refusal,
+    query::{Columns, ListFormat, Listing, Query, Record, find, write_csv, write_json},
+    telemetry::RejectionReason,
     web::{
         auth::Peer,
         body::{self, streamed},
@@ -47,7 +47,7 @@ pub(super) async fn devices(
     let format = params.format.unwrap_or_default();
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    if format == Format::Csv {
+    if format == ListFormat::Csv {
         let name = HeaderValue::from_static("attachment; filename=\"wickr-devices.csv\"");
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
@@ -56,7 +56,7 @@ pub(super) async fn devices(
     }
     let Some((slot, evicted)) = pages.list_slots.acquire(peer).await else { return busy() };
     if evicted {
-        pages.site.metrics.refused(Refusal::Connection);
+        pages.site.metrics.refused(RejectionReason::Connection);
     }
     let columns = Columns { usernames };
     let body = streamed("list of devices", TIME_LIMIT, slot, move |out| {
@@ -68,7 +68,7 @@ pub(super) async fn devices(
 fn write(
     pages: &Pages,
     query: &Query,
-    format: Format,
+    format: ListFormat,
     columns: Columns,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
@@ -76,7 +76,7 @@ fn write(
     let found = find(&snapshot, now, query);
     let records = found.rows.iter().map(|row| Record::of(row, columns));
     match format {
-        Format::Json => write_json(out, &Listing::of(&found, now), records),
-        Format::Csv => write_csv(out, columns, records),
+        ListFormat::Json => write_json(out, &Listing::of(&found, now), records),
+        ListFormat::Csv => write_csv(out, columns, records),
     }
 }

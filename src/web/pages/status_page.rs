@@ -39,7 +39,7 @@ impl std::fmt::Display for Count {
     }
 }
 
-struct Network {
+struct NetworkRow {
     id: String,
     name: String,
     region: String,
@@ -83,7 +83,7 @@ pub(super) struct StatusPage {
     version: &'static str,
     revision: &'static str,
     ready: bool,
-    networks: Vec<Network>,
+    networks: Vec<NetworkRow>,
 }
 
 pub(super) fn status_page(status: &Status, links: NavLinks) -> StatusPage {
@@ -103,7 +103,7 @@ pub(super) fn status_page(status: &Status, links: NavLinks) -> StatusPage {
         version: status.version,
         revision: status.revision,
         ready: status.ready,
-        networks: status.networks.iter().map(|network| Network::of(network, now)).collect(),
+        networks: status.networks.iter().map(|network| NetworkRow::of(network, now)).collect(),
     }
 }
 
@@ -123,12 +123,12 @@ fn network_url(network_id: &str, set_filter: impl FnOnce(&mut Filter)) -> String
     devices_url("/devices", &query)
 }
 
-impl Network {
-    fn of(status: &NetworkStatus, now: Time) -> Network {
+impl NetworkRow {
+    fn of(status: &NetworkStatus, now: Time) -> NetworkRow {
         let html_time = |at| html_time(at, now);
         let (users, id) = (&status.users, &status.network_id);
         let devices = status.devices.as_ref();
-        Network {
+        NetworkRow {
             id: id.clone(),
             name: clipped(&status.network_name),
             region: status.region.clone(),

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Located, Problems, Settings,
+    AccessSettings, Located, Problems,
     raw::{self, Pem, RawWebConfig},
     yaml,
 };
@@ -88,7 +88,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The settings or all problems, and the digest of the files that were read.
-pub(super) fn load(path: &Path) -> (Result<Settings, String>, FilesDigest) {
+pub(super) fn load(path: &Path) -> (Result<AccessSettings, String>, FilesDigest) {
     let (mut files, mut problems) = (Files::default(), Problems::new(path));
     let result = match settings(path, &mut files, &mut problems) {
         Some(settings) if problems.is_empty() => Ok(settings),
@@ -97,7 +97,7 @@ pub(super) fn load(path: &Path) -> (Result<Settings, String>, FilesDigest) {
     (result, files.digest())
 }
 
-fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<Settings> {
+fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<AccessSettings> {
     let bytes = match files.read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -111,7 +111,7 @@ fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<S
         None => None,
     };
     let rate_limit = rate_limit.map(|limit| TokenBucket::new(limit, Instant::now()));
-    Some(Settings { tls, users, headers, rate_limit })
+    Some(AccessSettings { tls, users, headers, rate_limit })
 }
 
 /// The problems of a web configuration, one a line, without reading the files that it names.

@@ -32,7 +32,7 @@ use super::{auth::TokenBucket, tls::Tls};
 
 /// A validated web configuration.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct AccessSettings {
     pub(super) tls: Option<Tls>,
     /// Names with bcrypt hashes. Without any, no password is required.
     pub(super) users: BTreeMap<String, String>,
@@ -40,7 +40,7 @@ pub(super) struct Settings {
     pub(super) rate_limit: Option<TokenBucket>,
 }
 
-impl Settings {
+impl AccessSettings {
     /// How strict each kind of protection is.
     fn strictness(&self) -> [u8; 4] {
         let certs = self.tls.as_ref().map(|tls| &tls.client_certs);
@@ -53,7 +53,7 @@ impl Settings {
     }
 
     /// Whether any kind of protection is less strict than in `previous`.
-    pub(super) fn weakens(&self, previous: &Settings) -> bool {
+    pub(super) fn weakens(&self, previous: &AccessSettings) -> bool {
         self.strictness().iter().zip(previous.strictness()).any(|(new, old)| *new < old)
     }
 }
@@ -62,7 +62,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct WebConfig {
     pub(super) path: PathBuf,
-    pub(super) settings: Settings,
+    pub(super) settings: AccessSettings,
     pub(super) digest: FilesDigest,
 }
 
@@ -101,7 +101,7 @@ impl WebConfig {
 }
 
 /// Reads the files on a blocking thread.
-pub(super) async fn load(path: PathBuf) -> (Result<Settings, String>, FilesDigest) {
+pub(super) async fn load(path: PathBuf) -> (Result<AccessSettings, String>, FilesDigest) {
     let loaded = tokio::task::spawn_blocking(move || load::load(&path)).await;
     loaded.unwrap_or_else(|error| {
         (Err(format!("the web configuration cannot be read: {error}")), FilesDigest::default())

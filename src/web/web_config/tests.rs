@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::rustls::NamedGroup;
 
 use super::{load::load, *};
-use crate::{telemetry::Refusal, web::tls::ClientAuth};
+use crate::{telemetry::RejectionReason, web::tls::ClientAuth};
 
 const HASH: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
@@ -27,7 +27,7 @@ fn certificates() -> tempfile::TempDir {
     dir
 }
 
-fn read(dir: &Path, text: &str) -> Result<Settings, String> {
+fn read(dir: &Path, text: &str) -> Result<AccessSettings, String> {
     let path = dir.join("web.yml");
     fs::write(&path, text).unwrap();
     load(&path).0.map_err(|problems| problems.replace(&path.display().to_string(), "web.yml"))
@@ -301,7 +301,7 @@ fn reports_problems_with_position_and_without_secrets() {
 fn documents_every_key_and_name() {
     let text = include_str!("../../../docs/tls-and-authentication.md");
     let headers = raw::HEADERS.map(|(name, _)| name);
-    let reasons = Refusal::ALL.map(Refusal::as_str);
+    let reasons = RejectionReason::ALL.map(RejectionReason::as_str);
     let names = [
         &raw::TLS_KEYS[..],
         &headers,
