@@ -194,7 +194,9 @@ fn of_users(
     }
     let text = match total {
         1 => format!("The user was read {age} ago."),
-        total => format!("All {} users were read, the first {age} ago.", grouped(total)),
+        total => {
+            format!("All {} users were read; the oldest data is {age} old.", grouped(total))
+        }
     };
     (Level::Good, text)
 }

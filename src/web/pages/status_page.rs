@@ -115,6 +115,8 @@ fn seconds(Seconds(time): Seconds) -> String {
     duration(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
+type SetFilter = fn(&mut Filter);
+
 /// The URL of the devices of a network that match a filter.
 fn network_url(network_id: &str, set_filter: impl FnOnce(&mut Filter)) -> String {
     let mut query = Query { page: 1, ..Query::default() };
@@ -213,7 +215,7 @@ fn types(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
     let mut types: Vec<_> = devices.types.iter().collect();
     types.sort_by_key(|of_type| std::cmp::Reverse(of_type.devices));
     let bars = types.into_iter().map(|of_type| {
-        let link = |set_filter: fn(&mut Filter)| {
+        let link = |set_filter: SetFilter| {
             network_url(network_id, |filter| {
                 filter.device_types = vec![of_type.device_type.clone()];
                 set_filter(filter);
@@ -237,10 +239,10 @@ fn types(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
 
 fn totals(network_id: &str, devices: &DeviceStatus) -> Vec<(String, String)> {
     let sso_expired = devices.sso_expired.unwrap_or(0);
-    let totals: [(u64, &str, fn(&mut Filter)); 3] = [
+    let totals: [(u64, &str, SetFilter); 3] = [
         (devices.suspended, "suspended", |filter| filter.suspended = Some(true)),
         (devices.reset, "marked for reset", |filter| filter.reset = Some(true)),
-        (sso_expired, "with an expired SSO session", |filter| filter.sso_expired = Some(true)),
+        (sso_expired, "SSO expired", |filter| filter.sso_expired = Some(true)),
     ];
     let totals = totals.into_iter().filter(|(devices, ..)| *devices > 0);
     totals
