@@ -6,7 +6,8 @@ use fastrand::Rng;
 
 use super::expected::{Ms, UserKey};
 
-/// Prefixes of the metrics that are compared with the expected. The others have only known bounds.
+/// Prefixes of the metrics that are compared with the expected state. Only bounds are
+/// checked for the others.
 const CHECKED: [&str; 7] = [
     "wickr_up",
     "wickr_network_",
