@@ -4,6 +4,11 @@
 //! `info`, a few lines for each poll; `debug`, single requests and users; `trace`, scrapes. Both
 //! formats have the same stable field names: `ts`, `level`, `message`, then those of the event. No
 //! level logs a secret. Other libraries log at `error` only, because some log what they send.
+//!
+//! `tracing-logfmt` 0.3.7 writes U+009B, U+007F and U+202E unescaped and unquoted, escapes others as
+//! `\u{1b}`, which logfmt parsers reject, and has no option for milliseconds or quoted empty values.
+//! The `json` format of `tracing-subscriber`, converted to logfmt and escaped here, takes 70 lines
+//! instead of 78, but adds `tracing-serde` and `indexmap` and parses each JSON line again.
 
 use std::{
     fmt::{self, Write as _},
@@ -11,7 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -70,92 +75,70 @@ struct Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let line = fields.line(self.format, Timestamp::now(), *event.metadata().level());
+        let mut line = Line::new(self.format, Timestamp::now(), *event.metadata().level());
+        event.record(&mut line);
         // Standard error may be closed. There is no other place to report that.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        let _ = std::io::stderr().lock().write_all(line.finish().as_bytes());
     }
 }
 
-/// The message and fields of an event, in source order.
-#[derive(Debug, Default)]
-struct Fields {
-    message: String,
-    rest: Vec<(&'static str, Value)>,
+/// A log line with the fields so far. The macros of `tracing` record the message first.
+struct Line {
+    format: LogFormat,
+    text: String,
 }
 
-impl Fields {
-    fn line(self, format: LogFormat, time: Timestamp, level: Level) -> String {
+impl Line {
+    fn new(format: LogFormat, time: Timestamp, level: Level) -> Line {
         let level = level.as_str().to_ascii_lowercase();
-        let first = [
-            ("ts", Value::String(format!("{time:.3}"))),
-            ("level", Value::String(level)),
-            ("message", Value::String(self.message)),
-        ];
-        let all = first.into_iter().chain(self.rest);
-        match format {
-            LogFormat::Json => {
-                let object: Map<_, _> = all.map(|(name, value)| (name.to_owned(), value)).collect();
-                format!("{}\n", escaped(&Value::Object(object).to_string()))
-            }
-            LogFormat::Logfmt => {
-                let mut line = String::new();
-                for (name, value) in all {
-                    if !line.is_empty() {
-                        line.push(' ');
-                    }
-                    // Writing to a String cannot fail.
-                    let _ = write!(line, "{name}={}", logfmt(&value));
-                }
-                line.push('\n');
-                line
-            }
-        }
+        let text = match format {
+            LogFormat::Logfmt => format!("ts={time:.3} level={level}"),
+            LogFormat::Json => format!(r#"{{"ts":"{time:.3}","level":"{level}""#),
+        };
+        Line { format, text }
     }
 
-    fn push(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::String(message)) => self.message = message,
-            (name, value) => self.rest.push((name, value)),
-        }
+    fn push(&mut self, name: &str, value: impl Into<Value>) {
+        let json = escaped(&value.into().to_string());
+        // Writing to a String cannot fail.
+        let _ = match self.format {
+            // Bare if possible. Logfmt parsers accept JSON escapes in quoted values.
+            LogFormat::Logfmt if json != r#""""# && !json.contains([' ', '=', '\\']) => {
+                write!(self.text, " {name}={}", json.trim_matches('"'))
+            }
+            LogFormat::Logfmt => write!(self.text, " {name}={json}"),
+            LogFormat::Json => write!(self.text, r#","{name}":{json}"#),
+        };
+    }
+
+    fn finish(self) -> String {
+        self.text + if self.format == LogFormat::Json { "}\n" } else { "\n" }
     }
 }
 
-impl Visit for Fields {
+impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field, Value::String(format!("{value:?}")));
+        self.push(field.name(), format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, Value::String(value.to_owned()));
+        self.push(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, Value::Bool(value));
+        self.push(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, value.into());
+        self.push(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, value.into());
+        self.push(field.name(), value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, Number::from_f64(value).map_or(Value::Null, Value::Number));
-    }
-}
-
-/// A logfmt value: bare if possible, otherwise quoted with JSON escapes, which logfmt parsers accept.
-fn logfmt(value: &Value) -> String {
-    let Value::String(text) = value else { return value.to_string() };
-    let bare = |c: char| c > ' ' && c != '"' && c != '=' && c != '\\' && !is_invisible(c);
-    if !text.is_empty() && text.chars().all(bare) {
-        text.clone()
-    } else {
-        escaped(&value.to_string())
+        self.push(field.name(), value);
     }
 }
 
@@ -185,9 +168,10 @@ mod tests {
         for bad in ["\u{1b}[2J", "\u{9b}2J", "\u{7f}", "a\nb", "\u{202e}x", "\u{2028}", "\u{e0041}"]
         {
             for format in [LogFormat::Logfmt, LogFormat::Json] {
-                let rest = vec![("error", Value::from(bad))];
-                let fields = Fields { message: bad.into(), rest };
-                let line = fields.line(format, Timestamp::UNIX_EPOCH, Level::WARN);
+                let mut line = Line::new(format, Timestamp::UNIX_EPOCH, Level::WARN);
+                line.push("message", bad);
+                line.push("error", bad);
+                let line = line.finish();
                 let text = line.strip_suffix('\n').unwrap();
                 assert!(!text.contains(is_invisible), "{text:?}");
                 let parsed = match format {
@@ -204,18 +188,16 @@ mod tests {
     }
 
     fn line(format: LogFormat) -> String {
-        let fields = Fields {
-            message: "it's \"done\"\n".into(),
-            rest: vec![
-                ("network_id", "12345678".into()),
-                ("users", 2.into()),
-                ("seconds", 0.25.into()),
-                ("empty", "".into()),
-                ("path", "/a=b".into()),
-                ("early", true.into()),
-            ],
-        };
-        fields.line(format, "2026-01-02T03:04:05.678Z".parse().unwrap(), Level::WARN)
+        let time = "2026-01-02T03:04:05.678Z".parse().unwrap();
+        let mut line = Line::new(format, time, Level::WARN);
+        line.push("message", "it's \"done\"\n");
+        line.push("network_id", "12345678");
+        line.push("users", 2);
+        line.push("seconds", 0.25);
+        line.push("empty", "");
+        line.push("path", "/a=b");
+        line.push("early", true);
+        line.finish()
     }
 
     #[test]
