@@ -133,8 +133,8 @@ async fn reports_incomplete_data_when_networks_were_never_discovered() {
     let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
     simulator.faults().add("forbidden,op=ListNetworks".parse::<Fault>().unwrap());
     let listed = format!("\n[[network]]\nid = \"{NETWORK}\"\nusers = \"all\"\n");
-    let text = all_networks(&simulator, "") + &listed;
-    let exporter = Exporter::start(&text);
+    let config = all_networks(&simulator, "") + &listed;
+    let exporter = Exporter::start(&config);
     exporter
         .wait_for("a poll and a failure", |s| {
             s.sum("wickr_up") == 1.0 && s.has("wickr_exporter_discovery_failures_total")
@@ -159,7 +159,7 @@ async fn reports_incomplete_data_when_networks_were_never_discovered() {
             [(&[][..], 3), (&["--user", "1001"], 3), (&["--network", NETWORK], 0)]
         {
             let (status, out, err) =
-                devices(&text, &[source, filter, &["--format", "json"]].concat()).await;
+                devices(&config, &[source, filter, &["--format", "json"]].concat()).await;
             assert_eq!(status, Some(expected), "{source:?} {filter:?}: {err}");
             let list: serde_json::Value = serde_json::from_str(&out).unwrap();
             assert_eq!(list["complete"], expected == 0, "{source:?} {filter:?}");
