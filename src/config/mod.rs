@@ -6,15 +6,13 @@
 //! 3. `resolve` applies network overrides and defaults, which gives `resolved`, and checks keys
 //!    against each other (`conflicts`).
 //!
-//! `problem` collects the problems of all steps. Nothing here reads the environment, the command
+//! All steps report problems to [`diagnostics`](crate::diagnostics). Nothing here reads the environment, the command
 //! line or the network. Messages never contain external ids, endpoint addresses or the values of
 //! unknown keys, which could be secret.
 
 mod conflicts;
-pub(crate) mod file;
 mod filter;
 mod listen;
-mod problem;
 mod raw;
 mod reader;
 mod resolve;
@@ -30,15 +28,17 @@ use std::path::Path;
 
 pub use filter::{FilterConfig, UserStatus, UsernamePattern};
 pub use listen::ListenAddress;
-pub use problem::{ConfigError, Problem};
 pub use resolved::{
     Aws, Config, Detail, Discovery, ExternalId, Metrics, Network, NetworkSelector, Poll,
     RequestLimits, Shard, SsoMaxIdle, UsersConfig, Web,
 };
 pub use values::is_region;
 
+pub use crate::diagnostics::{ConfigError, Problem};
+use crate::{diagnostics::LineCounter, files};
+
 /// Enough for a million users.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_MIB: u64 = 16;
 
 /// Reads the configuration file at `path`.
 ///
@@ -47,16 +47,12 @@ const MAX_BYTES: u64 = 16 << 20;
 /// The file cannot be read, is larger than 16 MiB or is not UTF-8; or an error of [`parse`].
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let bytes = file::read(path, MAX_BYTES)
-        .map_err(|error| ConfigError::new(&name, 0, 0, file::describe_read_error(&error)))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(ConfigError::new(&name, 0, 0, "is larger than 16 MiB"));
-    }
+    let bytes = files::read(path, MAX_MIB).map_err(|error| ConfigError::new(&name, 0, 0, error))?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => parse(text, &name),
         Err(error) => {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let (line, column) = problem::LineCounter::new(&valid).position(valid.len());
+            let (line, column) = LineCounter::new(&valid).position(valid.len());
             Err(ConfigError::new(&name, line, column, "not valid TOML: not encoded in UTF-8"))
         }
     }

@@ -10,12 +10,14 @@ use toml::de::DeTable;
 use super::{
     filter::{UserStatus, UsernamePattern},
     listen::ListenAddress,
-    problem::{Location, Problems},
     reader::{Field, Table},
     resolved::{Detail, ExternalId, NetworkSelector, SsoMaxIdle},
     shape, values,
 };
-use crate::wickr::{Endpoint, UserId};
+use crate::{
+    diagnostics::{Location, Problems},
+    wickr::{Endpoint, UserId},
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

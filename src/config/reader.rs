@@ -9,10 +9,10 @@ use toml::{
 };
 
 use super::{
-    problem::{Location, Problems},
-    shape::{KeyPath, Shape},
+    shape::ALL,
     values::{Parsed, kind_of, shown},
 };
+use crate::diagnostics::{KeyPath, Location, Problems, Shape};
 
 /// The value of a key in the file.
 ///
@@ -96,7 +96,7 @@ impl<'a> Table<'a> {
             let name = key.get_ref().as_ref();
             if !shape.has(name) {
                 problems.add_with(&table.location_of(name, key.span().start), || {
-                    shape.unknown(&table.location.key, name)
+                    shape.unknown(ALL, &table.location.key, name)
                 });
             }
         }

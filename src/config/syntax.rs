@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, Error};
 
-use super::problem::{Problems, UnreliableRegions};
+use crate::diagnostics::{Problems, UnreliableRegions};
 
 /// Prefixes of parser messages for errors that affect one line only; any other error may put what
 /// follows into the wrong table. The parser has no error codes. If its messages change, fewer

@@ -9,9 +9,11 @@ use toml::de::DeValue;
 use super::{
     filter::UsernamePattern,
     resolved::{ExternalId, NetworkSelector, SsoMaxIdle},
-    shape::nearest,
 };
-use crate::wickr::{Endpoint, UserId};
+use crate::{
+    diagnostics::nearest,
+    wickr::{Endpoint, UserId},
+};
 
 const MAX_SHOWN_CHARS: usize = 60;
 

@@ -1,7 +1,6 @@
 //! Reads the web configuration and the files that it names. Blocks on the disk.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -14,12 +13,12 @@ use super::{
     yaml,
 };
 use crate::{
-    config::file,
+    files,
     web::{auth::TokenBucket, tls},
 };
 
 /// Of each file. Larger files are neither web configurations nor certificates.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_MIB: u64 = 1;
 
 /// The names and a digest of the files that were read, to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,12 +48,12 @@ pub(in crate::web) struct Files {
 
 impl Files {
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        let read = read(path);
+        let read = files::read(path, MAX_MIB);
         let content = read.as_deref().unwrap_or_default();
         self.sha256.update([u8::from(read.is_ok())]);
         self.sha256.update(Sha256::digest(content));
         self.paths.push(path.to_owned());
-        read.map_err(|error| file::describe_read_error(&error))
+        read
     }
 
     pub(in crate::web) fn pem(
@@ -77,14 +76,6 @@ impl Files {
     fn digest(self) -> FilesDigest {
         FilesDigest { paths: self.paths, sha256: self.sha256.finalize().into() }
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = file::read(path, MAX_BYTES)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(bytes)
 }
 
 /// The settings or all problems, and the digest of the files that were read.

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{table::Located, yaml::Position};
-use crate::config::Problem;
+use crate::diagnostics::Problem;
 
 /// A file with more is most likely the wrong file.
 const MAX_PROBLEMS: usize = 100;
