@@ -4,11 +4,13 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use super::{
     raw::{self, File, Users},
-    reader::Field,
     resolved::{NetworkSelector, Poll},
     values::brief,
 };
-use crate::{diagnostics::Problems, wickr::Endpoint};
+use crate::{
+    diagnostics::{Field, Problems},
+    wickr::Endpoint,
+};
 
 /// Reports keys in `file` that conflict or that lack another key.
 pub(super) fn check(file: &File, problems: &Problems) {

@@ -1,12 +1,12 @@
 //! The configuration: reads a TOML file into a [`Config`], or reports all problems in it.
 //!
-//! 1. `syntax` parses the text into a tree of tables with offsets.
-//! 2. `raw` reads the tree key by key (`reader`), with the list of keys (`shape`) and the value
-//!    parsers (`values`, `listen`, `filter`).
+//! 1. [`diagnostics`](crate::diagnostics) parses the text into a tree.
+//! 2. `raw` reads the tree key by key, with the list of keys (`shape`) and the value parsers
+//!    (`values`, `listen`, `filter`).
 //! 3. `resolve` applies network overrides and defaults, which gives `resolved`, and checks keys
 //!    against each other (`conflicts`).
 //!
-//! All steps report problems to [`diagnostics`](crate::diagnostics). Nothing here reads the environment, the command
+//! Nothing here reads the environment, the command
 //! line or the network. Messages never contain external ids, endpoint addresses or the values of
 //! unknown keys, which could be secret.
 
@@ -14,11 +14,9 @@ mod conflicts;
 mod filter;
 mod listen;
 mod raw;
-mod reader;
 mod resolve;
 mod resolved;
 mod shape;
-mod syntax;
 mod values;
 
 #[cfg(test)]
@@ -35,7 +33,10 @@ pub use resolved::{
 pub use values::is_region;
 
 pub use crate::diagnostics::{ConfigError, Problem};
-use crate::{diagnostics::LineCounter, files};
+use crate::{
+    diagnostics::{decode, toml},
+    files,
+};
 
 /// Enough for a million users.
 const MAX_MIB: u64 = 16;
@@ -47,15 +48,8 @@ const MAX_MIB: u64 = 16;
 /// The file cannot be read, is larger than 16 MiB or is not UTF-8; or an error of [`parse`].
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let bytes = files::read(path, MAX_MIB).map_err(|error| ConfigError::new(&name, 0, 0, error))?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &name),
-        Err(error) => {
-            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let (line, column) = LineCounter::new(&valid).position(valid.len());
-            Err(ConfigError::new(&name, line, column, "not valid TOML: not encoded in UTF-8"))
-        }
-    }
+    let bytes = files::read(path, MAX_MIB).map_err(|error| ConfigError::for_file(&name, error))?;
+    parse(decode(&bytes, &name, "TOML")?, &name)
 }
 
 /// Parses a configuration from `text`. Messages call it `name`.
@@ -66,7 +60,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// are left out.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text); // it would shift the columns of line 1
-    let (tree, problems) = syntax::parse(text);
+    let (tree, problems) = toml::parse(text);
     let config = resolve::resolve(raw::read(&tree, &problems), &problems);
     problems.into_result(text, name)?;
     Ok(config)

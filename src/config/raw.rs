@@ -5,17 +5,15 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
-use toml::de::DeTable;
 
 use super::{
     filter::{UserStatus, UsernamePattern},
     listen::ListenAddress,
-    reader::{Field, Table},
     resolved::{Detail, ExternalId, NetworkSelector, SsoMaxIdle},
     shape, values,
 };
 use crate::{
-    diagnostics::{Location, Problems},
+    diagnostics::{Field, Location, Node, Problems, Table},
     wickr::{Endpoint, UserId},
 };
 
@@ -124,8 +122,8 @@ pub(super) struct Filter {
     pub(super) username: Field<UsernamePattern>,
 }
 
-pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
-    let root = Table::root(problems, &shape::FILE, tree);
+pub(super) fn read(tree: &Node, problems: &Problems) -> File {
+    let root = Table::root(problems, &shape::SCHEMA, Some(tree));
     let poll_table = root.table("poll", &shape::POLL);
     let discovery = root.table("discovery", &shape::DISCOVERY);
     File {
@@ -135,7 +133,7 @@ pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
         poll: poll(&poll_table),
         discovery_interval: discovery
             .read("interval", |value| values::duration(value, DISCOVERY_INTERVAL)),
-        metrics: metrics(&root.table("metrics", &shape::METRICS), problems),
+        metrics: metrics(&root.table("metrics", &shape::METRICS)),
         sso_max_idle: sso_max_idle(&root.table("sso", &shape::SSO)),
         state_path: state_path(&root.table("state", &shape::STATE)),
         shard: shard(&root.table("shard", &shape::SHARD)),
@@ -149,7 +147,7 @@ pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
 
 fn web(table: &Table<'_>) -> Web {
     Web {
-        listen: table.list("listen", r#"[":10471"]"#, values::parsed),
+        listen: table.unique_list("listen", r#"[":10471"]"#, values::parsed),
         max_concurrent_scrapes: table
             .read("max_concurrent_scrapes", |value| values::integer(value, CONCURRENCY)),
     }
@@ -186,13 +184,13 @@ fn poll(table: &Table<'_>) -> Poll {
     }
 }
 
-fn metrics(table: &Table<'_>, problems: &Problems) -> Metrics {
-    let buckets =
-        table.list("idle_buckets", r#"["1h", "1d"]"#, |value| values::duration(value, BUCKET));
+fn metrics(table: &Table<'_>) -> Metrics {
+    let buckets = table
+        .unique_list("idle_buckets", r#"["1h", "1d"]"#, |value| values::duration(value, BUCKET));
     Metrics {
         detail: table.read("detail", values::parsed),
         username: table.read("username", values::boolean),
-        idle_buckets: check_ascending(buckets, problems),
+        idle_buckets: check_ascending(buckets, table.problems),
     }
 }
 
@@ -236,7 +234,7 @@ fn shard(table: &Table<'_>) -> Shard {
 
 fn network(table: &Table<'_>) -> Network {
     let network = Network {
-        location: table.location().clone(),
+        location: table.location.clone(),
         id: table.read("id", values::network_selector),
         name: table.read("name", values::non_empty),
         users: users(table),
@@ -265,16 +263,16 @@ fn users(table: &Table<'_>) -> Field<Users> {
         Field::Invalid => Field::Invalid,
         Field::Valid(true, location) => Field::Valid(Users::All, location),
         Field::Valid(false, _) => {
-            table.list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
+            table.unique_list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
         }
     }
 }
 
 fn filter(table: &Table<'_>) -> Filter {
     Filter {
-        location: table.is_present().then(|| table.location().clone()),
+        location: table.is_present().then(|| table.location.clone()),
         status: table.read("status", values::parsed),
-        groups: table.list("groups", r#"["security-group-id"]"#, values::non_empty),
+        groups: table.unique_list("groups", r#"["security-group-id"]"#, values::non_empty),
         username: table.read("username", values::username_pattern),
     }
 }

@@ -62,22 +62,25 @@ pub(super) static NETWORK_POLL: Shape = Shape {
     keys: &["interval", "request_timeout", "max_attempts", "page_size", "stale_after"],
 };
 
-/// If several tables have a key, the first is suggested first.
-pub(super) static ALL: Schema = &[
-    &FILE,
-    &WEB,
-    &AWS,
-    &POLL,
-    &DISCOVERY,
-    &METRICS,
-    &SSO,
-    &STATE,
-    &SHARD,
-    &NETWORK,
-    &NETWORK_FILTER,
-    &NETWORK_AWS,
-    &NETWORK_POLL,
-];
+pub(super) static SCHEMA: Schema = Schema {
+    root: &FILE,
+    hides_unknown_keys: false,
+    tables: &[
+        &FILE,
+        &WEB,
+        &AWS,
+        &POLL,
+        &DISCOVERY,
+        &METRICS,
+        &SSO,
+        &STATE,
+        &SHARD,
+        &NETWORK,
+        &NETWORK_FILTER,
+        &NETWORK_AWS,
+        &NETWORK_POLL,
+    ],
+};
 
 #[cfg(test)]
 mod tests {
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn suggests_the_key_for_a_misspelled_one() {
         let suggestion = |shape: &Shape, path: &str, key: &str| {
-            let message = shape.unknown(ALL, path, key);
+            let message = shape.unknown(&SCHEMA, path, key);
             message.strip_prefix("unknown key; did you mean ").unwrap_or(&message).to_owned()
         };
         assert_eq!(suggestion(&POLL, "poll", "intervall"), "poll.interval?");

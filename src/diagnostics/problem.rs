@@ -59,13 +59,12 @@ impl ConfigError {
         self.omitted
     }
 
-    /// A problem with the file itself; `line` 0 if it has no position.
-    pub(crate) fn new(
-        name: &str,
-        line: usize,
-        column: usize,
-        message: impl Into<String>,
-    ) -> ConfigError {
+    /// A problem with the file itself, without a position.
+    pub(crate) fn for_file(name: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(name, 0, 0, message)
+    }
+
+    fn new(name: &str, line: usize, column: usize, message: impl Into<String>) -> ConfigError {
         let (file, key, message) = (name.into(), String::new(), message.into());
         ConfigError { problems: vec![Problem { file, line, column, key, message }], omitted: 0 }
     }
@@ -202,8 +201,21 @@ impl Problems {
     }
 }
 
+/// The text of the file called `name`.
+pub(crate) fn decode<'b>(
+    bytes: &'b [u8],
+    name: &str,
+    format: &str,
+) -> Result<&'b str, ConfigError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let (line, column) = LineCounter::new(&valid).position(valid.len());
+        ConfigError::new(name, line, column, format!("not valid {format}: not encoded in UTF-8"))
+    })
+}
+
 /// Converts ascending offsets to lines and columns in one pass over the text.
-pub(crate) struct LineCounter<'t> {
+struct LineCounter<'t> {
     text: &'t str,
     line: usize,
     line_start: usize,
@@ -211,12 +223,12 @@ pub(crate) struct LineCounter<'t> {
 }
 
 impl<'t> LineCounter<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
+    fn new(text: &'t str) -> Self {
         LineCounter { text, line: 1, line_start: 0, searched: 0 }
     }
 
     /// Line and column, counted from 1, the column in characters. `offset` must not decrease.
-    pub(crate) fn position(&mut self, offset: usize) -> (usize, usize) {
+    fn position(&mut self, offset: usize) -> (usize, usize) {
         let bytes = self.text.as_bytes();
         let end = offset.min(bytes.len()).max(self.searched);
         for (i, _) in bytes[self.searched..end].iter().enumerate().filter(|(_, b)| **b == b'\n') {

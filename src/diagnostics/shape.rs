@@ -7,23 +7,31 @@ use std::fmt;
 pub(crate) struct Shape {
     /// Such as `network.poll`; empty for the root table.
     pub(crate) path: &'static str,
+    /// Empty if any key is valid.
     pub(crate) keys: &'static [&'static str],
 }
 
-/// All tables of a file. If several have a key, the first is suggested first.
-pub(crate) type Schema = &'static [&'static Shape];
+/// The tables of a file.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) root: &'static Shape,
+    /// All tables. If several have a key, the first is suggested first.
+    pub(crate) tables: &'static [&'static Shape],
+    /// Whether a key could be a misplaced secret, so that no message may show it.
+    pub(crate) hides_unknown_keys: bool,
+}
 
 impl Shape {
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.keys.contains(&key)
+    pub(crate) fn allows(&self, key: &str) -> bool {
+        self.keys.is_empty() || self.keys.contains(&key)
     }
 
     /// The message about `key`, which this table of `schema` does not have. `path` is the path of
     /// the table in the file, such as `network[2].poll`.
-    pub(crate) fn unknown(&self, schema: Schema, path: &str, key: &str) -> String {
+    pub(crate) fn unknown(&self, schema: &Schema, path: &str, key: &str) -> String {
         // A table in a list can override some keys of the table with the same name.
         if let Some((list, table)) = self.path.rsplit_once('.')
-            && schema.iter().any(|shape| shape.path == table && shape.has(key))
+            && schema.tables.iter().any(|shape| shape.path == table && shape.allows(key))
         {
             return format!("belongs in [{table}]: it applies to all {list}s");
         }
@@ -48,11 +56,11 @@ impl Shape {
     }
 
     /// The other tables, those below the same key of the root table first.
-    fn others(&self, schema: Schema) -> impl Iterator<Item = &'static Shape> {
+    fn others(&self, schema: &Schema) -> impl Iterator<Item = &'static Shape> {
         let others = |near| {
             let is_near = move |shape: &Shape| shape.root_key() == self.root_key();
             let other = move |shape: &&&Shape| shape.path != self.path && is_near(shape) == near;
-            schema.iter().filter(other).copied()
+            schema.tables.iter().filter(other).copied()
         };
         others(true).chain(others(false))
     }

@@ -8,11 +8,11 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Located, Problems, Settings,
-    raw::{self, Pem, RawWebConfig},
-    yaml,
+    Settings,
+    raw::{self, Pem, PemSource, RawWebConfig},
 };
 use crate::{
+    diagnostics::{ConfigError, Problems, decode, yaml},
     files,
     web::{auth::TokenBucket, tls},
 };
@@ -56,17 +56,13 @@ impl Files {
         read
     }
 
-    pub(in crate::web) fn pem(
-        &mut self,
-        pem: &Located<Pem>,
-        problems: &mut Problems,
-    ) -> Option<Vec<u8>> {
-        match &pem.value {
-            Pem::Inline(text) => Some(text.clone().into_bytes()),
-            Pem::File(path) => match self.read(path) {
+    pub(in crate::web) fn pem(&mut self, pem: &Pem, problems: &Problems) -> Option<Vec<u8>> {
+        match &pem.source {
+            PemSource::Inline(text) => Some(text.clone().into_bytes()),
+            PemSource::File(path) => match self.read(path) {
                 Ok(bytes) => Some(bytes),
                 Err(error) => {
-                    problems.add(pem, format!("{} {error}", path.display()));
+                    problems.add(&pem.location, format!("{} {error}", path.display()));
                     None
                 }
             },
@@ -80,23 +76,21 @@ impl Files {
 
 /// The settings or all problems, and the digest of the files that were read.
 pub(super) fn load(path: &Path) -> (Result<Settings, String>, FilesDigest) {
-    let (mut files, mut problems) = (Files::default(), Problems::new(path));
-    let result = match settings(path, &mut files, &mut problems) {
-        Some(settings) if problems.is_empty() => Ok(settings),
-        _ => Err(problems.into_lines()),
-    };
+    let mut files = Files::default();
+    let result = read(path, &mut files).map_err(|error| error.to_string());
     (result, files.digest())
 }
 
-fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<Settings> {
-    let bytes = match files.read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            problems.add_for_file(error);
-            return None;
-        }
-    };
-    let RawWebConfig { tls, users, headers, rate_limit } = parse(&bytes, path, problems)?;
+fn read(path: &Path, files: &mut Files) -> Result<Settings, ConfigError> {
+    let name = path.display().to_string();
+    let bytes = files.read(path).map_err(|error| ConfigError::for_file(&name, error))?;
+    let settings = parse(&bytes, path, |raw, problems| settings(raw, files, problems))?;
+    settings.ok_or_else(|| ConfigError::for_file(&name, "cannot be used"))
+}
+
+/// None if there was a problem.
+fn settings(raw: RawWebConfig, files: &mut Files, problems: &Problems) -> Option<Settings> {
+    let RawWebConfig { tls, users, headers, rate_limit } = raw;
     let tls = match tls {
         Some(tls) => Some(tls::build(&tls, files, problems)?),
         None => None,
@@ -105,25 +99,27 @@ fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<S
     Some(Settings { tls, users, headers, rate_limit })
 }
 
-/// The problems of a web configuration, one a line, without reading the files that it names.
+/// The first hundred problems of a web configuration, one a line, without reading the files that it
+/// names.
 pub fn problems_of(bytes: &[u8], path: &Path) -> String {
-    let mut problems = Problems::new(path);
-    parse(bytes, path, &mut problems);
-    problems.into_lines()
+    let error = parse(bytes, path, |_, _| ()).err();
+    let problems = error.iter().flat_map(ConfigError::problems);
+    problems.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn parse(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<RawWebConfig> {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        problems.add_for_file("not valid YAML: not encoded in UTF-8");
-        return None;
-    };
-    let root = match yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text)) {
-        Ok(root) => root,
-        Err(error) => {
-            problems.add_at(error.position, "", error.message);
-            return None;
-        }
-    };
+fn parse<T>(
+    bytes: &[u8],
+    path: &Path,
+    build: impl FnOnce(RawWebConfig, &Problems) -> T,
+) -> Result<T, ConfigError> {
+    let name = path.display().to_string();
+    let text = decode(bytes, &name, "YAML")?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let problems = Problems::default();
+    let root = yaml::parse(&text, &problems);
     let directory = path.parent().unwrap_or(Path::new(""));
-    Some(raw::read(root.as_deref(), directory, problems))
+    let built = build(raw::read(root.as_deref(), directory, &problems), &problems);
+    problems.into_result(&text, &name)?;
+    Ok(built)
 }
