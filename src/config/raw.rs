@@ -196,32 +196,28 @@ fn metrics(table: &Table<'_>) -> Metrics {
 
 /// Buckets are not sorted: one out of order more often has the wrong unit than the wrong position.
 fn check_ascending(buckets: Field<Vec<Duration>>, problems: &Problems) -> Field<Vec<Duration>> {
-    let Field::Valid(durations, location) = &buckets else { return buckets };
-    let Some(pair) = durations.windows(2).find(|pair| pair[0] >= pair[1]) else { return buckets };
-    let (previous, next) = (values::brief(pair[0]), values::brief(pair[1]));
-    problems.add(location, format!("must be in ascending order, but {next} follows {previous}"));
-    Field::Invalid
+    buckets.and_then(|buckets, location| {
+        let Some(pair) = buckets.windows(2).find(|pair| pair[0] >= pair[1]) else {
+            return Field::Valid(buckets, location);
+        };
+        let (previous, next) = (values::brief(pair[0]), values::brief(pair[1]));
+        let message = format!("must be in ascending order, but {next} follows {previous}");
+        problems.add(&location, message);
+        Field::Invalid
+    })
 }
 
 fn sso_max_idle(table: &Table<'_>) -> Field<SsoMaxIdle> {
     let max_idle = table.read("max_idle", |value| values::max_idle(value, MAX_IDLE));
-    if table.is_present() && max_idle.is_absent() {
-        table.report_missing(
-            "max_idle",
-            r#"is missing; set max_idle = "security-groups" for each user's own limit, or "30d" for one limit for all"#,
-        );
-    }
+    let example =
+        r#"max_idle = "security-groups" for each user's own limit, or "30d" for one limit for all"#;
+    table.require("max_idle", &max_idle, example);
     max_idle
 }
 
 fn state_path(table: &Table<'_>) -> Field<PathBuf> {
     let path = table.read("path", values::path);
-    if table.is_present() && path.is_absent() {
-        table.report_missing(
-            "path",
-            r#"is missing; set path = "/var/lib/wickr-exporter/state", for example"#,
-        );
-    }
+    table.require("path", &path, r#"path = "/var/lib/wickr-exporter/state", for example"#);
     path
 }
 
@@ -242,30 +238,20 @@ fn network(table: &Table<'_>) -> Network {
         aws: aws(&table.table("aws", &shape::NETWORK_AWS)),
         poll: poll(&table.table("poll", &shape::NETWORK_POLL)),
     };
-    if network.id.is_absent() {
-        table.report_missing(
-            "id",
-            r#"is missing; set the network's 8 digits, id = "12345678", or id = "all""#,
-        );
-    }
-    if network.users.is_absent() {
-        table.report_missing(
-            "users",
-            r#"is missing; set the user ids, users = ["1001", "1002"], or users = "all""#,
-        );
-    }
+    let example = r#"the network's 8 digits, id = "12345678", or id = "all""#;
+    table.require("id", &network.id, example);
+    let example = r#"the user ids, users = ["1001", "1002"], or users = "all""#;
+    table.require("users", &network.users, example);
     network
 }
 
 fn users(table: &Table<'_>) -> Field<Users> {
-    match table.read("users", values::all_or_list) {
-        Field::Absent => Field::Absent,
-        Field::Invalid => Field::Invalid,
-        Field::Valid(true, location) => Field::Valid(Users::All, location),
-        Field::Valid(false, _) => {
+    table.read("users", values::all_or_list).and_then(|is_all, location| match is_all {
+        true => Field::Valid(Users::All, location),
+        false => {
             table.unique_list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
         }
-    }
+    })
 }
 
 fn filter(table: &Table<'_>) -> Filter {

@@ -24,17 +24,11 @@ pub(crate) enum Field<T> {
 
 impl<T> Field<T> {
     pub(crate) fn valid(&self) -> Option<&T> {
-        match self {
-            Field::Valid(value, _) => Some(value),
-            Field::Absent | Field::Invalid => None,
-        }
+        if let Field::Valid(value, _) = self { Some(value) } else { None }
     }
 
     pub(crate) fn into_valid(self) -> Option<T> {
-        match self {
-            Field::Valid(value, _) => Some(value),
-            Field::Absent | Field::Invalid => None,
-        }
+        if let Field::Valid(value, _) = self { Some(value) } else { None }
     }
 
     pub(crate) fn valid_or(self, default: T) -> T {
@@ -42,10 +36,14 @@ impl<T> Field<T> {
     }
 
     pub(crate) fn map<U>(self, map: impl FnOnce(T) -> U) -> Field<U> {
+        self.and_then(|value, location| Field::Valid(map(value), location))
+    }
+
+    pub(crate) fn and_then<U>(self, then: impl FnOnce(T, Location) -> Field<U>) -> Field<U> {
         match self {
             Field::Absent => Field::Absent,
             Field::Invalid => Field::Invalid,
-            Field::Valid(value, location) => Field::Valid(map(value), location),
+            Field::Valid(value, location) => then(value, location),
         }
     }
 
@@ -166,22 +164,23 @@ impl<'a> Table<'a> {
         list: Field<Vec<Rc<Node>>>,
         mut parse: impl FnMut(usize, &Value) -> Parsed<T>,
     ) -> Field<Vec<T>> {
-        let (elements, location) = match list {
-            Field::Valid(elements, location) => (elements, location),
-            Field::Absent => return Field::Absent,
-            Field::Invalid => return Field::Invalid,
-        };
-        let mut valid = Vec::with_capacity(elements.len());
-        for (i, element) in elements.iter().enumerate() {
-            match parse(i, &element.value) {
-                Ok(value) => valid.push(value),
-                Err(message) => {
-                    let key = element_key(&location.key, i);
-                    self.problems.add(&Location { offset: element.offset, key }, message);
+        list.and_then(|elements, location| {
+            let mut valid = Vec::with_capacity(elements.len());
+            for (i, element) in elements.iter().enumerate() {
+                match parse(i, &element.value) {
+                    Ok(value) => valid.push(value),
+                    Err(message) => {
+                        let key = element_key(&location.key, i);
+                        self.problems.add(&Location { offset: element.offset, key }, message);
+                    }
                 }
             }
-        }
-        if valid.len() < elements.len() { Field::Invalid } else { Field::Valid(valid, location) }
+            if valid.len() < elements.len() {
+                Field::Invalid
+            } else {
+                Field::Valid(valid, location)
+            }
+        })
     }
 
     /// The table at `key`, empty if absent or not a table.
@@ -208,6 +207,13 @@ impl<'a> Table<'a> {
         let location = self.location_of(key, offset);
         let (problems, schema) = (self.problems, self.schema);
         Table { problems, schema, shape, location, entries: None }.open(node)
+    }
+
+    /// Reports if the table is present but `key` is absent.
+    pub(crate) fn require<T>(&self, key: &str, field: &Field<T>, example: &str) {
+        if self.is_present() && field.is_absent() {
+            self.report_missing(key, &format!("is missing; set {example}"));
+        }
     }
 
     /// Reports that `key` is missing, at the location of this table.

@@ -137,11 +137,9 @@ pub(super) fn string<T>(
         "" => Ok(None),
         text => parse(text).map(Some),
     });
-    match optional {
-        Field::Valid(Some(value), location) => Field::Valid(value, location),
-        Field::Valid(None, _) | Field::Absent => Field::Absent,
-        Field::Invalid => Field::Invalid,
-    }
+    optional.and_then(|value, location| {
+        value.map_or(Field::Absent, |value| Field::Valid(value, location))
+    })
 }
 
 /// The message does not show the value, which may be a misplaced secret.
@@ -187,13 +185,10 @@ fn pem(table: &Table<'_>, inline: &str, file: &str, directory: &Path) -> Field<P
     if let (Field::Valid(_, location), Field::Valid(..)) = (&text, &path) {
         table.problems.add(location, format!("excludes {file}: set only one of them"));
     }
-    match if path.is_absent() { text } else { path } {
-        Field::Valid(source, location) => {
-            Field::Valid(Pem { location: location.clone(), source }, location)
-        }
-        Field::Absent => Field::Absent,
-        Field::Invalid => Field::Invalid,
-    }
+    let source = if path.is_absent() { text } else { path };
+    source.and_then(|source, location| {
+        Field::Valid(Pem { location: location.clone(), source }, location)
+    })
 }
 
 fn client_auth(table: &Table<'_>, client_ca: &Field<Pem>) -> ClientAuth {
