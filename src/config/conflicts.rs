@@ -3,13 +3,14 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use super::{
-    problem::Problems,
     raw::{self, File, Users},
-    reader::Field,
     resolved::{NetworkSelector, Poll},
     values::brief,
 };
-use crate::wickr::Endpoint;
+use crate::{
+    diagnostics::{Field, Problems},
+    wickr::Endpoint,
+};
 
 /// Reports keys in `file` that conflict or that lack another key.
 pub(super) fn check(file: &File, problems: &Problems) {

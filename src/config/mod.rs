@@ -1,26 +1,22 @@
 //! The configuration: reads a TOML file into a [`Config`], or reports all problems in it.
 //!
-//! 1. `syntax` parses the text into a tree of tables with offsets.
-//! 2. `raw` reads the tree key by key (`reader`), with the list of keys (`shape`) and the value
-//!    parsers (`values`, `listen`, `filter`).
+//! 1. [`diagnostics`](crate::diagnostics) parses the text into a tree.
+//! 2. `raw` reads the tree key by key, with the list of keys (`shape`) and the value parsers
+//!    (`values`, `listen`, `filter`).
 //! 3. `resolve` applies network overrides and defaults, which gives `resolved`, and checks keys
 //!    against each other (`conflicts`).
 //!
-//! `problem` collects the problems of all steps. Nothing here reads the environment, the command
+//! Nothing here reads the environment, the command
 //! line or the network. Messages never contain external ids, endpoint addresses or the values of
 //! unknown keys, which could be secret.
 
 mod conflicts;
-pub(crate) mod file;
 mod filter;
 mod listen;
-mod problem;
 mod raw;
-mod reader;
 mod resolve;
 mod resolved;
 mod shape;
-mod syntax;
 mod values;
 
 #[cfg(test)]
@@ -30,15 +26,20 @@ use std::path::Path;
 
 pub use filter::{FilterConfig, UserStatus, UsernamePattern};
 pub use listen::ListenAddress;
-pub use problem::{ConfigError, Problem};
 pub use resolved::{
     Aws, Config, Detail, Discovery, ExternalId, Metrics, Network, NetworkSelector, Poll,
     RequestLimits, Shard, SsoMaxIdle, UsersConfig, Web,
 };
 pub use values::is_region;
 
+pub use crate::diagnostics::{ConfigError, Problem};
+use crate::{
+    diagnostics::{decode, toml},
+    files,
+};
+
 /// Enough for a million users.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_MIB: u64 = 16;
 
 /// Reads the configuration file at `path`.
 ///
@@ -47,19 +48,8 @@ const MAX_BYTES: u64 = 16 << 20;
 /// The file cannot be read, is larger than 16 MiB or is not UTF-8; or an error of [`parse`].
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let bytes = file::read(path, MAX_BYTES)
-        .map_err(|error| ConfigError::new(&name, 0, 0, file::describe_read_error(&error)))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(ConfigError::new(&name, 0, 0, "is larger than 16 MiB"));
-    }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &name),
-        Err(error) => {
-            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let (line, column) = problem::LineCounter::new(&valid).position(valid.len());
-            Err(ConfigError::new(&name, line, column, "not valid TOML: not encoded in UTF-8"))
-        }
-    }
+    let bytes = files::read(path, MAX_MIB).map_err(|error| ConfigError::for_file(&name, error))?;
+    parse(decode(&bytes, &name, "TOML")?, &name)
 }
 
 /// Parses a configuration from `text`. Messages call it `name`.
@@ -70,7 +60,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// are left out.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text); // it would shift the columns of line 1
-    let (tree, problems) = syntax::parse(text);
+    let (tree, problems) = toml::parse(text);
     let config = resolve::resolve(raw::read(&tree, &problems), &problems);
     problems.into_result(text, name)?;
     Ok(config)

@@ -5,17 +5,17 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
-use toml::de::DeTable;
 
 use super::{
     filter::{UserStatus, UsernamePattern},
     listen::ListenAddress,
-    problem::{Location, Problems},
-    reader::{Field, Table},
     resolved::{Detail, ExternalId, NetworkSelector, SsoMaxIdle},
     shape, values,
 };
-use crate::wickr::{Endpoint, UserId};
+use crate::{
+    diagnostics::{Field, Location, Node, Problems, Table},
+    wickr::{Endpoint, UserId},
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -122,8 +122,8 @@ pub(super) struct Filter {
     pub(super) username: Field<UsernamePattern>,
 }
 
-pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
-    let root = Table::root(problems, &shape::FILE, tree);
+pub(super) fn read(tree: &Node, problems: &Problems) -> File {
+    let root = Table::root(problems, &shape::SCHEMA, Some(tree));
     let poll_table = root.table("poll", &shape::POLL);
     let discovery = root.table("discovery", &shape::DISCOVERY);
     File {
@@ -133,7 +133,7 @@ pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
         poll: poll(&poll_table),
         discovery_interval: discovery
             .read("interval", |value| values::duration(value, DISCOVERY_INTERVAL)),
-        metrics: metrics(&root.table("metrics", &shape::METRICS), problems),
+        metrics: metrics(&root.table("metrics", &shape::METRICS)),
         sso_max_idle: sso_max_idle(&root.table("sso", &shape::SSO)),
         state_path: state_path(&root.table("state", &shape::STATE)),
         shard: shard(&root.table("shard", &shape::SHARD)),
@@ -147,7 +147,7 @@ pub(super) fn read(tree: &DeTable<'_>, problems: &Problems) -> File {
 
 fn web(table: &Table<'_>) -> Web {
     Web {
-        listen: table.list("listen", r#"[":10471"]"#, values::parsed),
+        listen: table.unique_list("listen", r#"[":10471"]"#, values::parsed),
         max_concurrent_scrapes: table
             .read("max_concurrent_scrapes", |value| values::integer(value, CONCURRENCY)),
     }
@@ -184,44 +184,40 @@ fn poll(table: &Table<'_>) -> Poll {
     }
 }
 
-fn metrics(table: &Table<'_>, problems: &Problems) -> Metrics {
-    let buckets =
-        table.list("idle_buckets", r#"["1h", "1d"]"#, |value| values::duration(value, BUCKET));
+fn metrics(table: &Table<'_>) -> Metrics {
+    let buckets = table
+        .unique_list("idle_buckets", r#"["1h", "1d"]"#, |value| values::duration(value, BUCKET));
     Metrics {
         detail: table.read("detail", values::parsed),
         username: table.read("username", values::boolean),
-        idle_buckets: check_ascending(buckets, problems),
+        idle_buckets: check_ascending(buckets, table.problems),
     }
 }
 
 /// Buckets are not sorted: one out of order more often has the wrong unit than the wrong position.
 fn check_ascending(buckets: Field<Vec<Duration>>, problems: &Problems) -> Field<Vec<Duration>> {
-    let Field::Valid(durations, location) = &buckets else { return buckets };
-    let Some(pair) = durations.windows(2).find(|pair| pair[0] >= pair[1]) else { return buckets };
-    let (previous, next) = (values::brief(pair[0]), values::brief(pair[1]));
-    problems.add(location, format!("must be in ascending order, but {next} follows {previous}"));
-    Field::Invalid
+    buckets.and_then(|buckets, location| {
+        let Some(pair) = buckets.windows(2).find(|pair| pair[0] >= pair[1]) else {
+            return Field::Valid(buckets, location);
+        };
+        let (previous, next) = (values::brief(pair[0]), values::brief(pair[1]));
+        let message = format!("must be in ascending order, but {next} follows {previous}");
+        problems.add(&location, message);
+        Field::Invalid
+    })
 }
 
 fn sso_max_idle(table: &Table<'_>) -> Field<SsoMaxIdle> {
     let max_idle = table.read("max_idle", |value| values::max_idle(value, MAX_IDLE));
-    if table.is_present() && max_idle.is_absent() {
-        table.report_missing(
-            "max_idle",
-            r#"is missing; set max_idle = "security-groups" for each user's own limit, or "30d" for one limit for all"#,
-        );
-    }
+    let example =
+        r#"max_idle = "security-groups" for each user's own limit, or "30d" for one limit for all"#;
+    table.require("max_idle", &max_idle, example);
     max_idle
 }
 
 fn state_path(table: &Table<'_>) -> Field<PathBuf> {
     let path = table.read("path", values::path);
-    if table.is_present() && path.is_absent() {
-        table.report_missing(
-            "path",
-            r#"is missing; set path = "/var/lib/wickr-exporter/state", for example"#,
-        );
-    }
+    table.require("path", &path, r#"path = "/var/lib/wickr-exporter/state", for example"#);
     path
 }
 
@@ -234,7 +230,7 @@ fn shard(table: &Table<'_>) -> Shard {
 
 fn network(table: &Table<'_>) -> Network {
     let network = Network {
-        location: table.location().clone(),
+        location: table.location.clone(),
         id: table.read("id", values::network_selector),
         name: table.read("name", values::non_empty),
         users: users(table),
@@ -242,37 +238,27 @@ fn network(table: &Table<'_>) -> Network {
         aws: aws(&table.table("aws", &shape::NETWORK_AWS)),
         poll: poll(&table.table("poll", &shape::NETWORK_POLL)),
     };
-    if network.id.is_absent() {
-        table.report_missing(
-            "id",
-            r#"is missing; set the network's 8 digits, id = "12345678", or id = "all""#,
-        );
-    }
-    if network.users.is_absent() {
-        table.report_missing(
-            "users",
-            r#"is missing; set the user ids, users = ["1001", "1002"], or users = "all""#,
-        );
-    }
+    let example = r#"the network's 8 digits, id = "12345678", or id = "all""#;
+    table.require("id", &network.id, example);
+    let example = r#"the user ids, users = ["1001", "1002"], or users = "all""#;
+    table.require("users", &network.users, example);
     network
 }
 
 fn users(table: &Table<'_>) -> Field<Users> {
-    match table.read("users", values::all_or_list) {
-        Field::Absent => Field::Absent,
-        Field::Invalid => Field::Invalid,
-        Field::Valid(true, location) => Field::Valid(Users::All, location),
-        Field::Valid(false, _) => {
-            table.list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
+    table.read("users", values::all_or_list).and_then(|is_all, location| match is_all {
+        true => Field::Valid(Users::All, location),
+        false => {
+            table.unique_list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
         }
-    }
+    })
 }
 
 fn filter(table: &Table<'_>) -> Filter {
     Filter {
-        location: table.is_present().then(|| table.location().clone()),
+        location: table.is_present().then(|| table.location.clone()),
         status: table.read("status", values::parsed),
-        groups: table.list("groups", r#"["security-group-id"]"#, values::non_empty),
+        groups: table.unique_list("groups", r#"["security-group-id"]"#, values::non_empty),
         username: table.read("username", values::username_pattern),
     }
 }

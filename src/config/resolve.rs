@@ -4,13 +4,12 @@
 use super::{
     conflicts,
     filter::FilterConfig,
-    problem::Problems,
     raw,
-    reader::Field,
     resolved::{
         Aws, Config, Discovery, Metrics, Network, Poll, RequestLimits, Shard, UsersConfig, Web,
     },
 };
+use crate::diagnostics::{Field, Problems};
 
 /// The result is valid only if there are no problems: defaults replace invalid values.
 pub(super) fn resolve(file: raw::File, problems: &Problems) -> Config {

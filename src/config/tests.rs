@@ -7,9 +7,10 @@ mod example;
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    shape::{ALL, FILE, KeyPath},
+    shape::{FILE, SCHEMA},
     *,
 };
+use crate::diagnostics::KeyPath;
 
 const NETWORK: &str = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
 
@@ -27,7 +28,9 @@ fn listed(network: &Network) -> Vec<&str> {
 /// All keys except the overrides in a network's `aws` and `poll`.
 fn key_paths() -> Vec<String> {
     let excluded = [shape::NETWORK_AWS.path, shape::NETWORK_POLL.path, FILE.path];
-    ALL.into_iter()
+    SCHEMA
+        .tables
+        .iter()
         .filter(|shape| !excluded.contains(&shape.path))
         .flat_map(|shape| shape.keys.iter().map(|key| KeyPath(shape.path, key).to_string()))
         .collect()
@@ -189,7 +192,7 @@ fn applies_a_shared_external_id_to_networks_with_a_role() {
 #[test]
 fn reads_every_key() {
     // No key accepts a date, so each key that is read reports a problem.
-    for shape in ALL {
+    for shape in SCHEMA.tables {
         for key in shape.keys {
             let (path, header) = match (shape.path, shape.path.strip_prefix("network.")) {
                 ("", _) => (key.to_string(), String::new()),
@@ -219,7 +222,7 @@ fn describes_files_that_cannot_be_read() {
     let file = dir.path().join("config.toml");
     std::fs::write(&file, b"# \xC3\xBC\nx = \"\xFF\"").unwrap();
     assert_eq!(message(&file), ":2:6: not valid TOML: not encoded in UTF-8");
-    std::fs::File::create(&file).unwrap().set_len(MAX_BYTES + 1).unwrap();
+    std::fs::File::create(&file).unwrap().set_len((MAX_MIB << 20) + 1).unwrap();
     assert_eq!(message(&file), ": is larger than 16 MiB");
     std::fs::write(&file, format!("\u{feff}{NETWORK}")).unwrap();
     assert!(load(&file).is_ok());

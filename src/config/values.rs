@@ -4,97 +4,39 @@
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use jiff::tz::TimeZone;
-use toml::de::DeValue;
 
 use super::{
     filter::UsernamePattern,
     resolved::{ExternalId, NetworkSelector, SsoMaxIdle},
-    shape::nearest,
 };
-use crate::wickr::{Endpoint, UserId};
+use crate::{
+    diagnostics::{Parsed, Value, nearest, quoted},
+    wickr::{Endpoint, UserId},
+};
 
-const MAX_SHOWN_CHARS: usize = 60;
-
-/// A parsed value, or an error message.
-pub(super) type Parsed<T> = Result<T, String>;
-
-/// A value as messages show it: on one line and shortened.
-pub(super) fn shown(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => quoted(text),
-        DeValue::Integer(number) => shortened(&number.to_string()),
-        DeValue::Float(number) => shortened(number.as_str()),
-        DeValue::Boolean(value) => value.to_string(),
-        other => kind_of(other).to_owned(),
-    }
+fn mismatch(expected: impl Display, value: &Value) -> String {
+    format!("must be {expected}, not {}", value.shown())
 }
 
-/// `text` in quotes, shortened and escaped.
-pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", shortened(text))
-}
-
-fn shortened(text: &str) -> String {
-    let mut chars = text.chars();
-    let mut short: String =
-        chars.by_ref().take(MAX_SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if chars.next().is_some() {
-        short.push('…');
-    }
-    short
-}
-
-/// The kind of a value, with its article.
-pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(list) if list.is_empty() => "an empty list",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-fn mismatch(expected: impl Display, value: &DeValue<'_>) -> String {
-    format!("must be {expected}, not {}", shown(value))
-}
-
-/// Shows only the kind of another value: the string could be secret.
-fn string<'v>(value: &'v DeValue<'_>) -> Parsed<&'v str> {
-    match value {
-        DeValue::String(text) => Ok(text),
-        other => Err(format!("must be a string, not {}", kind_of(other))),
-    }
-}
-
-pub(super) fn non_empty(value: &DeValue<'_>) -> Parsed<String> {
-    match string(value)?.trim() {
+pub(super) fn non_empty(value: &Value) -> Parsed<String> {
+    match value.string()?.trim() {
         "" => Err("must not be empty".into()),
-        _ => string(value).map(str::to_owned),
+        _ => value.string().map(str::to_owned),
     }
 }
 
-pub(super) fn boolean(value: &DeValue<'_>) -> Parsed<bool> {
-    match value {
-        DeValue::Boolean(value) => Ok(*value),
-        other => Err(mismatch("true or false", other)),
-    }
+pub(super) fn boolean(value: &Value) -> Parsed<bool> {
+    value.boolean().ok_or_else(|| mismatch("true or false", value))
 }
 
-pub(super) fn integer<T: TryFrom<i64>>(
-    value: &DeValue<'_>,
-    range: RangeInclusive<i64>,
-) -> Parsed<T> {
+pub(super) fn integer<T: TryFrom<i64>>(value: &Value, range: RangeInclusive<i64>) -> Parsed<T> {
     integer_or("", value, range)
 }
 
 /// `alternative` is the other value that the message mentions.
 fn integer_or<T: TryFrom<i64>>(
     alternative: &str,
-    value: &DeValue<'_>,
+    value: &Value,
     range: RangeInclusive<i64>,
 ) -> Parsed<T> {
     as_i64(value)
@@ -106,26 +48,23 @@ fn integer_or<T: TryFrom<i64>>(
         })
 }
 
-fn as_i64(value: &DeValue<'_>) -> Option<i64> {
-    let DeValue::Integer(number) = value else { return None };
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
+fn as_i64(value: &Value) -> Option<i64> {
+    let Value::Integer(_, number) = value else { return None };
+    *number
 }
 
 /// An integer in `range`; `None` for `"auto"`.
-pub(super) fn integer_or_auto(
-    value: &DeValue<'_>,
-    range: RangeInclusive<i64>,
-) -> Parsed<Option<u32>> {
+pub(super) fn integer_or_auto(value: &Value, range: RangeInclusive<i64>) -> Parsed<Option<u32>> {
     match value {
-        DeValue::String(text) if text == "auto" => Ok(None),
+        Value::String(text) if text == "auto" => Ok(None),
         value => integer_or(r#""auto" or "#, value, range).map(Some),
     }
 }
 
 /// Requests per second. The pause between two requests does not overflow at the minimum.
-pub(super) fn rate(value: &DeValue<'_>) -> Parsed<f64> {
+pub(super) fn rate(value: &Value) -> Parsed<f64> {
     let number = match value {
-        DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+        Value::Float(text) => text.parse::<f64>().ok(),
         other => as_i64(other).map(|number| number as f64),
     };
     number
@@ -133,22 +72,22 @@ pub(super) fn rate(value: &DeValue<'_>) -> Parsed<f64> {
         .ok_or_else(|| mismatch("a number from 0.001 to 1000000", value))
 }
 
-pub(super) fn duration(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Parsed<Duration> {
+pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Parsed<Duration> {
     duration_or("", value, range)
 }
 
 /// `alternative` is the other value that the message mentions.
 fn duration_or(
     alternative: &str,
-    value: &DeValue<'_>,
+    value: &Value,
     range: RangeInclusive<Duration>,
 ) -> Parsed<Duration> {
     let has_unit = match value {
-        DeValue::String(text) => match humantime::parse_duration(text) {
+        Value::String(text) => match humantime::parse_duration(text) {
             Ok(duration) if range.contains(&duration) => return Ok(duration),
             _ => text.trim().parse::<f64>().is_err(),
         },
-        DeValue::Integer(_) | DeValue::Float(_) => false,
+        Value::Integer(..) | Value::Float(_) => false,
         _ => true,
     };
     let (min, max) = (brief(*range.start()), brief(*range.end()));
@@ -158,9 +97,9 @@ fn duration_or(
     Err(mismatch(expected, value) + hint)
 }
 
-pub(super) fn max_idle(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Parsed<SsoMaxIdle> {
+pub(super) fn max_idle(value: &Value, range: RangeInclusive<Duration>) -> Parsed<SsoMaxIdle> {
     match value {
-        DeValue::String(text) if text == "security-groups" => Ok(SsoMaxIdle::SecurityGroups),
+        Value::String(text) if text == "security-groups" => Ok(SsoMaxIdle::SecurityGroups),
         value => duration_or(r#""security-groups" or "#, value, range).map(SsoMaxIdle::Fixed),
     }
 }
@@ -181,7 +120,7 @@ pub(super) fn brief(duration: Duration) -> String {
 }
 
 /// A network id or `"all"`.
-pub(super) fn network_selector(value: &DeValue<'_>) -> Parsed<NetworkSelector> {
+pub(super) fn network_selector(value: &Value) -> Parsed<NetworkSelector> {
     match is_all(value)? {
         true => Ok(NetworkSelector::All),
         false => id(value).map(NetworkSelector::One),
@@ -189,16 +128,16 @@ pub(super) fn network_selector(value: &DeValue<'_>) -> Parsed<NetworkSelector> {
 }
 
 /// Whether the value is `"all"` and not a list. Does not check the list's elements.
-pub(super) fn all_or_list(value: &DeValue<'_>) -> Parsed<bool> {
+pub(super) fn all_or_list(value: &Value) -> Parsed<bool> {
     match value {
-        DeValue::Array(_) => Ok(false),
+        Value::List(_) => Ok(false),
         value if is_all(value)? => Ok(true),
         other => Err(mismatch(r#"a list of ids, such as ["1001", "1002"], or "all""#, other)),
     }
 }
 
 /// A user id in a list.
-pub(super) fn user_id(value: &DeValue<'_>) -> Parsed<UserId> {
+pub(super) fn user_id(value: &Value) -> Parsed<UserId> {
     match is_all(value) {
         Ok(false) => id(value),
         _ => Err(r#""all" cannot be in a list; set users = "all""#.into()),
@@ -206,10 +145,10 @@ pub(super) fn user_id(value: &DeValue<'_>) -> Parsed<UserId> {
 }
 
 /// Whether the value is `"all"`; an error for other capitalization.
-fn is_all(value: &DeValue<'_>) -> Parsed<bool> {
+fn is_all(value: &Value) -> Parsed<bool> {
     match value {
-        DeValue::String(text) if text == "all" => Ok(true),
-        DeValue::String(text) if text.trim().eq_ignore_ascii_case("all") => {
+        Value::String(text) if text == "all" => Ok(true),
+        Value::String(text) if text.trim().eq_ignore_ascii_case("all") => {
             Err(mismatch(r#"lowercase "all""#, value))
         }
         _ => Ok(false),
@@ -217,23 +156,22 @@ fn is_all(value: &DeValue<'_>) -> Parsed<bool> {
 }
 
 /// An id, as a string of digits or as an integer.
-fn id<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Parsed<T> {
+fn id<T: FromStr<Err: Display>>(value: &Value) -> Parsed<T> {
     let digits = match value {
-        DeValue::String(text) => text.to_string(),
-        DeValue::Integer(number) => number.to_string(),
+        Value::String(text) | Value::Integer(text, _) => text,
         other => return Err(mismatch("an id in quotes", other)),
     };
-    digits.parse().map_err(|error| format!("{} is not valid: {error}", shown(value)))
+    digits.parse().map_err(|error| format!("{} is not valid: {error}", value.shown()))
 }
 
 /// A string that `T` parses. Its error says what it must be.
-pub(super) fn parsed<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Parsed<T> {
-    let text = string(value)?;
+pub(super) fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Parsed<T> {
+    let text = value.string()?;
     text.parse().map_err(|error| format!("{error}, not {}", quoted(text)))
 }
 
 /// The path of a file, which need not exist.
-pub(super) fn path(value: &DeValue<'_>) -> Parsed<PathBuf> {
+pub(super) fn path(value: &Value) -> Parsed<PathBuf> {
     let text = non_empty(value)?;
     match text.contains('\0') {
         true => Err("must not contain a NUL character".into()),
@@ -241,7 +179,7 @@ pub(super) fn path(value: &DeValue<'_>) -> Parsed<PathBuf> {
     }
 }
 
-pub(super) fn username_pattern(value: &DeValue<'_>) -> Parsed<UsernamePattern> {
+pub(super) fn username_pattern(value: &Value) -> Parsed<UsernamePattern> {
     let text = non_empty(value)?;
     text.parse().map_err(|error| format!("{} is {error}", quoted(&text)))
 }
@@ -255,15 +193,15 @@ pub fn is_region(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-pub(super) fn region(value: &DeValue<'_>) -> Parsed<String> {
-    let text = string(value)?;
+pub(super) fn region(value: &Value) -> Parsed<String> {
+    let text = value.string()?;
     let expected = r#"a region name of lowercase letters, digits and hyphens, such as "us-east-1""#;
     is_region(text).then(|| text.to_owned()).ok_or_else(|| mismatch(expected, value))
 }
 
 /// The ARN of an IAM role in any partition.
-pub(super) fn role_arn(value: &DeValue<'_>) -> Parsed<String> {
-    let text = string(value)?;
+pub(super) fn role_arn(value: &Value) -> Parsed<String> {
+    let text = value.string()?;
     let expected = r#"the ARN of a role, such as "arn:aws:iam::111122223333:role/wickr-read""#;
     is_role_arn(text).then(|| text.to_owned()).ok_or_else(|| mismatch(expected, value))
 }
@@ -289,8 +227,8 @@ fn is_role_arn(text: &str) -> bool {
 }
 
 /// An external id. It could be secret, so the message does not show it.
-pub(super) fn external_id(value: &DeValue<'_>) -> Parsed<ExternalId> {
-    let text = string(value)?;
+pub(super) fn external_id(value: &Value) -> Parsed<ExternalId> {
+    let text = value.string()?;
     // The rule of STS.
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
     match (2..=1224).contains(&text.len()) && text.bytes().all(allowed) {
@@ -300,13 +238,13 @@ pub(super) fn external_id(value: &DeValue<'_>) -> Parsed<ExternalId> {
 }
 
 /// An endpoint. It could contain a password, so the message does not show it.
-pub(super) fn endpoint(value: &DeValue<'_>) -> Parsed<Endpoint> {
-    Endpoint::parse(string(value)?)
+pub(super) fn endpoint(value: &Value) -> Parsed<Endpoint> {
+    Endpoint::parse(value.string()?)
 }
 
 /// An IANA time zone, in any case.
-pub(super) fn timezone(value: &DeValue<'_>) -> Parsed<TimeZone> {
-    let name = string(value)?;
+pub(super) fn timezone(value: &Value) -> Parsed<TimeZone> {
+    let name = value.string()?;
     if name.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC); // must be equal to the default
     }
@@ -357,11 +295,5 @@ mod tests {
         assert_eq!(brief(900_000), "15m");
         assert_eq!(brief(5_400_000), "1h 30m");
         assert_eq!(brief(86_400_000 * 30), "30d");
-    }
-
-    #[test]
-    fn escapes_and_shortens_quoted_values() {
-        assert_eq!(quoted("a\n\u{1b}[31m\"b\""), r#""a\n\u{1b}[31m\"b\"""#);
-        assert_eq!(quoted(&"x".repeat(61)), format!("\"{}…\"", "x".repeat(60)));
     }
 }

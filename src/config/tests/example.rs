@@ -1,8 +1,7 @@
 //! The shipped example is valid, shows the defaults and has all keys.
 
-use toml::de::DeValue;
-
 use super::*;
+use crate::diagnostics::{Value, toml};
 
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
@@ -49,20 +48,19 @@ fn loads_the_uncommented_example_with_the_defaults() {
 #[test]
 fn example_has_every_key() {
     let text = uncommented();
-    let tree = DeValue::Table(syntax::parse(&text).0);
+    let tree = toml::parse(&text).0.value;
     for path in key_paths() {
         assert!(has(&tree, &path), "{path}");
     }
 }
 
 /// Whether `path` exists, in any element of a list of tables.
-fn has(value: &DeValue<'_>, path: &str) -> bool {
+fn has(value: &Value, path: &str) -> bool {
     match value {
-        DeValue::Array(tables) => tables.iter().any(|table| has(table.get_ref(), path)),
-        DeValue::Table(table) => {
+        Value::List(tables) => tables.iter().any(|table| has(&table.value, path)),
+        Value::Table(table) => {
             let (key, rest) = path.split_once('.').unwrap_or((path, ""));
-            let at_key = table.get(key).map(|value| value.get_ref());
-            at_key.is_some_and(|value| rest.is_empty() || has(value, rest))
+            table.get(key).is_some_and(|(_, node)| rest.is_empty() || has(&node.value, rest))
         }
         _ => false,
     }

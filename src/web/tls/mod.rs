@@ -15,7 +15,8 @@ use tokio_rustls::rustls::{
 pub(super) use self::client_certs::ClientAuth;
 pub use self::client_certs::names_of;
 use self::client_certs::{ClientCerts, not_after};
-use super::web_config::{Files, Located, Pem, Problems, RawTls};
+use super::web_config::{Files, Pem, RawTls};
+use crate::diagnostics::Problems;
 
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -26,7 +27,7 @@ pub(super) struct Tls {
 }
 
 /// Reads the files that `raw` names. None if there was a problem.
-pub(super) fn build(raw: &RawTls, files: &mut Files, problems: &mut Problems) -> Option<Tls> {
+pub(super) fn build(raw: &RawTls, files: &mut Files, problems: &Problems) -> Option<Tls> {
     let chain = certificates(&raw.cert, files, problems);
     let key = private_key(&raw.key, files, problems);
     let provider = Arc::new(provider(raw));
@@ -40,7 +41,7 @@ pub(super) fn build(raw: &RawTls, files: &mut Files, problems: &mut Problems) ->
     let mut config = match config {
         Ok(config) => config,
         Err(error) => {
-            problems.add(&raw.cert, format!("cannot be used with the key: {error}"));
+            problems.add(&raw.cert.location, format!("cannot be used with the key: {error}"));
             return None;
         }
     };
@@ -78,32 +79,32 @@ fn versions(raw: &RawTls) -> Vec<&'static SupportedProtocolVersion> {
 }
 
 fn certificates(
-    pem: &Located<Pem>,
+    pem: &Pem,
     files: &mut Files,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Option<Vec<CertificateDer<'static>>> {
     let bytes = files.pem(pem, problems)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => return Some(certificates),
-        Ok(_) => problems.add(pem, "contains no PEM certificate"),
-        Err(_) => problems.add(pem, "contains invalid PEM"),
+        Ok(_) => problems.add(&pem.location, "contains no PEM certificate"),
+        Err(_) => problems.add(&pem.location, "contains invalid PEM"),
     }
     None
 }
 
 fn private_key(
-    pem: &Located<Pem>,
+    pem: &Pem,
     files: &mut Files,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Option<PrivateKeyDer<'static>> {
     let bytes = files.pem(pem, problems)?;
     match PrivateKeyDer::from_pem_slice(&bytes) {
         Ok(key) => return Some(key),
         Err(pem::Error::NoItemsFound) => {
-            problems.add(pem, "contains no unencrypted PEM private key");
+            problems.add(&pem.location, "contains no unencrypted PEM private key");
         }
-        Err(_) => problems.add(pem, "contains invalid PEM"),
+        Err(_) => problems.add(&pem.location, "contains invalid PEM"),
     }
     None
 }
@@ -112,7 +113,7 @@ fn client_certs(
     raw: &RawTls,
     provider: &Arc<CryptoProvider>,
     files: &mut Files,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Option<ClientCerts> {
     let chain_verifier = match &raw.client_ca {
         _ if !raw.client_auth.verifies() => None,
@@ -129,15 +130,15 @@ fn client_certs(
 }
 
 fn chain_verifier(
-    pem: &Located<Pem>,
+    pem: &Pem,
     provider: &Arc<CryptoProvider>,
     files: &mut Files,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem, files, problems)? {
         if let Err(error) = roots.add(certificate) {
-            problems.add(pem, format!("contains an invalid certificate: {error}"));
+            problems.add(&pem.location, format!("contains an invalid certificate: {error}"));
             return None;
         }
     }
@@ -145,7 +146,7 @@ fn chain_verifier(
     match builder.allow_unauthenticated().build() {
         Ok(verifier) => Some(verifier),
         Err(error) => {
-            problems.add(pem, format!("cannot be used: {error}"));
+            problems.add(&pem.location, format!("cannot be used: {error}"));
             None
         }
     }

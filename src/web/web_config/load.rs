@@ -1,7 +1,6 @@
 //! Reads the web configuration and the files that it names. Blocks on the disk.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -9,17 +8,17 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    AccessSettings, Located, Problems,
-    raw::{self, Pem, RawWebConfig},
-    yaml,
+    AccessSettings,
+    raw::{self, Pem, PemSource, RawWebConfig},
 };
 use crate::{
-    config::file,
+    diagnostics::{ConfigError, Problems, decode, yaml},
+    files,
     web::{auth::TokenBucket, tls},
 };
 
 /// Of each file. Larger files are neither web configurations nor certificates.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_MIB: u64 = 1;
 
 /// The names and a digest of the files that were read, to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,25 +48,21 @@ pub(in crate::web) struct Files {
 
 impl Files {
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        let read = read(path);
+        let read = files::read(path, MAX_MIB);
         let content = read.as_deref().unwrap_or_default();
         self.sha256.update([u8::from(read.is_ok())]);
         self.sha256.update(Sha256::digest(content));
         self.paths.push(path.to_owned());
-        read.map_err(|error| file::describe_read_error(&error))
+        read
     }
 
-    pub(in crate::web) fn pem(
-        &mut self,
-        pem: &Located<Pem>,
-        problems: &mut Problems,
-    ) -> Option<Vec<u8>> {
-        match &pem.value {
-            Pem::Inline(text) => Some(text.clone().into_bytes()),
-            Pem::File(path) => match self.read(path) {
+    pub(in crate::web) fn pem(&mut self, pem: &Pem, problems: &Problems) -> Option<Vec<u8>> {
+        match &pem.source {
+            PemSource::Inline(text) => Some(text.clone().into_bytes()),
+            PemSource::File(path) => match self.read(path) {
                 Ok(bytes) => Some(bytes),
                 Err(error) => {
-                    problems.add(pem, format!("{} {error}", path.display()));
+                    problems.add(&pem.location, format!("{} {error}", path.display()));
                     None
                 }
             },
@@ -79,33 +74,23 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = file::read(path, MAX_BYTES)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(bytes)
-}
-
 /// The settings or all problems, and the digest of the files that were read.
 pub(super) fn load(path: &Path) -> (Result<AccessSettings, String>, FilesDigest) {
-    let (mut files, mut problems) = (Files::default(), Problems::new(path));
-    let result = match settings(path, &mut files, &mut problems) {
-        Some(settings) if problems.is_empty() => Ok(settings),
-        _ => Err(problems.into_lines()),
-    };
+    let mut files = Files::default();
+    let result = read(path, &mut files).map_err(|error| error.to_string());
     (result, files.digest())
 }
 
-fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<AccessSettings> {
-    let bytes = match files.read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            problems.add_for_file(error);
-            return None;
-        }
-    };
-    let RawWebConfig { tls, users, headers, rate_limit } = parse(&bytes, path, problems)?;
+fn read(path: &Path, files: &mut Files) -> Result<AccessSettings, ConfigError> {
+    let name = path.display().to_string();
+    let bytes = files.read(path).map_err(|error| ConfigError::for_file(&name, error))?;
+    let settings = parse(&bytes, path, |raw, problems| settings(raw, files, problems))?;
+    settings.ok_or_else(|| ConfigError::for_file(&name, "cannot be used"))
+}
+
+/// None if there was a problem.
+fn settings(raw: RawWebConfig, files: &mut Files, problems: &Problems) -> Option<AccessSettings> {
+    let RawWebConfig { tls, users, headers, rate_limit } = raw;
     let tls = match tls {
         Some(tls) => Some(tls::build(&tls, files, problems)?),
         None => None,
@@ -114,25 +99,27 @@ fn settings(path: &Path, files: &mut Files, problems: &mut Problems) -> Option<A
     Some(AccessSettings { tls, users, headers, rate_limit })
 }
 
-/// The problems of a web configuration, one a line, without reading the files that it names.
+/// The first hundred problems of a web configuration, one a line, without reading the files that it
+/// names.
 pub fn problems_of(bytes: &[u8], path: &Path) -> String {
-    let mut problems = Problems::new(path);
-    parse(bytes, path, &mut problems);
-    problems.into_lines()
+    let error = parse(bytes, path, |_, _| ()).err();
+    let problems = error.iter().flat_map(ConfigError::problems);
+    problems.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn parse(bytes: &[u8], path: &Path, problems: &mut Problems) -> Option<RawWebConfig> {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        problems.add_for_file("not valid YAML: not encoded in UTF-8");
-        return None;
-    };
-    let root = match yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text)) {
-        Ok(root) => root,
-        Err(error) => {
-            problems.add_at(error.position, "", error.message);
-            return None;
-        }
-    };
+fn parse<T>(
+    bytes: &[u8],
+    path: &Path,
+    build: impl FnOnce(RawWebConfig, &Problems) -> T,
+) -> Result<T, ConfigError> {
+    let name = path.display().to_string();
+    let text = decode(bytes, &name, "YAML")?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let problems = Problems::default();
+    let root = yaml::parse(&text, &problems);
     let directory = path.parent().unwrap_or(Path::new(""));
-    Some(raw::read(root.as_deref(), directory, problems))
+    let built = build(raw::read(root.as_deref(), directory, &problems), &problems);
+    problems.into_result(&text, &name)?;
+    Ok(built)
 }

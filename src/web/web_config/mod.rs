@@ -1,17 +1,13 @@
 //! The web configuration file, in the format of the Prometheus exporter-toolkit.
 //!
-//! `yaml` parses the text, `table` reads keys, `raw` and `names` validate them, and `load` reads the
-//! files that they name.
+//! `raw`, `rate_limit` and `names` validate the keys, and `load` reads the files that they name.
 
 mod load;
 mod names;
-mod problems;
 mod rate_limit;
 mod raw;
-mod table;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 use std::{
     collections::BTreeMap,
@@ -23,10 +19,8 @@ use axum::http::{HeaderName, HeaderValue};
 pub use self::load::problems_of;
 pub(super) use self::{
     load::{Files, FilesDigest},
-    problems::Problems,
     rate_limit::RateLimit,
     raw::{Pem, RawTls},
-    table::Located,
 };
 use super::{auth::TokenBucket, tls::Tls};
 

@@ -1,4 +1,5 @@
-//! Go's names for TLS versions, cipher suites, curves and client authentication.
+//! Go's names for TLS versions, cipher suites, curves and client authentication. Messages do not
+//! repeat an invalid name: it may be a misplaced secret.
 
 use tokio_rustls::rustls::{
     SupportedCipherSuite,
@@ -8,28 +9,20 @@ use tokio_rustls::rustls::{
     },
 };
 
-use crate::web::tls::ClientAuth;
-
-/// What a name stands for.
-pub(super) enum Name<T> {
-    Supported(T),
-    /// Valid in Go, with the reason why it is not supported here.
-    Unsupported(&'static str),
-    Unknown,
-}
+use crate::{
+    diagnostics::{Parsed, nearest},
+    web::tls::ClientAuth,
+};
 
 /// The supported protocol versions, oldest first.
 pub(super) const VERSIONS: [&str; 2] = ["TLS12", "TLS13"];
 
 /// The index in [`VERSIONS`].
-pub(super) fn version(name: &str) -> Name<usize> {
-    match VERSIONS.iter().position(|version| *version == name) {
-        Some(version) => Name::Supported(version),
-        None if ["TLS10", "TLS11"].contains(&name) => {
-            Name::Unsupported("TLS 1.0 and 1.1 are insecure and not supported: use TLS12 or TLS13")
-        }
-        None => Name::Unknown,
+pub(super) fn version(name: &str) -> Parsed<usize> {
+    if ["TLS10", "TLS11"].contains(&name) {
+        return Err("TLS 1.0 and 1.1 are insecure and not supported: use TLS12 or TLS13".into());
     }
+    VERSIONS.iter().position(|version| *version == name).ok_or_else(|| must_be(&VERSIONS))
 }
 
 pub(super) const CLIENT_AUTH_TYPES: [&str; 5] = [
@@ -40,15 +33,15 @@ pub(super) const CLIENT_AUTH_TYPES: [&str; 5] = [
     "RequireAndVerifyClientCert",
 ];
 
-pub(super) fn client_auth(name: &str) -> Option<ClientAuth> {
-    Some(match name {
+pub(super) fn client_auth(name: &str) -> Parsed<ClientAuth> {
+    Ok(match name {
         "NoClientCert" => ClientAuth::No,
         "RequestClientCert" => ClientAuth::Request,
         // The toolkit still accepts the second, older name.
         "RequireAnyClientCert" | "RequireClientCert" => ClientAuth::RequireAny,
         "VerifyClientCertIfGiven" => ClientAuth::VerifyIfGiven,
         "RequireAndVerifyClientCert" => ClientAuth::RequireAndVerify,
-        _ => return None,
+        _ => return Err(must_be(&CLIENT_AUTH_TYPES)),
     })
 }
 
@@ -59,26 +52,26 @@ pub(super) fn cipher_suites() -> impl Iterator<Item = (&'static str, SupportedCi
 }
 
 /// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let configure either.
-pub(super) fn cipher_suite(name: &str) -> Name<Option<SupportedCipherSuite>> {
+pub(super) fn cipher_suite(name: &str) -> Parsed<Option<SupportedCipherSuite>> {
     // Go has two shorter names for suites with ChaCha20.
     let is = |full: &str| {
         name == full || (name.ends_with("_CHACHA20_POLY1305") && full == format!("{name}_SHA256"))
     };
     if let Some((_, suite)) = cipher_suites().find(|(full, _)| is(full)) {
-        return Name::Supported(Some(suite));
+        return Ok(Some(suite));
     }
     match name {
         "TLS_AES_128_GCM_SHA256" | "TLS_AES_256_GCM_SHA384" | "TLS_CHACHA20_POLY1305_SHA256" => {
-            Name::Supported(None)
+            Ok(None)
         }
         _ if name.starts_with("TLS_RSA_WITH_")
             || (name.starts_with("TLS_ECDHE_") && name.contains("_CBC_")) =>
         {
-            Name::Unsupported(
-                "has no forward secrecy or no authenticated encryption and is not supported; remove it",
-            )
+            Err("has no forward secrecy or no authenticated encryption and is not supported; \
+                 remove it"
+                .into())
         }
-        _ => Name::Unknown,
+        _ => Err(unknown("cipher suite", name, cipher_suites().map(|(name, _)| name))),
     }
 }
 
@@ -90,13 +83,27 @@ pub(super) static CURVES: [(&str, &dyn SupportedKxGroup); 5] = [
     ("SecP256r1MLKEM768", groups::SECP256R1MLKEM768),
 ];
 
-pub(super) fn curve(name: &str) -> Name<&'static dyn SupportedKxGroup> {
-    match CURVES.iter().find(|(curve, _)| *curve == name) {
-        Some((_, group)) => Name::Supported(*group),
-        None if ["CurveP521", "SecP384r1MLKEM1024"].contains(&name) => {
-            Name::Unsupported("is not supported by the TLS library; remove it")
+pub(super) fn curve(name: &str) -> Parsed<&'static dyn SupportedKxGroup> {
+    if ["CurveP521", "SecP384r1MLKEM1024"].contains(&name) {
+        return Err("is not supported by the TLS library; remove it".into());
+    }
+    let found = CURVES.iter().find(|(curve, _)| *curve == name);
+    let names = || CURVES.iter().map(|(curve, _)| *curve);
+    found.map(|(_, group)| *group).ok_or_else(|| unknown("curve", name, names()))
+}
+
+fn unknown(kind: &str, name: &str, valid: impl Iterator<Item = &'static str>) -> String {
+    let hint = nearest(name, valid).map(|name| format!("; did you mean {name}?"));
+    format!("unknown {kind}{}", hint.unwrap_or_default())
+}
+
+/// `must be a, b or c`.
+pub(super) fn must_be(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => {
+            format!("must be {} or {last}", names.join(", "))
         }
-        None => Name::Unknown,
+        names => format!("must be {}", names.concat()),
     }
 }
 
@@ -114,7 +121,7 @@ mod tests {
                 "CHACHA20_POLY1305",
             ] {
                 let name = format!("TLS_ECDHE_{key}_WITH_{cipher}");
-                assert!(matches!(cipher_suite(&name), Name::Supported(Some(_))), "{name}");
+                assert!(matches!(cipher_suite(&name), Ok(Some(_))), "{name}");
             }
         }
         assert_eq!(cipher_suites().count(), 6);

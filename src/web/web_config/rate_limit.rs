@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::{
-    problems::Problems,
-    table::{Located, Table},
-    yaml::Node,
-};
+use super::raw::string;
+use crate::diagnostics::{Field, Table};
 
 /// `burst` requests at once, and one more each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,32 +13,22 @@ pub(in crate::web) struct RateLimit {
 }
 
 /// None if there is no limit, which an interval of 0 means, or if it is invalid.
-pub(super) fn read(node: &Located<&Node>, problems: &mut Problems) -> Option<RateLimit> {
-    let table = Table::with_keys(node, &["interval", "burst"], problems)?;
-    let interval = table.string("interval", problems);
-    let burst = table.string("burst", problems);
-    let interval = interval.and_then(|text| {
-        let parsed = duration(&text.value);
-        if parsed.is_none() {
-            problems.add(&text, "must be a duration such as 1s or 500ms");
-        }
-        parsed
+pub(super) fn read(table: &Table<'_>) -> Option<RateLimit> {
+    const NO_BURST: &str = "must be at least 1, or no request is allowed";
+    let interval = string(table, "interval", |text| {
+        duration(text).ok_or_else(|| "must be a duration such as 1s or 500ms".into())
     });
-    let parsed = burst.as_ref().map(|text| text.value.parse::<u32>());
-    if let (Some(Err(_)), Some(text)) = (&parsed, &burst) {
-        problems.add(text, "must be a non-negative integer");
+    let burst = string(table, "burst", |text| {
+        text.parse::<u32>().map_err(|_| "must be a non-negative integer".into())
+    });
+    let interval = interval.into_valid().filter(|interval| !interval.is_zero())?;
+    match burst {
+        Field::Valid(burst @ 1.., _) => return Some(RateLimit { interval, burst }),
+        Field::Valid(_, location) => table.problems.add(&location, NO_BURST),
+        Field::Absent => table.report_missing("burst", NO_BURST),
+        Field::Invalid => {}
     }
-    let interval = interval.filter(|interval| !interval.is_zero())?;
-    match parsed {
-        Some(Ok(burst @ 1..)) => Some(RateLimit { interval, burst }),
-        Some(Err(_)) => None,
-        None | Some(Ok(0)) => {
-            let position = burst.map_or(table.position, |text| text.position);
-            let key = format!("{}.burst", node.key);
-            problems.add_at(position, &key, "must be at least 1, or no request is allowed");
-            None
-        }
-    }
+    None
 }
 
 /// A duration in Go's syntax: numbers with units, such as `1h30m` or `1.5s`, or 0.

@@ -12,13 +12,13 @@ use http::{HeaderName, HeaderValue};
 use tokio_rustls::rustls::{SupportedCipherSuite, crypto::SupportedKxGroup};
 
 use super::{
-    names::{self, Name, VERSIONS},
-    problems::{Problems, one_of, unknown},
+    names::{self, VERSIONS, must_be},
     rate_limit::{self, RateLimit},
-    table::{Located, Table},
-    yaml::{Node, Value},
 };
-use crate::web::tls::ClientAuth;
+use crate::{
+    diagnostics::{Field, Location, Node, Parsed, Problems, Schema, Shape, Table},
+    web::tls::ClientAuth,
+};
 
 /// At a higher bcrypt cost, one check takes a minute.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=18;
@@ -35,10 +35,10 @@ pub(super) struct RawWebConfig {
 /// The table `tls_server_config`.
 #[derive(Debug)]
 pub(in crate::web) struct RawTls {
-    pub(in crate::web) cert: Located<Pem>,
-    pub(in crate::web) key: Located<Pem>,
+    pub(in crate::web) cert: Pem,
+    pub(in crate::web) key: Pem,
     pub(in crate::web) client_auth: ClientAuth,
-    pub(in crate::web) client_ca: Option<Located<Pem>>,
+    pub(in crate::web) client_ca: Option<Pem>,
     pub(in crate::web) allowed_sans: Option<Vec<String>>,
     /// The lowest and highest version, as indices in [`VERSIONS`].
     pub(in crate::web) versions: (usize, usize),
@@ -48,78 +48,129 @@ pub(in crate::web) struct RawTls {
     pub(in crate::web) curves: Option<Vec<&'static dyn SupportedKxGroup>>,
 }
 
-#[derive(Clone)]
-pub(in crate::web) enum Pem {
+#[derive(Debug)]
+pub(in crate::web) struct Pem {
+    pub(in crate::web) location: Location,
+    pub(in crate::web) source: PemSource,
+}
+
+pub(in crate::web) enum PemSource {
     File(PathBuf),
     Inline(String),
 }
 
-impl std::fmt::Debug for Pem {
+impl std::fmt::Debug for PemSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Pem::File(path) => write!(f, "File({})", path.display()),
-            Pem::Inline(_) => f.write_str("Inline(…)"),
+            PemSource::File(path) => write!(f, "File({})", path.display()),
+            PemSource::Inline(_) => f.write_str("Inline(…)"),
         }
     }
 }
 
+static ROOT: Shape = Shape {
+    path: "",
+    keys: &["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"],
+};
+
+pub(super) static TLS: Shape = Shape {
+    path: "tls_server_config",
+    keys: &[
+        "cert",
+        "key",
+        "client_ca",
+        "cert_file",
+        "key_file",
+        "client_auth_type",
+        "client_ca_file",
+        "client_allowed_sans",
+        "min_version",
+        "max_version",
+        "cipher_suites",
+        "prefer_server_cipher_suites",
+        "curve_preferences",
+    ],
+};
+
+static HTTP: Shape = Shape { path: "http_server_config", keys: &["http2", "headers"] };
+
+/// The headers that the toolkit allows.
+pub(super) static HEADERS: Shape = Shape {
+    path: "http_server_config.headers",
+    keys: &[
+        "Content-Security-Policy",
+        "X-Frame-Options",
+        "X-Content-Type-Options",
+        "X-XSS-Protection",
+        "Strict-Transport-Security",
+    ],
+};
+
+static USERS: Shape = Shape { path: "basic_auth_users", keys: &[] };
+
+static RATE_LIMIT: Shape = Shape { path: "rate_limit", keys: &["interval", "burst"] };
+
+static SCHEMA: Schema = Schema {
+    root: &ROOT,
+    tables: &[&ROOT, &TLS, &HTTP, &HEADERS, &USERS, &RATE_LIMIT],
+    hides_unknown_keys: true,
+};
+
 /// Relative paths are relative to `directory`.
-pub(super) fn read(root: Option<&Node>, directory: &Path, problems: &mut Problems) -> RawWebConfig {
-    let keys = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
-    let Some(root) = root else { return RawWebConfig::default() };
-    let root = Located { position: root.position, key: String::new(), value: root };
-    let Some(table) = Table::with_keys(&root, &keys, problems) else {
-        return RawWebConfig::default();
-    };
-    let get = |name| table.get(name);
+pub(super) fn read(root: Option<&Node>, directory: &Path, problems: &Problems) -> RawWebConfig {
+    let root = Table::root(problems, &SCHEMA, root);
     RawWebConfig {
-        tls: get("tls_server_config").and_then(|node| tls(&node, directory, problems)),
-        headers: get("http_server_config").map(|n| headers(&n, problems)).unwrap_or_default(),
-        users: get("basic_auth_users").map(|n| users(&n, problems)).unwrap_or_default(),
-        rate_limit: get("rate_limit").and_then(|node| rate_limit::read(&node, problems)),
+        tls: tls(&root.table("tls_server_config", &TLS), directory),
+        headers: headers(&root.table("http_server_config", &HTTP)),
+        users: users(&root.table("basic_auth_users", &USERS)),
+        rate_limit: rate_limit::read(&root.table("rate_limit", &RATE_LIMIT)),
     }
 }
 
-pub(super) const TLS_KEYS: [&str; 13] = [
-    "cert",
-    "key",
-    "client_ca",
-    "cert_file",
-    "key_file",
-    "client_auth_type",
-    "client_ca_file",
-    "client_allowed_sans",
-    "min_version",
-    "max_version",
-    "cipher_suites",
-    "prefer_server_cipher_suites",
-    "curve_preferences",
-];
+/// Reads a string. An empty one is absent, as in the toolkit.
+pub(super) fn string<T>(
+    table: &Table<'_>,
+    key: &str,
+    parse: impl FnOnce(&str) -> Parsed<T>,
+) -> Field<T> {
+    let optional = table.read(key, |value| match value.string()? {
+        "" => Ok(None),
+        text => parse(text).map(Some),
+    });
+    optional.and_then(|value, location| {
+        value.map_or(Field::Absent, |value| Field::Valid(value, location))
+    })
+}
 
-fn tls(node: &Located<&Node>, directory: &Path, problems: &mut Problems) -> Option<RawTls> {
-    let table = Table::with_keys(node, &TLS_KEYS, problems)?;
-    let mut pem = |inline, file| pem(&table, inline, file, directory, problems);
+/// The message does not show the value, which may be a misplaced secret.
+fn boolean(table: &Table<'_>, key: &str) -> Field<bool> {
+    table.read(key, |value| value.boolean().ok_or_else(|| "must be true or false".into()))
+}
+
+fn tls(table: &Table<'_>, directory: &Path) -> Option<RawTls> {
+    let pem = |inline, file| pem(table, inline, file, directory);
     let (cert, key, client_ca) =
         (pem("cert", "cert_file"), pem("key", "key_file"), pem("client_ca", "client_ca_file"));
-    let client_auth = client_auth(&table, client_ca.as_ref(), problems);
-    let allowed_sans = allowed_sans(&table, client_auth, problems);
-    let versions = versions(&table, problems);
-    let cipher_suites = cipher_suites(&table, versions, problems);
-    let prefer_server_cipher_suites =
-        table.boolean("prefer_server_cipher_suites", problems).unwrap_or(true);
-    let curves = curves(&table, problems);
+    let client_auth = client_auth(table, &client_ca);
+    let allowed_sans = allowed_sans(table, client_auth);
+    let versions = versions(table);
+    let cipher_suites = cipher_suites(table, versions);
+    let prefer_server_cipher_suites = boolean(table, "prefer_server_cipher_suites").valid_or(true);
+    // As in the toolkit, an empty list means all.
+    let curves = table.list("curve_preferences", |value| names::curve(value.string()?));
+    let curves = curves.into_valid().filter(|curves| !curves.is_empty());
     // An empty table means no TLS.
     table.entries().next()?;
     for (name, pem) in [("cert", &cert), ("key", &key)] {
-        if pem.is_none() {
-            problems.add(node, format!("requires {name}_file or {name}"));
+        if pem.is_absent() {
+            table.problems.add(&table.location, format!("requires {name}_file or {name}"));
         }
     }
     Some(RawTls {
-        cert: cert?,
-        key: key?,
+        cert: cert.into_valid()?,
+        key: key.into_valid()?,
         client_auth,
-        client_ca,
+        client_ca: client_ca.into_valid(),
         allowed_sans,
         versions,
         cipher_suites,
@@ -128,186 +179,125 @@ fn tls(node: &Located<&Node>, directory: &Path, problems: &mut Problems) -> Opti
     })
 }
 
-fn pem(
-    table: &Table<'_>,
-    inline: &str,
-    file: &str,
-    directory: &Path,
-    problems: &mut Problems,
-) -> Option<Located<Pem>> {
-    let (text, path) = (table.string(inline, problems), table.string(file, problems));
-    if let (Some(text), Some(_)) = (&text, &path) {
-        problems.add(text, format!("excludes {file}: set only one of them"));
+fn pem(table: &Table<'_>, inline: &str, file: &str, directory: &Path) -> Field<Pem> {
+    let text = string(table, inline, |text| Ok(PemSource::Inline(text.to_owned())));
+    let path = string(table, file, |path| Ok(PemSource::File(directory.join(path))));
+    if let (Field::Valid(_, location), Field::Valid(..)) = (&text, &path) {
+        table.problems.add(location, format!("excludes {file}: set only one of them"));
     }
-    let path = path.map(|path| path.map(|path| Pem::File(directory.join(path))));
-    path.or_else(|| text.map(|text| text.map(Pem::Inline)))
+    let source = if path.is_absent() { text } else { path };
+    source.and_then(|source, location| {
+        Field::Valid(Pem { location: location.clone(), source }, location)
+    })
 }
 
-fn client_auth(
-    table: &Table<'_>,
-    client_ca: Option<&Located<Pem>>,
-    problems: &mut Problems,
-) -> ClientAuth {
-    let name = table.string("client_auth_type", problems);
-    let auth = match &name {
-        None => ClientAuth::No,
-        Some(name) => names::client_auth(&name.value).unwrap_or_else(|| {
-            problems.add(name, format!("must be {}", one_of(&names::CLIENT_AUTH_TYPES)));
-            // The strictest, so that this causes no further problems.
-            ClientAuth::RequireAndVerify
-        }),
+fn client_auth(table: &Table<'_>, client_ca: &Field<Pem>) -> ClientAuth {
+    let field = string(table, "client_auth_type", names::client_auth);
+    let auth = match &field {
+        Field::Absent => ClientAuth::No,
+        Field::Valid(auth, _) => *auth,
+        // The strictest, so that this causes no further problems.
+        Field::Invalid => ClientAuth::RequireAndVerify,
     };
-    match (client_ca, &name) {
-        (None, Some(name)) if auth.verifies() => problems.add(
-            name,
+    match (client_ca, &field) {
+        (Field::Absent, Field::Valid(_, location)) if auth.verifies() => table.problems.add(
+            location,
             "requires client_ca_file or client_ca: the system's authorities are not used",
         ),
-        (Some(ca), _) if auth == ClientAuth::No => {
-            problems.add(ca, "has no effect without client_auth_type");
+        (Field::Valid(_, location), _) if auth == ClientAuth::No => {
+            table.problems.add(location, "has no effect without client_auth_type");
         }
-        (Some(ca), _) if !auth.verifies() => problems
-            .add(ca, "has no effect with this client_auth_type; use RequireAndVerifyClientCert"),
+        (Field::Valid(_, location), _) if !auth.verifies() => table.problems.add(
+            location,
+            "has no effect with this client_auth_type; use RequireAndVerifyClientCert",
+        ),
         _ => {}
     }
     auth
 }
 
-fn allowed_sans(
-    table: &Table<'_>,
-    auth: ClientAuth,
-    problems: &mut Problems,
-) -> Option<Vec<String>> {
-    let list = table.strings("client_allowed_sans", problems)?;
+fn allowed_sans(table: &Table<'_>, auth: ClientAuth) -> Option<Vec<String>> {
+    let list = table.list("client_allowed_sans", |value| value.string().map(str::to_owned));
+    let Field::Valid(sans, location) = list else { return None };
     if !auth.requires() {
-        problems.add(
-            &list,
+        table.problems.add(
+            &location,
             "requires client_auth_type RequireAndVerifyClientCert or RequireAnyClientCert",
         );
     }
-    if list.value.is_empty() {
-        problems.add(&list, "must not be empty, or no client is allowed");
+    if sans.is_empty() {
+        table.problems.add(&location, "must not be empty, or no client is allowed");
     }
-    Some(list.value.into_iter().map(|san| san.value).collect())
+    Some(sans)
 }
 
-/// The value of a name. Reports an invalid one, with `unknown` if Go does not know it.
-fn supported<T>(
-    text: &Located<String>,
-    name: Name<T>,
-    unknown: impl FnOnce() -> String,
-    problems: &mut Problems,
-) -> Option<T> {
-    match name {
-        Name::Supported(value) => return Some(value),
-        Name::Unsupported(reason) => problems.add(text, reason),
-        Name::Unknown => problems.add(text, unknown()),
+fn versions(table: &Table<'_>) -> (usize, usize) {
+    let min = string(table, "min_version", names::version);
+    let max = string(table, "max_version", names::version).valid_or(VERSIONS.len() - 1);
+    if let Field::Valid(min, location) = &min
+        && *min > max
+    {
+        table.problems.add(location, "must not be above max_version");
     }
-    None
+    (min.valid_or(0), max)
 }
 
-fn versions(table: &Table<'_>, problems: &mut Problems) -> (usize, usize) {
-    let mut version = |key: &str| {
-        let text = table.string(key, problems)?;
-        let unknown = || format!("must be {}", one_of(&VERSIONS));
-        supported(&text, names::version(&text.value), unknown, problems)
-    };
-    let min = version("min_version").unwrap_or(0);
-    let max = version("max_version").unwrap_or(VERSIONS.len() - 1);
-    if min > max {
-        let key = "tls_server_config.min_version";
-        problems.add_at(table.position, key, "must not be above max_version");
-    }
-    (min, max)
-}
-
-fn cipher_suites(
-    table: &Table<'_>,
-    (_, max): (usize, usize),
-    problems: &mut Problems,
-) -> Option<Vec<SupportedCipherSuite>> {
-    let list = table.strings("cipher_suites", problems)?;
-    let names: Vec<_> = names::cipher_suites().map(|(name, _)| name).collect();
-    let suites = list.value.iter().filter_map(|text| {
-        let unknown = || unknown("cipher suite", &text.value, &names);
-        supported(text, names::cipher_suite(&text.value), unknown, problems)
-    });
-    let suites: Vec<_> = suites.flatten().collect();
+fn cipher_suites(table: &Table<'_>, (_, max): (usize, usize)) -> Option<Vec<SupportedCipherSuite>> {
+    let list = table.list("cipher_suites", |value| names::cipher_suite(value.string()?));
+    let Field::Valid(suites, location) = list else { return None };
     // As in the toolkit, an empty list means all.
-    if list.value.is_empty() {
+    if suites.is_empty() {
         return None;
     }
+    let suites: Vec<_> = suites.into_iter().flatten().collect();
     if suites.is_empty() && max == 0 {
-        problems.add(&list, "has no suite of TLS 1.2, the only version allowed");
+        table.problems.add(&location, "has no suite of TLS 1.2, the only version allowed");
     }
     Some(suites)
 }
 
-fn curves(
-    table: &Table<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<&'static dyn SupportedKxGroup>> {
-    let list = table.strings("curve_preferences", problems)?;
-    let names = names::CURVES.map(|(name, _)| name);
-    let curves = list.value.iter().filter_map(|text| {
-        let unknown = || unknown("curve", &text.value, &names);
-        supported(text, names::curve(&text.value), unknown, problems)
-    });
-    let curves: Vec<_> = curves.collect();
-    (!list.value.is_empty()).then_some(curves)
+fn headers(table: &Table<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    // Validated only: the exporter serves HTTP/1.1.
+    let _ = boolean(table, "http2");
+    let table = table.table("headers", &HEADERS);
+    let header = |name: &&'static str| string(&table, name, |text| header(name, text)).into_valid();
+    HEADERS.keys.iter().filter_map(header).collect()
 }
 
-/// The headers that the toolkit allows, with their valid values; none means any.
-pub(super) const HEADERS: [(&str, &[&str]); 5] = [
-    ("Content-Security-Policy", &[]),
-    ("X-Frame-Options", &["deny", "sameorigin"]),
-    ("X-Content-Type-Options", &["nosniff"]),
-    ("X-XSS-Protection", &[]),
-    ("Strict-Transport-Security", &[]),
-];
-
-fn headers(node: &Located<&Node>, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
-    let Some(table) = Table::with_keys(node, &["http2", "headers"], problems) else {
-        return Vec::new();
+fn header(name: &str, text: &str) -> Parsed<(HeaderName, HeaderValue)> {
+    let valid: &[&str] = match name {
+        "X-Frame-Options" => &["deny", "sameorigin"],
+        "X-Content-Type-Options" => &["nosniff"],
+        _ => &[],
     };
-    // Validated only: the exporter serves HTTP/1.1.
-    let _ = table.boolean("http2", problems);
-    let names = HEADERS.map(|(name, _)| name);
-    let headers = table.get("headers");
-    let Some(table) = headers.and_then(|node| Table::with_keys(&node, &names, problems)) else {
-        return Vec::new();
-    };
-    let mut headers = Vec::new();
-    for (name, valid) in HEADERS {
-        let Some(text) = table.string(name, problems) else { continue };
-        if !valid.is_empty() && !valid.contains(&text.value.as_str()) {
-            problems.add(&text, format!("must be {}", one_of(valid)));
-            continue;
-        }
-        let visible = text.value.bytes().all(|b| (0x20..0x7f).contains(&b));
-        match (HeaderName::try_from(name), HeaderValue::try_from(&text.value)) {
-            (Ok(name), Ok(value)) if visible => headers.push((name, value)),
-            _ => problems.add(&text, "contains characters that are invalid in a header"),
-        }
+    if !valid.is_empty() && !valid.contains(&text) {
+        return Err(must_be(valid));
     }
-    headers
+    let visible = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+    match (HeaderName::try_from(name), HeaderValue::try_from(text)) {
+        (Ok(name), Ok(value)) if visible => Ok((name, value)),
+        _ => Err("contains characters that are invalid in a header".into()),
+    }
 }
 
 /// Messages repeat neither names nor hashes, which may be swapped.
-fn users(node: &Located<&Node>, problems: &mut Problems) -> BTreeMap<String, String> {
-    let Some(table) = Table::with_any_keys(node, problems) else { return BTreeMap::new() };
+fn users(table: &Table<'_>) -> BTreeMap<String, String> {
+    let add = |offset, message: &str| {
+        table.problems.add(&Location { offset, key: table.location.key.clone() }, message);
+    };
     let mut users = BTreeMap::new();
-    for (name, position, hash) in table.entries() {
+    for (name, name_offset, hash) in table.entries() {
         if name.contains(':') {
-            problems.add_at(position, &node.key, "a user name must not contain a colon");
+            add(name_offset, "a user name must not contain a colon");
         }
-        match &hash.value {
-            Value::Scalar(text, _) if !text.is_empty() && !hash.is_null() => {
+        match hash.value.string() {
+            Ok(text) if !text.is_empty() => {
                 if let Err(message) = check_hash(text) {
-                    problems.add_at(hash.position, &node.key, message);
+                    add(hash.offset, &message);
                 }
-                users.insert(name.to_owned(), text.clone());
+                users.insert(name.to_owned(), text.to_owned());
             }
-            _ => problems.add_at(hash.position, &node.key, "a user has no password hash"),
+            _ => add(hash.offset, "a user has no password hash"),
         }
     }
     users

@@ -90,7 +90,7 @@ fn secrets(text: &str) -> impl Iterator<Item = &str> {
 pub fn web_config(data: &[u8]) {
     let problems = problems_of(data, Path::new("web.yml"));
     let Ok(text) = std::str::from_utf8(data) else {
-        assert_eq!(problems, "web.yml: not valid YAML: not encoded in UTF-8");
+        assert!(problems.ends_with(": not valid YAML: not encoded in UTF-8"), "{problems}");
         return;
     };
     assert!(problems.lines().count() <= 100);

@@ -14,7 +14,7 @@ const MAX_PROBLEMS: usize = 100;
 /// One problem. It contains no value that could be secret, so it can be logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as named to [`load`](super::load) or [`parse`](super::parse).
+    /// The name of the file, as given by the caller.
     pub file: Arc<str>,
     /// The line, counted from 1; 0 for a problem with the file itself.
     pub line: usize,
@@ -59,13 +59,12 @@ impl ConfigError {
         self.omitted
     }
 
-    /// A problem with the file itself; `line` 0 if it has no position.
-    pub(super) fn new(
-        name: &str,
-        line: usize,
-        column: usize,
-        message: impl Into<String>,
-    ) -> ConfigError {
+    /// A problem with the file itself, without a position.
+    pub(crate) fn for_file(name: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(name, 0, 0, message)
+    }
+
+    fn new(name: &str, line: usize, column: usize, message: impl Into<String>) -> ConfigError {
         let (file, key, message) = (name.into(), String::new(), message.into());
         ConfigError { problems: vec![Problem { file, line, column, key, message }], omitted: 0 }
     }
@@ -73,10 +72,8 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
-            let newline = if i == 0 { "" } else { "\n" };
-            write!(f, "{newline}{problem}")?;
-        }
+        let lines: Vec<_> = self.problems.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))?;
         match self.omitted {
             0 => Ok(()),
             1 => write!(f, "\nand 1 more problem"),
@@ -89,20 +86,20 @@ impl std::error::Error for ConfigError {}
 
 /// The location of a value or table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Location {
+pub(crate) struct Location {
     /// In bytes from the start of the file. The first field, because problems are sorted by it.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// The full path of the key.
-    pub(super) key: String,
+    pub(crate) key: String,
 }
 
 /// The parts of the text where a syntax error makes the tree unreliable.
 #[derive(Debug, Default)]
-pub(super) struct UnreliableRegions {
+pub(crate) struct UnreliableRegions {
     /// Lines with errors, in order.
-    pub(super) lines: Vec<Range<usize>>,
+    pub(crate) lines: Vec<Range<usize>>,
     /// Everything from this offset on.
-    pub(super) from: Option<usize>,
+    pub(crate) from: Option<usize>,
 }
 
 impl UnreliableRegions {
@@ -124,7 +121,7 @@ impl UnreliableRegions {
 /// Lines are counted at the end and only for the problems that are reported, so that a large file
 /// full of problems stays cheap.
 #[derive(Default)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     reported: RefCell<BTreeSet<(Location, String)>>,
     omitted: Cell<usize>,
     unreliable: UnreliableRegions,
@@ -132,17 +129,17 @@ pub(super) struct Problems {
 
 impl Problems {
     /// Ignores problems in `unreliable`: a syntax error may have caused them.
-    pub(super) fn ignoring(unreliable: UnreliableRegions) -> Problems {
+    pub(crate) fn ignoring(unreliable: UnreliableRegions) -> Problems {
         Problems { unreliable, ..Problems::default() }
     }
 
     /// Adds a problem with the value at `location`.
-    pub(super) fn add(&self, location: &Location, message: impl Into<String>) {
+    pub(crate) fn add(&self, location: &Location, message: impl Into<String>) {
         self.add_with(location, || message.into());
     }
 
     /// Like [`add`](Self::add), for a message that is expensive to build.
-    pub(super) fn add_with(&self, location: &Location, message: impl FnOnce() -> String) {
+    pub(crate) fn add_with(&self, location: &Location, message: impl FnOnce() -> String) {
         if self.unreliable.contains(location.offset) {
             return;
         }
@@ -160,14 +157,14 @@ impl Problems {
 
     /// Adds a problem that depends on a missing key or on several keys, unless the text has a
     /// syntax error.
-    pub(super) fn add_derived(&self, location: &Location, message: impl Into<String>) {
+    pub(crate) fn add_derived(&self, location: &Location, message: impl Into<String>) {
         if self.unreliable.is_empty() {
             self.insert(location, message.into());
         }
     }
 
     /// Adds a syntax error.
-    pub(super) fn add_syntax_error(&self, offset: usize, message: String) {
+    pub(crate) fn add_syntax_error(&self, offset: usize, message: String) {
         self.insert(&Location { offset, key: String::new() }, message);
     }
 
@@ -185,7 +182,7 @@ impl Problems {
     }
 
     /// Fails if there are problems in `text`, the file called `name`.
-    pub(super) fn into_result(self, text: &str, name: &str) -> Result<(), ConfigError> {
+    pub(crate) fn into_result(self, text: &str, name: &str) -> Result<(), ConfigError> {
         let file: Arc<str> = name.into();
         let mut lines = LineCounter::new(text);
         let reported = self.reported.into_inner().into_iter();
@@ -202,8 +199,21 @@ impl Problems {
     }
 }
 
+/// The text of the file called `name`.
+pub(crate) fn decode<'b>(
+    bytes: &'b [u8],
+    name: &str,
+    format: &str,
+) -> Result<&'b str, ConfigError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let (line, column) = LineCounter::new(&valid).position(valid.len());
+        ConfigError::new(name, line, column, format!("not valid {format}: not encoded in UTF-8"))
+    })
+}
+
 /// Converts ascending offsets to lines and columns in one pass over the text.
-pub(super) struct LineCounter<'t> {
+struct LineCounter<'t> {
     text: &'t str,
     line: usize,
     line_start: usize,
@@ -211,12 +221,12 @@ pub(super) struct LineCounter<'t> {
 }
 
 impl<'t> LineCounter<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    fn new(text: &'t str) -> Self {
         LineCounter { text, line: 1, line_start: 0, searched: 0 }
     }
 
     /// Line and column, counted from 1, the column in characters. `offset` must not decrease.
-    pub(super) fn position(&mut self, offset: usize) -> (usize, usize) {
+    fn position(&mut self, offset: usize) -> (usize, usize) {
         let bytes = self.text.as_bytes();
         let end = offset.min(bytes.len()).max(self.searched);
         for (i, _) in bytes[self.searched..end].iter().enumerate().filter(|(_, b)| **b == b'\n') {

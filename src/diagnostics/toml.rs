@@ -1,10 +1,16 @@
 //! Parses TOML text, recovers from syntax errors and reports them.
 
-use std::ops::Range;
+use std::{ops::Range, rc::Rc};
 
-use toml::de::{DeTable, Error};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, Error},
+};
 
-use super::problem::{Problems, UnreliableRegions};
+use super::{
+    problem::{Problems, UnreliableRegions},
+    tree::{Entries, Node, Value},
+};
 
 /// Prefixes of parser messages for errors that affect one line only; any other error may put what
 /// follows into the wrong table. The parser has no error codes. If its messages change, fewer
@@ -27,7 +33,7 @@ const UNCLOSED_LIST: [&str; 2] = ["unexpected `=` in array", "unclosed array,"];
 const MISSING_COMMA: &str = "missing comma between array elements";
 
 /// Parses `text` as far as possible.
-pub(super) fn parse(text: &str) -> (DeTable<'_>, Problems) {
+pub(crate) fn parse(text: &str) -> (Node, Problems) {
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(offset);
     if let Some(last) = errors.iter().position(|error| starts_with(error, &UNCLOSED_LIST)) {
@@ -46,7 +52,34 @@ pub(super) fn parse(text: &str) -> (DeTable<'_>, Problems) {
             reported = Some((message, line_around(text, offset)));
         }
     }
-    (tree.into_inner(), problems)
+    (Node { offset: 0, value: Value::Table(entries(tree.into_inner())) }, problems)
+}
+
+fn entries(table: DeTable<'_>) -> Entries {
+    let entries = table.into_iter();
+    entries
+        .map(|(key, value)| (key.get_ref().to_string(), (key.span().start, Rc::new(node(value)))))
+        .collect()
+}
+
+/// The parser limits the depth, and so the recursion.
+fn node(value: Spanned<DeValue<'_>>) -> Node {
+    let offset = value.span().start;
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::String(text.into_owned()),
+        DeValue::Integer(number) => {
+            let value = i64::from_str_radix(number.as_str(), number.radix());
+            Value::Integer(number.to_string(), value.ok())
+        }
+        DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Value::Boolean(value),
+        DeValue::Datetime(_) => Value::Date,
+        DeValue::Array(list) => {
+            Value::List(list.into_iter().map(|element| Rc::new(node(element))).collect())
+        }
+        DeValue::Table(table) => Value::Table(entries(table)),
+    };
+    Node { offset, value }
 }
 
 fn starts_with(error: &Error, prefixes: &[&str]) -> bool {
