@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    config::{Aws, Config, Network, Poll},
+    config::{Aws, Config, NetworkConfig, Poll},
     wickr::{
         Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Interner, RateLimiter,
         RequestObserver, Role,
@@ -70,7 +70,7 @@ struct AccountSettings {
 }
 
 impl AccountSettings {
-    fn of(network: &Network) -> AccountSettings {
+    fn of(network: &NetworkConfig) -> AccountSettings {
         let Poll { request_timeout, max_attempts, page_size, .. } = network.poll;
         AccountSettings { aws: network.aws.clone(), request_timeout, max_attempts, page_size }
     }
@@ -119,7 +119,7 @@ impl Accounts {
     }
 
     /// A client for a network, shared with networks of equal settings.
-    pub(super) fn client(&mut self, network: &Network) -> Result<Arc<Client>, String> {
+    pub(super) fn client(&mut self, network: &NetworkConfig) -> Result<Arc<Client>, String> {
         let settings = AccountSettings::of(network);
         if let Some((_, client)) = self.clients.iter().find(|(other, _)| *other == settings) {
             return Ok(client.clone());

@@ -13,7 +13,7 @@ use super::{
     files,
 };
 use crate::{
-    config::{Config, Detail, FilterConfig, Network, Shard, SsoMaxIdle, UsersConfig},
+    config::{Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle, UsersConfig},
     text::{counted, grouped},
 };
 
@@ -37,11 +37,11 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         describe_network(network, out)?;
     }
     match config.shard {
-        Shard::Of { total: 1, .. } => {}
-        Shard::Of { index, total } => {
-            writeln!(out, "Shard {index} of {total}: polls about one user in {total}.")?;
+        ShardConfig::Of { total: 1, .. } => {}
+        ShardConfig::Of { index, total } => {
+            writeln!(out, "ShardConfig {index} of {total}: polls about one user in {total}.")?;
         }
-        Shard::Auto => writeln!(
+        ShardConfig::Auto => writeln!(
             out,
             "The shard comes from the StatefulSet. The numbers below are for all shards."
         )?,
@@ -78,7 +78,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
 fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
     let (known, per_user) = series(config);
     write!(out, "Series with metrics.detail = \"{}\": about {known}", config.metrics.detail)?;
-    let is_discovered = |network: &Network| matches!(network.users, UsersConfig::All(_));
+    let is_discovered = |network: &NetworkConfig| matches!(network.users, UsersConfig::All(_));
     if per_user > 0 && config.networks.iter().any(is_discovered) {
         write!(out, ", plus {per_user} per discovered user")?;
     }
@@ -135,7 +135,7 @@ fn describe_cost(account: Account, cost: &Cost, rate_limit: f64, out: &mut Strin
     Ok(())
 }
 
-fn describe_network(network: &Network, out: &mut String) -> fmt::Result {
+fn describe_network(network: &NetworkConfig, out: &mut String) -> fmt::Result {
     let aws = &network.aws;
     match &network.name {
         Some(name) => writeln!(out, "network {} ({name})", network.id)?,
@@ -186,14 +186,14 @@ fn describe_filter(filter: &FilterConfig) -> String {
 }
 
 /// Users in the configuration of a network that this process polls.
-fn listed(network: &Network, shard: Shard) -> usize {
+fn listed(network: &NetworkConfig, shard: ShardConfig) -> usize {
     let listed = match &network.users {
         UsersConfig::Listed(users) => users.len(),
         UsersConfig::All(_) => 0,
     };
     match shard {
-        Shard::Of { total, .. } => listed.div_ceil(total.max(1) as usize),
-        Shard::Auto => listed,
+        ShardConfig::Of { total, .. } => listed.div_ceil(total.max(1) as usize),
+        ShardConfig::Auto => listed,
     }
 }
 

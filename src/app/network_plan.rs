@@ -15,15 +15,15 @@ use crate::{
 pub(super) struct NetworkPlan {
     pub(super) id: NetworkId,
     /// The configuration. For a discovered network, its id is `all`.
-    pub(super) network: config::Network,
+    pub(super) network: config::NetworkConfig,
     sso: Option<SsoMaxIdle>,
-    discovery: config::Discovery,
-    shard: config::Shard,
+    discovery: config::DiscoveryConfig,
+    shard: config::ShardConfig,
     usernames: bool,
 }
 
 impl NetworkPlan {
-    fn new(id: NetworkId, network: config::Network, config: &Config) -> NetworkPlan {
+    fn new(id: NetworkId, network: config::NetworkConfig, config: &Config) -> NetworkPlan {
         let Config { sso, discovery, shard, .. } = *config;
         NetworkPlan { id, network, sso, discovery, shard, usernames: config.metrics.username }
     }
@@ -46,9 +46,9 @@ impl NetworkPlan {
                 UsersConfig::All(filter) => UserSelector::All(user_filter(filter)),
             },
             shard: match self.shard {
-                config::Shard::Of { index, total } => Shard { index, total },
+                config::ShardConfig::Of { index, total } => Shard { index, total },
                 // Does not occur: `resolve_environment` replaces it.
-                config::Shard::Auto => Shard::default(),
+                config::ShardConfig::Auto => Shard::default(),
             },
             sso: match self.sso {
                 None => SsoLimits::Off,
@@ -78,7 +78,7 @@ fn user_filter(filter: &FilterConfig) -> UserFilter {
 pub(super) type NetworksByEntry = BTreeMap<usize, Vec<Network>>;
 
 /// The entries with `id = "all"`, with their index.
-pub(super) fn discovered(config: &Config) -> impl Iterator<Item = (usize, &config::Network)> {
+pub(super) fn discovered(config: &Config) -> impl Iterator<Item = (usize, &config::NetworkConfig)> {
     config.networks.iter().enumerate().filter(|(_, network)| network.id == NetworkSelector::All)
 }
 
@@ -95,7 +95,7 @@ pub(super) fn plans(config: &Config, found: &NetworksByEntry) -> BTreeMap<Networ
         for Network { id, name, .. } in networks {
             match plans.get(id) {
                 None => {
-                    let network = config::Network { name: name.clone(), ..entry.clone() };
+                    let network = config::NetworkConfig { name: name.clone(), ..entry.clone() };
                     plans.insert(id.clone(), NetworkPlan::new(id.clone(), network, config));
                 }
                 Some(other) if other.network.id == NetworkSelector::All => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Network, NetworkSelector, SsoMaxIdle, UsersConfig},
+    config::{Config, NetworkConfig, NetworkSelector, SsoMaxIdle, UsersConfig},
     wickr::{Operation, Partition},
 };
 
@@ -75,12 +75,12 @@ pub fn iam_policies(config: &Config) -> Vec<(Identity, Policy)> {
 }
 
 /// The identity whose credentials are loaded.
-fn base_identity(network: &Network) -> Identity {
+fn base_identity(network: &NetworkConfig) -> Identity {
     Identity::Chain { profile: network.aws.profile.clone() }
 }
 
 /// The identity that calls the Wickr API.
-fn caller(network: &Network) -> Identity {
+fn caller(network: &NetworkConfig) -> Identity {
     match &network.aws.role_arn {
         Some(arn) => Identity::Role { arn: arn.clone() },
         None => base_identity(network),
@@ -89,9 +89,9 @@ fn caller(network: &Network) -> Identity {
 
 fn policy(config: &Config, identity: &Identity) -> Policy {
     let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
-    let is_discovered = |network: &&Network| network.id == NetworkSelector::All;
+    let is_discovered = |network: &&NetworkConfig| network.id == NetworkSelector::All;
     let lists_users =
-        |network: &&Network| by_groups || matches!(network.users, UsersConfig::All(_));
+        |network: &&NetworkConfig| by_groups || matches!(network.users, UsersConfig::All(_));
     let networks = || config.networks.iter().filter(|network| caller(network) == *identity);
     let assumes = config.networks.iter().filter(|network| base_identity(network) == *identity);
     let statements = [
@@ -129,11 +129,11 @@ fn allow(sid: &'static str, action: String, resources: BTreeSet<String>) -> Opti
     (!statement.resource.is_empty()).then_some(statement)
 }
 
-fn arns<'a>(networks: impl Iterator<Item = &'a Network>) -> BTreeSet<String> {
+fn arns<'a>(networks: impl Iterator<Item = &'a NetworkConfig>) -> BTreeSet<String> {
     networks.map(arn).collect()
 }
 
-fn arn(network: &Network) -> String {
+fn arn(network: &NetworkConfig) -> String {
     // The network is in the account of the role: arn:PARTITION:iam::ACCOUNT:role/NAME.
     let role = network.aws.role_arn.as_deref();
     let account = role.and_then(|arn| arn.split(':').nth(4)).unwrap_or("*");

@@ -51,7 +51,9 @@ impl PollerFactory {
     pub(super) fn set_limits(&mut self, config: &Config) {
         self.limiter.set_limit(config.poll.concurrency);
         self.registrar.set_shard(match config.shard {
-            config::Shard::Of { index, total } if total > 1 => Some(ShardInfo { index, total }),
+            config::ShardConfig::Of { index, total } if total > 1 => {
+                Some(ShardInfo { index, total })
+            }
             _ => None,
         });
         self.metrics.show_rates(self.accounts.set_limits(config));
@@ -90,7 +92,7 @@ impl PollerFactory {
     /// A client and a limiter to look up networks.
     pub(super) fn client(
         &mut self,
-        network: &config::Network,
+        network: &config::NetworkConfig,
     ) -> Result<(Arc<Client>, NetworkLimiter), String> {
         Ok((self.accounts.client(network)?, self.limiter.open()))
     }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
-    config::{Config, Network, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
+    config::{Config, NetworkConfig, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
     telemetry::Metrics,
     text::counted,
     wickr::{
@@ -70,7 +70,7 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
 /// Reads one page of each list of a network and describes the result.
 async fn probe(
     client: &Client,
-    network: &Network,
+    network: &NetworkConfig,
     id: &NetworkId,
     by_groups: bool,
     limiter: &NetworkLimiter,

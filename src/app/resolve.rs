@@ -71,7 +71,7 @@ pub async fn resolve_environment(
         }
     }
     match shard(&config, |name| std::env::var(name).ok()) {
-        Ok(Shard { index, total }) => config.shard = config::Shard::Of { index, total },
+        Ok(Shard { index, total }) => config.shard = config::ShardConfig::Of { index, total },
         Err(problem) => problems.push(problem),
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -81,8 +81,8 @@ pub async fn resolve_environment(
 /// `HOSTNAME`, as in a StatefulSet, and from `WICKR_EXPORTER_SHARD_TOTAL`.
 fn shard(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Shard, String> {
     let (index, total) = match config.shard {
-        config::Shard::Of { index, total } => return Ok(Shard { index, total }),
-        config::Shard::Auto => {
+        config::ShardConfig::Of { index, total } => return Ok(Shard { index, total }),
+        config::ShardConfig::Auto => {
             let host = variable("HOSTNAME").unwrap_or_default();
             let ordinal = host.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok());
             let total = variable("WICKR_EXPORTER_SHARD_TOTAL").and_then(|total| total.parse().ok());

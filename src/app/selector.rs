@@ -5,10 +5,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{FilterConfig, Shard, UsersConfig};
+use crate::config::{FilterConfig, ShardConfig, UsersConfig};
 
 /// The id of the selection. Encoding version 1: named, length-prefixed fields.
-pub(super) fn id(users: &UsersConfig, shard: Shard) -> u64 {
+pub(super) fn id(users: &UsersConfig, shard: ShardConfig) -> u64 {
     let mut hash = Sha256::new_with_prefix("wickr-exporter user selector 1\n");
     let mut field = |name: &str, value: &str| {
         hash.update(format!("{name} {}\n{value}\n", value.len()));
@@ -23,15 +23,15 @@ pub(super) fn id(users: &UsersConfig, shard: Shard) -> u64 {
         }
     }
     match shard {
-        Shard::Of { index, total } => field("shard", &format!("{index}/{total}")),
-        Shard::Auto => field("shard", "auto"),
+        ShardConfig::Of { index, total } => field("shard", &format!("{index}/{total}")),
+        ShardConfig::Auto => field("shard", "auto"),
     }
     first_eight_bytes(&hash.finalize())
 }
 
 /// The id that versions up to 0.1.0 wrote, a hash of Rust debug output. `None` for a configured user list,
 /// which they did not store.
-pub(super) fn former_id(users: &UsersConfig, shard: Shard) -> Option<u64> {
+pub(super) fn former_id(users: &UsersConfig, shard: ShardConfig) -> Option<u64> {
     let UsersConfig::All(FilterConfig { status, groups, username }) = users else { return None };
     let status = match status.map(|status| status.as_str()) {
         None => "None",
@@ -43,8 +43,8 @@ pub(super) fn former_id(users: &UsersConfig, shard: Shard) -> Option<u64> {
         Some(pattern) => format!("Some({:?})", pattern.as_str()),
     };
     let shard = match shard {
-        Shard::Of { index, total } => format!("Of {{ index: {index}, total: {total} }}"),
-        Shard::Auto => "Auto".to_owned(),
+        ShardConfig::Of { index, total } => format!("Of {{ index: {index}, total: {total} }}"),
+        ShardConfig::Auto => "Auto".to_owned(),
     };
     let text = format!(
         "All(UserFilter {{ status: {status}, groups: {groups:?}, username: {username} }}) {shard}"

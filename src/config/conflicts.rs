@@ -3,7 +3,7 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use super::{
-    raw::{self, File, Users},
+    raw::{self, RawFile, RawUsers},
     resolved::{NetworkSelector, Poll},
     values::brief,
 };
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Reports keys in `file` that conflict or that lack another key.
-pub(super) fn check(file: &File, problems: &Problems) {
+pub(super) fn check(file: &RawFile, problems: &Problems) {
     check_stale_after(&file.poll, None, problems);
     check_endpoint(&file.aws, None, problems);
     check_external_ids(file, problems);
@@ -28,7 +28,7 @@ pub(super) fn check(file: &File, problems: &Problems) {
 }
 
 /// Data must not become stale between two successful polls.
-fn check_stale_after(poll: &raw::Poll, shared: Option<&raw::Poll>, problems: &Problems) {
+fn check_stale_after(poll: &raw::RawPoll, shared: Option<&raw::RawPoll>, problems: &Problems) {
     let Field::Valid(stale_after, location) = &poll.stale_after else { return };
     let interval = shared.map_or(&poll.interval, |shared| poll.interval.or(&shared.interval));
     let (interval, source) = match interval {
@@ -46,7 +46,7 @@ fn check_stale_after(poll: &raw::Poll, shared: Option<&raw::Poll>, problems: &Pr
 }
 
 /// `fips` and `dual_stack` select an AWS endpoint, so they conflict with a custom one.
-fn check_endpoint(aws: &raw::Aws, shared: Option<&raw::Aws>, problems: &Problems) {
+fn check_endpoint(aws: &raw::RawAws, shared: Option<&raw::RawAws>, problems: &Problems) {
     let shared = shared.unwrap_or(aws);
     let Field::Valid(_, endpoint) = aws.endpoint_url.or(&shared.endpoint_url) else { return };
     for (own, shared) in [(&aws.fips, &shared.fips), (&aws.dual_stack, &shared.dual_stack)] {
@@ -73,10 +73,10 @@ fn check_endpoint(aws: &raw::Aws, shared: Option<&raw::Aws>, problems: &Problems
 }
 
 /// An external id has no effect without a role.
-fn check_external_ids(file: &File, problems: &Problems) {
+fn check_external_ids(file: &RawFile, problems: &Problems) {
     let message = "has no effect without role_arn; set it too";
     let has_role =
-        |network: &raw::Network| !network.aws.role_arn.or(&file.aws.role_arn).is_absent();
+        |network: &raw::RawNetwork| !network.aws.role_arn.or(&file.aws.role_arn).is_absent();
     for network in file.networks.iter().filter(|network| !has_role(network)) {
         if let Field::Valid(_, location) = &network.aws.external_id {
             problems.add_derived(location, message);
@@ -91,7 +91,7 @@ fn check_external_ids(file: &File, problems: &Problems) {
 }
 
 /// `index` and `total` are set together.
-fn check_shard(shard: &raw::Shard, problems: &Problems) {
+fn check_shard(shard: &raw::RawShard, problems: &Problems) {
     const AUTO: &str =
         r#""auto" applies to both keys; set index = "auto" and total = "auto", or two numbers"#;
     match (&shard.index, &shard.total) {
@@ -116,8 +116,8 @@ fn check_shard(shard: &raw::Shard, problems: &Problems) {
 }
 
 /// A filter does not apply to a list of users.
-fn check_filter(network: &raw::Network, problems: &Problems) {
-    if let (Some(location), Some(Users::Listed(_))) =
+fn check_filter(network: &raw::RawNetwork, problems: &Problems) {
+    if let (Some(location), Some(RawUsers::Listed(_))) =
         (&network.filter.location, network.users.valid())
     {
         let message = r#"requires users = "all", but users is a list; remove one"#;
@@ -126,9 +126,9 @@ fn check_filter(network: &raw::Network, problems: &Problems) {
 }
 
 /// User ids and a name belong to one network.
-fn check_all(network: &raw::Network, problems: &Problems) {
+fn check_all(network: &raw::RawNetwork, problems: &Problems) {
     let Some(NetworkSelector::All) = network.id.valid() else { return };
-    if let Field::Valid(Users::Listed(_), location) = &network.users {
+    if let Field::Valid(RawUsers::Listed(_), location) = &network.users {
         problems.add_derived(
             location,
             r#"must be "all" if id is "all": user ids differ between networks"#,
@@ -140,7 +140,7 @@ fn check_all(network: &raw::Network, problems: &Problems) {
 }
 
 /// Each network is polled once.
-fn check_duplicates(file: &File, problems: &Problems) {
+fn check_duplicates(file: &RawFile, problems: &Problems) {
     let mut ids = HashMap::with_capacity(file.networks.len());
     let mut accounts = HashMap::new();
     for network in &file.networks {
@@ -186,7 +186,7 @@ struct AccountKey<'f> {
 
 impl<'f> AccountKey<'f> {
     /// None if a setting is invalid.
-    fn new(own: &'f raw::Aws, shared: &'f raw::Aws) -> Option<Self> {
+    fn new(own: &'f raw::RawAws, shared: &'f raw::RawAws) -> Option<Self> {
         fn valid<'f, T>(own: &'f Field<T>, shared: &'f Field<T>) -> Option<Option<&'f T>> {
             let field = own.or(shared);
             (!field.is_invalid()).then(|| field.valid())

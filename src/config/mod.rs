@@ -27,8 +27,8 @@ use std::path::Path;
 pub use filter::{FilterConfig, UserStatus, UsernamePattern};
 pub use listen::ListenAddress;
 pub use resolved::{
-    Aws, Config, Detail, Discovery, ExternalId, Metrics, Network, NetworkSelector, Poll,
-    RequestLimits, Shard, SsoMaxIdle, UsersConfig, Web,
+    Aws, Config, Detail, DiscoveryConfig, ExternalId, MetricsConfig, NetworkConfig,
+    NetworkSelector, Poll, RequestLimits, ShardConfig, SsoMaxIdle, UsersConfig, Web,
 };
 pub use values::is_region;
 

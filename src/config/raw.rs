@@ -42,26 +42,26 @@ const SHARD_INDEX: RangeInclusive<i64> = 0..=999;
 
 const NETWORK_EXAMPLE: &str = r#"[[network]] with id = "12345678" and users = ["1001"]"#;
 
-pub(super) struct File {
-    pub(super) web: Web,
-    pub(super) aws: Aws,
-    pub(super) limits: RequestLimits,
-    pub(super) poll: Poll,
+pub(super) struct RawFile {
+    pub(super) web: RawWeb,
+    pub(super) aws: RawAws,
+    pub(super) limits: RawRequestLimits,
+    pub(super) poll: RawPoll,
     pub(super) discovery_interval: Field<Duration>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: RawMetrics,
     pub(super) sso_max_idle: Field<SsoMaxIdle>,
     pub(super) state_path: Field<PathBuf>,
-    pub(super) shard: Shard,
-    pub(super) networks: Vec<Network>,
+    pub(super) shard: RawShard,
+    pub(super) networks: Vec<RawNetwork>,
 }
 
-pub(super) struct Web {
+pub(super) struct RawWeb {
     pub(super) listen: Field<Vec<ListenAddress>>,
     pub(super) max_concurrent_scrapes: Field<usize>,
 }
 
 /// `[aws]` or `network.aws`.
-pub(super) struct Aws {
+pub(super) struct RawAws {
     pub(super) region: Field<String>,
     pub(super) profile: Field<String>,
     pub(super) role_arn: Field<String>,
@@ -73,13 +73,13 @@ pub(super) struct Aws {
 }
 
 /// The keys of `[poll]` that a network cannot override.
-pub(super) struct RequestLimits {
+pub(super) struct RawRequestLimits {
     pub(super) concurrency: Field<usize>,
     pub(super) requests_per_second: Field<f64>,
 }
 
 /// The other keys of `[poll]`, or `network.poll`.
-pub(super) struct Poll {
+pub(super) struct RawPoll {
     pub(super) interval: Field<Duration>,
     pub(super) stale_after: Field<Duration>,
     pub(super) request_timeout: Field<Duration>,
@@ -87,34 +87,34 @@ pub(super) struct Poll {
     pub(super) page_size: Field<u16>,
 }
 
-pub(super) struct Metrics {
+pub(super) struct RawMetrics {
     pub(super) detail: Field<Detail>,
     pub(super) username: Field<bool>,
     pub(super) idle_buckets: Field<Vec<Duration>>,
 }
 
 /// `None` is `"auto"`.
-pub(super) struct Shard {
+pub(super) struct RawShard {
     pub(super) index: Field<Option<u32>>,
     pub(super) total: Field<Option<u32>>,
 }
 
-pub(super) struct Network {
+pub(super) struct RawNetwork {
     pub(super) location: Location,
     pub(super) id: Field<NetworkSelector>,
     pub(super) name: Field<String>,
-    pub(super) users: Field<Users>,
-    pub(super) filter: Filter,
-    pub(super) aws: Aws,
-    pub(super) poll: Poll,
+    pub(super) users: Field<RawUsers>,
+    pub(super) filter: RawFilter,
+    pub(super) aws: RawAws,
+    pub(super) poll: RawPoll,
 }
 
-pub(super) enum Users {
+pub(super) enum RawUsers {
     Listed(Vec<UserId>),
     All,
 }
 
-pub(super) struct Filter {
+pub(super) struct RawFilter {
     /// None if the network has no filter.
     pub(super) location: Option<Location>,
     pub(super) status: Field<UserStatus>,
@@ -122,11 +122,11 @@ pub(super) struct Filter {
     pub(super) username: Field<UsernamePattern>,
 }
 
-pub(super) fn read(tree: &Node, problems: &Problems) -> File {
+pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
     let root = Table::root(problems, &shape::SCHEMA, Some(tree));
     let poll_table = root.table("poll", &shape::POLL);
     let discovery = root.table("discovery", &shape::DISCOVERY);
-    File {
+    RawFile {
         web: web(&root.table("web", &shape::WEB)),
         aws: aws(&root.table("aws", &shape::AWS)),
         limits: limits(&poll_table),
@@ -145,16 +145,16 @@ pub(super) fn read(tree: &Node, problems: &Problems) -> File {
     }
 }
 
-fn web(table: &Table<'_>) -> Web {
-    Web {
+fn web(table: &Table<'_>) -> RawWeb {
+    RawWeb {
         listen: table.unique_list("listen", r#"[":10471"]"#, values::parsed),
         max_concurrent_scrapes: table
             .read("max_concurrent_scrapes", |value| values::integer(value, CONCURRENCY)),
     }
 }
 
-fn aws(table: &Table<'_>) -> Aws {
-    Aws {
+fn aws(table: &Table<'_>) -> RawAws {
+    RawAws {
         region: table.read("region", values::region),
         profile: table.read("profile", values::non_empty),
         role_arn: table.read("role_arn", values::role_arn),
@@ -166,16 +166,16 @@ fn aws(table: &Table<'_>) -> Aws {
     }
 }
 
-fn limits(table: &Table<'_>) -> RequestLimits {
-    RequestLimits {
+fn limits(table: &Table<'_>) -> RawRequestLimits {
+    RawRequestLimits {
         concurrency: table.read("concurrency", |value| values::integer(value, CONCURRENCY)),
         requests_per_second: table.read("requests_per_second", values::rate),
     }
 }
 
-fn poll(table: &Table<'_>) -> Poll {
+fn poll(table: &Table<'_>) -> RawPoll {
     let duration = |key, range| table.read(key, |value| values::duration(value, range));
-    Poll {
+    RawPoll {
         interval: duration("interval", INTERVAL),
         stale_after: duration("stale_after", STALE_AFTER),
         request_timeout: duration("request_timeout", REQUEST_TIMEOUT),
@@ -184,10 +184,10 @@ fn poll(table: &Table<'_>) -> Poll {
     }
 }
 
-fn metrics(table: &Table<'_>) -> Metrics {
+fn metrics(table: &Table<'_>) -> RawMetrics {
     let buckets = table
         .unique_list("idle_buckets", r#"["1h", "1d"]"#, |value| values::duration(value, BUCKET));
-    Metrics {
+    RawMetrics {
         detail: table.read("detail", values::parsed),
         username: table.read("username", values::boolean),
         idle_buckets: check_ascending(buckets, table.problems),
@@ -221,15 +221,15 @@ fn state_path(table: &Table<'_>) -> Field<PathBuf> {
     path
 }
 
-fn shard(table: &Table<'_>) -> Shard {
-    Shard {
+fn shard(table: &Table<'_>) -> RawShard {
+    RawShard {
         index: table.read("index", |value| values::integer_or_auto(value, SHARD_INDEX)),
         total: table.read("total", |value| values::integer_or_auto(value, TOTAL_SHARDS)),
     }
 }
 
-fn network(table: &Table<'_>) -> Network {
-    let network = Network {
+fn network(table: &Table<'_>) -> RawNetwork {
+    let network = RawNetwork {
         location: table.location.clone(),
         id: table.read("id", values::network_selector),
         name: table.read("name", values::non_empty),
@@ -245,17 +245,17 @@ fn network(table: &Table<'_>) -> Network {
     network
 }
 
-fn users(table: &Table<'_>) -> Field<Users> {
+fn users(table: &Table<'_>) -> Field<RawUsers> {
     table.read("users", values::all_or_list).and_then(|is_all, location| match is_all {
-        true => Field::Valid(Users::All, location),
+        true => Field::Valid(RawUsers::All, location),
         false => {
-            table.unique_list("users", r#"["1001", "1002"]"#, values::user_id).map(Users::Listed)
+            table.unique_list("users", r#"["1001", "1002"]"#, values::user_id).map(RawUsers::Listed)
         }
     })
 }
 
-fn filter(table: &Table<'_>) -> Filter {
-    Filter {
+fn filter(table: &Table<'_>) -> RawFilter {
+    RawFilter {
         location: table.is_present().then(|| table.location.clone()),
         status: table.read("status", values::parsed),
         groups: table.unique_list("groups", r#"["security-group-id"]"#, values::non_empty),

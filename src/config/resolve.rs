@@ -6,13 +6,14 @@ use super::{
     filter::FilterConfig,
     raw,
     resolved::{
-        Aws, Config, Discovery, Metrics, Network, Poll, RequestLimits, Shard, UsersConfig, Web,
+        Aws, Config, DiscoveryConfig, MetricsConfig, NetworkConfig, Poll, RequestLimits,
+        ShardConfig, UsersConfig, Web,
     },
 };
 use crate::diagnostics::{Field, Problems};
 
 /// The result is valid only if there are no problems: defaults replace invalid values.
-pub(super) fn resolve(file: raw::File, problems: &Problems) -> Config {
+pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
     conflicts::check(&file, problems);
     Config {
         networks: networks(&file),
@@ -26,7 +27,7 @@ pub(super) fn resolve(file: raw::File, problems: &Problems) -> Config {
     }
 }
 
-fn web(raw: raw::Web) -> Web {
+fn web(raw: raw::RawWeb) -> Web {
     let default = Web::default();
     Web {
         listen: raw.listen.valid_or(default.listen),
@@ -34,7 +35,7 @@ fn web(raw: raw::Web) -> Web {
     }
 }
 
-fn limits(raw: raw::RequestLimits) -> RequestLimits {
+fn limits(raw: raw::RawRequestLimits) -> RequestLimits {
     let default = RequestLimits::default();
     RequestLimits {
         concurrency: raw.concurrency.valid_or(default.concurrency),
@@ -42,21 +43,21 @@ fn limits(raw: raw::RequestLimits) -> RequestLimits {
     }
 }
 
-fn discovery(interval: Field<std::time::Duration>) -> Discovery {
-    Discovery { interval: interval.valid_or(Discovery::default().interval) }
+fn discovery(interval: Field<std::time::Duration>) -> DiscoveryConfig {
+    DiscoveryConfig { interval: interval.valid_or(DiscoveryConfig::default().interval) }
 }
 
-fn shard(raw: raw::Shard) -> Shard {
+fn shard(raw: raw::RawShard) -> ShardConfig {
     match (raw.index.into_valid(), raw.total.into_valid()) {
-        (Some(None), Some(None)) => Shard::Auto,
-        (Some(Some(index)), Some(Some(total))) => Shard::Of { index, total },
-        _ => Shard::default(),
+        (Some(None), Some(None)) => ShardConfig::Auto,
+        (Some(Some(index)), Some(Some(total))) => ShardConfig::Of { index, total },
+        _ => ShardConfig::default(),
     }
 }
 
-fn metrics(raw: raw::Metrics) -> Metrics {
-    let default = Metrics::default();
-    Metrics {
+fn metrics(raw: raw::RawMetrics) -> MetricsConfig {
+    let default = MetricsConfig::default();
+    MetricsConfig {
         detail: raw.detail.valid_or(default.detail),
         username: raw.username.valid_or(default.username),
         idle_buckets: raw.idle_buckets.valid_or(default.idle_buckets),
@@ -64,9 +65,9 @@ fn metrics(raw: raw::Metrics) -> Metrics {
 }
 
 /// Leaves out networks with an invalid id, which has been reported.
-fn networks(file: &raw::File) -> Vec<Network> {
-    let resolve = |network: &raw::Network| {
-        Some(Network {
+fn networks(file: &raw::RawFile) -> Vec<NetworkConfig> {
+    let resolve = |network: &raw::RawNetwork| {
+        Some(NetworkConfig {
             id: network.id.valid()?.clone(),
             name: network.name.valid().cloned(),
             users: users(network),
@@ -77,10 +78,10 @@ fn networks(file: &raw::File) -> Vec<Network> {
     file.networks.iter().filter_map(resolve).collect()
 }
 
-fn users(network: &raw::Network) -> UsersConfig {
+fn users(network: &raw::RawNetwork) -> UsersConfig {
     match network.users.valid() {
-        Some(raw::Users::All) => UsersConfig::All(filter(&network.filter)),
-        Some(raw::Users::Listed(users)) => {
+        Some(raw::RawUsers::All) => UsersConfig::All(filter(&network.filter)),
+        Some(raw::RawUsers::Listed(users)) => {
             let mut users = users.clone();
             users.sort_unstable();
             UsersConfig::Listed(users)
@@ -89,7 +90,7 @@ fn users(network: &raw::Network) -> UsersConfig {
     }
 }
 
-fn filter(raw: &raw::Filter) -> FilterConfig {
+fn filter(raw: &raw::RawFilter) -> FilterConfig {
     FilterConfig {
         status: raw.status.valid().copied(),
         groups: raw.groups.valid().cloned().unwrap_or_default(),
@@ -97,7 +98,7 @@ fn filter(raw: &raw::Filter) -> FilterConfig {
     }
 }
 
-fn aws(own: &raw::Aws, shared: &raw::Aws) -> Aws {
+fn aws(own: &raw::RawAws, shared: &raw::RawAws) -> Aws {
     let default = Aws::default();
     let role_arn = own.role_arn.or(&shared.role_arn).valid().cloned();
     let external_id = own.external_id.or(&shared.external_id).valid().cloned();
@@ -114,7 +115,7 @@ fn aws(own: &raw::Aws, shared: &raw::Aws) -> Aws {
     }
 }
 
-fn poll(own: &raw::Poll, shared: &raw::Poll) -> Poll {
+fn poll(own: &raw::RawPoll, shared: &raw::RawPoll) -> Poll {
     let default = Poll::default();
     let interval = first_valid(&own.interval, &shared.interval, default.interval);
     // The shared `stale_after` was chosen for the shared interval.

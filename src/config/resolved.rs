@@ -21,22 +21,22 @@ pub struct Config {
     /// The limits in `[poll]` that apply across networks.
     pub poll: RequestLimits,
     /// `[metrics]`
-    pub metrics: Metrics,
+    pub metrics: MetricsConfig,
     /// `[discovery]`
-    pub discovery: Discovery,
+    pub discovery: DiscoveryConfig,
     /// When idle SSO sessions end; `None` without `[sso]`.
     pub sso: Option<SsoMaxIdle>,
     /// The state file, which need not exist; `None` without `[state]`. A relative path is relative
     /// to the working directory.
     pub state: Option<PathBuf>,
     /// The part of the users that this process polls.
-    pub shard: Shard,
+    pub shard: ShardConfig,
     /// In the order of the file: at least one, and each id once.
     ///
     /// No two networks with [`NetworkSelector::All`] have the same region, profile, role and
     /// endpoint. They can still be the same once the environment adds a region or account. A
     /// network with its own entry uses that entry and not the one of an `All`.
-    pub networks: Vec<Network>,
+    pub networks: Vec<NetworkConfig>,
 }
 
 /// The web server.
@@ -71,7 +71,7 @@ impl Default for RequestLimits {
 
 /// What the exposition contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metrics {
+pub struct MetricsConfig {
     /// The level of detail.
     pub detail: Detail,
     /// Whether usernames, which are email addresses, are exposed.
@@ -80,11 +80,11 @@ pub struct Metrics {
     pub idle_buckets: Vec<Duration>,
 }
 
-impl Default for Metrics {
+impl Default for MetricsConfig {
     fn default() -> Self {
         const HOUR: u64 = 3600;
         let hours = [1, 24, 7 * 24, 14 * 24, 30 * 24, 60 * 24, 90 * 24];
-        Metrics {
+        MetricsConfig {
             detail: Detail::Device,
             username: false,
             idle_buckets: hours.map(|hours| Duration::from_secs(hours * HOUR)).into(),
@@ -130,16 +130,16 @@ impl FromStr for Detail {
     }
 }
 
-/// Discovery.
+/// DiscoveryConfig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Discovery {
+pub struct DiscoveryConfig {
     /// The time from one lookup to the next; from 1s to 30d.
     pub interval: Duration,
 }
 
-impl Default for Discovery {
+impl Default for DiscoveryConfig {
     fn default() -> Self {
-        Discovery { interval: Duration::from_secs(3600) }
+        DiscoveryConfig { interval: Duration::from_secs(3600) }
     }
 }
 
@@ -154,7 +154,7 @@ pub enum SsoMaxIdle {
 
 /// The part of the users that a process polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shard {
+pub enum ShardConfig {
     /// One of `total` shards.
     Of {
         /// From 0, below `total`.
@@ -166,15 +166,15 @@ pub enum Shard {
     Auto,
 }
 
-impl Default for Shard {
+impl Default for ShardConfig {
     fn default() -> Self {
-        Shard::Of { index: 0, total: 1 }
+        ShardConfig::Of { index: 0, total: 1 }
     }
 }
 
 /// A network to poll, or all networks of an account and region.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Network {
+pub struct NetworkConfig {
     /// The network id or `"all"`.
     pub id: NetworkSelector,
     /// A label, not empty; `None` for [`NetworkSelector::All`].

@@ -18,7 +18,7 @@ fn parse_with_network(text: &str) -> Config {
     parse(&format!("{text}\n{NETWORK}"), "f").unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn listed(network: &Network) -> Vec<&str> {
+fn listed(network: &NetworkConfig) -> Vec<&str> {
     match &network.users {
         UsersConfig::Listed(users) => users.iter().map(|user| user.as_str()).collect(),
         UsersConfig::All(filter) => panic!("all users that match {filter:?}"),
@@ -98,8 +98,11 @@ aws.external_id = hunter2
 fn applies_defaults() {
     let config = parse_with_network("");
     assert_eq!((config.web, config.poll), (Web::default(), RequestLimits::default()));
-    assert_eq!((config.metrics, config.discovery), (Metrics::default(), Discovery::default()));
-    assert_eq!((config.sso, config.state, config.shard), (None, None, Shard::default()));
+    assert_eq!(
+        (config.metrics, config.discovery),
+        (MetricsConfig::default(), DiscoveryConfig::default())
+    );
+    assert_eq!((config.sso, config.state, config.shard), (None, None, ShardConfig::default()));
     let [network] = &config.networks[..] else { panic!() };
     assert_eq!((network.id.to_string().as_str(), &network.name), ("12345678", &None));
     assert_eq!((&network.aws, &network.poll), (&Aws::default(), &Poll::default()));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn networks(text: &str) -> Vec<Network> {
+fn networks(text: &str) -> Vec<NetworkConfig> {
     parse(text, "f").unwrap_or_else(|error| panic!("{error}\n{text}")).networks
 }
 
@@ -92,16 +92,16 @@ fn reads_discovery_and_state() {
     let config = parse_with_network(
         "[discovery]\ninterval = \"90s\"\n[state]\npath = \"/var/lib/w x/state\"",
     );
-    assert_eq!(config.discovery, Discovery { interval: secs(90) });
+    assert_eq!(config.discovery, DiscoveryConfig { interval: secs(90) });
     assert_eq!(config.state.as_deref(), Some(Path::new("/var/lib/w x/state")));
 }
 
 #[test]
 fn reads_a_shard_as_two_numbers_or_auto() {
     let shard = |text: &str| parse_with_network(&format!("[shard]\n{text}")).shard;
-    assert_eq!(shard(""), Shard::Of { index: 0, total: 1 });
-    assert_eq!(shard("total = 1"), Shard::Of { index: 0, total: 1 });
-    assert_eq!(shard("index = 2\ntotal = 3"), Shard::Of { index: 2, total: 3 });
-    assert_eq!(shard("index = 999\ntotal = 1000"), Shard::Of { index: 999, total: 1000 });
-    assert_eq!(shard("index = \"auto\"\ntotal = \"auto\""), Shard::Auto);
+    assert_eq!(shard(""), ShardConfig::Of { index: 0, total: 1 });
+    assert_eq!(shard("total = 1"), ShardConfig::Of { index: 0, total: 1 });
+    assert_eq!(shard("index = 2\ntotal = 3"), ShardConfig::Of { index: 2, total: 3 });
+    assert_eq!(shard("index = 999\ntotal = 1000"), ShardConfig::Of { index: 999, total: 1000 });
+    assert_eq!(shard("index = \"auto\"\ntotal = \"auto\""), ShardConfig::Auto);
 }

@@ -11,7 +11,7 @@ fn loads_the_example_with_the_defaults() {
     let [network] = &config.networks[..] else { panic!() };
     assert_eq!(listed(network), ["1001", "1002"]);
     assert_eq!(config.web, Web::default());
-    assert_eq!(config.metrics, Metrics::default());
+    assert_eq!(config.metrics, MetricsConfig::default());
     assert_eq!((config.sso, &config.state), (None, &None));
     assert_eq!(network.poll, Poll::default());
 }
@@ -31,11 +31,11 @@ fn loads_the_uncommented_example_with_the_defaults() {
     let config = parse(&uncommented(), "f").unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.web, Web::default());
     assert_eq!(config.poll, RequestLimits::default());
-    assert_eq!(config.discovery, Discovery::default());
-    assert_eq!(config.metrics, Metrics::default());
+    assert_eq!(config.discovery, DiscoveryConfig::default());
+    assert_eq!(config.metrics, MetricsConfig::default());
     assert_eq!(config.sso, Some(SsoMaxIdle::SecurityGroups));
     assert!(config.state.is_some());
-    assert_eq!(config.shard, Shard::default());
+    assert_eq!(config.shard, ShardConfig::default());
     let [one, all] = &config.networks[..] else { panic!() };
     let poll = Poll { interval: secs(3600), stale_after: secs(3 * 3600), ..Poll::default() };
     assert_eq!(one.poll, poll);
