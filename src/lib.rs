@@ -22,9 +22,10 @@
 //! 8. [`app`]: wires the modules and runs each command. [`cli`] and [`commands`] connect it to `main`.
 //!
 //! Beside the flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
-//! metrics), `text` (characters in text from outside), [`clock`] and [`shutdown`] (time and signals
-//! as arguments), and [`simulator`], a Wickr Admin API of our own for the
-//! demo and the tests, which shares nothing with the client.
+//! metrics), `diagnostics` (configuration files and their problems), `files` (bounded reads), `text`
+//! (characters in text from outside), [`clock`] and [`shutdown`] (time and signals as arguments), and
+//! [`simulator`], a Wickr Admin API of our own for the demo and the tests, which shares nothing with
+//! the client.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
