@@ -22,9 +22,10 @@
 //! 8. [`app`]: wires the modules and runs each command. [`cli`] and [`commands`] connect it to `main`.
 //!
 //! Beside the flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
-//! metrics), `text` (characters in text from outside), [`clock`] and [`shutdown`] (time and signals as
-//! arguments), and `simulator`, a Wickr Admin API for the demo and the tests. The simulator shares no
-//! code with the client, and is compiled with the default feature `simulator`.
+//! metrics), `diagnostics` (configuration files and their problems), `files` (bounded reads), `text`
+//! (characters in text from outside), [`clock`] and [`shutdown`] (time and signals as arguments), and
+//! `simulator`, a Wickr Admin API for the demo and the tests. The simulator shares no code with the
+//! client, and is compiled with the default feature `simulator`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
