@@ -39,7 +39,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     match config.shard {
         ShardConfig::Of { total: 1, .. } => {}
         ShardConfig::Of { index, total } => {
-            writeln!(out, "ShardConfig {index} of {total}: polls about one user in {total}.")?;
+            writeln!(out, "Shard {index} of {total}: polls about one user in {total}.")?;
         }
         ShardConfig::Auto => writeln!(
             out,
