@@ -1,6 +1,6 @@
 //! The configuration: reads a TOML file into a [`Config`], or reports all problems in it.
 //!
-//! 1. [`diagnostics`](crate::diagnostics) parses the text into a tree.
+//! 1. `diagnostics` parses the text into a tree.
 //! 2. `raw` reads the tree key by key, with the list of keys (`shape`) and the value parsers
 //!    (`values`, `listen`, `filter`).
 //! 3. `resolve` applies network overrides and defaults, which gives `resolved`, and checks keys

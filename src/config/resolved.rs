@@ -130,7 +130,7 @@ impl FromStr for Detail {
     }
 }
 
-/// DiscoveryConfig.
+/// Lookups of networks, users and security groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiscoveryConfig {
     /// The time from one lookup to the next; from 1s to 30d.

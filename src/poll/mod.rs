@@ -4,9 +4,9 @@
 //! publisher, so networks do not affect each other. In it run, side by side:
 //!
 //! - the poll schedule: all users at every interval. In between, users whose last request failed are
-//!   retried after [`FIRST_RETRY`], then with exponential backoff up to the interval, and users that
+//!   retried after 1 minute, then with exponential backoff up to the interval, and users that
 //!   discovery found are polled at once. Polls of a network never overlap;
-//! - discovery ([`discovery`]): lookups of users and security groups at their own interval.
+//! - discovery (`discovery`): lookups of users and security groups at their own interval.
 //!
 //! This module takes plain values and a [`Source`]. It knows no configuration and no HTTP.
 

@@ -137,7 +137,8 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     if site.reader.is_ready() {
         "wickr-exporter is ready.\n".into_response()
     } else {
-        let text = "wickr-exporter is not ready: the first poll of a network has not ended.\n";
+        let text =
+            "wickr-exporter is not ready: the first poll or lookup of a network has not ended.\n";
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }

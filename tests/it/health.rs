@@ -37,7 +37,7 @@ async fn prints_the_exporters_response_and_fails_unless_it_is_200() {
     let (status, output) = health(&[&ready]).await;
     assert_eq!(status, Some(1));
     assert!(output.starts_with(&format!("{ready}: 503 Service Unavailable: ")), "{output}");
-    assert!(output.contains("the first poll of a network has not ended"), "{output}");
+    assert!(output.contains("the first poll or lookup of a network has not ended"), "{output}");
 
     exporter.stop();
     let (status, output) = health(&[&healthy]).await;
