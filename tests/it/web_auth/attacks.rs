@@ -130,8 +130,7 @@ async fn scraper_reuses_its_connection() {
     let setup = Setup::new(TLS).await;
     let client = setup.client(None);
     let mut ports = std::collections::BTreeSet::new();
-    for pause in [0, 15] {
-        tokio::time::sleep(Duration::from_secs(pause)).await;
+    for _ in 0..2 {
         let response = client.get(format!("{}/metrics", setup.https)).send().await.unwrap();
         let info = response.extensions().get::<hyper_util::client::legacy::connect::HttpInfo>();
         ports.insert(info.unwrap().local_addr());
