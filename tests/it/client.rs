@@ -85,6 +85,7 @@ async fn does_not_retry_permanent_errors() {
         ("400", "invalid_request"),
         ("422", "invalid_request"),
         ("404", "not_found"),
+        ("error:status=404,type=,message=Not Found", "invalid_response"),
         ("nonsense", "invalid_response"),
     ] {
         let simulator = serving(one_user()).await;

@@ -8,7 +8,7 @@ use super::expected::{Chance, pick};
 
 /// A fault in the simulator's syntax.
 pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>) -> String {
-    let kind = match rng.u8(..26) {
+    let kind = match rng.u8(..27) {
         0 | 1 => "429".to_owned(),
         2 => format!("429:retry-after={}", rng.u8(..3)),
         3 => "500".to_owned(),
@@ -33,6 +33,8 @@ pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>
         22 => "refuse-token".to_owned(),
         23 => "repeat-token".to_owned(),
         24 => "endless-pages,times=40".to_owned(),
+        // The 404 of a gateway does not mean that the user was deleted.
+        25 => "error:status=404,type=,message=Not Found".to_owned(),
         _ => String::new(),
     };
     let mut text = if kind.is_empty() { "nonsense".to_owned() } else { kind };

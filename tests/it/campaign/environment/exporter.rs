@@ -178,7 +178,7 @@ impl Environment {
                 pages.insert(at);
                 *pages = pages.split_off(&(at - 300_000));
             }
-            if record.status == Some(404) {
+            if record.error.as_deref() == Some("ResourceNotFoundError") {
                 self.requests.not_found.insert(key, at);
             }
         }
