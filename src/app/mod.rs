@@ -74,7 +74,7 @@ pub enum AppError {
     Unhealthy {
         /// The URL, without credentials.
         url: String,
-        /// Its response, or why there is none.
+        /// Its response, or why it did not respond.
         reason: String,
     },
     /// A file cannot be written.

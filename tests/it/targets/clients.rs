@@ -92,7 +92,7 @@ pub fn certificates(data: &[u8]) {
 /// A fleet for queries, with hostile texts.
 pub struct Fleet {
     reader: Reader,
-    _keeper: Registrar,
+    _registrar: Registrar,
     _publishers: Vec<Publisher>,
 }
 
@@ -103,7 +103,7 @@ const HOSTILE: &str = "\"'><xss onload=x>&lt;{{7*7}}\u{202e}";
 
 impl Fleet {
     fn new() -> Fleet {
-        let (keeper, reader) = inventory::open();
+        let (registrar, reader) = inventory::open();
         let network = |id: &str, name: &str| NetworkIdentity {
             id: id.parse().unwrap(),
             name: name.into(),
@@ -114,7 +114,7 @@ impl Fleet {
         };
         let mut publishers = Vec::new();
         for (id, name) in [("12345678", HOSTILE), ("87654321", "")] {
-            let mut publisher = keeper.add(network(id, name), None);
+            let mut publisher = registrar.add(network(id, name), None);
             let users: Vec<_> = (1..=6).map(|n: u32| n.to_string().parse().unwrap()).collect();
             publisher.begin(&users);
             for (n, user) in (0..).zip(&users) {
@@ -139,8 +139,8 @@ impl Fleet {
             publisher.end(NOW, Duration::from_secs(1), true);
             publishers.push(publisher);
         }
-        keeper.mark_complete();
-        Fleet { reader, _keeper: keeper, _publishers: publishers }
+        registrar.mark_complete();
+        Fleet { reader, _registrar: registrar, _publishers: publishers }
     }
 }
 

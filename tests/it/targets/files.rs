@@ -169,7 +169,7 @@ fn file_of(compressed: &[u8]) -> Vec<u8> {
 }
 
 fn encode(restored: &HashMap<NetworkId, RestoredNetwork>) -> (Snapshot, Vec<u8>) {
-    let (keeper, reader) = inventory::open();
+    let (registrar, reader) = inventory::open();
     let publishers: Vec<_> = restored
         .iter()
         .map(|(id, network)| {
@@ -181,7 +181,7 @@ fn encode(restored: &HashMap<NetworkId, RestoredNetwork>) -> (Snapshot, Vec<u8>)
                 interval: Duration::from_secs(300),
                 stale_after: Duration::from_secs(900),
             };
-            keeper.add(identity, Some(network.clone()))
+            registrar.add(identity, Some(network.clone()))
         })
         .collect();
     let snapshot = reader.snapshot();

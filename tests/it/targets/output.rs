@@ -32,8 +32,8 @@ impl Fleet {
         let (mut devices, token) = devices_page(data, &labels, &TimeZone::UTC, &mut |_| {}).ok()?;
         devices.retain(|device| device.app_id.is_none() || ids.insert(device.app_id.clone()));
         let name = token.unwrap_or_default();
-        let (keeper, reader) = inventory::open();
-        let mut publisher = keeper.add(
+        let (registrar, reader) = inventory::open();
+        let mut publisher = registrar.add(
             NetworkIdentity {
                 id: "12345678".parse().unwrap(),
                 name: name.clone(),

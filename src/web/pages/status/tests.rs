@@ -50,10 +50,10 @@ fn read(publisher: &mut Publisher, failed: usize) {
 
 #[test]
 fn the_level_depends_on_the_state_of_the_users() {
-    let (keeper, reader) = open();
+    let (registrar, reader) = open();
     let level = |after| status(&reader, after).assessment.level;
     assert_eq!(level(0), Level::Waiting, "no network");
-    let mut publisher = keeper.add(identity("12345678"), None);
+    let mut publisher = registrar.add(identity("12345678"), None);
     assert_eq!(level(0), Level::Waiting, "no poll");
     publisher.begin(&users());
     publisher.read(&users()[0], vec![], NOW);
@@ -77,7 +77,7 @@ fn the_level_depends_on_the_state_of_the_users() {
     publisher.retain(|_| false);
     publisher.end(NOW, Duration::ZERO, false);
     assert_eq!(level(0), Level::Bad, "unknown users");
-    let mut other = keeper.add(identity("87654321"), None);
+    let mut other = registrar.add(identity("87654321"), None);
     read(&mut other, 0);
     let both = status(&reader, 0).assessment;
     assert_eq!(both.level, Level::Bad);
@@ -86,8 +86,8 @@ fn the_level_depends_on_the_state_of_the_users() {
 
 #[test]
 fn restored_data_is_stale() {
-    let (keeper, reader) = open();
-    let mut publisher = keeper.add(identity("12345678"), None);
+    let (registrar, reader) = open();
+    let mut publisher = registrar.add(identity("12345678"), None);
     read(&mut publisher, 0);
     let view = reader.snapshot().networks[0].clone();
     let users = view.served_users(NOW).map(|(user, data)| crate::inventory::state::RestoredUser {
@@ -104,7 +104,7 @@ fn restored_data_is_stale() {
         user_list: None,
     };
     publisher.withdraw();
-    let _publisher = keeper.add(identity("12345678"), Some(restored));
+    let _publisher = registrar.add(identity("12345678"), Some(restored));
     let status = status(&reader, 1000);
     assert_eq!(status.assessment.level, Level::Care);
     assert!(status.assessment.text.contains("before the restart"), "{}", status.assessment.text);
@@ -113,8 +113,8 @@ fn restored_data_is_stale() {
 
 #[test]
 fn idle_buckets_count_devices_between_their_bounds() {
-    let (keeper, reader) = open();
-    let mut publisher = keeper.add(identity("12345678"), None);
+    let (registrar, reader) = open();
+    let mut publisher = registrar.add(identity("12345678"), None);
     read(&mut publisher, 0);
     let status = status(&reader, 0);
     let devices = status.networks[0].devices.as_ref().unwrap();

@@ -39,7 +39,7 @@ const OPERATIONS: [Operation; 4] = [
     Operation::ListNetworks,
     Operation::ListSecurityGroups,
 ];
-const SECRET: &str = "a secret that nobody must see";
+const SECRET: &str = "secret that must not be exposed";
 /// The time limit of the recovery after all faults: the rate has to recover, and credentials are
 /// fetched at most every 10 seconds.
 const RECOVERY: Duration = Duration::from_secs(120);
