@@ -1,0 +1,302 @@
+//! Freshness, overdue data and restored data of one network.
+
+use super::*;
+use crate::{
+    inventory::UserFacts,
+    wickr::{ApiTimestamp, Operation, SecurityGroup},
+};
+
+const DURATION: Option<Duration> = Some(Duration::ZERO);
+
+fn id(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+fn device(app_id: &str) -> Device {
+    Device {
+        app_id: Some(app_id.into()),
+        device_type: "iOS".into(),
+        status: "Active".into(),
+        suspended: Some(false),
+        created: ApiTimestamp::NEVER,
+        last_login: ApiTimestamp::NEVER,
+    }
+}
+
+fn new_state() -> NetworkState {
+    NetworkState::new(NetworkIdentity {
+        id: "12345678".parse().unwrap(),
+        name: "test".into(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(20),
+        stale_after: Duration::from_secs(60),
+    })
+}
+
+#[test]
+fn users_appear_during_the_first_poll_and_the_network_after_it() {
+    let mut state = new_state();
+    state.begin(&[id("1"), id("2")], 2);
+    assert!(state.view().users.is_empty());
+    state.read(&id("1"), vec![device("a")], 1_000);
+    let view = state.view();
+    assert!(!view.is_known());
+    assert_eq!(view.served_users(1_000).count(), 1);
+    assert_eq!(view.polls.progress, Some(Progress { done: 1, total: 2 }));
+    state.failed(&id("2"), ErrorKind::Timeout);
+    assert_eq!(state.end(2_000, Some(Duration::from_secs(1)), true), PollResult::Partial);
+    let view = state.view();
+    assert!(view.is_known() && !view.is_up(2_000));
+    assert_eq!(view.users_by_freshness(2_000), [1, 0, 1]);
+    assert_eq!(view.users_by_failure()[ErrorKind::Timeout as usize], 1);
+}
+
+#[test]
+fn keeps_devices_of_a_failed_user_until_stale_after() {
+    let mut state = new_state();
+    state.begin(&[id("1")], 1);
+    state.read(&id("1"), vec![device("a")], 0);
+    assert_eq!(state.end(0, DURATION, true), PollResult::Success);
+    state.begin(&[id("1")], 1);
+    state.failed(&id("1"), ErrorKind::ServerError);
+    assert_eq!(state.end(30_000, DURATION, true), PollResult::Failure);
+    // Overdue since the end of that poll.
+    assert_eq!(state.view().users_by_freshness(90_000), [0, 1, 0]);
+    assert_eq!(state.view().served_users(90_000).count(), 1);
+    // It expires by the clock, not with the next poll.
+    assert_eq!(state.view().users_by_freshness(90_001), [0, 0, 1]);
+    assert_eq!(state.view().served_users(90_001).count(), 0);
+    assert_eq!(state.view().types, [InternedStr::from("iOS")]);
+    // The next poll that ends drops it, and a longer `stale_after` does not restore it.
+    state.end(91_000, DURATION, true);
+    let mut later = (*state.identity).clone();
+    later.stale_after = Duration::from_secs(3600);
+    state.set_identity(later);
+    assert_eq!(state.view().users_by_freshness(91_000), [0, 0, 1]);
+}
+
+#[test]
+fn expires_overdue_data_if_the_clock_is_set_back() {
+    let day = 86_400_000;
+    let mut state = new_state();
+    state.begin(&[id("1")], 1);
+    state.read(&id("1"), vec![device("a")], day);
+    state.end(day, DURATION, true);
+    state.begin(&[id("1")], 1);
+    state.failed(&id("1"), ErrorKind::Timeout);
+    state.end(day, DURATION, true);
+    assert_eq!(state.view().users_by_freshness(day), [0, 1, 0]);
+    assert_eq!(state.view().users_by_freshness(0), [0, 0, 1]);
+    assert_eq!(state.view().served_users(0).count(), 0);
+}
+
+#[test]
+fn keeps_data_during_a_poll_longer_than_stale_after() {
+    let mut state = new_state();
+    let users = [id("1"), id("2")];
+    let hour = 3_600_000;
+    state.begin(&users, 2);
+    state.read(&users[0], vec![], 0);
+    assert_eq!(state.view().users_by_freshness(hour), [1, 0, 0]);
+    state.read(&users[1], vec![], hour);
+    state.end(hour, Some(Duration::from_secs(3600)), true);
+    // The next poll takes as long, and fails for the first user.
+    state.begin(&users, 2);
+    assert!(state.view().is_up(2 * hour));
+    state.failed(&users[0], ErrorKind::Timeout);
+    assert!(!state.view().is_up(2 * hour), "the first failure counts at once");
+    assert_eq!(state.view().users_by_freshness(2 * hour), [1, 1, 0]);
+    state.read(&users[1], vec![], 2 * hour);
+    state.end(2 * hour, Some(Duration::from_secs(3600)), true);
+    assert_eq!(state.view().users_by_freshness(2 * hour + 60_000), [1, 1, 0]);
+    assert_eq!(state.view().users_by_freshness(2 * hour + 60_001), [1, 0, 1]);
+}
+
+#[test]
+fn data_is_overdue_when_the_poll_stalls() {
+    let mut state = new_state();
+    let users = [id("1"), id("2")];
+    state.begin(&users, 2);
+    users.iter().for_each(|user| state.read(user, vec![], 0));
+    state.end(0, DURATION, true);
+    state.begin(&users, 2);
+    state.read(&users[0], vec![], 1_000);
+    state.stalled(1_000, 70_000);
+    assert_eq!(state.view().users_by_freshness(70_000), [1, 1, 0]);
+    assert!(!state.view().is_up(70_000));
+    assert_eq!(state.view().users_by_freshness(130_001), [1, 0, 1]);
+    state.read(&users[1], vec![], 140_000);
+    assert_eq!(state.view().users_by_freshness(140_000), [2, 0, 0]);
+}
+
+#[test]
+fn a_partial_poll_updates_the_result_and_keeps_the_duration() {
+    let mut state = new_state();
+    let users = [id("1"), id("2")];
+    state.begin(&users, 2);
+    state.read(&users[0], vec![], 0);
+    state.failed(&users[1], ErrorKind::Timeout);
+    assert_eq!(state.end(5, Some(Duration::from_secs(9)), true), PollResult::Partial);
+    assert_eq!(state.failed_users(&users), [id("2")]);
+    state.begin(&users, 1);
+    state.read(&users[1], vec![], 6);
+    assert_eq!(state.end(7, None, true), PollResult::Success);
+    let view = state.view();
+    assert!(view.is_up(7) && !state.has_failures());
+    let last = view.polls.last.unwrap();
+    assert_eq!((last.at, last.duration), (7, Duration::from_secs(9)));
+}
+
+#[test]
+fn keeps_served_restored_data_until_the_first_poll_ends() {
+    let user =
+        |id_: &str, at| RestoredUser { id: id(id_), data: UserData { at, devices: Arc::new([]) } };
+    // The last poll took ten minutes until 600,000 and failed for the third user.
+    let restored = RestoredNetwork {
+        name: String::new(),
+        account: String::new(),
+        users: vec![user("1", 10), user("2", 599_000), user("3", -1)],
+        types: vec![],
+        last_poll: Some(LastPoll {
+            at: 600_000,
+            duration: Duration::from_secs(600),
+            result: PollResult::Partial,
+        }),
+        last_success: None,
+        user_list: None,
+    };
+    let restore =
+        || NetworkState::restored(new_state().identity.as_ref().clone(), restored.clone());
+    assert_eq!(restore().view().users_by_freshness(660_000), [0, 2, 1]);
+    assert_eq!(restore().view().users_by_freshness(660_001), [0, 0, 3]);
+    let mut state = restore();
+    state.keep_restored(660_000);
+    let users = ["1", "2", "3"].map(id);
+    state.begin(&users, 3);
+    assert_eq!(state.view().users_by_freshness(3_600_000), [0, 2, 1]);
+    assert_eq!(state.never_polled(&users).len(), 3);
+    for user in &users {
+        state.failed(user, ErrorKind::Timeout);
+    }
+    state.end(3_600_000, Some(Duration::from_secs(3_000)), true);
+    assert_eq!(state.view().users_by_freshness(3_660_000), [0, 2, 1]);
+    assert_eq!(state.view().users_by_freshness(3_660_001), [0, 0, 3]);
+}
+
+#[test]
+fn drops_devices_of_an_unknown_user_at_once() {
+    let mut state = new_state();
+    state.begin(&[id("1"), id("2")], 2);
+    state.read(&id("1"), vec![device("a")], 0);
+    state.read(&id("2"), vec![], 0);
+    state.end(0, DURATION, true);
+    state.begin(&[id("1"), id("2")], 2);
+    state.not_found(&id("1"));
+    assert_eq!(state.view().users_by_freshness(0), [1, 0, 1]);
+    assert_eq!(state.view().users.iter().next().unwrap().failure, Some(ErrorKind::NotFound));
+    // Another failure does not restore them.
+    state.failed(&id("1"), ErrorKind::Timeout);
+    assert_eq!(state.view().users_by_freshness(0), [1, 0, 1]);
+}
+
+#[test]
+fn replaces_limits_when_their_source_changes() {
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: Some(hour) };
+    let limit_after = |groups: Sso, then: &dyn Fn(&mut NetworkState)| {
+        let facts = UserFacts { status: Some(2), sso_max_idle: Some(hour), ..UserFacts::default() };
+        let facts = [(id("1"), Arc::new(facts))].into();
+        let mut state = new_state();
+        state.set_directory(Directory { facts, sso: Some(Arc::new(groups)), user_list: None });
+        state.begin(&[id("1"), id("2")], 2);
+        state.read(&id("1"), vec![], 0);
+        then(&mut state);
+        state.read(&id("2"), vec![], 0);
+        let view = state.view();
+        assert_eq!(view.users.get(&id("1")).unwrap().facts.as_ref().unwrap().status, Some(2));
+        let limits = view.users.iter().map(|user| user.sso_max_idle());
+        (view.sso.is_some(), limits.collect::<Vec<_>>())
+    };
+    let of_groups = || Sso::Groups(vec![group.clone()]);
+    let kept = limit_after(of_groups(), &|state| state.keep_group_limits());
+    assert_eq!(kept, (true, vec![Some(hour), None]));
+    let fixed = limit_after(Sso::Fixed, &|state| state.keep_group_limits());
+    assert_eq!(fixed, (false, vec![None, None]));
+    let no_groups = limit_after(Sso::Groups(vec![]), &|state| state.keep_group_limits());
+    assert_eq!(no_groups, (true, vec![Some(hour), None]), "no groups is a known list");
+    let removed = limit_after(of_groups(), &|state| state.set_sso_limit(&[], None));
+    assert_eq!(removed, (false, vec![None, None]));
+    let changed = limit_after(of_groups(), &|state| state.set_sso_limit(&[id("2")], Some(minute)));
+    assert_eq!(changed, (true, vec![Some(minute), Some(minute)]));
+    // Known users without facts get the limit, too.
+    let without_facts = limit_after(of_groups(), &|state| {
+        state.read(&id("2"), vec![], 0);
+        state.set_sso_limit(&[], Some(minute));
+    });
+    assert_eq!(without_facts, (true, vec![Some(minute), Some(minute)]));
+}
+
+#[test]
+fn drops_users_that_the_next_poll_does_not_include() {
+    let mut state = new_state();
+    state.begin(&[id("1"), id("2")], 2);
+    state.read(&id("1"), vec![], 0);
+    state.read(&id("2"), vec![], 0);
+    state.end(0, DURATION, true);
+    state.begin(&[id("2")], 1);
+    let ids: Vec<_> = state.view().users.iter().map(|user| user.id.to_string()).collect();
+    assert_eq!(ids, ["2"]);
+}
+
+#[test]
+fn last_success_needs_a_complete_list_and_no_failure() {
+    let mut state = new_state();
+    let users = [id("1"), id("2")];
+    let mut poll = |at, failing: usize, complete| {
+        state.begin(&users, users.len());
+        for (index, user) in users.iter().enumerate() {
+            match index < failing {
+                true => state.failed(user, ErrorKind::Timeout),
+                false => state.read(user, vec![device("a")], at),
+            }
+        }
+        state.end(at, DURATION, complete);
+        state.view().polls.last_success
+    };
+    assert_eq!(poll(1, 2, true), None);
+    assert_eq!(poll(2, 1, true), None);
+    assert_eq!(poll(3, 0, true), Some(3));
+    assert_eq!(poll(4, 1, true), Some(3));
+    assert_eq!(poll(5, 0, false), Some(3), "the list is incomplete");
+    assert_eq!(poll(6, 0, true), Some(6));
+}
+
+#[test]
+fn shares_unchanged_devices_and_facts() {
+    let mut state = new_state();
+    state.begin(&[id("1")], 1);
+    state.read(&id("1"), vec![device("a")], 0);
+    let devices =
+        |state: &NetworkState| state.users.get(&id("1")).unwrap().last.clone().unwrap().devices;
+    let before = devices(&state);
+    state.read(&id("1"), vec![device("a")], 1);
+    assert!(Arc::ptr_eq(&before, &devices(&state)));
+    state.read(&id("1"), vec![device("b")], 2);
+    assert_eq!(devices(&state)[..], [device("b")]);
+    let version = state.users.blocks()[0].version();
+    state.set_directory(state.directory.clone());
+    assert_eq!(state.users.blocks()[0].version(), version);
+}
+
+#[test]
+fn a_new_identity_resets_the_lookups() {
+    let mut state = new_state();
+    state.record_lookup(Subject::Users, Err((Operation::ListUsers, ErrorKind::Timeout)), 1);
+    assert!(state.view().lookups.users.failure.is_some());
+    let mut later = (*state.identity).clone();
+    later.name = "renamed".into();
+    state.set_identity(later);
+    assert_eq!(state.view().identity.name, "renamed");
+    assert_eq!(state.view().lookups, Lookups::default());
+}
