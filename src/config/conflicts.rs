@@ -164,7 +164,7 @@ fn check_duplicates(file: &RawFile, problems: &Problems) {
     }
 }
 
-/// The earlier value of `entry`; inserts `key` if there is none.
+/// The earlier value of `entry`. Without one, inserts `key`.
 fn insert_first<'f, K>(entry: Entry<'_, K, &'f str>, key: &'f str) -> Option<&'f str> {
     match entry {
         Entry::Occupied(first) => Some(*first.get()),

@@ -34,7 +34,7 @@ pub struct Options {
     pub devices_per_user: Count,
     /// Seed of the fleet, the changes and the faults' probabilities.
     pub seed: u64,
-    /// Changes to devices a second: logins, additions, removals, suspensions. 0 is none.
+    /// Changes to devices a second: logins, additions, removals, suspensions. 0 disables them.
     pub churn: f64,
     /// Delay of every response.
     pub latency: Latency,

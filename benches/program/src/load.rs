@@ -63,7 +63,7 @@ impl Outcome {
     }
 }
 
-/// Runs concurrent scrapers, each of which scrapes `times` times, on a new connection each time.
+/// Runs concurrent scrapers. Each scrapes `times` times, on a new connection each time.
 pub(crate) async fn concurrent_scrapes(
     address: SocketAddr,
     scrapers: u32,

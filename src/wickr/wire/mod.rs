@@ -43,7 +43,7 @@ pub fn users_page(body: &[u8]) -> Page<User> {
     page(body, "users", true)
 }
 
-/// Parses a page of an account's networks. A network without a valid id is None.
+/// Parses a page of an account's networks. `None` stands for a network without a valid id.
 ///
 /// # Errors
 ///
