@@ -215,9 +215,9 @@ fn credentials() -> Credentials {
 
 #[divan::bench]
 fn sign(bencher: Bencher<'_, '_>) {
-    let (credentials, url) = (credentials(), url());
+    let (identity, url) = (credentials().into(), url());
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW as u64);
-    bencher.bench_local(|| wickr::sign(&url, HOST, "us-east-1", &credentials, time).unwrap());
+    bencher.bench_local(|| wickr::sign(&url, HOST, "us-east-1", &identity, time).unwrap());
 }
 
 #[divan::bench(sample_count = 10)]

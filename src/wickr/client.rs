@@ -318,15 +318,14 @@ impl Client {
         token: Option<&str>,
         credentials: &CachedCredentials,
     ) -> Result<Bytes, Error> {
-        let credentials = &credentials.credentials;
+        let CachedCredentials { credentials, identity, .. } = credentials;
         let invalid = |error: String| Error::new(operation, ErrorKind::InvalidRequest, error);
         let times = self.options.credentials.clock().times();
         let region = &self.options.region;
-        let headers = sign(url, &self.host, region, credentials, times.signed).map_err(invalid)?;
-        let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
-        let path = url.path().to_owned();
+        let headers = sign(url, &self.host, region, identity, times.signed).map_err(invalid)?;
+        let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let started = Instant::now();
-        let result = self.transport.get(url, headers).await;
+        let result = self.transport.get(parsed, headers).await;
         let outcome = match &result {
             Ok(response) => Outcome::Status(response.status.as_u16()),
             Err(TransportError::TooLarge(status)) => Outcome::Status(status.as_u16()),
@@ -336,6 +335,9 @@ impl Client {
         let took = started.elapsed();
         self.options.observer.attempted(operation, outcome, took);
         let seconds = took.as_secs_f64();
+        // The query can contain a page token.
+        let path = url.strip_prefix(self.options.endpoint.as_str());
+        let path = path.and_then(|path| path.split('?').next());
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
         match result {
             Ok(Response { status, body, .. }) if status.is_success() => Ok(body),

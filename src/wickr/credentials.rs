@@ -22,6 +22,7 @@ use aws_credential_types::{
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
 use aws_smithy_async::time::TimeSource as _;
+use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
@@ -169,6 +170,8 @@ impl CredentialSource {
 #[derive(Debug)]
 pub(super) struct CachedCredentials {
     pub(super) credentials: Credentials,
+    /// The same, as aws-sigv4 takes them.
+    pub(super) identity: Identity,
     refresh_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
 }
@@ -182,7 +185,8 @@ impl CachedCredentials {
             let life = expiry.duration_since(now).unwrap_or_default();
             expiry - REFRESH_MARGIN.min(life / 10)
         });
-        CachedCredentials { credentials, refresh_at, expires_at }
+        let identity = credentials.clone().into();
+        CachedCredentials { credentials, identity, refresh_at, expires_at }
     }
 
     fn is_fresh(&self, now: SystemTime) -> bool {

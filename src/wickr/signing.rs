@@ -2,18 +2,18 @@
 
 use std::time::SystemTime;
 
-use aws_credential_types::Credentials;
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign as sign_request},
     sign::v4,
 };
+use aws_smithy_runtime_api::client::identity::Identity;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The service name in the credential scope.
 const SERVICE: &str = "wickr";
 
 /// Returns the headers that sign a GET of `url` at `time`, all marked as sensitive. `url` must be
-/// percent-encoded already.
+/// percent-encoded already. `identity` holds AWS credentials.
 ///
 /// # Errors
 ///
@@ -22,12 +22,11 @@ pub fn sign(
     url: &str,
     host: &str,
     region: &str,
-    credentials: &Credentials,
+    identity: &Identity,
     time: SystemTime,
 ) -> Result<HeaderMap, String> {
-    let identity = credentials.clone().into();
     let params = v4::SigningParams::builder()
-        .identity(&identity)
+        .identity(identity)
         .region(region)
         .name(SERVICE)
         .time(time)
@@ -56,6 +55,8 @@ pub fn sign(
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use aws_credential_types::Credentials;
 
     use super::*;
 
@@ -90,7 +91,7 @@ mod tests {
             let credentials =
                 Credentials::new("AKIDEXAMPLE", secret, token.map(str::to_owned), None, "test");
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045);
-            let headers = sign(url, host, "us-east-1", &credentials, time).unwrap();
+            let headers = sign(url, host, "us-east-1", &credentials.into(), time).unwrap();
             assert_eq!(headers["x-amz-date"], "20260102T030405Z");
             assert_eq!(headers.get("x-amz-security-token").map(|t| t.to_str().unwrap()), token);
             let authorization = headers["authorization"].to_str().unwrap();
@@ -104,8 +105,9 @@ mod tests {
         let token = Some("secret\ntoken".to_owned());
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", token, None, "test");
         let url = "https://example.com/networks?maxResults=100";
-        let error = sign(url, "example.com", "us-east-1", &credentials, SystemTime::UNIX_EPOCH)
-            .unwrap_err();
+        let identity = credentials.into();
+        let error =
+            sign(url, "example.com", "us-east-1", &identity, SystemTime::UNIX_EPOCH).unwrap_err();
         assert!(!error.contains("secret"), "{error}");
     }
 }

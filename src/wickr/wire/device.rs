@@ -1,9 +1,12 @@
 //! Devices.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, fmt};
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::wickr::{
@@ -44,7 +47,7 @@ pub struct InvalidField {
     pub form: String,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(field_identifier, rename_all = "camelCase")]
 enum Field {
     AppId,
@@ -55,6 +58,34 @@ enum Field {
     LastLogin,
     #[serde(other)]
     Other,
+}
+
+/// The unparsed values of a device, by [`Field`]. Of a repeated field, the last value counts.
+#[derive(Default)]
+struct RawFields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RawFieldsVisitor)
+    }
+}
+
+struct RawFieldsVisitor;
+
+impl<'de> Visitor<'de> for RawFieldsVisitor {
+    type Value = RawFields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a device")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawFields<'de>, A::Error> {
+        let mut fields = RawFields::default();
+        while let Some((field, value)) = map.next_entry::<Field, _>()? {
+            fields.0[field as usize] = Some(value);
+        }
+        Ok(fields)
+    }
 }
 
 /// A JSON value.
@@ -73,6 +104,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> Scalar<'a> {
     fn parse(json: &'a str) -> Scalar<'a> {
         match json.as_bytes().first() {
+            // Without an escape sequence, the text is what stands between the quotes.
+            Some(b'"') if !json.contains('\\') => {
+                Ok(Scalar::Text(Cow::Borrowed(json.trim_matches('"'))))
+            }
             Some(b'"') => serde_json::from_str(json).map(|Text(text)| Scalar::Text(text)),
             Some(b'n') => Ok(Scalar::Null),
             Some(b't' | b'f') => Ok(Scalar::Bool(json == "true")),
@@ -108,8 +143,10 @@ pub(super) fn parse(
         return Ok(None);
     }
     // Each value is parsed separately, so that an invalid one does not affect the others.
-    let fields: BTreeMap<Field, &RawValue> = serde_json::from_str(json.get())?;
-    let value = |field| fields.get(&field).map_or(Scalar::Null, |json| Scalar::parse(json.get()));
+    let RawFields(fields) = serde_json::from_str(json.get())?;
+    let value = |field: Field| {
+        fields[field as usize].map_or(Scalar::Null, |json| Scalar::parse(json.get()))
+    };
     let mut text = |name, field| match value(field) {
         Scalar::Text(text) => Some(text).filter(|text| !text.is_empty()),
         Scalar::Null => None,
