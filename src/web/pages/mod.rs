@@ -131,7 +131,11 @@ impl Pages {
 
     fn links(&self) -> NavLinks {
         let path = &self.site.telemetry_path;
-        NavLinks { status: path.status_page(), metrics: path.as_str().to_owned() }
+        NavLinks {
+            base: self.site.link_prefix.as_str().to_owned(),
+            status: path.status_page(),
+            metrics: path.as_str().to_owned(),
+        }
     }
 
     /// Renders a response on a blocking thread, or rejects the request if too many are rendered.
@@ -171,7 +175,8 @@ async fn devices_page(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery
         }
         // A form sends its empty fields, too. The redirect gives the page a short URL.
         Ok(params) if params.has_empty => {
-            Redirect::to(&devices_url("/devices", &params.query)).into_response()
+            let url = devices_url("/devices", &params.query);
+            Redirect::to(&format!("{}{url}", pages.site.link_prefix.as_str())).into_response()
         }
         Ok(params) => {
             let render = move |pages: &Pages| {
