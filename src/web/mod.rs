@@ -98,7 +98,7 @@ impl std::str::FromStr for TelemetryPath {
         if !path.starts_with('/') || !path.bytes().all(is_allowed) {
             return Err("must begin with / and contain only letters, digits and /-._~");
         }
-        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) || pages::PATHS.contains(&path) {
+        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) || pages::is_page(path) {
             return Err("is the path of another page");
         }
         Ok(TelemetryPath(path.to_owned()))

@@ -65,7 +65,7 @@ fn links(page: &str) -> BTreeSet<String> {
         .into_iter()
         .flat_map(|name| page.split(name).skip(1).filter_map(|rest| rest.split('"').next()));
     attributes
-        .filter(|link| !link.starts_with('#'))
+        .filter(|link| !link.starts_with('#') && !link.contains("://"))
         .map(|link| link.replace("&amp;", "&").replace("&#38;", "&"))
         .collect()
 }
