@@ -1,9 +1,13 @@
-//! Sets the revision and compiler version for `wickr_exporter_build_info`. A build without git sets
-//! `WICKR_EXPORTER_REVISION`.
+//! Sets the revision and compiler version for `wickr_exporter_build_info`, and renders the
+//! documentation. A build without git sets `WICKR_EXPORTER_REVISION`.
 
-use std::{env, process::Command};
+#[path = "web/pages/docs/render.rs"]
+mod render;
 
-fn main() {
+use std::{env, error::Error, fmt::Write as _, fs, path::Path, process::Command};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    documentation()?;
     let revision = env::var("WICKR_EXPORTER_REVISION").ok();
     let revision = revision.or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"]));
     println!(
@@ -21,6 +25,33 @@ fn main() {
     if let Some(head) = output("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={head}");
     }
+    Ok(())
+}
+
+/// Writes the list of rendered documents for `include!`.
+fn documentation() -> Result<(), Box<dyn Error>> {
+    let mut files = vec!["README.md".to_owned(), "SECURITY.md".into(), "deploy/README.md".into()];
+    for entry in fs::read_dir("docs")? {
+        let name = entry?.file_name().into_string().map_err(|_| "a file name is not UTF-8")?;
+        files.push(format!("docs/{name}"));
+    }
+    files.sort();
+    let mut list = "pub(super) const DOCUMENTS: &[Document] = &[\n".to_owned();
+    for file in files.iter().filter(|file| file.ends_with(".md")) {
+        println!("cargo:rerun-if-changed={file}");
+        let markdown = fs::read_to_string(file)?;
+        let Some(render::Document { slug, title, html }) = render::render(file, &markdown) else {
+            continue;
+        };
+        let path = format!("/docs/{slug}");
+        let path = path.trim_end_matches('/');
+        writeln!(list, "Document {{ path: {path:?}, title: {title:?}, html: {html:?} }},")?;
+    }
+    list.push_str("];\n");
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("docs.rs"), list)?;
+    println!("cargo:rerun-if-changed=docs");
+    println!("cargo:rerun-if-changed=src/web/pages/docs/render.rs");
+    Ok(())
 }
 
 /// Trimmed standard output of a program, or `None` if it fails.

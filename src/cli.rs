@@ -13,7 +13,7 @@ use crate::{
     app::OutputFormat,
     config::ListenAddress,
     telemetry::{LogFormat, LogLevel},
-    web::TelemetryPath,
+    web::{ExternalUrl, RoutePrefix, TelemetryPath},
     wickr::{NetworkId, UserId},
 };
 
@@ -71,6 +71,15 @@ pub struct GlobalOptions {
         global = true
     )]
     pub telemetry_path: TelemetryPath,
+    /// URL under which people reach the exporter, for example behind a proxy; links use it
+    #[arg(long = "web.external-url", value_name = "URL", global = true)]
+    pub external_url: Option<ExternalUrl>,
+    /// Prefix of all paths of the HTTP server
+    ///
+    /// Set it to / if a proxy removes the path of --web.external-url. [default: the path of
+    /// --web.external-url]
+    #[arg(long = "web.route-prefix", value_name = "PATH", global = true)]
+    pub route_prefix: Option<RoutePrefix>,
     /// File that configures TLS and authentication, in the format of the Prometheus exporter-toolkit
     #[arg(long = "web.config.file", value_name = "PATH", global = true)]
     pub web_config_file: Option<PathBuf>,

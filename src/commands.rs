@@ -303,8 +303,16 @@ async fn serving(
         true => systemd_listeners()?,
         false => bind(options, configured).await?,
     };
-    let telemetry_path = options.telemetry_path.clone();
-    Ok(Serving { listeners, telemetry_path, lifecycle: options.enable_lifecycle, web_config })
+    let external_url = options.external_url.clone();
+    let external_path = external_url.as_ref().map(|url| url.path().clone());
+    Ok(Serving {
+        listeners,
+        telemetry_path: options.telemetry_path.clone(),
+        route_prefix: options.route_prefix.clone().or(external_path).unwrap_or_default(),
+        external_url,
+        lifecycle: options.enable_lifecycle,
+        web_config,
+    })
 }
 
 fn systemd_listeners() -> Result<Vec<TcpListener>, Failure> {

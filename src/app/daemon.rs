@@ -26,7 +26,10 @@ use crate::{
     inventory::{self, Reader},
     lifecycle,
     telemetry::Metrics,
-    web::{self, AccessControl, DisplaySettings, Server, Site, TelemetryPath, WebConfig},
+    web::{
+        self, AccessControl, DisplaySettings, ExternalUrl, RoutePrefix, Server, Site,
+        TelemetryPath, WebConfig,
+    },
     wickr::{CredentialSource, Interner},
 };
 
@@ -40,6 +43,10 @@ pub struct Serving {
     pub listeners: Vec<TcpListener>,
     /// Path of the metrics.
     pub telemetry_path: TelemetryPath,
+    /// The prefix of all paths.
+    pub route_prefix: RoutePrefix,
+    /// The URL for people; its path precedes all links.
+    pub external_url: Option<ExternalUrl>,
     /// Enables `POST /-/reload`.
     pub lifecycle: bool,
     /// TLS and authentication.
@@ -126,16 +133,22 @@ impl Daemon {
         let access = AccessControl::new(serving.web_config, self.metrics.clone());
         let access = Arc::new(access.map_err(AppError::Setup)?);
         self.supervisor.set_access(access.clone());
+        let external_url = serving.external_url.as_ref();
+        if let Some(url) = external_url {
+            self.metrics.set_external_url(url.as_str());
+        }
+        let link_prefix = external_url.map_or(&serving.route_prefix, ExternalUrl::path).clone();
         let router = web::router(Site {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
             settings: self.shown,
             telemetry_path: serving.telemetry_path,
+            link_prefix,
             reloads: serving.lifecycle.then(|| reloads.clone()),
             compression_cache: CompressionCache::default(),
         });
-        let server = Server::new(router, access.clone());
+        let server = Server::new(router, access.clone(), serving.route_prefix);
         // Before the server, so that the first request sees restored data.
         self.supervisor.start().await?;
         let stop = CancellationToken::new();

@@ -144,6 +144,7 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
         Some(at) => format!("{scheme}://{at}"),
         None => format!("{scheme}://localhost"),
     };
+    let base = base + serving.route_prefix.as_str();
     let metrics = format!("{base}{}", serving.telemetry_path.as_str());
     let home = serving.telemetry_path.status_page();
     format!(

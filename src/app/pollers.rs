@@ -50,12 +50,10 @@ impl PollerFactory {
     /// Applies the limits of `config` to all networks.
     pub(super) fn set_limits(&mut self, config: &Config) {
         self.limiter.set_limit(config.poll.concurrency);
-        self.registrar.set_shard(match config.shard {
-            config::ShardConfig::Of { index, total } if total > 1 => {
-                Some(ShardInfo { index, total })
-            }
-            _ => None,
-        });
+        if let config::ShardConfig::Of { index, total } = config.shard {
+            self.metrics.set_shard(index, total);
+            self.registrar.set_shard((total > 1).then_some(ShardInfo { index, total }));
+        }
         self.metrics.show_rates(self.accounts.set_limits(config));
     }
 

@@ -129,6 +129,8 @@ families! {
         "Polls that ended: success (every user read), partial (some) or failure (none).";
     POLL_DURATION: Exporter Gauge "wickr_exporter_poll_duration_seconds" ["network_id"]
         "Duration of the last poll of all users.";
+    POLL_INTERVAL: Exporter Gauge "wickr_exporter_poll_interval_seconds" ["network_id"]
+        "The configured time from the start of one poll to the start of the next.";
     POLL_PROGRESS: Exporter Gauge "wickr_exporter_poll_progress_ratio" ["network_id"]
         "Fraction of users that the current poll has completed; 1 between polls.";
     POLL_OVERRUNS: Exporter Counter "wickr_exporter_poll_overruns_total" ["network_id"]

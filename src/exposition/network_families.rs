@@ -190,9 +190,12 @@ impl<'a> NetworkFamilies<'a> {
                 polls.sample(&labels, Value::Count(count))?;
             }
         }
-        let families: [(_, NetworkValue); 5] = [
+        let families: [(_, NetworkValue); 6] = [
             (&family::POLL_DURATION, |view| {
                 view.polls.last.map(|last| Value::Float(last.duration.as_secs_f64()))
+            }),
+            (&family::POLL_INTERVAL, |view| {
+                Some(Value::Float(view.identity.interval.as_secs_f64()))
             }),
             (&family::POLL_PROGRESS, |view| {
                 Some(Value::Float(match view.polls.progress {

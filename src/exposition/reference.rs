@@ -169,6 +169,9 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             each_device(&|d| d.last_login.millis().map(seconds))
         }
         "wickr_device_idle_seconds" => each_device(&|d| idle_millis(d, now).map(seconds)),
+        "wickr_exporter_poll_interval_seconds" => {
+            vec![(vec![], view.identity.interval.as_secs_f64().to_string())]
+        }
         "wickr_exporter_user_failures" => ErrorKind::ALL
             .map(|kind| {
                 let failed = view.users.iter().filter(|user| user.failure == Some(kind)).count();

@@ -9,8 +9,8 @@ use std::{
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Counter, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
-    Registry, core::Collector, proto::MetricFamily,
+    Counter, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily,
 };
 
 use super::panics::panic_count;
@@ -92,6 +92,9 @@ pub struct Metrics {
     state_saved: Gauge,
     refusals: IntCounterVec,
     panics: IntCounter,
+    info: GaugeVec,
+    total_shards: IntGauge,
+    shard_ordinal: IntGaugeVec,
     // Vectors without labels: they have no sample where there is no web configuration.
     web_reload_successful: GaugeVec,
     web_reload_time: GaugeVec,
@@ -144,6 +147,10 @@ impl Metrics {
             "Duration of request attempts to the Wickr API.",
         )
         .buckets(DURATION_BUCKETS.to_vec());
+        let shard_ordinal = Opts::new(
+            "wickr_exporter_shard_ordinal",
+            "The shard of this process, counted from 0; the value and the label are equal.",
+        );
         let metrics = Metrics {
             requests: counter(
                 "wickr_exporter_api_requests_total",
@@ -187,6 +194,22 @@ impl Metrics {
                 &["reason"],
             )?,
             panics: registered(&registry, panics)?,
+            info: gauge_vec(
+                "wickr_exporter_info",
+                "The URL under which people reach the exporter; absent without --web.external-url. Always 1.",
+                &["external_url"],
+            )?,
+            total_shards: registered(
+                &registry,
+                IntGauge::new(
+                    "wickr_exporter_total_shards",
+                    "Processes that share the users, from the configuration; 1 without shards.",
+                ),
+            )?,
+            shard_ordinal: registered(
+                &registry,
+                IntGaugeVec::new(shard_ordinal, &["shard_ordinal"]),
+            )?,
             web_reload_successful: gauge_vec(
                 "wickr_exporter_web_config_last_reload_successful",
                 "Whether the web configuration and its files are in use as they are now.",
@@ -255,6 +278,18 @@ impl Metrics {
         if successful {
             self.reload_time.set(now as f64 / 1e3);
         }
+    }
+
+    /// Sets the URL for links of alerts and dashboards.
+    pub fn set_external_url(&self, url: &str) {
+        self.info.with_label_values(&[url]).set(1.0);
+    }
+
+    /// Sets the shard of this process, which a reload can change.
+    pub fn set_shard(&self, ordinal: u32, total: u32) {
+        self.total_shards.set(total.into());
+        self.shard_ordinal.reset();
+        self.shard_ordinal.with_label_values(&[&ordinal.to_string()]).set(ordinal.into());
     }
 
     /// Counts a refused client.

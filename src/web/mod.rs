@@ -8,13 +8,14 @@
 //! | `/-/ready` | 503 until the first poll of every network has ended, then 200 |
 //! | `/-/reload` | a POST reloads the configuration, if enabled |
 //!
-//! Any other path is 404; a method other than GET and HEAD is 405. `server` accepts connections,
+//! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and HEAD is 405. `server` accepts connections,
 //! `connections` and `slots` limit them and large responses; `web_config`, `auth` and `tls` protect them.
 
 mod auth;
 mod body;
 mod connections;
 mod pages;
+mod paths;
 mod scrape;
 mod server;
 mod slots;
@@ -36,6 +37,7 @@ use axum::{
 };
 
 pub use auth::{AccessControl, Peer, credentials};
+pub use paths::{ExternalUrl, RoutePrefix};
 pub use scrape::groups;
 pub use server::{Server, bind, passed};
 pub use slots::ResponseSlots;
@@ -63,6 +65,8 @@ pub struct Site {
     pub settings: Arc<ArcSwap<DisplaySettings>>,
     /// The path of the metrics.
     pub telemetry_path: TelemetryPath,
+    /// Precedes the paths of links and redirects.
+    pub link_prefix: RoutePrefix,
     /// `None` if clients must not reload the configuration.
     pub reloads: Option<ReloadHandle>,
     /// Compressed chunks that scrapes share.
@@ -94,7 +98,7 @@ impl std::str::FromStr for TelemetryPath {
         if !path.starts_with('/') || !path.bytes().all(is_allowed) {
             return Err("must begin with / and contain only letters, digits and /-._~");
         }
-        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) || pages::PATHS.contains(&path) {
+        if ["/-/healthy", "/-/ready", "/-/reload"].contains(&path) || pages::is_page(path) {
             return Err("is the path of another page");
         }
         Ok(TelemetryPath(path.to_owned()))

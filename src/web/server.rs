@@ -16,7 +16,7 @@ use axum::{
     Router,
     body::Body,
     http::{Request, StatusCode, Version, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
@@ -40,6 +40,7 @@ use super::{
     auth::{self, AccessControl, Client, ClientTransport},
     connections::{Connection, ConnectionHandle, Connections},
     pages,
+    paths::RoutePrefix,
 };
 use crate::telemetry::RejectionReason;
 
@@ -109,12 +110,13 @@ pub struct Server {
     router: Router,
     access: Arc<AccessControl>,
     connections: Arc<Connections>,
+    prefix: RoutePrefix,
 }
 
 impl Server {
-    /// Serves `router` to authorized clients.
-    pub fn new(router: Router, access: Arc<AccessControl>) -> Server {
-        Server { router, access, connections: Connections::new() }
+    /// Serves `router` below `prefix` to authorized clients.
+    pub fn new(router: Router, access: Arc<AccessControl>, prefix: RoutePrefix) -> Server {
+        Server { router, access, connections: Connections::new(), prefix }
     }
 
     /// Serves one socket until `stop`, then finishes responses in progress for a few seconds.
@@ -255,9 +257,15 @@ impl Server {
         requests: &ConnectionHandle,
     ) -> Response {
         let (mut parts, body) = request.into_parts();
+        let stripped = self.prefix.strip(&parts.uri);
+        let is_outside = stripped.is_none();
+        parts.uri = stripped.unwrap_or(parts.uri);
         let response = AssertUnwindSafe(async {
             if let Err(rejection) = self.authorize(&parts, client, requests).await {
                 return rejection;
+            }
+            if is_outside {
+                return self.outside_prefix(&parts);
             }
             parts.extensions.insert(client.peer);
             let request = Request::from_parts(parts, Body::new(body));
@@ -273,6 +281,17 @@ impl Server {
         pages::add_security_headers(response.headers_mut());
         self.access.apply_headers(response.headers_mut());
         response
+    }
+
+    /// The response to a path that is not below the prefix.
+    fn outside_prefix(&self, request: &Parts) -> Response {
+        let start = format!("{}/", self.prefix.as_str());
+        match request.uri.path() {
+            path if path == "/" || path == self.prefix.as_str() => {
+                Redirect::to(&start).into_response()
+            }
+            _ => (StatusCode::NOT_FOUND, format!("Not found. Start at {start}.\n")).into_response(),
+        }
     }
 
     async fn authorize(
@@ -364,7 +383,9 @@ mod tests {
         let listener = bind(Some("127.0.0.1"), 0).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(Server::new(router, access).serve(listener, stop.clone()));
+        let serving = tokio::spawn(
+            Server::new(router, access, RoutePrefix::default()).serve(listener, stop.clone()),
+        );
         watch_panics();
         let before = panics();
         let mut client = TcpStream::connect(address).await.unwrap();

@@ -55,6 +55,8 @@ fn exporter_rows() -> Vec<Row> {
     let limiter = Arc::new(RateLimiter::new(1.0));
     metrics.show_rates([("region".to_owned(), String::new(), limiter)]);
     metrics.web_config_loaded(true, 0, Some(0));
+    metrics.set_shard(0, 1);
+    metrics.set_external_url("https://example.org");
     let families = metrics.gather();
     let row = |family: &::prometheus::proto::MetricFamily| Row {
         name: family.name().to_owned(),

@@ -8,6 +8,7 @@
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
 //! - `http`: routes, formats, compression, shutdown; `compression`: other decoders
+//! - `prefix`: below another path, behind nginx
 //! - `web_auth`: TLS, passwords, client certificates, hostile clients; `keys`: certificates for tests
 //! - `pages`: the pages and the API; `browser`: the pages in Chromium
 //! - `cli` and `devices`: commands, exit statuses, messages
@@ -50,6 +51,7 @@ mod organisation;
 mod package;
 mod pages;
 mod peers;
+mod prefix;
 mod prometheus;
 mod promql;
 mod reload;

@@ -21,7 +21,7 @@ use wickr_exporter::{
         ACCESS_KEY, Fault, Fleet, Options, SECRET_KEY, Simulator, device, network, security_group,
         user,
     },
-    web::TelemetryPath,
+    web::{RoutePrefix, TelemetryPath},
     wickr::{CredentialSource, Interner},
 };
 
@@ -184,8 +184,14 @@ async fn exposition(folder: &Path, now: Millis) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let telemetry_path: TelemetryPath = "/metrics".parse().unwrap();
-    let serving =
-        Serving { listeners: vec![listener], telemetry_path, lifecycle: false, web_config: None };
+    let serving = Serving {
+        listeners: vec![listener],
+        telemetry_path,
+        route_prefix: RoutePrefix::default(),
+        external_url: None,
+        lifecycle: false,
+        web_config: None,
+    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async {
         let _ = stopped.await;

@@ -8,11 +8,13 @@ pub(super) const DEFAULT_PAGE_SIZE: usize = 100;
 /// Links in the header of every page.
 #[derive(Debug, Clone)]
 pub(super) struct NavLinks {
+    /// Precedes all paths.
+    pub(super) base: String,
     pub(super) status: &'static str,
     pub(super) metrics: String,
 }
 
-/// The URL of a query, at `/devices` or `/api/v1/devices`.
+/// The URL of a query without the base, at `/devices` or `/api/v1/devices`.
 pub(super) fn devices_url(path: &str, query: &Query) -> String {
     let is_default = path == "/devices" && query.limit == Some(DEFAULT_PAGE_SIZE);
     let query = Query { limit: query.limit.filter(|_| !is_default), ..query.clone() };

@@ -6,7 +6,7 @@
 //! | `/devices` | a filtered and sorted table of devices |
 //! | `/api/v1/devices` | the same list as JSON or CSV, of any length |
 //! | `/api/v1/status` | the status as JSON |
-//! | `/docs`, `/docs/api` | the README and the API reference |
+//! | `/docs/…` | the documentation |
 //! | `/static/…` | the stylesheet and the icon |
 //!
 //! No page has a script, and the templates escape all outside text. Work that grows with the fleet
@@ -15,6 +15,7 @@
 mod api;
 mod assessment;
 mod devices_page;
+mod docs;
 mod format;
 mod links;
 mod status;
@@ -43,20 +44,14 @@ const MAX_PAGES: usize = 4;
 /// Lists of devices that are sent at the same time.
 const MAX_LISTS: usize = 4;
 
-/// Paths that cannot be the telemetry path.
-pub(super) const PATHS: [&str; 8] = [
-    "/devices",
-    "/status",
-    "/api/v1/devices",
-    "/api/v1/status",
-    "/docs",
-    "/docs/api",
-    "/static/style.css",
-    "/static/icon.svg",
-];
+/// Whether a page has this path, so that it cannot be the telemetry path.
+pub(super) fn is_page(path: &str) -> bool {
+    ["/devices", "/status"].contains(&path)
+        || ["/api", "/docs", "/static"].iter().any(|folder| {
+            path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+}
 
-const README: &str = include_str!("../../../README.md");
-const API_REFERENCE: &str = include_str!("../../../docs/api.md");
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
 
@@ -70,7 +65,6 @@ struct Pages {
 
 /// The routes of the pages and the API.
 pub(super) fn router(site: Arc<Site>) -> Router {
-    let text = |text: &'static str| get(move || async move { text.into_response() });
     let asset = |content_type: &'static str, text: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, content_type)], text).into_response() })
     };
@@ -81,13 +75,18 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         list_slots: ResponseSlots::new(MAX_LISTS),
         site,
     };
-    Router::new()
+    let documents = docs::DOCUMENTS.iter().map(|document| {
+        let page = move |State(pages): State<Arc<Pages>>| async move {
+            html(&document.page(pages.links()))
+        };
+        (document.path, get(page))
+    });
+    let router = documents.fold(Router::new(), |router, (path, page)| router.route(path, page));
+    router
         .route(status_path, get(status_page))
         .route("/devices", get(devices_page))
         .route("/api/v1/devices", get(api::devices))
         .route("/api/v1/status", get(api::status))
-        .route("/docs", text(README))
-        .route("/docs/api", text(API_REFERENCE))
         .route("/static/style.css", asset("text/css; charset=utf-8", STYLE))
         .route("/static/icon.svg", asset("image/svg+xml", ICON))
         .with_state(Arc::new(pages))
@@ -131,7 +130,11 @@ impl Pages {
 
     fn links(&self) -> NavLinks {
         let path = &self.site.telemetry_path;
-        NavLinks { status: path.status_page(), metrics: path.as_str().to_owned() }
+        NavLinks {
+            base: self.site.link_prefix.as_str().to_owned(),
+            status: path.status_page(),
+            metrics: path.as_str().to_owned(),
+        }
     }
 
     /// Renders a response on a blocking thread, or rejects the request if too many are rendered.
@@ -171,7 +174,8 @@ async fn devices_page(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery
         }
         // A form sends its empty fields, too. The redirect gives the page a short URL.
         Ok(params) if params.has_empty => {
-            Redirect::to(&devices_url("/devices", &params.query)).into_response()
+            let url = devices_url("/devices", &params.query);
+            Redirect::to(&format!("{}{url}", pages.site.link_prefix.as_str())).into_response()
         }
         Ok(params) => {
             let render = move |pages: &Pages| {

@@ -15,7 +15,10 @@ use wickr_exporter::{
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
     telemetry::Metrics,
-    web::{DisplaySettings, Peer, ResponseSlots, Site, credentials, groups, names_of, router},
+    web::{
+        DisplaySettings, Peer, ResponseSlots, RoutePrefix, Site, credentials, groups, names_of,
+        router,
+    },
     wickr::{ApiTimestamp, Device, ErrorKind},
 };
 
@@ -234,6 +237,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         clock: Clock::Manual(Arc::new(AtomicI64::new(NOW))),
         settings: Arc::new(arc_swap::ArcSwap::from_pointee(settings)),
         telemetry_path: "/metrics".parse().unwrap(),
+        link_prefix: RoutePrefix::default(),
         reloads: None,
         compression_cache: CompressionCache::default(),
     };
