@@ -6,7 +6,7 @@
 
 mod sections;
 
-use std::{collections::HashMap, fmt, io::BufReader, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, io::BufReader, time::Duration};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{
