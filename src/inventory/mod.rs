@@ -168,6 +168,11 @@ impl Publisher {
         self.update(NetworkState::keep_group_limits);
     }
 
+    /// The number of users that have a record.
+    pub fn user_count(&self) -> usize {
+        self.state.user_count()
+    }
+
     /// The users that have a record.
     pub fn users(&self) -> Vec<UserId> {
         self.state.users()

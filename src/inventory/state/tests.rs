@@ -1,5 +1,7 @@
 //! Round trips and invalid files.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::inventory::{self, Directory, NetworkIdentity};
 
