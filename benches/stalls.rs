@@ -32,7 +32,7 @@ use wickr_exporter::{
         UserSelector,
     },
     telemetry::Metrics,
-    web::{self, AccessControl, DisplaySettings, ResponseSlots, Server, Site},
+    web::{self, AccessControl, DisplaySettings, ResponseSlots, RoutePrefix, Server, Site},
     wickr::{
         ApiTimestamp, ConcurrencyLimiter, Device, Error, ErrorKind, Interner, ListUsersFilter,
         NetworkId, NetworkLimiter, Operation, SecurityGroup, User, UserId,
@@ -175,7 +175,7 @@ async fn measure(users: u32) {
         limiter: Arc::new(ConcurrencyLimiter::new(16).open()),
         observer: Arc::new(Ignore),
         polled: Arc::default(),
-        clock: Clock::System,
+        clock: Clock::system(),
     };
     let poller = NetworkPoller::new(plan, registrar.add(identity, None));
     let polling = tokio::spawn(poller.run(stop.clone()));
@@ -205,9 +205,10 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     let router = web::router(Site {
         reader,
         metrics: metrics.clone(),
-        clock: Clock::System,
+        clock: Clock::system(),
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         telemetry_path: "/metrics".parse().unwrap(),
+        link_prefix: RoutePrefix::default(),
         reloads: None,
         compression_cache: CompressionCache::default(),
     });
@@ -215,7 +216,7 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(Server::new(router, access).serve(listener, stop.clone()));
+    tokio::spawn(Server::new(router, access, RoutePrefix::default()).serve(listener, stop.clone()));
     (address, stop)
 }
 

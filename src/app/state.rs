@@ -121,11 +121,6 @@ impl StateFiles {
         if all_readable {
             files::remove_temporary_files(&self.path, |id| id.parse::<NetworkId>().is_ok());
         }
-        // After a clock error, data from the future would never become stale.
-        let now = self.clock.now();
-        for user in networks.values_mut().flat_map(|network| &mut network.users) {
-            user.data.at = user.data.at.min(now);
-        }
         if !networks.is_empty() {
             let users: usize = networks.values().map(|network| network.users.len()).sum();
             tracing::info!(networks = networks.len(), users, "restored the state files");

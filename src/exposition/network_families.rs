@@ -10,7 +10,7 @@ use super::{
     writer::{Labels, Sink, Writer},
 };
 use crate::{
-    clock::{Millis, to_millis},
+    clock::{Moment, to_millis},
     inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
     wickr::ErrorKind,
 };
@@ -22,12 +22,12 @@ const CACHE_MIN_USERS: usize = 64;
 const CACHE_MAX_DEVICES: usize = 4096;
 
 /// The value of a family with at most one sample for each network.
-type NetworkValue = fn(&NetworkView) -> Option<Value>;
+type NetworkValue = fn(&NetworkView, Moment) -> Option<Value>;
 
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
     networks: Vec<NetworkContext<'a>>,
-    now: Millis,
+    now: Moment,
     usernames: bool,
     idle_bounds: Vec<i64>,
 }
@@ -43,7 +43,7 @@ struct NetworkContext<'a> {
 impl<'a> NetworkFamilies<'a> {
     pub(super) fn new(
         snapshot: &'a Snapshot,
-        now: Millis,
+        now: Moment,
         idle_buckets: &[Duration],
         usernames: bool,
     ) -> NetworkFamilies<'a> {
@@ -89,7 +89,7 @@ impl<'a> NetworkFamilies<'a> {
                         family: column.family.name,
                         encoding,
                         usernames: usernames && column.has_usernames(),
-                        time: column.depends_on_clock().then_some(now),
+                        time: column.depends_on_clock().then_some(now.time),
                     };
                     family.cached_lines(key, users, write)?;
                 }
@@ -191,26 +191,26 @@ impl<'a> NetworkFamilies<'a> {
             }
         }
         let families: [(_, NetworkValue); 6] = [
-            (&family::POLL_DURATION, |view| {
+            (&family::POLL_DURATION, |view, _| {
                 view.polls.last.map(|last| Value::Float(last.duration.as_secs_f64()))
             }),
-            (&family::POLL_INTERVAL, |view| {
+            (&family::POLL_INTERVAL, |view, _| {
                 Some(Value::Float(view.identity.interval.as_secs_f64()))
             }),
-            (&family::POLL_PROGRESS, |view| {
+            (&family::POLL_PROGRESS, |view, _| {
                 Some(Value::Float(match view.polls.progress {
                     Some(poll) if poll.total > 0 => poll.done as f64 / poll.total as f64,
                     _ => 1.0,
                 }))
             }),
-            (&family::POLL_OVERRUNS, |view| Some(Value::Count(view.polls.overruns))),
-            (&family::LAST_POLL, |view| view.polls.last.map(|last| Value::Millis(last.at))),
-            (&family::LAST_SUCCESS, |view| view.polls.last_success.map(Value::Millis)),
+            (&family::POLL_OVERRUNS, |view, _| Some(Value::Count(view.polls.overruns))),
+            (&family::LAST_POLL, |view, now| view.polls.last_at(now).map(Value::Millis)),
+            (&family::LAST_SUCCESS, |view, _| view.polls.last_success.map(Value::Millis)),
         ];
         for (family, value) in families {
             let mut family = out.family(family);
             for network in &self.networks {
-                if let Some(value) = value(network.view) {
+                if let Some(value) = value(network.view, self.now) {
                     family.sample(&network.labels, value)?;
                 }
             }

@@ -1,7 +1,7 @@
 //! The lookups of discovery. When one fails, its earlier result stays in use and may be incomplete.
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     wickr::{ErrorKind, Operation},
 };
 
@@ -22,7 +22,7 @@ pub struct LookupFailure {
     /// The error of the last attempt.
     pub kind: ErrorKind,
     /// When the first of the consecutive failed attempts ended.
-    pub since: Millis,
+    pub since: Moment,
 }
 
 /// The outcome of one attempt.
@@ -30,9 +30,10 @@ pub type Attempt = Result<(), (Operation, ErrorKind)>;
 
 impl Lookup {
     /// Records the outcome of an attempt that ended at `at`.
-    pub fn record(&mut self, attempt: Attempt, at: Millis) {
+    pub fn record(&mut self, attempt: Attempt, at: impl Into<Moment>) {
+        let at = at.into();
         match attempt {
-            Ok(()) => *self = Lookup { last_success: Some(at), failure: None },
+            Ok(()) => *self = Lookup { last_success: Some(at.time), failure: None },
             Err((operation, kind)) => {
                 let since = self.failure.map_or(at, |failure| failure.since);
                 self.failure = Some(LookupFailure { operation, kind, since });
@@ -122,11 +123,11 @@ mod tests {
         lookup.record(failed(ErrorKind::Timeout), 1);
         lookup.record(failed(ErrorKind::Forbidden), 2);
         let failure = lookup.failure.unwrap();
-        assert_eq!((failure.kind, failure.since), (ErrorKind::Forbidden, 1));
+        assert_eq!((failure.kind, failure.since), (ErrorKind::Forbidden, 1.into()));
         lookup.record(Ok(()), 3);
         assert_eq!(lookup, Lookup { last_success: Some(3), failure: None });
         lookup.record(failed(ErrorKind::Timeout), 4);
-        assert_eq!((lookup.last_success, lookup.failure.unwrap().since), (Some(3), 4));
+        assert_eq!((lookup.last_success, lookup.failure.unwrap().since), (Some(3), 4.into()));
     }
 
     #[test]

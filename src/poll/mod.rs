@@ -130,7 +130,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         );
         let users = list.users().unwrap_or_default();
         let selected: HashSet<&UserId> = users.iter().collect();
-        publisher.keep_restored(plan.clock.now());
+        publisher.keep_restored(plan.clock.moment());
         publisher.set_required_lookups(discovery.needed_lookups());
         publisher.retain(|user| selected.contains(user));
         publisher.set_user_list(users, list.is_complete());
@@ -211,7 +211,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let next = retry.unwrap_or(due);
         let wait = next.saturating_duration_since(Instant::now()).as_millis();
         let wait = i64::try_from(wait).unwrap_or(i64::MAX);
-        self.publisher.set_next_poll(self.plan.clock.now().saturating_add(wait));
+        self.publisher.set_next_poll(self.plan.clock.moment().after(wait));
         let woken = tokio::time::sleep_until(next);
         tokio::pin!(woken);
         loop {
@@ -249,8 +249,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 result = lookups.recv() => result,
                 () = &mut stalls, if !stalled => {
                     stalled = true;
-                    let now = self.plan.clock.now();
-                    in_place(self.publisher.user_count(), || self.publisher.stalled(now, now));
+                    let now = self.plan.clock.moment();
+                    in_place(self.publisher.user_count(), || self.publisher.stalled(now));
                     continue;
                 }
             };
@@ -260,7 +260,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             }
             if failed {
                 // There is no user to poll. Discovery retries, and its users are polled immediately.
-                let now = self.plan.clock.now();
+                let now = self.plan.clock.moment();
                 let result = self.publisher.end(now, started.elapsed(), false);
                 self.plan.polled.notify_one();
                 return result;
@@ -303,7 +303,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let requested = users.len();
         let failures = self.request_devices(&users, due, refresh_from, lookups).await;
         let took = started.elapsed();
-        let now = self.plan.clock.now();
+        let now = self.plan.clock.moment();
         let (complete, result, failing) = self.with_users(|poller, list| {
             drop(users);
             let publisher = &mut poller.publisher;
@@ -349,7 +349,6 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let mut on_time = true;
         let mut not_found = NotFoundGuard::default();
         let mut done = 0;
-        let began = self.plan.clock.now();
         let stale_after = self.plan.identity.stale_after;
         let (mut proceeded, mut stalled) = (refresh_from, false);
         let (source, limiter) = (self.plan.source.clone(), self.plan.limiter.clone());
@@ -380,8 +379,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
                     self.publisher.flush();
                     if !stalled && proceeded.elapsed() > stale_after {
                         stalled = true;
-                        let now = self.plan.clock.now();
-                        in_place(users.len(), || self.publisher.stalled(began, now));
+                        let now = self.plan.clock.moment();
+                        in_place(users.len(), || self.publisher.stalled(now));
                     }
                 }
                 _ = report.tick() => {
@@ -404,7 +403,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
     fn apply(&mut self, result: LookupResult) {
         in_place(result.users().max(self.publisher.user_count()), || {
             let (subject, attempt, directory) = self.list.apply(result);
-            self.publisher.record_lookup(subject, attempt, self.plan.clock.now());
+            self.publisher.record_lookup(subject, attempt, self.plan.clock.moment());
             if let Some(directory) = directory {
                 self.publisher.set_directory(directory);
             }

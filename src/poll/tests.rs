@@ -12,6 +12,7 @@ use std::{
 
 use super::*;
 use crate::{
+    clock::ManualClock,
     inventory::{self, Directory, Reader},
     wickr::{
         ConcurrencyLimiter, Device, Error, ErrorKind, ListUsersFilter, NetworkId, Operation,
@@ -204,7 +205,7 @@ fn poller_of(
         limiter: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
         observer: observer.clone(),
         polled: Arc::default(),
-        clock: Clock::Manual(Arc::default()),
+        clock: Clock::manual(&ManualClock::new(0)),
     };
     let publisher = registrar.add(identity, None);
     registrar.mark_complete();
@@ -302,7 +303,7 @@ async fn publishes_the_time_of_the_next_poll_between_polls_only() {
     tokio::time::sleep(Duration::from_millis(2_400)).await;
     assert_eq!(next(), None);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(next(), Some(500));
+    assert_eq!(next(), Some(500.into()));
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(next(), None);
     stop.cancel();

@@ -25,10 +25,12 @@ use super::{
     rate::RateLimiter,
     response,
     retry::{Attempts, RetryDecision},
+    service_clock::system_time,
     signing::sign,
     transport::{Response, Transport, TransportError},
     wire::{self, Page},
 };
+use crate::clock::Moment;
 
 /// Receives events of the client, for metrics.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
@@ -264,6 +266,8 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
+        // Kept only if the service accepts a signature with it: the date can be a proxy's.
+        let mut server_time = None;
         loop {
             // The rate token comes last: requests that wait with a token would be sent in a burst.
             let permit = limiter.acquire().await;
@@ -273,7 +277,8 @@ impl Client {
             self.options.observer.waited(waiting.elapsed());
             // Credentials can expire during the wait.
             let credentials = self.credentials(list.operation).await?;
-            let result = self.attempt(list.operation, &url, token, &credentials).await;
+            let signed = self.options.credentials.clock().signing_time(server_time);
+            let result = self.attempt(list.operation, &url, token, &credentials, signed).await;
             drop(permit);
             let error = match result {
                 Ok(body) => return Ok(body),
@@ -291,11 +296,8 @@ impl Client {
                 RetryDecision::GiveUp => return Err(error),
                 RetryDecision::After(wait) => limiter.back_off(wait).await,
                 RetryDecision::WithServerTime { ahead } => {
-                    tracing::warn!(
-                        seconds_behind = ahead,
-                        "the local clock is wrong, using the time of the service"
-                    );
-                    self.options.credentials.clock().set_ahead(ahead);
+                    let time = signed.time.saturating_add(ahead.saturating_mul(1000));
+                    server_time = Some(Moment { time, ..signed });
                 }
                 RetryDecision::WithNewCredentials => {
                     self.options.credentials.replace(&credentials).await;
@@ -317,12 +319,13 @@ impl Client {
         url: &str,
         token: Option<&str>,
         credentials: &CachedCredentials,
+        signed: Moment,
     ) -> Result<Bytes, Error> {
         let CachedCredentials { credentials, identity, .. } = credentials;
         let invalid = |error: String| Error::new(operation, ErrorKind::InvalidRequest, error);
-        let times = self.options.credentials.clock().times();
+        let time = system_time(signed.time);
         let region = &self.options.region;
-        let headers = sign(url, &self.host, region, identity, times.signed).map_err(invalid)?;
+        let headers = sign(url, &self.host, region, identity, time).map_err(invalid)?;
         let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let started = Instant::now();
         let result = self.transport.get(parsed, headers).await;
@@ -340,10 +343,11 @@ impl Client {
         let path = path.and_then(|path| path.split('?').next());
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
         match result {
-            Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
-            Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, times))
+            Ok(Response { status, body, .. }) if status.is_success() => {
+                self.options.credentials.clock().accepted(signed);
+                Ok(body)
             }
+            Ok(response) => Err(response::classify(operation, &response, credentials, token, time)),
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
                 ..Error::new(operation, ErrorKind::InvalidResponse, "the body exceeds 8 MiB")

@@ -46,7 +46,7 @@ fn poll(publisher: &mut Publisher, users: &[UserId], at: i64) {
 }
 
 fn state_files(path: &Path) -> StateFiles {
-    StateFiles::new(path, Arc::new(Metrics::new().unwrap()), Clock::System)
+    StateFiles::new(path, Arc::new(Metrics::new().unwrap()), Clock::system())
 }
 
 /// Inode and size of each file. A file that is written again has another inode.
