@@ -97,7 +97,7 @@ fn render(encoding: Encoding, groups: &[Group], cache: &CompressionCache, now: i
     let snapshot = FLEET.reader.snapshot();
     let exposition = Exposition {
         snapshot: &snapshot,
-        now,
+        now: now.into(),
         idle_buckets: &[1, 7, 30, 90].map(|days| Duration::from_secs(days * 86_400)),
         usernames: false,
         exporter_metrics: &[],

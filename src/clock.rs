@@ -1,4 +1,8 @@
-//! The wall clock, which tests replace.
+//! Time: of day, corrected by AWS's clock, and steady, for ages.
+//!
+//! The local clock can be wrong and can step. The time of day is that of the local clock until the
+//! service has accepted a signature, which proves the time of the signature. From then on, a local clock
+//! that differs from the proven time by more than [`TOLERANCE`] is ignored.
 
 use std::{
     sync::{
@@ -11,29 +15,216 @@ use std::{
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
-/// A wall clock.
-#[derive(Debug, Clone, Default)]
-pub enum Clock {
-    /// The system's clock.
-    #[default]
-    System,
-    /// A clock that only tests move.
-    Manual(Arc<AtomicI64>),
+/// Difference above which a clock is wrong. AWS accepts signatures within five minutes; the AWS SDK for
+/// Rust has the same threshold.
+pub const TOLERANCE: Millis = 240_000;
+
+/// The offset of a clock whose time is not proven.
+const UNPROVEN: Millis = Millis::MIN;
+
+/// One moment by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day: to show, and to compare with AWS's times. It can step.
+    pub time: Millis,
+    /// A time that never steps, for ages within this process. It equals the time of day at the start.
+    pub steady: Millis,
+}
+
+impl Moment {
+    /// The time of day at an earlier or later steady time.
+    pub fn time_at(self, steady: Millis) -> Millis {
+        self.time.saturating_sub(self.steady.saturating_sub(steady))
+    }
+}
+
+/// A moment of a clock that never stepped.
+impl From<Millis> for Moment {
+    fn from(time: Millis) -> Moment {
+        Moment { time, steady: time }
+    }
+}
+
+/// A clock. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    source: Source,
+    /// The proven time of day minus the steady time, or [`UNPROVEN`].
+    proven: Arc<AtomicI64>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// The system's clocks. The time of day minus [`uptime`] at the start.
+    System(Millis),
+    Manual(Arc<ManualClock>),
+}
+
+/// A local clock that only tests move.
+#[derive(Debug)]
+pub struct ManualClock {
+    wall: AtomicI64,
+    steady: AtomicI64,
+}
+
+impl ManualClock {
+    /// A clock that stands at `time`.
+    pub fn new(time: Millis) -> Arc<ManualClock> {
+        Arc::new(ManualClock { wall: AtomicI64::new(time), steady: AtomicI64::new(time) })
+    }
+
+    /// Time passes.
+    pub fn advance(&self, millis: Millis) {
+        self.steady.fetch_add(millis, Ordering::Relaxed);
+        self.step(millis);
+    }
+
+    /// The local clock is set, forward or back.
+    pub fn step(&self, millis: Millis) {
+        self.wall.fetch_add(millis, Ordering::Relaxed);
+    }
 }
 
 impl Clock {
-    /// The current time. A time before 1970 counts as 1970.
+    /// The system's clocks.
+    pub fn system() -> Clock {
+        Clock::of(Source::System(wall().saturating_sub(uptime())))
+    }
+
+    /// A clock that only tests move.
+    pub fn manual(clock: &Arc<ManualClock>) -> Clock {
+        Clock::of(Source::Manual(clock.clone()))
+    }
+
+    fn of(source: Source) -> Clock {
+        Clock { source, proven: Arc::new(AtomicI64::new(UNPROVEN)) }
+    }
+
+    /// The same local clock, with a proof of its own.
+    pub(crate) fn fork(&self) -> Clock {
+        let proven = AtomicI64::new(self.proven.load(Ordering::Relaxed));
+        Clock { source: self.source.clone(), proven: Arc::new(proven) }
+    }
+
+    /// The current time of day.
     pub fn now(&self) -> Millis {
+        self.moment().time
+    }
+
+    /// The current moment.
+    pub fn moment(&self) -> Moment {
+        let (wall, steady) = self.source.read();
+        let proven = self.proven.load(Ordering::Relaxed);
+        let expected = steady.saturating_add(proven);
+        let trusted = proven == UNPROVEN || wall.abs_diff(expected) <= TOLERANCE.unsigned_abs();
+        Moment { time: if trusted { wall } else { expected }, steady }
+    }
+
+    /// Milliseconds by which the local clock is behind the time of day. 0 if it is used.
+    pub(crate) fn behind(&self) -> Millis {
+        let (wall, _) = self.source.read();
+        let behind = self.now().saturating_sub(wall);
+        if behind.unsigned_abs() > TOLERANCE.unsigned_abs() { behind } else { 0 }
+    }
+
+    /// The service has proven that this was the time of day.
+    pub(crate) fn prove(&self, moment: Moment) {
+        let offset = moment.time.saturating_sub(moment.steady);
+        self.proven.store(offset, Ordering::Relaxed);
+    }
+}
+
+impl Source {
+    /// The time of day by the local clock, and the steady time.
+    fn read(&self) -> (Millis, Millis) {
         match self {
-            Clock::System => {
-                to_millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+            Source::System(start) => (wall(), start.saturating_add(uptime())),
+            Source::Manual(clock) => {
+                (clock.wall.load(Ordering::Relaxed), clock.steady.load(Ordering::Relaxed))
             }
-            Clock::Manual(now) => now.load(Ordering::Relaxed),
         }
     }
+}
+
+/// The time of day by the system's clock. A time before 1970 counts as 1970.
+fn wall() -> Millis {
+    to_millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Milliseconds since some moment in the past, including the time when the machine was suspended.
+#[cfg(target_os = "linux")]
+fn uptime() -> Millis {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
+/// Milliseconds since the first call.
+#[cfg(not(target_os = "linux"))]
+fn uptime() -> Millis {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    to_millis(START.get_or_init(std::time::Instant::now).elapsed())
 }
 
 /// A duration in milliseconds, at most [`Millis::MAX`].
 pub fn to_millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Millis = 3_600_000;
+
+    #[test]
+    fn an_unproven_clock_follows_the_local_one() {
+        let local = ManualClock::new(5 * HOUR);
+        let clock = Clock::manual(&local);
+        local.advance(10);
+        local.step(-2 * HOUR);
+        assert_eq!(clock.moment(), Moment { time: 3 * HOUR + 10, steady: 5 * HOUR + 10 });
+        assert_eq!(clock.moment().time_at(5 * HOUR), 3 * HOUR);
+        assert_eq!(clock.behind(), 0);
+    }
+
+    #[test]
+    fn a_proven_clock_ignores_large_steps_and_follows_small_ones() {
+        for step in [2 * HOUR, -2 * HOUR, 720 * HOUR, -720 * HOUR, TOLERANCE + 1, -TOLERANCE - 1] {
+            let local = ManualClock::new(1_000 * HOUR);
+            let clock = Clock::manual(&local);
+            clock.prove(clock.moment());
+            local.step(step);
+            local.advance(5);
+            assert_eq!((clock.now(), clock.behind()), (1_000 * HOUR + 5, -step), "{step}");
+            local.step(-step);
+            assert_eq!((clock.now(), clock.behind()), (1_000 * HOUR + 5, 0), "{step}");
+        }
+        let local = ManualClock::new(1_000 * HOUR);
+        let clock = Clock::manual(&local);
+        clock.prove(clock.moment());
+        local.step(TOLERANCE);
+        assert_eq!((clock.now(), clock.behind()), (1_000 * HOUR + TOLERANCE, 0));
+    }
+
+    #[test]
+    fn a_correction_holds_until_another_time_is_proven() {
+        let local = ManualClock::new(HOUR);
+        let clock = Clock::manual(&local);
+        let fork = clock.fork();
+        fork.prove(Moment { time: 900 * HOUR, ..clock.moment() });
+        assert_eq!((fork.now(), clock.now()), (900 * HOUR, HOUR));
+        // The local clock is corrected, and later the service moves on, as after a paused machine.
+        local.step(899 * HOUR);
+        assert_eq!((fork.now(), fork.behind()), (900 * HOUR, 0));
+        local.step(HOUR);
+        assert_eq!(fork.now(), 900 * HOUR);
+        fork.prove(Moment { time: 901 * HOUR, ..fork.moment() });
+        assert_eq!((fork.now(), fork.behind()), (901 * HOUR, 0));
+    }
+
+    #[test]
+    fn the_system_clock_starts_with_equal_times() {
+        let Moment { time, steady } = Clock::system().moment();
+        assert!(time.abs_diff(steady) < 60_000, "{time} {steady}");
+    }
 }

@@ -101,7 +101,7 @@ async fn daemon(options: &GlobalOptions) -> Result<u8, Failure> {
     );
     let file = options.config_file.clone();
     let source = ConfigSource { file, digest };
-    let daemon = Daemon::new(&config, Some(source), None, Clock::System)?;
+    let daemon = Daemon::new(&config, Some(source), None, Clock::system())?;
     daemon.run(serving, shutdown).await?;
     Ok(SUCCESS)
 }
@@ -154,7 +154,7 @@ fn iam_policies(config: &Config) -> Result<u8, Failure> {
 
 async fn once(global: &GlobalOptions, options: &OnceOptions) -> Result<u8, Failure> {
     let config = load(global).await?;
-    let (outcome, text) = app::once(&config, Clock::System).await?;
+    let (outcome, text) = app::once(&config, Clock::system()).await?;
     match &options.output_file {
         Some(path) => app::write_atomically(path, &text, TEXTFILE_MODE)?,
         None => _ = print(&text)?,
@@ -185,7 +185,7 @@ async fn devices(global: &GlobalOptions, options: DevicesOptions) -> Result<u8, 
     let query = query(options);
     let report = match remote {
         Some(remote) => app::devices_from(&remote, &query, format).await?,
-        None => app::devices(&load(global).await?, Clock::System, &query, format).await?,
+        None => app::devices(&load(global).await?, Clock::system(), &query, format).await?,
     };
     print(&report.text)?;
     for note in &report.notes {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    clock::Clock,
     config::{Aws, Config, NetworkConfig, Poll},
     wickr::{
         Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Interner, RateLimiter,
@@ -53,6 +54,7 @@ pub(super) struct Accounts {
     /// Override the configured credentials of all networks.
     credentials: Option<CredentialSource>,
     observer: Arc<dyn RequestObserver>,
+    clock: Clock,
     labels: Arc<Interner>,
     requests_per_second: f64,
     limiters: BTreeMap<Account, Arc<RateLimiter>>,
@@ -81,10 +83,12 @@ impl Accounts {
         credentials: Option<CredentialSource>,
         labels: Arc<Interner>,
         observer: Arc<dyn RequestObserver>,
+        clock: Clock,
     ) -> Accounts {
         Accounts {
             credentials,
             observer,
+            clock,
             labels,
             requests_per_second: 1.0,
             limiters: BTreeMap::new(),
@@ -125,10 +129,10 @@ impl Accounts {
             return Ok(client.clone());
         }
         let source = self.credentials.clone().unwrap_or_else(|| source(&network.aws));
-        let store = self
-            .stores
-            .entry(source)
-            .or_insert_with_key(|source| Arc::new(CredentialStore::new(source.clone())));
+        let clock = &self.clock;
+        let store = self.stores.entry(source).or_insert_with_key(|source| {
+            Arc::new(CredentialStore::new(source.clone(), clock.clone()))
+        });
         let ceiling = self.requests_per_second;
         let rate = self
             .limiters

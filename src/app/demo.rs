@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{AppError, Daemon, Serving};
 use crate::{
-    clock::{Clock, Millis},
+    clock::{Clock, Millis, Moment},
     config::{self, Config},
     inventory::{Freshness, Reader, Summary, TypeSummary},
     simulator::{ACCESS_KEY, Count, Options, SECRET_KEY, Simulator},
@@ -43,14 +43,14 @@ pub async fn demo(
         access_key_id: ACCESS_KEY.into(),
         secret_access_key: SECRET_KEY.into(),
     };
-    let config = configuration(&simulator)?;
-    let daemon = Daemon::new(&config, None, Some(credentials), Clock::System)?;
+    let (config, clock) = (configuration(&simulator)?, Clock::system());
+    let daemon = Daemon::new(&config, None, Some(credentials), clock.clone())?;
     print(&welcome(&simulator, &serving));
     let reader = daemon.reader().clone();
     let summaries = async {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            print(&summary(&reader, Clock::System.now()));
+            print(&summary(&reader, clock.moment()));
         }
     };
     let result = tokio::select! {
@@ -165,7 +165,7 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
 }
 
 /// A line for each network.
-fn summary(reader: &Reader, now: Millis) -> String {
+fn summary(reader: &Reader, now: Moment) -> String {
     let mut text = String::new();
     for view in &reader.snapshot().networks {
         let summary = Summary::new(view, now, &[IDLE_MILLIS]);

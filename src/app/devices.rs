@@ -44,7 +44,7 @@ pub async fn devices(
     let networks = &query.filter.networks;
     let selected = |id: &_| networks.is_empty() || networks.contains(id);
     let polled = once::poll(config, &clock, selected).await?;
-    let now = clock.now();
+    let now = clock.moment();
     let found = find(&polled.snapshot, now, query);
     let listing = Listing::of(&found, now);
     // With a filter, only the users in its scope count, and not those of the rest of the poll.

@@ -48,7 +48,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(PollOutcome, Vec<u8>
     let Polled { outcome, snapshot, metrics } = poll(config, &clock, |_| true).await?;
     let exposition = Exposition {
         snapshot: &snapshot,
-        now: clock.now(),
+        now: clock.moment(),
         idle_buckets: &config.metrics.idle_buckets,
         usernames: config.metrics.username,
         exporter_metrics: &metrics.gather(),
@@ -81,7 +81,7 @@ pub(super) async fn poll(
         let (client, limiter) = factory.client(network).map_err(AppError::Setup)?;
         let networks = client.networks(&limiter).await;
         let mut lookup = Lookup::default();
-        lookup.record(attempt(&networks), clock.now());
+        lookup.record(attempt(&networks), clock.moment());
         let region = network.aws.region.clone().unwrap_or_default();
         lookups.push(Account { region, known: networks.is_ok(), lookup });
         match networks {

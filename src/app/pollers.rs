@@ -37,7 +37,7 @@ impl PollerFactory {
         restored: HashMap<NetworkId, RestoredNetwork>,
     ) -> PollerFactory {
         PollerFactory {
-            accounts: Accounts::new(credentials, labels, metrics.clone()),
+            accounts: Accounts::new(credentials, labels, metrics.clone(), clock.clone()),
             limiter: ConcurrencyLimiter::new(1),
             registrar,
             metrics,

@@ -4,11 +4,12 @@ use std::{fmt::Write as _, sync::Arc};
 
 use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
+    clock::Clock,
     config::{Config, NetworkConfig, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
     telemetry::Metrics,
     text::counted,
     wickr::{
-        self, Client, ConcurrencyLimiter, Error, ErrorKind, Interner, NetworkId, NetworkLimiter,
+        self, Client, ConcurrencyLimiter, Error, ErrorKind, NetworkId, NetworkLimiter,
         UserId,
     },
 };
@@ -24,7 +25,7 @@ const MAX_USERS: usize = 5;
 /// Setup failed.
 pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     let metrics = Metrics::new().map_err(AppError::setup)?;
-    let mut accounts = Accounts::new(None, Arc::new(Interner::default()), Arc::new(metrics));
+    let mut accounts = Accounts::new(None, Arc::default(), Arc::new(metrics), Clock::system());
     accounts.set_limits(config);
     let limiter = ConcurrencyLimiter::new(1).open();
     let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);

@@ -65,12 +65,7 @@ impl StateFile {
         }
         let error = match read {
             Ok(bytes) => match state::decode(&bytes, labels) {
-                Ok(mut networks) => {
-                    // After a clock error, data from the future would never become stale.
-                    let now = self.clock.now();
-                    for user in networks.values_mut().flat_map(|network| &mut network.users) {
-                        user.data.at = user.data.at.min(now);
-                    }
+                Ok(networks) => {
                     let users: usize = networks.values().map(|network| network.users.len()).sum();
                     tracing::info!(networks = networks.len(), users, "restored the state file");
                     return networks;

@@ -211,7 +211,7 @@ impl Supervisor {
             return Ok(());
         }
         let lookup = self.lookups.entry(index).or_default();
-        lookup.record(once::attempt(&networks), self.factory.clock.now());
+        lookup.record(once::attempt(&networks), self.factory.clock.moment());
         match networks {
             Ok((mut networks, unusable)) => {
                 tracing::info!(networks = networks.len(), "discovered networks");

@@ -17,7 +17,10 @@ use std::{
 };
 
 use super::compression::{CompressedChunk, Encoding};
-use crate::{clock::Millis, inventory::Snapshot};
+use crate::{
+    clock::{Millis, Moment},
+    inventory::Snapshot,
+};
 
 /// For how long scrapes reuse a timestamp.
 const WINDOW: Millis = 1000;
@@ -47,7 +50,7 @@ struct CachedChunk {
 #[derive(Default)]
 pub struct CompressionCache {
     slots: Mutex<HashMap<Key, Arc<CachedChunk>>>,
-    timestamp: Mutex<Option<Millis>>,
+    timestamp: Mutex<Option<Moment>>,
 }
 
 impl fmt::Debug for CompressionCache {
@@ -58,10 +61,10 @@ impl fmt::Debug for CompressionCache {
 
 impl CompressionCache {
     /// The timestamp for a scrape at `now`: that of an earlier scrape within the last second.
-    pub fn timestamp(&self, now: Millis) -> Millis {
+    pub fn timestamp(&self, now: Moment) -> Moment {
         let mut timestamp = lock(&self.timestamp);
         match *timestamp {
-            Some(earlier) if in_window(earlier, now) => earlier,
+            Some(earlier) if in_window(earlier.time, now.time) => earlier,
             _ => *timestamp.insert(now),
         }
     }
@@ -122,9 +125,8 @@ mod tests {
     #[test]
     fn reuses_a_timestamp_for_a_second_unless_the_clock_is_set_back() {
         let cache = CompressionCache::default();
-        assert_eq!(cache.timestamp(5_000), 5_000);
-        assert_eq!(cache.timestamp(5_999), 5_000);
-        assert_eq!(cache.timestamp(6_000), 6_000);
-        assert_eq!(cache.timestamp(5_999), 5_999);
+        for (now, timestamp) in [(5_000, 5_000), (5_999, 5_000), (6_000, 6_000), (5_999, 5_999)] {
+            assert_eq!(cache.timestamp(now.into()), timestamp.into());
+        }
     }
 }

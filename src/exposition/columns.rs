@@ -9,7 +9,7 @@ use super::{
     writer::{Labels, put_label},
 };
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     inventory::{BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{Device, InternedStr},
 };
@@ -17,7 +17,7 @@ use crate::{
 /// What lines depend on besides a user's record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
-    pub(super) now: Millis,
+    pub(super) now: Moment,
     pub(super) stale_after: Duration,
     pub(super) usernames: bool,
 }
@@ -171,7 +171,7 @@ impl Column {
                 }
             }
             Lines::UserData(value) => {
-                if let Some(value) = data.and_then(|data| value(data, context.now)) {
+                if let Some(value) = data.and_then(|data| value(data, context.now.time)) {
                     line.begin().end(value);
                 }
             }
@@ -182,7 +182,7 @@ impl Column {
             }
             Lines::Device { status, value } => {
                 for device in data.iter().flat_map(|data| data.devices.iter()) {
-                    if let Some(value) = value(device, context.now) {
+                    if let Some(value) = value(device, context.now.time) {
                         write_device(device, status, value, &mut line);
                     }
                 }

@@ -25,7 +25,7 @@ pub use family::{FAMILIES, Family, Group, Kind};
 pub use negotiation::{encoding_for, format_for};
 pub use writer::{Format, Sink};
 
-use crate::{clock::Millis, inventory::Snapshot};
+use crate::{clock::Moment, inventory::Snapshot};
 use network_families::NetworkFamilies;
 use writer::Writer;
 
@@ -35,7 +35,7 @@ pub struct Exposition<'a> {
     /// The inventory.
     pub snapshot: &'a Snapshot,
     /// The time for which ages are computed.
-    pub now: Millis,
+    pub now: Moment,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: &'a [Duration],
     /// Whether usernames, which are email addresses, are exposed.
@@ -59,8 +59,8 @@ impl Exposition<'_> {
         cache: &CompressionCache,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
-        cache.evict(self.snapshot, self.now);
-        let mut writer = Writer::new(format, encoding, cache, self.now, sink)?;
+        cache.evict(self.snapshot, self.now.time);
+        let mut writer = Writer::new(format, encoding, cache, self.now.time, sink)?;
         let families =
             NetworkFamilies::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
         for group in self.groups {

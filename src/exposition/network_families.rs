@@ -10,7 +10,7 @@ use super::{
     writer::{Labels, Sink, Writer},
 };
 use crate::{
-    clock::{Millis, to_millis},
+    clock::{Moment, to_millis},
     inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
     wickr::ErrorKind,
 };
@@ -27,7 +27,7 @@ type NetworkValue = fn(&NetworkView) -> Option<Value>;
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
     networks: Vec<NetworkContext<'a>>,
-    now: Millis,
+    now: Moment,
     usernames: bool,
     idle_bounds: Vec<i64>,
 }
@@ -43,7 +43,7 @@ struct NetworkContext<'a> {
 impl<'a> NetworkFamilies<'a> {
     pub(super) fn new(
         snapshot: &'a Snapshot,
-        now: Millis,
+        now: Moment,
         idle_buckets: &[Duration],
         usernames: bool,
     ) -> NetworkFamilies<'a> {
@@ -89,7 +89,7 @@ impl<'a> NetworkFamilies<'a> {
                         family: column.family.name,
                         encoding,
                         usernames: usernames && column.has_usernames(),
-                        time: column.depends_on_clock().then_some(now),
+                        time: column.depends_on_clock().then_some(now.time),
                     };
                     family.cached_lines(key, users, write)?;
                 }

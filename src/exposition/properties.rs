@@ -4,6 +4,7 @@ use std::{io::Read, sync::Arc};
 
 use super::*;
 use crate::{
+    clock::Millis,
     inventory::{self, Directory, NetworkIdentity, Publisher, Sso, UserFacts},
     wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
@@ -14,7 +15,7 @@ const USERS: u32 = 700;
 
 struct World {
     random: fastrand::Rng,
-    now: Millis,
+    now: Moment,
 }
 
 impl World {
@@ -28,9 +29,9 @@ impl World {
             0 => ApiTimestamp::NEVER,
             1 => ApiTimestamp::INVALID,
             // In the future.
-            2 => ApiTimestamp::at_millis(self.now + self.random.i64(0..HOUR)),
-            3 => ApiTimestamp::at_millis(self.now - 24 * HOUR),
-            _ => ApiTimestamp::at_millis(self.now - self.random.i64(0..2_000 * HOUR)),
+            2 => ApiTimestamp::at_millis(self.now.time + self.random.i64(0..HOUR)),
+            3 => ApiTimestamp::at_millis(self.now.time - 24 * HOUR),
+            _ => ApiTimestamp::at_millis(self.now.time - self.random.i64(0..2_000 * HOUR)),
         }
     }
 
@@ -97,7 +98,7 @@ impl World {
             3 => {
                 // Unchanged users are read again.
                 for (user, devices) in known.iter() {
-                    publisher.read(user, devices.clone(), self.now);
+                    publisher.read(user, devices.clone(), self.now.time);
                 }
             }
             4 => {
@@ -110,7 +111,7 @@ impl World {
                 for _ in 0..self.random.usize(..600) {
                     let (user, devices) = (self.user(), self.devices());
                     known.push((user.clone(), devices.clone()));
-                    publisher.read(&user, devices, self.now);
+                    publisher.read(&user, devices, self.now.time);
                 }
                 known.truncate(800);
             }
@@ -145,7 +146,7 @@ fn compare(actual: &str, expected: &str, name: &str) {
 }
 
 fn campaign(seed: u64, steps: usize) {
-    let mut world = World { random: fastrand::Rng::with_seed(seed), now: START };
+    let mut world = World { random: fastrand::Rng::with_seed(seed), now: START.into() };
     let (registrar, reader) = inventory::open();
     let identity = |id: &str, stale_minutes: u64| NetworkIdentity {
         id: id.parse().unwrap(),
@@ -164,7 +165,10 @@ fn campaign(seed: u64, steps: usize) {
     for step in 0..steps {
         let (publisher, known) = &mut publishers[world.random.usize(..2)];
         world.apply_event(publisher, known);
-        world.now += [0, 1, 999, 60_000, 400_000, -5_000][world.random.usize(..6)];
+        let passed = [0, 1, 999, 60_000, 400_000, -5_000][world.random.usize(..6)];
+        world.now.time += passed;
+        // The clock can be set back.
+        world.now.steady += passed.max(0);
         let snapshot = reader.snapshot();
         for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Identity] {
             let exposition = Exposition {
@@ -245,7 +249,7 @@ struct Scraped {
 
 impl Scraped {
     fn new() -> Scraped {
-        let mut world = World { random: fastrand::Rng::with_seed(9), now: START };
+        let mut world = World { random: fastrand::Rng::with_seed(9), now: START.into() };
         let (registrar, reader) = inventory::open();
         let identity = NetworkIdentity {
             id: "12345678".parse().unwrap(),
@@ -271,12 +275,12 @@ impl Scraped {
     /// The body of a scrape, and the cached chunks after it.
     fn scrape(
         &self,
-        now: Millis,
+        now: impl Into<Moment>,
         encoding: Encoding,
     ) -> (Vec<u8>, Vec<Arc<compression::CompressedChunk>>) {
         let exposition = Exposition {
             snapshot: &self.reader.snapshot(),
-            now,
+            now: now.into(),
             idle_buckets: &[],
             usernames: false,
             exporter_metrics: &[],

@@ -21,7 +21,7 @@ fn seconds(millis: i64) -> String {
     (millis as f64 / 1e3).to_string()
 }
 
-fn served<'a>(view: &'a NetworkView, now: Millis) -> Vec<(&'a UserRecord, &'a UserData)> {
+fn served<'a>(view: &'a NetworkView, now: Moment) -> Vec<(&'a UserRecord, &'a UserData)> {
     let served =
         |user: &'a UserRecord| user.data(now, view.identity.stale_after).map(|data| (user, data));
     view.users.iter().filter_map(served).collect()
@@ -94,7 +94,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             each_type(&|_, d| d.last_login == ApiTimestamp::NEVER)
         }
         "wickr_network_devices_sso_expired" if is_known && view.sso.is_some() => {
-            each_type(&|user, d| match (idle_millis(d, now), user.sso_max_idle()) {
+            each_type(&|user, d| match (idle_millis(d, now.time), user.sso_max_idle()) {
                 (Some(idle), Some(limit)) => idle as u128 > limit.as_millis(),
                 _ => false,
             })
@@ -148,7 +148,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             data.devices.iter().filter_map(|d| d.last_login.millis()).max().map(seconds)
         }),
         "wickr_user_idle_seconds" => each_user(&|_, data| {
-            data.devices.iter().filter_map(|d| idle_millis(d, now)).min().map(seconds)
+            data.devices.iter().filter_map(|d| idle_millis(d, now.time)).min().map(seconds)
         }),
         "wickr_device_info" => {
             let mut series = Series::new();
@@ -168,7 +168,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         "wickr_device_last_login_timestamp_seconds" => {
             each_device(&|d| d.last_login.millis().map(seconds))
         }
-        "wickr_device_idle_seconds" => each_device(&|d| idle_millis(d, now).map(seconds)),
+        "wickr_device_idle_seconds" => each_device(&|d| idle_millis(d, now.time).map(seconds)),
         "wickr_exporter_user_failures" => ErrorKind::ALL
             .map(|kind| {
                 let failed = view.users.iter().filter(|user| user.failure == Some(kind)).count();
@@ -198,7 +198,7 @@ fn idle_histograms(
         let labels = vec![("device_type", name.to_string())];
         let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
         let of_type = devices.filter(|device| device.device_type == *name);
-        let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, exposition.now)).collect();
+        let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, exposition.now.time)).collect();
         let mut bucket = |le: String, count: usize| {
             let labels = [&labels[..], &[("le", le)]].concat();
             samples.push(("_bucket", labels, count.to_string()));

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::{
+    clock::Millis,
     inventory::{self, Directory, NetworkIdentity, Snapshot, Sso, UserFacts},
     wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
@@ -133,7 +134,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
     registry.register(Box::new(counter)).unwrap();
     let exposition = Exposition {
         snapshot,
-        now: NOW,
+        now: NOW.into(),
         idle_buckets: &[days(1), days(30)],
         usernames: true,
         exporter_metrics: &registry.gather(),

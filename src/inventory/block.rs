@@ -245,6 +245,7 @@ mod tests {
             id: id.to_string().parse().unwrap(),
             failure: (id.is_multiple_of(7)).then_some(ErrorKind::Timeout),
             restored: false,
+            poll: 0,
             facts: None,
             last: Some(UserData { at, devices: Arc::new([]) }),
             overdue_since: None,

@@ -1,7 +1,7 @@
 //! The lookups of discovery. When one fails, its earlier result stays in use and may be incomplete.
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     wickr::{ErrorKind, Operation},
 };
 
@@ -21,7 +21,7 @@ pub struct LookupFailure {
     pub operation: Operation,
     /// The error of the last attempt.
     pub kind: ErrorKind,
-    /// When the first of the consecutive failed attempts ended.
+    /// The steady time when the first of the consecutive failed attempts ended.
     pub since: Millis,
 }
 
@@ -30,11 +30,12 @@ pub type Attempt = Result<(), (Operation, ErrorKind)>;
 
 impl Lookup {
     /// Records the outcome of an attempt that ended at `at`.
-    pub fn record(&mut self, attempt: Attempt, at: Millis) {
+    pub fn record(&mut self, attempt: Attempt, at: impl Into<Moment>) {
+        let at = at.into();
         match attempt {
-            Ok(()) => *self = Lookup { last_success: Some(at), failure: None },
+            Ok(()) => *self = Lookup { last_success: Some(at.time), failure: None },
             Err((operation, kind)) => {
-                let since = self.failure.map_or(at, |failure| failure.since);
+                let since = self.failure.map_or(at.steady, |failure| failure.since);
                 self.failure = Some(LookupFailure { operation, kind, since });
             }
         }

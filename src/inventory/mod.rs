@@ -4,7 +4,8 @@
 //! poller. A [`Reader`] takes snapshots without a lock. Published views never change, so a scrape is
 //! consistent from its first line to its last.
 //!
-//! Ages are computed when data is read, so stale data expires even if no poll ever ends.
+//! Ages are computed when data is read, so stale data expires even if no poll ever ends. They are
+//! differences of steady times, so a step of the local clock does not change them.
 
 mod block;
 mod lookups;
@@ -36,7 +37,7 @@ pub use summary::{Summary, TypeSummary, idle_millis};
 pub use user::{Freshness, UserData, UserFacts, UserRecord};
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     wickr::{Device, ErrorKind, UserId},
 };
 use network_state::NetworkState;
@@ -195,12 +196,12 @@ impl Publisher {
     }
 
     /// A lookup ended, at `at`.
-    pub fn record_lookup(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
+    pub fn record_lookup(&mut self, subject: Subject, attempt: Attempt, at: impl Into<Moment>) {
         self.update(|state| state.record_lookup(subject, attempt, at));
     }
 
     /// Polling begins at `at`. Restored data that is still served stays until the first poll has ended.
-    pub fn keep_restored(&mut self, at: Millis) {
+    pub fn keep_restored(&mut self, at: impl Into<Moment>) {
         self.update(|state| state.keep_restored(at));
     }
 
@@ -259,24 +260,29 @@ impl Publisher {
 
     /// A poll of all users ends at `at`, after `duration`. It succeeds only if the user list is
     /// `complete`.
-    pub fn end(&mut self, at: Millis, duration: Duration, complete: bool) -> PollResult {
+    pub fn end(
+        &mut self,
+        at: impl Into<Moment>,
+        duration: Duration,
+        complete: bool,
+    ) -> PollResult {
         self.update(|state| state.end(at, Some(duration), complete))
     }
 
     /// A poll of some users ends at `at`. The result covers all users.
-    pub fn end_partial(&mut self, at: Millis, complete: bool) -> PollResult {
+    pub fn end_partial(&mut self, at: impl Into<Moment>, complete: bool) -> PollResult {
         self.update(|state| state.end(at, None, complete))
     }
 
-    /// The next poll starts at `at`.
+    /// The next poll starts at `at`, a steady time.
     pub fn set_next_poll(&mut self, at: Millis) {
         self.update(|state| state.set_next_poll(at));
     }
 
-    /// At `at`, the current poll has read no user for `stale_after`: data that was read before
-    /// `began` is overdue.
-    pub fn stalled(&mut self, began: Millis, at: Millis) {
-        self.update(|state| state.stalled(began, at));
+    /// At `at`, the current poll has read no user for `stale_after`: data that it has not read is
+    /// overdue.
+    pub fn stalled(&mut self, at: impl Into<Moment>) {
+        self.update(|state| state.stalled(at));
     }
 
     /// The current poll takes longer than the interval.

@@ -9,7 +9,7 @@ use super::{
     user::{Freshness, UserData, UserFacts, UserRecord},
 };
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     wickr::{InternedStr, NetworkId, SecurityGroup, UserId},
 };
 
@@ -109,7 +109,7 @@ pub struct PollLog {
     pub last_success: Option<Millis>,
     /// Progress of the current poll. None between polls.
     pub progress: Option<Progress>,
-    /// When the next poll starts. None during a poll.
+    /// The steady time when the next poll starts. None during a poll.
     pub next: Option<Millis>,
 }
 
@@ -174,7 +174,7 @@ impl NetworkView {
 
     /// Whether the last poll read every user, and the current poll has neither failed for a user nor
     /// stalled. The current poll counts because it can last for hours in an outage.
-    pub fn is_up(&self, now: Millis) -> bool {
+    pub fn is_up(&self, now: impl Into<Moment>) -> bool {
         self.is_up_with(self.users_by_freshness(now))
     }
 
@@ -186,20 +186,20 @@ impl NetworkView {
     }
 
     /// The users whose data is served at `now`.
-    pub fn served_users(&self, now: Millis) -> impl Iterator<Item = (&UserRecord, &UserData)> {
-        let stale_after = self.identity.stale_after;
+    pub fn served_users(&self, now: impl Into<Moment>) -> impl Iterator<Item = (&UserRecord, &UserData)> {
+        let (now, stale_after) = (now.into(), self.identity.stale_after);
         self.users.iter().filter_map(move |user| Some((user, user.data(now, stale_after)?)))
     }
 
     /// Whether no data of the block has expired at `now`. What is served then depends on the block
     /// alone, not on the clock.
-    pub fn is_unexpired(&self, block: &Block, now: Millis) -> bool {
+    pub fn is_unexpired(&self, block: &Block, now: impl Into<Moment>) -> bool {
         block.stats().is_unexpired(now, self.identity.stale_after)
     }
 
     /// Statistics of each block over the data that is served at `now`.
-    pub(super) fn block_stats(&self, now: Millis) -> impl Iterator<Item = Cow<'_, BlockStats>> {
-        let stale_after = self.identity.stale_after;
+    pub(super) fn block_stats(&self, now: impl Into<Moment>) -> impl Iterator<Item = Cow<'_, BlockStats>> {
+        let (now, stale_after) = (now.into(), self.identity.stale_after);
         self.users.blocks().iter().map(move |block| {
             let stats = block.stats();
             if stats.is_unexpired(now, stale_after) {
@@ -211,12 +211,12 @@ impl NetworkView {
     }
 
     /// The freshness of a user at `now`.
-    pub fn freshness_of(&self, user: &UserRecord, now: Millis) -> Freshness {
+    pub fn freshness_of(&self, user: &UserRecord, now: impl Into<Moment>) -> Freshness {
         user.freshness(now, self.identity.stale_after)
     }
 
     /// Users by freshness, in the order of [`Freshness::ALL`].
-    pub fn users_by_freshness(&self, now: Millis) -> [usize; 3] {
+    pub fn users_by_freshness(&self, now: impl Into<Moment>) -> [usize; 3] {
         let mut counts = [0; 3];
         for stats in self.block_stats(now) {
             add(&mut counts, &stats.users);

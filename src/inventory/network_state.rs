@@ -16,7 +16,7 @@ use super::{
     user::{UserData, UserRecord},
 };
 use crate::{
-    clock::{Millis, to_millis},
+    clock::{Millis, Moment, to_millis},
     inventory::state::{RestoredNetwork, RestoredUser},
     wickr::{Device, ErrorKind, InternedStr, UserId},
 };
@@ -28,6 +28,8 @@ pub(super) struct NetworkState {
     types: BTreeSet<InternedStr>,
     directory: Directory,
     covered: bool,
+    /// Counts polls.
+    poll: u32,
     polls: PollLog,
     lookups: Lookups,
     required_lookups: Vec<Subject>,
@@ -41,6 +43,7 @@ impl NetworkState {
             types: BTreeSet::new(),
             directory: Directory::default(),
             covered: true,
+            poll: 0,
             polls: PollLog::default(),
             lookups: Lookups::default(),
             required_lookups: Vec::new(),
@@ -48,7 +51,8 @@ impl NetworkState {
     }
 
     /// The state that an earlier process saved. Data of its last poll is overdue since that poll
-    /// ended; older data, which that poll failed to refresh, since it was read.
+    /// ended; older data, which that poll failed to refresh, since it was read. These are times of day,
+    /// which count as steady times until [`NetworkState::keep_restored`].
     pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> NetworkState {
         let overdue_since = |at: Millis| match restored.last_poll {
             Some(poll) if at >= poll.at.saturating_sub(to_millis(poll.duration)) => at.max(poll.at),
@@ -58,6 +62,7 @@ impl NetworkState {
             id,
             failure: None,
             restored: true,
+            poll: 0,
             facts: None,
             overdue_since: last.as_ref().map(|last| overdue_since(last.at)),
             last,
@@ -94,7 +99,7 @@ impl NetworkState {
         self.required_lookups = lookups;
     }
 
-    pub(super) fn record_lookup(&mut self, subject: Subject, attempt: Attempt, at: Millis) {
+    pub(super) fn record_lookup(&mut self, subject: Subject, attempt: Attempt, at: impl Into<Moment>) {
         self.lookups.get_mut(subject).record(attempt, at);
     }
 
@@ -164,16 +169,20 @@ impl NetworkState {
     pub(super) fn begin(&mut self, users: &[UserId], count: usize) {
         let wanted: BTreeSet<&UserId> = users.iter().collect();
         self.users.retain(|id| wanted.contains(id));
+        self.poll = self.poll.wrapping_add(1);
         self.polls.progress = Some(Progress { done: 0, total: count });
         self.polls.next = None;
     }
 
-    pub(super) fn keep_restored(&mut self, at: Millis) {
-        let stale_after = self.identity.stale_after;
+    /// Data from the future is kept: most likely, this machine has no clock that runs while it is off.
+    pub(super) fn keep_restored(&mut self, at: impl Into<Moment>) {
+        let (time, stale_after) = (at.into().time, self.identity.stale_after);
         self.users.update(|user| {
-            let overdue = user.restored && user.overdue_since.is_some();
-            let served = overdue && user.data(at, stale_after).is_some();
-            served.then(|| UserRecord { overdue_since: None, ..user.clone() })
+            if !user.restored || user.overdue_since.is_none() {
+                return None;
+            }
+            let last = user.data(time, stale_after).cloned();
+            Some(UserRecord { last, overdue_since: None, ..user.clone() })
         });
     }
 
@@ -234,7 +243,16 @@ impl NetworkState {
     ) {
         let facts = self.directory.facts.get(user).cloned();
         let id = user.clone();
-        self.users.put(UserRecord { id, failure, restored: false, facts, last, overdue_since });
+        let poll = self.poll;
+        self.users.put(UserRecord {
+            id,
+            failure,
+            restored: false,
+            poll,
+            facts,
+            last,
+            overdue_since,
+        });
         if let Some(progress) = &mut self.polls.progress {
             progress.done += 1;
         }
@@ -244,10 +262,11 @@ impl NetworkState {
     /// records of all users.
     pub(super) fn end(
         &mut self,
-        at: Millis,
+        at: impl Into<Moment>,
         duration: Option<Duration>,
         complete: bool,
     ) -> PollResult {
+        let at = at.into();
         let failed = self.users.iter().filter(|user| user.failure.is_some()).count();
         let result = match failed {
             0 if complete => PollResult::Success,
@@ -258,7 +277,7 @@ impl NetworkState {
         self.polls.ended[result as usize] += 1;
         let last_duration = self.polls.last.map(|last| last.duration);
         let duration = duration.or(last_duration).unwrap_or_default();
-        self.polls.last = Some(LastPoll { at, duration, result });
+        self.polls.last = Some(LastPoll { at: at.time, duration, result });
         self.polls.progress = None;
         self.polls.next = None;
         // Without expired data, the compressed chunks of a block can be cached again.
@@ -268,13 +287,13 @@ impl NetworkState {
                 return None;
             }
             if user.overdue_since.is_none() {
-                return Some(UserRecord { overdue_since: Some(at), ..user.clone() });
+                return Some(UserRecord { overdue_since: Some(at.steady), ..user.clone() });
             }
             let expired = user.data(at, stale_after).is_none();
             expired.then(|| UserRecord { last: None, overdue_since: None, ..user.clone() })
         });
         if result == PollResult::Success {
-            self.polls.last_success = Some(at);
+            self.polls.last_success = Some(at.time);
         }
         result
     }
@@ -283,11 +302,14 @@ impl NetworkState {
         self.polls.next = Some(at);
     }
 
-    pub(super) fn stalled(&mut self, began: Millis, at: Millis) {
+    pub(super) fn stalled(&mut self, at: impl Into<Moment>) {
+        let overdue_since = Some(at.into().steady);
+        // The poll may still be waiting for its users.
+        let poll = self.polls.progress.map(|_| self.poll);
         self.users.update(|user| {
-            let is_old = user.last.as_ref().is_some_and(|last| last.at < began);
-            let overdue = is_old && user.overdue_since.is_none();
-            overdue.then(|| UserRecord { overdue_since: Some(at), ..user.clone() })
+            let refreshed = Some(user.poll) == poll && user.failure.is_none();
+            let overdue = user.has_data() && !refreshed && user.overdue_since.is_none();
+            overdue.then(|| UserRecord { overdue_since, ..user.clone() })
         });
     }
 

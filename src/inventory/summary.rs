@@ -5,7 +5,7 @@ use super::{
     stats::TypeStats,
 };
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     wickr::{Device, InternedStr},
 };
 
@@ -53,7 +53,8 @@ pub struct Summary {
 
 impl Summary {
     /// Computes the statistics at `now`. `bounds` are idle times in milliseconds, ascending.
-    pub fn new(view: &NetworkView, now: Millis, bounds: &[i64]) -> Summary {
+    pub fn new(view: &NetworkView, now: impl Into<Moment>, bounds: &[i64]) -> Summary {
+        let now = now.into();
         let mut summary = Summary {
             users: [0; 3],
             types: view.types.iter().map(|label| TypeSummary::empty(label, bounds.len())).collect(),
@@ -65,7 +66,7 @@ impl Summary {
             summary.invalid_created += stats.invalid_created;
             summary.invalid_last_login += stats.invalid_last_login;
             for type_stats in &stats.types {
-                summary.add(type_stats, now, bounds);
+                summary.add(type_stats, now.time, bounds);
             }
         }
         summary

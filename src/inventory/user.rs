@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment, to_millis},
     wickr::{Device, ErrorKind, UserId},
 };
 
@@ -50,12 +50,14 @@ pub struct UserRecord {
     pub failure: Option<ErrorKind>,
     /// Whether it comes from the state file and was not requested since.
     pub restored: bool,
+    /// The number of the poll that requested it last.
+    pub(super) poll: u32,
     /// What discovery found out about it.
     pub facts: Option<Arc<UserFacts>>,
     /// The last data that was read, expired or not.
     pub(super) last: Option<UserData>,
-    /// When the first poll that failed to refresh `last` ended or stalled. None if `last` is from the
-    /// last poll, or while the first poll after it proceeds.
+    /// The steady time when the first poll that failed to refresh `last` ended or stalled. None if `last`
+    /// is from the last poll, or while the first poll after it proceeds.
     pub(super) overdue_since: Option<Millis>,
 }
 
@@ -82,15 +84,15 @@ pub(super) enum Change {
 }
 
 impl UserRecord {
-    /// The data to serve at `now`. It expires when it is overdue for more than `stale_after`. If the
-    /// clock was set back, a time in the future counts as equally far in the past.
-    pub fn data(&self, now: Millis, stale_after: Duration) -> Option<&UserData> {
-        let overdue = |since: Millis| u128::from(now.abs_diff(since)) > stale_after.as_millis();
+    /// The data to serve at `now`. It expires when it is overdue for more than `stale_after`.
+    pub fn data(&self, now: impl Into<Moment>, stale_after: Duration) -> Option<&UserData> {
+        let now = now.into().steady;
+        let overdue = |since: Millis| now.saturating_sub(since) > to_millis(stale_after);
         self.last.as_ref().filter(|_| !self.overdue_since.is_some_and(overdue))
     }
 
     /// The freshness at `now`.
-    pub fn freshness(&self, now: Millis, stale_after: Duration) -> Freshness {
+    pub fn freshness(&self, now: impl Into<Moment>, stale_after: Duration) -> Freshness {
         match self.data(now, stale_after) {
             None => Freshness::Missing,
             Some(_) if self.is_up() => Freshness::Fresh,

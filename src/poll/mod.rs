@@ -124,7 +124,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         );
         let users = list.users().unwrap_or_default();
         let selected: HashSet<&UserId> = users.iter().collect();
-        publisher.keep_restored(plan.clock.now());
+        publisher.keep_restored(plan.clock.moment());
         publisher.set_required_lookups(discovery.needed_lookups());
         publisher.retain(|user| selected.contains(user));
         publisher.set_user_list(users, list.is_complete());
@@ -205,7 +205,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let next = retry.unwrap_or(due);
         let wait = next.saturating_duration_since(Instant::now()).as_millis();
         let wait = i64::try_from(wait).unwrap_or(i64::MAX);
-        self.publisher.set_next_poll(self.plan.clock.now().saturating_add(wait));
+        self.publisher.set_next_poll(self.plan.clock.moment().steady.saturating_add(wait));
         let woken = tokio::time::sleep_until(next);
         tokio::pin!(woken);
         loop {
@@ -242,8 +242,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 result = lookups.recv() => result,
                 () = &mut stalls, if !stalled => {
                     stalled = true;
-                    let now = self.plan.clock.now();
-                    self.publisher.stalled(now, now);
+                    self.publisher.stalled(self.plan.clock.moment());
                     continue;
                 }
             };
@@ -253,7 +252,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             }
             if failed {
                 // There is no user to poll. Discovery retries, and its users are polled immediately.
-                let now = self.plan.clock.now();
+                let now = self.plan.clock.moment();
                 let result = self.publisher.end(now, started.elapsed(), false);
                 self.plan.polled.notify_one();
                 return result;
@@ -299,7 +298,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let list = self.list.users().unwrap_or_default();
         let complete =
             complete || (self.list.is_complete() && self.publisher.never_polled(list).is_empty());
-        let now = self.plan.clock.now();
+        let now = self.plan.clock.moment();
         let result = match users.len() == all {
             true => self.publisher.end(now, took, complete),
             false => self.publisher.end_partial(now, complete),
@@ -338,7 +337,6 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let mut on_time = true;
         let mut not_found = NotFoundGuard::default();
         let mut done = 0;
-        let began = self.plan.clock.now();
         let stale_after = self.plan.identity.stale_after;
         let (mut proceeded, mut stalled) = (refresh_from, false);
         let (source, limiter) = (self.plan.source.clone(), self.plan.limiter.clone());
@@ -369,7 +367,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                     self.publisher.flush();
                     if !stalled && proceeded.elapsed() > stale_after {
                         stalled = true;
-                        self.publisher.stalled(began, self.plan.clock.now());
+                        self.publisher.stalled(self.plan.clock.moment());
                     }
                 }
                 _ = report.tick() => {
@@ -391,7 +389,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
 
     fn apply(&mut self, result: LookupResult) {
         let (subject, attempt, directory) = self.list.apply(result);
-        self.publisher.record_lookup(subject, attempt, self.plan.clock.now());
+        self.publisher.record_lookup(subject, attempt, self.plan.clock.moment());
         if let Some(directory) = directory {
             self.publisher.set_directory(directory);
         }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use super::*;
 use crate::{
+    clock::ManualClock,
     inventory::{self, Reader},
     wickr::{
         ConcurrencyLimiter, Device, Error, ErrorKind, ListUsersFilter, NetworkId, Operation,
@@ -142,7 +143,7 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Fixture {
         limiter: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
         observer: Arc::new(NoObserver),
         polled: Arc::default(),
-        clock: Clock::Manual(Arc::default()),
+        clock: Clock::manual(&ManualClock::new(0)),
     };
     let poller = NetworkPoller::new(plan, registrar.add(identity, None));
     Fixture { poller, source, reader, users, interval, in_flight }

@@ -12,6 +12,7 @@ use std::{
 
 use super::*;
 use crate::{
+    clock::ManualClock,
     inventory::{self, Directory, Reader},
     wickr::{
         ConcurrencyLimiter, Device, Error, ErrorKind, ListUsersFilter, NetworkId, Operation,
@@ -204,7 +205,7 @@ fn poller_of(
         limiter: Arc::new(ConcurrencyLimiter::new(in_flight).open()),
         observer: observer.clone(),
         polled: Arc::default(),
-        clock: Clock::Manual(Arc::default()),
+        clock: Clock::manual(&ManualClock::new(0)),
     };
     let publisher = registrar.add(identity, None);
     registrar.mark_complete();

@@ -6,7 +6,7 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{QueryResult, Row, Scope};
-use crate::{clock::Millis, wickr::ApiTimestamp};
+use crate::{clock::{Millis, Moment}, wickr::ApiTimestamp};
 
 /// Optional fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +114,9 @@ pub struct Listing {
 
 impl Listing {
     /// Creates the metadata of a result at `now`.
-    pub fn of(found: &QueryResult<'_>, now: Millis) -> Listing {
+    pub fn of(found: &QueryResult<'_>, now: impl Into<Moment>) -> Listing {
         Listing {
-            generated_at: iso(now),
+            generated_at: iso(now.into().time),
             complete: found.scope.is_complete(),
             scope: found.scope.clone(),
             matched: found.matched,

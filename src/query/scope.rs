@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Filter;
 use crate::text::counted;
 use crate::{
-    clock::Millis,
+    clock::Moment,
     inventory::{Account, NetworkView, PollResult, ShardInfo, Snapshot},
     wickr::{NetworkId, UserId},
 };
@@ -66,7 +66,7 @@ pub struct NotKnown {
 
 impl UserCounts {
     /// Counts the users of a network.
-    pub fn of(network: &NetworkView, now: Millis) -> UserCounts {
+    pub fn of(network: &NetworkView, now: Moment) -> UserCounts {
         let [fresh, stale, missing] = network.users_by_freshness(now);
         UserCounts { fresh, stale, missing, pending: pending(network) }
     }
@@ -84,7 +84,7 @@ fn is_unsettled(network: &NetworkView) -> bool {
 }
 
 impl Scope {
-    pub(super) fn of(snapshot: &Snapshot, now: Millis, filter: &Filter) -> Scope {
+    pub(super) fn of(snapshot: &Snapshot, now: Moment, filter: &Filter) -> Scope {
         let mut scope = Scope::default();
         let mut unknown = filter.users.clone();
         for network in snapshot.networks.iter().filter(|network| filter.matches_network(network)) {

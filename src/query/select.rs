@@ -6,7 +6,7 @@ use std::{cmp::Ordering, collections::BTreeSet};
 
 use super::{Order, Query, Scope, Sort};
 use crate::{
-    clock::Millis,
+    clock::Moment,
     inventory::{Freshness, NetworkView, Snapshot, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{ApiTimestamp, Device, InternedStr},
 };
@@ -121,7 +121,8 @@ pub struct QueryResult<'a> {
 }
 
 /// Runs `query` over `snapshot` at `now`.
-pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> QueryResult<'a> {
+pub fn find<'a>(snapshot: &'a Snapshot, now: impl Into<Moment>, query: &Query) -> QueryResult<'a> {
+    let now = now.into();
     let filter = &query.filter;
     let mut top = TopRows::new(query);
     let mut statuses: BTreeSet<&'a InternedStr> = BTreeSet::new();
@@ -138,7 +139,7 @@ pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> QueryResu
                 if statuses.len() < MAX_STATUSES && !statuses.contains(&device.status) {
                     statuses.insert(&device.status);
                 }
-                let idle = idle_millis(device, now);
+                let idle = idle_millis(device, now.time);
                 let index = (n, u, d);
                 let row = Row { network, user, data, device, freshness, idle, index };
                 if filter.matches_device(&row) {

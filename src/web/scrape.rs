@@ -96,7 +96,7 @@ fn render(
 ) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
     let exporter_metrics = site.metrics.gather();
-    let now = site.clock.now();
+    let now = site.clock.moment();
     let exposition = Exposition {
         snapshot: &snapshot,
         // Compressed chunks can be reused only with the same timestamp.

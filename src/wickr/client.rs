@@ -25,10 +25,12 @@ use super::{
     rate::RateLimiter,
     response,
     retry::{Attempts, RetryDecision},
+    service_clock::system_time,
     signing::sign,
     transport::{Response, Transport, TransportError},
     wire::{self, Page},
 };
+use crate::clock::Millis;
 
 /// Receives events of the client, for metrics.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
@@ -264,6 +266,8 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
+        // Kept only if the service accepts a signature with it: the date can be a proxy's.
+        let mut ahead = 0;
         loop {
             // The rate token comes last: requests that wait with a token would be sent in a burst.
             let permit = limiter.acquire().await;
@@ -273,7 +277,7 @@ impl Client {
             self.options.observer.waited(waiting.elapsed());
             // Credentials can expire during the wait.
             let credentials = self.credentials(list.operation).await?;
-            let result = self.attempt(list.operation, &url, token, &credentials).await;
+            let result = self.attempt(list.operation, &url, token, &credentials, ahead).await;
             drop(permit);
             let error = match result {
                 Ok(body) => return Ok(body),
@@ -290,12 +294,8 @@ impl Client {
             match decision {
                 RetryDecision::GiveUp => return Err(error),
                 RetryDecision::After(wait) => limiter.back_off(wait).await,
-                RetryDecision::WithServerTime { ahead } => {
-                    tracing::warn!(
-                        seconds_behind = ahead,
-                        "the local clock is wrong, using the time of the service"
-                    );
-                    self.options.credentials.clock().set_ahead(ahead);
+                RetryDecision::WithServerTime { ahead: seconds } => {
+                    ahead = seconds.saturating_mul(1000);
                 }
                 RetryDecision::WithNewCredentials => {
                     self.options.credentials.replace(&credentials).await;
@@ -317,12 +317,15 @@ impl Client {
         url: &str,
         token: Option<&str>,
         credentials: &CachedCredentials,
+        ahead: Millis,
     ) -> Result<Bytes, Error> {
         let credentials = &credentials.credentials;
         let invalid = |error: String| Error::new(operation, ErrorKind::InvalidRequest, error);
-        let times = self.options.credentials.clock().times();
+        let clock = self.options.credentials.clock();
+        let moment = clock.signing_time(ahead);
+        let signed = system_time(moment.time);
         let region = &self.options.region;
-        let headers = sign(url, &self.host, region, credentials, times.signed).map_err(invalid)?;
+        let headers = sign(url, &self.host, region, credentials, signed).map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let path = url.path().to_owned();
         let started = Instant::now();
@@ -338,9 +341,12 @@ impl Client {
         let seconds = took.as_secs_f64();
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
         match result {
-            Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
+            Ok(Response { status, body, .. }) if status.is_success() => {
+                clock.accepted(moment);
+                Ok(body)
+            }
             Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, times))
+                Err(response::classify(operation, &response, credentials, token, signed))
             }
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),

@@ -28,6 +28,7 @@ use super::{
     error::{chain, one_line},
     service_clock::ServiceClock,
 };
+use crate::clock::Clock;
 
 /// Time before expiry when credentials are replaced, at most a tenth of their lifetime.
 const REFRESH_MARGIN: Duration = Duration::from_secs(300);
@@ -169,6 +170,8 @@ impl CredentialSource {
 #[derive(Debug)]
 pub(super) struct CachedCredentials {
     pub(super) credentials: Credentials,
+    /// Until when they are used although the clock says that they are expired.
+    unverified_until: Option<Instant>,
     refresh_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
 }
@@ -177,20 +180,26 @@ impl CachedCredentials {
     /// Credentials fetched at `now`. If they are already expired, the local clock can be wrong: they
     /// are used for [`UNVERIFIED_LIFE`], and the service's response corrects the clock.
     fn new(credentials: Credentials, now: SystemTime) -> CachedCredentials {
-        let expires_at = credentials.expiry().map(|expiry| expiry.max(now + UNVERIFIED_LIFE));
+        let expires_at = credentials.expiry();
         let refresh_at = expires_at.map(|expiry| {
             let life = expiry.duration_since(now).unwrap_or_default();
             expiry - REFRESH_MARGIN.min(life / 10)
         });
-        CachedCredentials { credentials, refresh_at, expires_at }
+        let expiring = expires_at.is_some_and(|expiry| expiry <= now + UNVERIFIED_LIFE);
+        let unverified_until = expiring.then(|| Instant::now() + UNVERIFIED_LIFE);
+        CachedCredentials { credentials, unverified_until, refresh_at, expires_at }
     }
 
     fn is_fresh(&self, now: SystemTime) -> bool {
-        self.refresh_at.is_none_or(|at| now < at)
+        self.refresh_at.is_none_or(|at| now < at) || self.is_unverified()
     }
 
     fn has_expired(&self, now: SystemTime) -> bool {
-        self.expires_at.is_some_and(|at| now >= at)
+        self.expires_at.is_some_and(|at| now >= at) && !self.is_unverified()
+    }
+
+    fn is_unverified(&self) -> bool {
+        self.unverified_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -219,11 +228,12 @@ impl LastFetch {
 }
 
 impl CredentialStore {
-    /// Creates an empty store. The first request fetches credentials.
-    pub fn new(source: CredentialSource) -> CredentialStore {
+    /// Creates an empty store. The first request fetches credentials. `clock` is corrected by what the
+    /// service proves.
+    pub fn new(source: CredentialSource, clock: Clock) -> CredentialStore {
         CredentialStore {
             source,
-            clock: ServiceClock::default(),
+            clock: ServiceClock::new(clock),
             current: ArcSwapOption::empty(),
             last_fetch: Mutex::new(None),
         }
@@ -329,12 +339,25 @@ mod tests {
         assert!(hour.has_expired(now + Duration::from_secs(3605)));
     }
 
-    #[test]
-    fn uses_credentials_that_are_expired_when_fetched_for_a_short_time() {
+    #[tokio::test(start_paused = true)]
+    async fn uses_credentials_that_are_expired_when_fetched_for_a_short_time() {
         let expired = credentials(Some(0));
         let now = SystemTime::now();
         assert!(expired.is_fresh(now) && !expired.has_expired(now));
-        assert!(expired.has_expired(now + UNVERIFIED_LIFE + Duration::from_secs(1)));
+        tokio::time::advance(UNVERIFIED_LIFE).await;
+        assert!(!expired.is_fresh(now) && expired.has_expired(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn renews_credentials_by_a_clock_that_was_corrected_after_the_fetch() {
+        // The local clock is 30 days ahead, so credentials for an hour seem expired when fetched.
+        let real = SystemTime::now();
+        let (hour, wrong) = (Duration::from_secs(3600), Duration::from_secs(30 * 86_400));
+        let new = Credentials::new("a", "b", None, Some(real + hour), "test");
+        let cached = CachedCredentials::new(new, real + wrong);
+        tokio::time::advance(UNVERIFIED_LIFE).await;
+        assert!(cached.is_fresh(real + UNVERIFIED_LIFE));
+        assert!(!cached.is_fresh(real + hour) && cached.has_expired(real + hour));
     }
 
     #[tokio::test]
@@ -344,7 +367,7 @@ mod tests {
             secret_access_key: "hunter2".into(),
         };
         assert!(!format!("{source:?}").contains("hunter2"));
-        let store = CredentialStore::new(source);
+        let store = CredentialStore::new(source, Clock::system());
         let first = store.get().await.unwrap();
         assert!(Arc::ptr_eq(&first, &store.get().await.unwrap()));
         store.replace(&first).await;

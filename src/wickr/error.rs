@@ -118,7 +118,7 @@ pub struct Error {
     pub message: String,
     /// The value of `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Seconds by which the service's clock is ahead of the local clock, if that can be the cause of
+    /// Seconds by which the service's clock is ahead of the signature's time, if that can be the cause of
     /// the error.
     pub clock_ahead: Option<i64>,
 }

@@ -36,7 +36,7 @@ pub use ids::{BadId, NetworkId, UserId};
 pub use interned::{InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
-pub use response::{RequestTimes, classify};
+pub use response::classify;
 pub use signing::sign;
 pub use timestamp::ApiTimestamp;
 pub use transport::Response;

@@ -8,27 +8,16 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{Error, ErrorKind, Operation, transport::Response};
+use crate::clock::TOLERANCE;
 
-/// Difference in seconds above which the clock is corrected. AWS accepts five minutes.
-const CLOCK_TOLERANCE: i64 = 60;
-
-/// The time of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestTimes {
-    /// By the local clock.
-    pub local: SystemTime,
-    /// As in the signature.
-    pub signed: SystemTime,
-}
-
-/// Returns the error of a response whose status is not 2xx. The error does not contain the credentials
+/// Returns the error of a response whose status is not 2xx, to a request with a signature of `signed`. The error does not contain the credentials
 /// or the page token of the request.
 pub fn classify(
     operation: Operation,
     response: &Response,
     credentials: &Credentials,
     token: Option<&str>,
-    times: RequestTimes,
+    signed: SystemTime,
 ) -> Error {
     let body: Option<Value> =
         serde_json::from_slice(&response.body).ok().filter(|body: &Value| body.is_object());
@@ -57,8 +46,8 @@ pub fn classify(
     };
     Error {
         status: Some(response.status.as_u16()),
-        clock_ahead: clock_ahead(kind, code.as_deref(), &response.headers, times),
-        retry_after: retry_after(&response.headers, times.local),
+        clock_ahead: clock_ahead(kind, code.as_deref(), &response.headers, signed),
+        retry_after: retry_after(&response.headers, signed),
         code: code.filter(|code| !contains_secret(code, &secrets)),
         ..Error::new(operation, kind, message)
     }
@@ -136,13 +125,13 @@ fn is_invalid_user(message: &str) -> bool {
     message.trim().trim_end_matches('.').eq_ignore_ascii_case("invalid userid")
 }
 
-/// Seconds by which the server's clock is ahead of the local clock, if the signature time can be the
-/// cause of the error.
+/// Seconds by which the server's clock is ahead of the signature's time, if that can be the cause of the
+/// error.
 fn clock_ahead(
     kind: ErrorKind,
     code: Option<&str>,
     headers: &HeaderMap,
-    times: RequestTimes,
+    signed: SystemTime,
 ) -> Option<i64> {
     let is_clock_error = matches!(
         code,
@@ -158,9 +147,7 @@ fn clock_ahead(
         return None;
     }
     let server = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
-    // Compared with the signature time, because an earlier correction can be outdated.
-    let offset = seconds_between(times.signed, server)?;
-    if offset.abs() > CLOCK_TOLERANCE { seconds_between(times.local, server) } else { None }
+    seconds_between(signed, server).filter(|ahead| ahead.abs() > TOLERANCE / 1000)
 }
 
 fn seconds_between(from: SystemTime, to: SystemTime) -> Option<i64> {
@@ -219,11 +206,6 @@ mod tests {
     use super::*;
 
     fn parse(status: u16, headers: &[(&str, &str)], body: &str) -> Error {
-        parse_signed(status, headers, body, 0)
-    }
-
-    /// The request was signed by a clock that is `ahead` seconds ahead.
-    fn parse_signed(status: u16, headers: &[(&str, &str)], body: &str, ahead: u64) -> Error {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
@@ -236,9 +218,8 @@ mod tests {
         let credentials =
             Credentials::new("AKIDEXAMPLE", "s3cr3t/+x", Some("t0k3n=/x".into()), None, "test");
         // 2026-01-01T00:00:00Z
-        let local = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let times = RequestTimes { local, signed: local + Duration::from_secs(ahead) };
-        classify(Operation::ListDevicesForUser, &response, &credentials, Some("v1:p4g3"), times)
+        let signed = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        classify(Operation::ListDevicesForUser, &response, &credentials, Some("v1:p4g3"), signed)
     }
 
     #[test]
@@ -344,10 +325,10 @@ mod tests {
     }
 
     #[test]
-    fn measures_clock_differences_above_a_minute() {
-        let ahead = |name, date, signed_ahead| {
+    fn measures_clock_differences_above_four_minutes() {
+        let ahead = |name, date| {
             let headers = [("x-amzn-errortype", name), ("date", date)];
-            parse_signed(403, &headers, "{}", signed_ahead).clock_ahead
+            parse(403, &headers, "{}").clock_ahead
         };
         for (name, date, expected) in [
             ("RequestTimeTooSkewed", "Thu, 01 Jan 2026 00:10:00 GMT", Some(600)),
@@ -355,15 +336,12 @@ mod tests {
             ("RequestTimeTooSkewed", "yesterday", None),
             ("InvalidSignatureException", "Thu, 01 Jan 2026 00:10:00 GMT", Some(600)),
             ("ExpiredTokenException", "Thu, 01 Jan 2026 00:10:00 GMT", None),
-            ("RequestExpired", "Thu, 01 Jan 2026 00:01:00 GMT", None),
-            ("RequestExpired", "Thu, 01 Jan 2026 00:01:01 GMT", Some(61)),
-            ("RequestExpired", "Wed, 31 Dec 2025 23:58:59 GMT", Some(-61)),
+            ("RequestExpired", "Thu, 01 Jan 2026 00:04:00 GMT", None),
+            ("RequestExpired", "Thu, 01 Jan 2026 00:04:01 GMT", Some(241)),
+            ("RequestExpired", "Wed, 31 Dec 2025 23:55:59 GMT", Some(-241)),
         ] {
-            assert_eq!(ahead(name, date, 0), expected, "{name} {date}");
+            assert_eq!(ahead(name, date), expected, "{name} {date}");
         }
-        // The local clock was corrected, but signatures are still an hour ahead.
-        let date = "Thu, 01 Jan 2026 00:00:05 GMT";
-        assert_eq!(ahead("RequestTimeTooSkewed", date, 3600), Some(5));
     }
 
     #[test]

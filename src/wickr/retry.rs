@@ -27,9 +27,9 @@ pub(super) enum RetryDecision {
     GiveUp,
     /// Retry after this time.
     After(Duration),
-    /// Correct the clock and retry.
+    /// Retry with the server's time.
     WithServerTime {
-        /// Seconds by which the server's clock is ahead of the local clock.
+        /// Seconds by which the server's clock is ahead of the signature's time.
         ahead: i64,
     },
     /// Get new credentials and retry.

@@ -3,64 +3,60 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use aws_smithy_async::time::TimeSource;
 
-use super::response::RequestTimes;
+use crate::clock::{Clock, Millis, Moment};
 
-/// The local clock, corrected by the difference that the service has reported.
-#[derive(Debug, Clone, Default)]
+/// The clock of one account's service. The process's clock learns from it only what the service has
+/// proven, so an endpoint with a wrong clock does not affect other accounts.
+#[derive(Debug, Clone)]
 pub(super) struct ServiceClock {
-    /// Seconds by which the service's clock is ahead. Shared by all clones.
-    ahead: Arc<AtomicI64>,
+    account: Clock,
+    process: Clock,
+    /// Whether it was logged that the local clock is wrong.
+    logged: Arc<AtomicBool>,
 }
 
 impl ServiceClock {
-    pub(super) fn set_ahead(&self, seconds: i64) {
-        self.ahead.store(seconds, Ordering::Relaxed);
+    pub(super) fn new(process: Clock) -> ServiceClock {
+        ServiceClock { account: process.fork(), process, logged: Arc::default() }
     }
 
-    pub(super) fn times(&self) -> RequestTimes {
-        let local = SystemTime::now();
-        RequestTimes { local, signed: self.corrected(local) }
+    /// The time of a signature, `ahead` milliseconds ahead of this clock.
+    pub(super) fn signing_time(&self, ahead: Millis) -> Moment {
+        let moment = self.account.moment();
+        Moment { time: moment.time.saturating_add(ahead), ..moment }
     }
 
-    fn corrected(&self, local: SystemTime) -> SystemTime {
-        let ahead = self.ahead.load(Ordering::Relaxed);
-        let difference = Duration::from_secs(ahead.unsigned_abs());
-        // A time that cannot be represented is replaced by the local one.
-        if ahead < 0 { local.checked_sub(difference) } else { local.checked_add(difference) }
-            .unwrap_or(local)
+    /// The service accepted a signature of this time.
+    pub(super) fn accepted(&self, signed: Moment) {
+        self.account.prove(signed);
+        self.process.prove(signed);
+        let behind = self.account.behind();
+        if self.logged.swap(behind != 0, Ordering::Relaxed) == (behind != 0) {
+            return;
+        }
+        if behind == 0 {
+            tracing::info!("the local clock is right again");
+        } else {
+            let seconds_behind = behind / 1000;
+            tracing::warn!(seconds_behind, "the local clock is wrong, using the time of the service");
+        }
     }
 }
 
 impl TimeSource for ServiceClock {
     fn now(&self) -> SystemTime {
-        self.times().signed
+        system_time(self.account.now())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn corrects_the_local_clock_in_both_directions() {
-        let clock = ServiceClock::default();
-        let local = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        assert_eq!(clock.corrected(local), local);
-        for (ahead, seconds) in [(7_200, 1_007_200), (-7_200, 992_800)] {
-            clock.set_ahead(ahead);
-            assert_eq!(
-                clock.corrected(local),
-                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-            );
-        }
-        clock.set_ahead(i64::MAX);
-        assert_eq!(clock.corrected(local), local, "not representable");
-    }
+/// A time before 1970 counts as 1970.
+pub(super) fn system_time(at: Millis) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at).unwrap_or(0))
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use wickr_exporter::{
+    clock::Clock,
     simulator::{
         ACCESS_KEY, ClockError, Fault, Fleet, Options, SECRET_KEY, Simulator, device, network, user,
     },
@@ -228,7 +229,7 @@ fn client_with_rate(simulator: &Simulator, requests_per_second: f64) -> Client {
     Client::new(ClientOptions {
         endpoint: Endpoint::parse(&simulator.endpoint()).unwrap(),
         region: "us-east-1".into(),
-        credentials: Arc::new(CredentialStore::new(fixed)),
+        credentials: Arc::new(CredentialStore::new(fixed, Clock::system())),
         rate: Arc::new(RateLimiter::new(requests_per_second)),
         timezone: jiff::tz::TimeZone::UTC,
         request_timeout: Duration::from_secs(10),

@@ -6,7 +6,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicI64},
 };
 
 use serde_json::json;
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wickr_exporter::{
     app::{Daemon, Serving},
-    clock::{Clock, Millis},
+    clock::{Clock, ManualClock, Millis},
     config,
     inventory::state,
     simulator::{
@@ -179,7 +178,7 @@ async fn exposition(folder: &Path, now: Millis) -> String {
         secret_access_key: SECRET_KEY.into(),
     };
     let _endpoint = listen().await;
-    let clock = Clock::Manual(Arc::new(AtomicI64::new(now)));
+    let clock = Clock::manual(&ManualClock::new(now));
     let daemon = Daemon::new(&config, None, Some(credentials), clock).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

@@ -77,18 +77,58 @@ fn keeps_devices_of_a_failed_user_until_stale_after() {
 }
 
 #[test]
-fn expires_overdue_data_if_the_clock_is_set_back() {
-    let day = 86_400_000;
-    let mut state = new_state();
-    state.begin(&[id("1")], 1);
-    state.read(&id("1"), vec![device("a")], day);
-    state.end(day, DURATION, true);
-    state.begin(&[id("1")], 1);
-    state.failed(&id("1"), ErrorKind::Timeout);
-    state.end(day, DURATION, true);
-    assert_eq!(state.view().users_by_freshness(day), [0, 1, 0]);
-    assert_eq!(state.view().users_by_freshness(0), [0, 0, 1]);
-    assert_eq!(state.view().served_users(0).count(), 0);
+fn a_step_of_the_clock_changes_no_age() {
+    let (start, day) = (1_767_225_600_000, 86_400_000);
+    for step in [-30 * day, -7_200_000, 7_200_000, 30 * day] {
+        let at = |steady| Moment { time: start + step + steady, steady: start + steady };
+        let mut state = new_state();
+        let users = [id("1"), id("2")];
+        state.begin(&users, 2);
+        users.iter().for_each(|user| state.read(user, vec![], start));
+        state.end(start, DURATION, true);
+        state.begin(&users, 2);
+        state.failed(&users[0], ErrorKind::Timeout);
+        // The clock steps in the middle of this poll.
+        state.read(&users[1], vec![], at(1_000).time);
+        state.stalled(at(1_500));
+        state.end(at(2_000), DURATION, true);
+        assert_eq!(state.view().users_by_freshness(at(61_500)), [1, 1, 0], "{step}");
+        assert_eq!(state.view().users_by_freshness(at(61_501)), [1, 0, 1], "{step}");
+        assert_eq!(state.view().polls.last.unwrap().at, at(2_000).time);
+    }
+}
+
+#[test]
+fn restored_data_survives_a_step_of_a_clock_that_was_behind() {
+    let (read, day) = (1_767_225_600_000, 86_400_000);
+    let user = RestoredUser { id: id("1"), data: UserData { at: read, devices: Arc::new([]) } };
+    let restored = RestoredNetwork {
+        name: String::new(),
+        account: String::new(),
+        users: vec![user],
+        types: vec![],
+        last_poll: None,
+        last_success: None,
+        user_list: None,
+    };
+    let identity = new_state().identity.as_ref().clone();
+    for behind in [0, 7_200_000, 30 * day, read] {
+        let mut state = NetworkState::restored(identity.clone(), restored.clone());
+        let start = read + 30_000 - behind;
+        state.keep_restored(start);
+        state.begin(&[id("1")], 1);
+        // The clock is corrected during the first poll, which fails.
+        let at = |steady| Moment { time: start + steady + behind, steady: start + steady };
+        assert_eq!(state.view().users_by_freshness(at(1_000)), [0, 1, 0], "{behind}");
+        state.failed(&id("1"), ErrorKind::Connection);
+        state.end(at(2_000), DURATION, true);
+        assert_eq!(state.view().users_by_freshness(at(62_000)), [0, 1, 0], "{behind}");
+        assert_eq!(state.view().users_by_freshness(at(62_001)), [0, 0, 1], "{behind}");
+    }
+    // By a clock that is ahead, it is too old, and stays so.
+    let mut state = NetworkState::restored(identity, restored);
+    state.keep_restored(read + 7_200_000);
+    assert_eq!(state.view().users_by_freshness(read), [0, 0, 1]);
 }
 
 #[test]
@@ -122,7 +162,7 @@ fn data_is_overdue_when_the_poll_stalls() {
     state.end(0, DURATION, true);
     state.begin(&users, 2);
     state.read(&users[0], vec![], 1_000);
-    state.stalled(1_000, 70_000);
+    state.stalled(70_000);
     assert_eq!(state.view().users_by_freshness(70_000), [1, 1, 0]);
     assert!(!state.view().is_up(70_000));
     assert_eq!(state.view().users_by_freshness(130_001), [1, 0, 1]);

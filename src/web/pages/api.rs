@@ -72,7 +72,7 @@ fn write(
     columns: Columns,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let (snapshot, now) = (pages.site.reader.snapshot(), pages.site.clock.now());
+    let (snapshot, now) = (pages.site.reader.snapshot(), pages.site.clock.moment());
     let found = find(&snapshot, now, query);
     let records = found.rows.iter().map(|row| Record::of(row, columns));
     match format {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::format::{counted, duration, grouped};
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     inventory::{Account, LastPoll, LookupFailure, NetworkView, PollResult, ShardInfo},
     query::UserCounts,
     wickr::Operation,
@@ -59,7 +59,7 @@ pub(super) fn overall(
     networks: &[(&Assessment, UserCounts)],
     accounts: &[Account],
     shard: Option<ShardInfo>,
-    now: Millis,
+    now: Moment,
 ) -> Assessment {
     let is_failing = accounts.iter().any(|account| account.lookup.failure.is_some());
     let mut assessment = match networks {
@@ -86,7 +86,7 @@ pub(super) fn overall(
     }
 }
 
-fn account_failure(account: &Account, failure: LookupFailure, now: Millis) -> (Level, String) {
+fn account_failure(account: &Account, failure: LookupFailure, now: Moment) -> (Level, String) {
     let region = if account.region.is_empty() { "this account" } else { &account.region };
     let (level, effect) = match account.known {
         true => (Level::Care, "new networks may be missing"),
@@ -95,13 +95,13 @@ fn account_failure(account: &Account, failure: LookupFailure, now: Millis) -> (L
     (level, failed_lookup(&format!("The networks of {region}"), failure, effect, now))
 }
 
-fn failed_lookup(subject: &str, failure: LookupFailure, effect: &str, now: Millis) -> String {
+fn failed_lookup(subject: &str, failure: LookupFailure, effect: &str, now: Moment) -> String {
     let LookupFailure { operation, kind, since } = failure;
     format!(
         "{subject} cannot be looked up ({}: {}, for {}): {effect}. {}",
         operation.as_str(),
         kind.as_str().replace('_', " "),
-        duration(now.saturating_sub(since)),
+        duration(now.steady.saturating_sub(since)),
         kind.remedy().replace('`', "")
     )
 }
@@ -133,7 +133,7 @@ pub(super) fn of_network(
     view: &NetworkView,
     users: UserCounts,
     oldest: Option<Millis>,
-    now: Millis,
+    now: Moment,
 ) -> Assessment {
     let (level, text) = match view.polls.last {
         None => (Level::Waiting, first_poll(view)),
@@ -158,11 +158,11 @@ fn of_users(
     last: LastPoll,
     users: UserCounts,
     oldest: Option<Millis>,
-    now: Millis,
+    now: Moment,
 ) -> (Level, String) {
     let UserCounts { fresh, stale, missing, pending } = users;
     let total = fresh + stale + missing;
-    let age = duration(oldest.map_or(0, |at| now.saturating_sub(at)));
+    let age = duration(oldest.map_or(0, |at| now.time.saturating_sub(at)));
     if total == 0 && last.result == PollResult::Failure {
         return (Level::Bad, "The users are not known.".into());
     }
@@ -201,7 +201,7 @@ fn of_users(
     (Level::Good, text)
 }
 
-fn with_lookups(mut assessment: Assessment, view: &NetworkView, now: Millis) -> Assessment {
+fn with_lookups(mut assessment: Assessment, view: &NetworkView, now: Moment) -> Assessment {
     if let Some(failure) = view.lookups.users.failure {
         let text = failed_lookup("The users", failure, "new users may be missing", now);
         assessment = assessment.and(Level::Care, &text);

@@ -8,7 +8,7 @@ use super::{
     links::{DEFAULT_PAGE_SIZE, NavLinks, devices_url},
 };
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     inventory::{Freshness, Snapshot},
     query::{BadParameter, Filter, Order, Params, Query, Row, Sort, find, format_duration},
     wickr::{ApiTimestamp, NetworkId},
@@ -138,7 +138,7 @@ pub(super) struct DevicesPage {
 
 pub(super) fn page(
     snapshot: &Snapshot,
-    now: Millis,
+    now: Moment,
     query: &Query,
     settings: &DisplaySettings,
     links: NavLinks,
@@ -160,7 +160,7 @@ pub(super) fn page(
     let last = query.skip().saturating_add(found.rows.len());
     DevicesPage {
         links,
-        generated: HtmlTime::new(now, now),
+        generated: HtmlTime::new(now.time, now.time),
         notes: found.scope.notes(),
         networks: network_options(snapshot, &filter.networks),
         user_id: filter.users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -180,7 +180,7 @@ pub(super) fn page(
         range: (!found.rows.is_empty()).then(|| format!("{} to {}", grouped(first), grouped(last))),
         order: order(query),
         headers: headers(query, sso),
-        rows: found.rows.iter().map(|row| device(row, query, now, settings.usernames)).collect(),
+        rows: found.rows.iter().map(|row| device(row, query, now.time, settings.usernames)).collect(),
         sso,
         json: api_url("json"),
         csv: api_url("csv"),

@@ -34,7 +34,7 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::{ResponseSlots, Site};
-use crate::{clock::Millis, query::BadParameter};
+use crate::{clock::Moment, query::BadParameter};
 use links::{NavLinks, devices_url};
 use status::Status;
 
@@ -63,7 +63,7 @@ const ICON: &str = include_str!("icon.svg");
 /// The state of the handlers.
 struct Pages {
     site: Arc<Site>,
-    started: Millis,
+    started: Moment,
     page_permits: Arc<Semaphore>,
     list_slots: Arc<ResponseSlots>,
 }
@@ -76,7 +76,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     };
     let status_path = site.telemetry_path.status_page();
     let pages = Pages {
-        started: site.clock.now(),
+        started: site.clock.moment(),
         page_permits: Arc::new(Semaphore::new(MAX_PAGES)),
         list_slots: ResponseSlots::new(MAX_LISTS),
         site,
@@ -126,7 +126,7 @@ impl Pages {
     fn status(&self) -> Status {
         let site = &self.site;
         let settings = site.settings.load();
-        Status::of(&site.reader, &settings.idle_buckets, self.started, site.clock.now())
+        Status::of(&site.reader, &settings.idle_buckets, self.started, site.clock.moment())
     }
 
     fn links(&self) -> NavLinks {
@@ -175,7 +175,7 @@ async fn devices_page(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery
         }
         Ok(params) => {
             let render = move |pages: &Pages| {
-                let (snapshot, now) = (pages.site.reader.snapshot(), pages.site.clock.now());
+                let (snapshot, now) = (pages.site.reader.snapshot(), pages.site.clock.moment());
                 let links = pages.links();
                 html(&devices_page::page(&snapshot, now, &params.query, &settings, links))
             };

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::assessment::{self, Assessment};
 use crate::{
-    clock::Millis,
+    clock::{Millis, Moment},
     inventory::{
         Account, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary, TypeSummary,
     },
@@ -89,8 +89,8 @@ pub(super) struct AccountStatus {
 }
 
 impl AccountStatus {
-    fn of(account: &Account) -> AccountStatus {
-        let networks = LookupStatus::of(&account.lookup);
+    fn of(account: &Account, now: Moment) -> AccountStatus {
+        let networks = LookupStatus::of(&account.lookup, now);
         AccountStatus { region: account.region.clone(), networks }
     }
 }
@@ -114,11 +114,11 @@ pub(super) struct LookupStatus {
 }
 
 impl LookupStatus {
-    fn of(lookup: &Lookup) -> Option<LookupStatus> {
+    fn of(lookup: &Lookup, now: Moment) -> Option<LookupStatus> {
         let Lookup { last_success, failure } = lookup;
         (last_success.is_some() || failure.is_some()).then(|| LookupStatus {
             last_success_at: last_success.map(Time),
-            failing_since: failure.map(|failure| Time(failure.since)),
+            failing_since: failure.map(|failure| Time(now.time_at(failure.since))),
             operation: failure.map(|failure| failure.operation.as_str()),
             reason: failure.map(|failure| failure.kind.as_str()),
             remedy: failure.map(|failure| failure.kind.remedy()),
@@ -192,9 +192,10 @@ impl Status {
     pub(super) fn of(
         reader: &Reader,
         idle_buckets: &[Duration],
-        started: Millis,
-        now: Millis,
+        started: impl Into<Moment>,
+        now: impl Into<Moment>,
     ) -> Status {
+        let (started, now) = (started.into(), now.into());
         let snapshot = reader.snapshot();
         let networks: Vec<_> = snapshot
             .networks
@@ -204,16 +205,16 @@ impl Status {
         let assessments: Vec<_> =
             networks.iter().map(|network| (&network.assessment, network.users)).collect();
         let assessment = assessment::overall(&assessments, &snapshot.accounts, snapshot.shard, now);
-        let uptime = u64::try_from(now.saturating_sub(started)).unwrap_or(0);
+        let uptime = u64::try_from(now.steady.saturating_sub(started.steady)).unwrap_or(0);
         Status {
-            generated_at: Time(now),
+            generated_at: Time(now.time),
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("WICKR_EXPORTER_REVISION"),
-            started_at: Time(started),
+            started_at: Time(now.time_at(started.steady)),
             uptime_seconds: Seconds(Duration::from_millis(uptime)),
             ready: reader.is_ready(),
             assessment,
-            discovery: snapshot.accounts.iter().map(AccountStatus::of).collect(),
+            discovery: snapshot.accounts.iter().map(|account| AccountStatus::of(account, now)).collect(),
             shard: snapshot.shard,
             networks,
         }
@@ -221,7 +222,7 @@ impl Status {
 }
 
 impl NetworkStatus {
-    fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> NetworkStatus {
+    fn of(view: &NetworkView, idle_buckets: &[Duration], now: Moment) -> NetworkStatus {
         let (identity, polls) = (&view.identity, &view.polls);
         let [success, partial, failure] = polls.ended;
         let users = UserCounts::of(view, now);
@@ -234,9 +235,9 @@ impl NetworkStatus {
             up: view.was_polled().then(|| view.is_up(now)),
             users,
             discovery: DiscoveryStatus {
-                users: LookupStatus::of(&view.lookups.users),
-                members: LookupStatus::of(&view.lookups.members),
-                security_groups: LookupStatus::of(&view.lookups.groups),
+                users: LookupStatus::of(&view.lookups.users, now),
+                members: LookupStatus::of(&view.lookups.members, now),
+                security_groups: LookupStatus::of(&view.lookups.groups, now),
             },
             oldest_read_at: oldest.map(Time),
             last_poll: polls.last.map(|last| PollStatus {
@@ -245,7 +246,7 @@ impl NetworkStatus {
                 result: last.result.as_str(),
             }),
             last_success_at: polls.last_success.map(Time),
-            next_poll_at: polls.next.map(Time),
+            next_poll_at: polls.next.map(|at| Time(now.time_at(at))),
             poll_under_way: polls
                 .progress
                 .map(|poll| ProgressStatus { done: poll.done, total: poll.total }),
@@ -284,7 +285,7 @@ fn failures(view: &NetworkView) -> Vec<FailureStatus> {
 }
 
 impl DeviceStatus {
-    fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> DeviceStatus {
+    fn of(view: &NetworkView, idle_buckets: &[Duration], now: Moment) -> DeviceStatus {
         let bounds: Vec<i64> = idle_buckets
             .iter()
             .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))

@@ -1,7 +1,7 @@
 //! Requests to the web server: headers, queries, client certificates.
 
 use std::{
-    sync::{Arc, LazyLock, atomic::AtomicI64},
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::Service;
 use wickr_exporter::{
-    clock::Clock,
+    clock::{Clock, ManualClock},
     exposition::{CompressionCache, Encoding, Format, Group, encoding_for, format_for},
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
@@ -231,7 +231,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let site = Site {
         reader: FLEET.reader.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),
-        clock: Clock::Manual(Arc::new(AtomicI64::new(NOW))),
+        clock: Clock::manual(&ManualClock::new(NOW)),
         settings: Arc::new(arc_swap::ArcSwap::from_pointee(settings)),
         telemetry_path: "/metrics".parse().unwrap(),
         reloads: None,

@@ -153,7 +153,7 @@ pub fn state(data: &[u8]) {
     for format in [Format::Text, Format::OpenMetrics] {
         let exposition = Exposition {
             snapshot: &snapshot,
-            now,
+            now: now.into(),
             idle_buckets: &[Duration::from_secs(3600)],
             usernames: true,
             exporter_metrics: &[],

@@ -68,7 +68,7 @@ pub fn exposition(data: &[u8]) {
     let Some(fleet) = Fleet::of(data) else { return };
     let exposition = Exposition {
         snapshot: &fleet.snapshot,
-        now: NOW,
+        now: NOW.into(),
         idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
         usernames: true,
         exporter_metrics: &[],

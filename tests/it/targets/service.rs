@@ -9,7 +9,7 @@ use serde_json::Value;
 use wickr_exporter::{
     query::iso,
     wickr::{
-        ApiTimestamp, Device, ErrorKind, Interner, InvalidField, Operation, RequestTimes, Response,
+        ApiTimestamp, Device, ErrorKind, Interner, InvalidField, Operation, Response,
         classify, devices_page, networks_page, security_groups_page, users_page,
     },
 };
@@ -261,8 +261,7 @@ pub fn errors(data: &[u8]) {
         (local, Operation::ListDevicesForUser),
         (local + Duration::from_secs(3600), Operation::ListUsers),
     ] {
-        let times = RequestTimes { local, signed };
-        let error = classify(operation, &response, &credentials, Some(PAGE), times);
+        let error = classify(operation, &response, &credentials, Some(PAGE), signed);
         assert_eq!(error.status, Some(status.as_u16()));
         assert!(ErrorKind::ALL.contains(&error.kind));
         let text = error.to_string();
