@@ -10,6 +10,8 @@ use super::{Endpoint, error::chain};
 
 const MAX_BODY: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of the interval and the timeout of HTTP/2 pings. Servers close connections with too many pings.
+const MIN_PING: Duration = Duration::from_secs(1);
 const USER_AGENT: &str = concat!("wickr-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// A complete response.
@@ -50,7 +52,11 @@ impl Transport {
             // Only `retry` decides about retries.
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .pool_idle_timeout(Duration::from_secs(90));
+            .pool_idle_timeout(Duration::from_secs(90))
+            // All requests share one HTTP/2 connection. If it stalls, it is closed about when its requests
+            // time out, so that the next attempt gets a new connection. Only while requests are in flight.
+            .http2_keep_alive_interval(MIN_PING.max(timeout / 2))
+            .http2_keep_alive_timeout(MIN_PING.max(timeout / 2));
         if endpoint.is_loopback() {
             builder = builder.no_proxy();
         }

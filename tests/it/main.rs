@@ -4,6 +4,7 @@
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
+//! - `http2`: a stalled connection to AWS
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -44,6 +45,7 @@ mod harness;
 mod health;
 mod helm;
 mod http;
+mod http2;
 mod image;
 mod keys;
 mod organisation;
