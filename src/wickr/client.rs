@@ -30,7 +30,7 @@ use super::{
     transport::{Response, Transport, TransportError},
     wire::{self, Page},
 };
-use crate::clock::Millis;
+use crate::clock::Moment;
 
 /// Receives events of the client, for metrics.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
@@ -267,7 +267,7 @@ impl Client {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
         // Kept only if the service accepts a signature with it: the date can be a proxy's.
-        let mut ahead = 0;
+        let mut server_time = None;
         loop {
             // The rate token comes last: requests that wait with a token would be sent in a burst.
             let permit = limiter.acquire().await;
@@ -277,7 +277,8 @@ impl Client {
             self.options.observer.waited(waiting.elapsed());
             // Credentials can expire during the wait.
             let credentials = self.credentials(list.operation).await?;
-            let result = self.attempt(list.operation, &url, token, &credentials, ahead).await;
+            let signed = self.options.credentials.clock().signing_time(server_time);
+            let result = self.attempt(list.operation, &url, token, &credentials, signed).await;
             drop(permit);
             let error = match result {
                 Ok(body) => return Ok(body),
@@ -294,8 +295,9 @@ impl Client {
             match decision {
                 RetryDecision::GiveUp => return Err(error),
                 RetryDecision::After(wait) => limiter.back_off(wait).await,
-                RetryDecision::WithServerTime { ahead: seconds } => {
-                    ahead = seconds.saturating_mul(1000);
+                RetryDecision::WithServerTime { ahead } => {
+                    let time = signed.time.saturating_add(ahead.saturating_mul(1000));
+                    server_time = Some(Moment { time, ..signed });
                 }
                 RetryDecision::WithNewCredentials => {
                     self.options.credentials.replace(&credentials).await;
@@ -317,15 +319,13 @@ impl Client {
         url: &str,
         token: Option<&str>,
         credentials: &CachedCredentials,
-        ahead: Millis,
+        signed: Moment,
     ) -> Result<Bytes, Error> {
         let credentials = &credentials.credentials;
         let invalid = |error: String| Error::new(operation, ErrorKind::InvalidRequest, error);
-        let clock = self.options.credentials.clock();
-        let moment = clock.signing_time(ahead);
-        let signed = system_time(moment.time);
+        let time = system_time(signed.time);
         let region = &self.options.region;
-        let headers = sign(url, &self.host, region, credentials, signed).map_err(invalid)?;
+        let headers = sign(url, &self.host, region, credentials, time).map_err(invalid)?;
         let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         let path = url.path().to_owned();
         let started = Instant::now();
@@ -342,11 +342,11 @@ impl Client {
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
         match result {
             Ok(Response { status, body, .. }) if status.is_success() => {
-                clock.accepted(moment);
+                self.options.credentials.clock().accepted(signed);
                 Ok(body)
             }
             Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, signed))
+                Err(response::classify(operation, &response, credentials, token, time))
             }
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),

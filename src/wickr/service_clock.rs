@@ -27,10 +27,10 @@ impl ServiceClock {
         ServiceClock { account: process.fork(), process, logged: Arc::default() }
     }
 
-    /// The time of a signature, `ahead` milliseconds ahead of this clock.
-    pub(super) fn signing_time(&self, ahead: Millis) -> Moment {
-        let moment = self.account.moment();
-        Moment { time: moment.time.saturating_add(ahead), ..moment }
+    /// The time of a signature: now, by this clock or by a `server_time` at an earlier moment.
+    pub(super) fn signing_time(&self, server_time: Option<Moment>) -> Moment {
+        let now = self.account.moment();
+        server_time.map_or(now, |earlier| Moment { time: earlier.time_at(now.steady), ..now })
     }
 
     /// The service accepted a signature of this time.

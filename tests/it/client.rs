@@ -222,14 +222,22 @@ fn client(simulator: &Simulator) -> Client {
 }
 
 fn client_with_rate(simulator: &Simulator, requests_per_second: f64) -> Client {
+    client_with(simulator, requests_per_second, Clock::system())
+}
+
+pub fn client_with(simulator: &Simulator, requests_per_second: f64, clock: Clock) -> Client {
+    client_at(&simulator.endpoint(), requests_per_second, clock)
+}
+
+pub fn client_at(endpoint: &str, requests_per_second: f64, clock: Clock) -> Client {
     let fixed = CredentialSource::Fixed {
         access_key_id: ACCESS_KEY.into(),
         secret_access_key: SECRET_KEY.into(),
     };
     Client::new(ClientOptions {
-        endpoint: Endpoint::parse(&simulator.endpoint()).unwrap(),
+        endpoint: Endpoint::parse(endpoint).unwrap(),
         region: "us-east-1".into(),
-        credentials: Arc::new(CredentialStore::new(fixed, Clock::system())),
+        credentials: Arc::new(CredentialStore::new(fixed, clock)),
         rate: Arc::new(RateLimiter::new(requests_per_second)),
         timezone: jiff::tz::TimeZone::UTC,
         request_timeout: Duration::from_secs(10),

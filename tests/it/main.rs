@@ -4,7 +4,7 @@
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
-//! - `http2`: a stalled connection to AWS
+//! - `clocks`: wrong clocks and steps, with `faketime`; `http2`: a stalled connection to AWS
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -32,6 +32,7 @@ mod browser;
 mod campaign;
 mod cli;
 mod client;
+mod clocks;
 mod compose;
 mod compression;
 mod corpora;

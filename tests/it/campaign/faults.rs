@@ -29,7 +29,8 @@ pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>
         18 => "html".to_owned(),
         19 => "redirect".to_owned(),
         20 => format!("slow:{}ms", rng.u16(1..1500)),
-        21 => format!("skew:{}m", rng.i8(-30..30)),
+        // More than four minutes would correct the time that the checker compares with its own.
+        21 => format!("skew:{}m", rng.i8(-3..4)),
         22 => "refuse-token".to_owned(),
         23 => "repeat-token".to_owned(),
         24 => "endless-pages,times=40".to_owned(),
