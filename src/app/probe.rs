@@ -9,8 +9,7 @@ use crate::{
     telemetry::Metrics,
     text::counted,
     wickr::{
-        self, Client, ConcurrencyLimiter, Error, ErrorKind, NetworkId, NetworkLimiter,
-        UserId,
+        self, Client, ConcurrencyLimiter, Error, ErrorKind, NetworkId, NetworkLimiter, UserId,
     },
 };
 

@@ -260,12 +260,7 @@ impl Publisher {
 
     /// A poll of all users ends at `at`, after `duration`. It succeeds only if the user list is
     /// `complete`.
-    pub fn end(
-        &mut self,
-        at: impl Into<Moment>,
-        duration: Duration,
-        complete: bool,
-    ) -> PollResult {
+    pub fn end(&mut self, at: impl Into<Moment>, duration: Duration, complete: bool) -> PollResult {
         self.update(|state| state.end(at, Some(duration), complete))
     }
 

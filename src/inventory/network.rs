@@ -186,7 +186,10 @@ impl NetworkView {
     }
 
     /// The users whose data is served at `now`.
-    pub fn served_users(&self, now: impl Into<Moment>) -> impl Iterator<Item = (&UserRecord, &UserData)> {
+    pub fn served_users(
+        &self,
+        now: impl Into<Moment>,
+    ) -> impl Iterator<Item = (&UserRecord, &UserData)> {
         let (now, stale_after) = (now.into(), self.identity.stale_after);
         self.users.iter().filter_map(move |user| Some((user, user.data(now, stale_after)?)))
     }
@@ -198,7 +201,10 @@ impl NetworkView {
     }
 
     /// Statistics of each block over the data that is served at `now`.
-    pub(super) fn block_stats(&self, now: impl Into<Moment>) -> impl Iterator<Item = Cow<'_, BlockStats>> {
+    pub(super) fn block_stats(
+        &self,
+        now: impl Into<Moment>,
+    ) -> impl Iterator<Item = Cow<'_, BlockStats>> {
         let (now, stale_after) = (now.into(), self.identity.stale_after);
         self.users.blocks().iter().map(move |block| {
             let stats = block.stats();

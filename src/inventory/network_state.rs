@@ -99,7 +99,12 @@ impl NetworkState {
         self.required_lookups = lookups;
     }
 
-    pub(super) fn record_lookup(&mut self, subject: Subject, attempt: Attempt, at: impl Into<Moment>) {
+    pub(super) fn record_lookup(
+        &mut self,
+        subject: Subject,
+        attempt: Attempt,
+        at: impl Into<Moment>,
+    ) {
         self.lookups.get_mut(subject).record(attempt, at);
     }
 

@@ -6,7 +6,10 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{QueryResult, Row, Scope};
-use crate::{clock::{Millis, Moment}, wickr::ApiTimestamp};
+use crate::{
+    clock::{Millis, Moment},
+    wickr::ApiTimestamp,
+};
 
 /// Optional fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

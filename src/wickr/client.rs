@@ -345,9 +345,7 @@ impl Client {
                 self.options.credentials.clock().accepted(signed);
                 Ok(body)
             }
-            Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, time))
-            }
+            Ok(response) => Err(response::classify(operation, &response, credentials, token, time)),
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
                 ..Error::new(operation, ErrorKind::InvalidResponse, "the body exceeds 8 MiB")

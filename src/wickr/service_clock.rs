@@ -45,7 +45,10 @@ impl ServiceClock {
             tracing::info!("the local clock is right again");
         } else {
             let seconds_behind = behind / 1000;
-            tracing::warn!(seconds_behind, "the local clock is wrong, using the time of the service");
+            tracing::warn!(
+                seconds_behind,
+                "the local clock is wrong, using the time of the service"
+            );
         }
     }
 }

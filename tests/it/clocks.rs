@@ -110,15 +110,11 @@ fn assert_times(samples: &Samples, context: &str) {
     for name in ["wickr_device_idle_seconds", "wickr_user_idle_seconds"] {
         let idle: Vec<_> = samples.series(name, &[]).collect();
         assert_eq!(idle.len(), USERS.len(), "{context}: {name}");
-        assert!(
-            idle.iter().all(|(_, idle)| (idle - IDLE).abs() < ACCURACY),
-            "{context}: {idle:?}"
-        );
+        assert!(idle.iter().all(|(_, idle)| (idle - IDLE).abs() < ACCURACY), "{context}: {idle:?}");
     }
-    for name in [
-        "wickr_user_last_poll_timestamp_seconds",
-        "wickr_exporter_last_poll_timestamp_seconds",
-    ] {
+    for name in
+        ["wickr_user_last_poll_timestamp_seconds", "wickr_exporter_last_poll_timestamp_seconds"]
+    {
         for (series, at) in samples.series(name, &[]) {
             // A user that fails keeps the time of its data.
             let age = now - at;
@@ -225,7 +221,8 @@ async fn a_step_in_mid_poll_changes_no_number() {
         let context = format!("{} h", step / HOUR);
         let Some(clock) = FakeClock::new(0) else { return };
         let simulator = serving(fleet()).await;
-        let poll = "interval = \"1s\"\nstale_after = \"1h\"\nrequests_per_second = 6\nmax_attempts = 1";
+        let poll =
+            "interval = \"1s\"\nstale_after = \"1h\"\nrequests_per_second = 6\nmax_attempts = 1";
         let exporter = clock.start(&config(&simulator.endpoint(), poll, NETWORK, &USERS), &[]);
         exporter.polled(1.0).await;
         simulator.faults().add("500,user=1002".parse::<Fault>().unwrap());

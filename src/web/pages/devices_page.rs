@@ -180,7 +180,11 @@ pub(super) fn page(
         range: (!found.rows.is_empty()).then(|| format!("{} to {}", grouped(first), grouped(last))),
         order: order(query),
         headers: headers(query, sso),
-        rows: found.rows.iter().map(|row| device(row, query, now.time, settings.usernames)).collect(),
+        rows: found
+            .rows
+            .iter()
+            .map(|row| device(row, query, now.time, settings.usernames))
+            .collect(),
         sso,
         json: api_url("json"),
         csv: api_url("csv"),

@@ -214,7 +214,11 @@ impl Status {
             uptime_seconds: Seconds(Duration::from_millis(uptime)),
             ready: reader.is_ready(),
             assessment,
-            discovery: snapshot.accounts.iter().map(|account| AccountStatus::of(account, now)).collect(),
+            discovery: snapshot
+                .accounts
+                .iter()
+                .map(|account| AccountStatus::of(account, now))
+                .collect(),
             shard: snapshot.shard,
             networks,
         }

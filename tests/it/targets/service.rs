@@ -9,8 +9,8 @@ use serde_json::Value;
 use wickr_exporter::{
     query::iso,
     wickr::{
-        ApiTimestamp, Device, ErrorKind, Interner, InvalidField, Operation, Response,
-        classify, devices_page, networks_page, security_groups_page, users_page,
+        ApiTimestamp, Device, ErrorKind, Interner, InvalidField, Operation, Response, classify,
+        devices_page, networks_page, security_groups_page, users_page,
     },
 };
 
