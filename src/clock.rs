@@ -32,6 +32,18 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The moment that is `millis` later.
+    pub fn after(self, millis: Millis) -> Moment {
+        let Moment { time, steady } = self;
+        Moment { time: time.saturating_add(millis), steady: steady.saturating_add(millis) }
+    }
+
+    /// The time of day of another moment, from now on: as recorded, unless the clock has stepped since.
+    pub fn time_of(self, other: Moment) -> Millis {
+        let time = self.time_at(other.steady);
+        if time.abs_diff(other.time) > 1_000 { time } else { other.time }
+    }
+
     /// The time of day at an earlier or later steady time.
     pub fn time_at(self, steady: Millis) -> Millis {
         self.time.saturating_sub(self.steady.saturating_sub(steady))
@@ -184,6 +196,9 @@ mod tests {
         local.step(-2 * HOUR);
         assert_eq!(clock.moment(), Moment { time: 3 * HOUR + 10, steady: 5 * HOUR + 10 });
         assert_eq!(clock.moment().time_at(5 * HOUR), 3 * HOUR);
+        assert_eq!(clock.moment().time_of((5 * HOUR).into()), 3 * HOUR);
+        let start = Moment { time: 3 * HOUR + 1, steady: 5 * HOUR };
+        assert_eq!(clock.moment().time_of(start), 3 * HOUR + 1, "the clocks only tick differently");
         assert_eq!(clock.behind(), 0);
     }
 

@@ -22,7 +22,7 @@ const CACHE_MIN_USERS: usize = 64;
 const CACHE_MAX_DEVICES: usize = 4096;
 
 /// The value of a family with at most one sample for each network.
-type NetworkValue = fn(&NetworkView) -> Option<Value>;
+type NetworkValue = fn(&NetworkView, Moment) -> Option<Value>;
 
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
@@ -191,23 +191,23 @@ impl<'a> NetworkFamilies<'a> {
             }
         }
         let families: [(_, NetworkValue); 5] = [
-            (&family::POLL_DURATION, |view| {
+            (&family::POLL_DURATION, |view, _| {
                 view.polls.last.map(|last| Value::Float(last.duration.as_secs_f64()))
             }),
-            (&family::POLL_PROGRESS, |view| {
+            (&family::POLL_PROGRESS, |view, _| {
                 Some(Value::Float(match view.polls.progress {
                     Some(poll) if poll.total > 0 => poll.done as f64 / poll.total as f64,
                     _ => 1.0,
                 }))
             }),
-            (&family::POLL_OVERRUNS, |view| Some(Value::Count(view.polls.overruns))),
-            (&family::LAST_POLL, |view| view.polls.last.map(|last| Value::Millis(last.at))),
-            (&family::LAST_SUCCESS, |view| view.polls.last_success.map(Value::Millis)),
+            (&family::POLL_OVERRUNS, |view, _| Some(Value::Count(view.polls.overruns))),
+            (&family::LAST_POLL, |view, now| view.polls.last_at(now).map(Value::Millis)),
+            (&family::LAST_SUCCESS, |view, _| view.polls.last_success.map(Value::Millis)),
         ];
         for (family, value) in families {
             let mut family = out.family(family);
             for network in &self.networks {
-                if let Some(value) = value(network.view) {
+                if let Some(value) = value(network.view, self.now) {
                     family.sample(&network.labels, value)?;
                 }
             }

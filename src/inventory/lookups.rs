@@ -21,8 +21,8 @@ pub struct LookupFailure {
     pub operation: Operation,
     /// The error of the last attempt.
     pub kind: ErrorKind,
-    /// The steady time when the first of the consecutive failed attempts ended.
-    pub since: Millis,
+    /// When the first of the consecutive failed attempts ended.
+    pub since: Moment,
 }
 
 /// The outcome of one attempt.
@@ -35,7 +35,7 @@ impl Lookup {
         match attempt {
             Ok(()) => *self = Lookup { last_success: Some(at.time), failure: None },
             Err((operation, kind)) => {
-                let since = self.failure.map_or(at.steady, |failure| failure.since);
+                let since = self.failure.map_or(at, |failure| failure.since);
                 self.failure = Some(LookupFailure { operation, kind, since });
             }
         }
@@ -123,11 +123,11 @@ mod tests {
         lookup.record(failed(ErrorKind::Timeout), 1);
         lookup.record(failed(ErrorKind::Forbidden), 2);
         let failure = lookup.failure.unwrap();
-        assert_eq!((failure.kind, failure.since), (ErrorKind::Forbidden, 1));
+        assert_eq!((failure.kind, failure.since), (ErrorKind::Forbidden, 1.into()));
         lookup.record(Ok(()), 3);
         assert_eq!(lookup, Lookup { last_success: Some(3), failure: None });
         lookup.record(failed(ErrorKind::Timeout), 4);
-        assert_eq!((lookup.last_success, lookup.failure.unwrap().since), (Some(3), 4));
+        assert_eq!((lookup.last_success, lookup.failure.unwrap().since), (Some(3), 4.into()));
     }
 
     #[test]

@@ -269,8 +269,8 @@ impl Publisher {
         self.update(|state| state.end(at, None, complete))
     }
 
-    /// The next poll starts at `at`, a steady time.
-    pub fn set_next_poll(&mut self, at: Millis) {
+    /// The next poll starts at `at`.
+    pub fn set_next_poll(&mut self, at: Moment) {
         self.update(|state| state.set_next_poll(at));
     }
 

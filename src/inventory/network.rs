@@ -109,8 +109,18 @@ pub struct PollLog {
     pub last_success: Option<Millis>,
     /// Progress of the current poll. None between polls.
     pub progress: Option<Progress>,
-    /// The steady time when the next poll starts. None during a poll.
-    pub next: Option<Millis>,
+    /// When the next poll starts. None during a poll.
+    pub next: Option<Moment>,
+    /// When the last poll of this process ended. None if `last` was restored.
+    pub(super) last_ended: Option<Moment>,
+}
+
+impl PollLog {
+    /// When the last poll ended. If the clock has stepped since, the recorded time is corrected.
+    pub fn last_at(&self, now: Moment) -> Option<Millis> {
+        let recorded = self.last.map(|last| last.at);
+        self.last_ended.map(|ended| now.time_of(ended)).or(recorded)
+    }
 }
 
 /// The last poll that ended.

@@ -283,6 +283,7 @@ impl NetworkState {
         let last_duration = self.polls.last.map(|last| last.duration);
         let duration = duration.or(last_duration).unwrap_or_default();
         self.polls.last = Some(LastPoll { at: at.time, duration, result });
+        self.polls.last_ended = Some(at);
         self.polls.progress = None;
         self.polls.next = None;
         // Without expired data, the compressed chunks of a block can be cached again.
@@ -303,7 +304,7 @@ impl NetworkState {
         result
     }
 
-    pub(super) fn set_next_poll(&mut self, at: Millis) {
+    pub(super) fn set_next_poll(&mut self, at: Moment) {
         self.polls.next = Some(at);
     }
 

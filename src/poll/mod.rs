@@ -205,7 +205,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let next = retry.unwrap_or(due);
         let wait = next.saturating_duration_since(Instant::now()).as_millis();
         let wait = i64::try_from(wait).unwrap_or(i64::MAX);
-        self.publisher.set_next_poll(self.plan.clock.moment().steady.saturating_add(wait));
+        self.publisher.set_next_poll(self.plan.clock.moment().after(wait));
         let woken = tokio::time::sleep_until(next);
         tokio::pin!(woken);
         loop {

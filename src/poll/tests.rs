@@ -303,7 +303,7 @@ async fn publishes_the_time_of_the_next_poll_between_polls_only() {
     tokio::time::sleep(Duration::from_millis(2_400)).await;
     assert_eq!(next(), None);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(next(), Some(500));
+    assert_eq!(next(), Some(500.into()));
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(next(), None);
     stop.cancel();

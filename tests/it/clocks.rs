@@ -283,6 +283,26 @@ async fn restored_data_is_stale_or_missing_by_a_wrong_clock_and_stays_so_when_it
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_before_the_first_response_corrects_the_time_of_the_last_poll() {
+    for offset in OFFSETS {
+        let Some(clock) = FakeClock::new(offset) else { return };
+        let simulator = serving(fleet()).await;
+        simulator.faults().add("hang".parse::<Fault>().unwrap());
+        let poll = "interval = \"1h\"\nmax_attempts = 1\nrequest_timeout = \"500ms\"";
+        let exporter = clock.start(&config(&simulator.endpoint(), poll, NETWORK, &USERS), &[]);
+        let age = |samples: &Samples| {
+            let at = samples.get("wickr_exporter_last_poll_timestamp_seconds", &[]).unwrap();
+            now() as f64 / 1e3 - at
+        };
+        let samples = exporter.polled(1.0).await;
+        assert!((age(&samples) + offset as f64 / 1e3).abs() < ACCURACY, "{}", age(&samples));
+        clock.set(0);
+        let samples = exporter.metrics().await;
+        assert!(age(&samples).abs() < ACCURACY, "{offset}: {}", age(&samples));
+    }
+}
+
 /// Reads a user's devices with the injected clock, and returns the requests that this took.
 async fn read_once(simulator: &Simulator, client: &wickr_exporter::wickr::Client) -> u64 {
     let before = simulator.requests().total();

@@ -94,7 +94,9 @@ fn a_step_of_the_clock_changes_no_age() {
         state.end(at(2_000), DURATION, true);
         assert_eq!(state.view().users_by_freshness(at(61_500)), [1, 1, 0], "{step}");
         assert_eq!(state.view().users_by_freshness(at(61_501)), [1, 0, 1], "{step}");
-        assert_eq!(state.view().polls.last.unwrap().at, at(2_000).time);
+        let polls = state.view().polls;
+        assert_eq!(polls.last_at(at(9_000)), Some(at(2_000).time));
+        assert_eq!(polls.last_at((start + 9_000).into()), Some(start + 2_000), "set back again");
     }
 }
 

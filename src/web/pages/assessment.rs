@@ -101,7 +101,7 @@ fn failed_lookup(subject: &str, failure: LookupFailure, effect: &str, now: Momen
         "{subject} cannot be looked up ({}: {}, for {}): {effect}. {}",
         operation.as_str(),
         kind.as_str().replace('_', " "),
-        duration(now.steady.saturating_sub(since)),
+        duration(now.steady.saturating_sub(since.steady)),
         kind.remedy().replace('`', "")
     )
 }

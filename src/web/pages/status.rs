@@ -118,7 +118,7 @@ impl LookupStatus {
         let Lookup { last_success, failure } = lookup;
         (last_success.is_some() || failure.is_some()).then(|| LookupStatus {
             last_success_at: last_success.map(Time),
-            failing_since: failure.map(|failure| Time(now.time_at(failure.since))),
+            failing_since: failure.map(|failure| Time(now.time_of(failure.since))),
             operation: failure.map(|failure| failure.operation.as_str()),
             reason: failure.map(|failure| failure.kind.as_str()),
             remedy: failure.map(|failure| failure.kind.remedy()),
@@ -210,7 +210,7 @@ impl Status {
             generated_at: Time(now.time),
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("WICKR_EXPORTER_REVISION"),
-            started_at: Time(now.time_at(started.steady)),
+            started_at: Time(now.time_of(started)),
             uptime_seconds: Seconds(Duration::from_millis(uptime)),
             ready: reader.is_ready(),
             assessment,
@@ -245,12 +245,12 @@ impl NetworkStatus {
             },
             oldest_read_at: oldest.map(Time),
             last_poll: polls.last.map(|last| PollStatus {
-                ended_at: Time(last.at),
+                ended_at: Time(polls.last_at(now).unwrap_or(last.at)),
                 duration_seconds: Seconds(last.duration),
                 result: last.result.as_str(),
             }),
             last_success_at: polls.last_success.map(Time),
-            next_poll_at: polls.next.map(|at| Time(now.time_at(at))),
+            next_poll_at: polls.next.map(|at| Time(now.time_of(at))),
             poll_under_way: polls
                 .progress
                 .map(|poll| ProgressStatus { done: poll.done, total: poll.total }),
