@@ -168,7 +168,7 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
 fn summary(reader: &Reader, now: Millis) -> String {
     let mut text = String::new();
     for view in &reader.snapshot().networks {
-        let summary = Summary::new(view, now, &[IDLE_MILLIS]);
+        let summary = Summary::new(view, now, &[IDLE_MILLIS], &[]);
         let sum = |count: fn(&TypeSummary) -> u64| summary.types.iter().map(count).sum::<u64>();
         let types: Vec<_> =
             summary.types.iter().map(|t| format!("{} {}", &*t.device_type, t.devices)).collect();

@@ -26,6 +26,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// When idle SSO sessions end; `None` without `[sso]`.
     pub sso: Option<SsoMaxIdle>,
+    /// `[sso] expiring_within`: at least one time, strictly ascending, above zero.
+    pub sso_expiring_within: Vec<Duration>,
     /// The state file, which need not exist; `None` without `[state]`. A relative path is relative
     /// to the working directory.
     pub state: Option<PathBuf>,

@@ -43,7 +43,7 @@ pub(super) static DISCOVERY: Shape = Shape { path: "discovery", keys: &["interva
 pub(super) static METRICS: Shape =
     Shape { path: "metrics", keys: &["detail", "username", "idle_buckets"] };
 
-pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle"] };
+pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle", "expiring_within"] };
 
 pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
 

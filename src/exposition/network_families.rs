@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::{Millis, to_millis},
     inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
+    text::format_duration,
     wickr::ErrorKind,
 };
 
@@ -30,6 +31,8 @@ pub(super) struct NetworkFamilies<'a> {
     now: Millis,
     usernames: bool,
     idle_bounds: Vec<i64>,
+    /// Values of the label `within`.
+    horizons: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -45,15 +48,19 @@ impl<'a> NetworkFamilies<'a> {
         snapshot: &'a Snapshot,
         now: Millis,
         idle_buckets: &[Duration],
+        sso_horizons: &[Duration],
         usernames: bool,
     ) -> NetworkFamilies<'a> {
         let idle_bounds: Vec<i64> = idle_buckets.iter().copied().map(to_millis).collect();
+        let horizon_bounds: Vec<i64> = sso_horizons.iter().copied().map(to_millis).collect();
         let networks = snapshot.networks.iter().map(|view| NetworkContext {
             view,
             labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
-            summary: Summary::new(view, now, &idle_bounds),
+            summary: Summary::new(view, now, &idle_bounds, &horizon_bounds),
         });
-        NetworkFamilies { networks: networks.collect(), now, usernames, idle_bounds }
+        let networks = networks.collect();
+        let horizons = sso_horizons.iter().copied().map(format_duration).collect();
+        NetworkFamilies { networks, now, usernames, idle_bounds, horizons }
     }
 
     /// Writes the families of one group.
@@ -89,7 +96,7 @@ impl<'a> NetworkFamilies<'a> {
                         family: column.family.name,
                         encoding,
                         usernames: usernames && column.has_usernames(),
-                        time: column.depends_on_clock().then_some(now),
+                        period: column.period(block, now),
                     };
                     family.cached_lines(key, users, write)?;
                 }
@@ -136,8 +143,17 @@ impl<'a> NetworkFamilies<'a> {
                 idle.histogram(&labels, buckets, summary.with_idle, sum)?;
             }
         }
-        let with_sso = self.known().filter(|network| network.view.sso.is_some());
-        self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso, |t| t.sso_expired, out)?;
+        let with_sso = || self.known().filter(|network| network.view.sso.is_some());
+        self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso(), |t| t.sso_expired, out)?;
+        let mut expiring = out.family(&family::NETWORK_DEVICES_SSO_EXPIRING);
+        for NetworkContext { labels, summary, .. } in with_sso() {
+            for summary in &summary.types {
+                for (within, count) in self.horizons.iter().zip(&summary.sso_expiring) {
+                    let pairs = [("device_type", &*summary.device_type), ("within", within)];
+                    expiring.sample(&labels.with(&pairs), Value::Count(*count))?;
+                }
+            }
+        }
         self.security_group_families(out)
     }
 

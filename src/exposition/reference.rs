@@ -38,6 +38,11 @@ fn device_labels(user: &UserRecord, device: &Device) -> Option<Labels> {
     Some(labels)
 }
 
+fn session_end(user: &UserRecord, device: &Device) -> Option<i64> {
+    let limit = user.facts.as_ref()?.sso_max_idle?;
+    Some(device.last_login.millis()? + i64::try_from(limit.as_millis()).unwrap())
+}
+
 /// The samples of a network, without the label `network_id`.
 fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec<Sample> {
     let now = exposition.now;
@@ -98,6 +103,33 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                 (Some(idle), Some(limit)) => idle as u128 > limit.as_millis(),
                 _ => false,
             })
+        }
+        "wickr_network_devices_sso_expiring" if is_known && view.sso.is_some() => {
+            let mut series = Series::new();
+            for name in &view.types {
+                for (horizon, within) in exposition.sso_horizons.iter().zip(["1h", "1d", "30d"]) {
+                    let ends_within = |user: &UserRecord, d: &Device| {
+                        session_end(user, d).is_some_and(|end| {
+                            (0..=horizon.as_millis() as i64).contains(&(end - now))
+                        })
+                    };
+                    let of_users = users.iter().map(|(user, data)| {
+                        let of_type = data.devices.iter().filter(|d| d.device_type == *name);
+                        of_type.filter(|d| ends_within(user, d)).count()
+                    });
+                    let labels =
+                        vec![("device_type", name.to_string()), ("within", within.to_owned())];
+                    series.push((labels, of_users.sum::<usize>().to_string()));
+                }
+            }
+            series
+        }
+        "wickr_user_sso_expiry_timestamp_seconds" => {
+            let next = |(user, data): &(&UserRecord, &UserData)| {
+                let ends = data.devices.iter().filter_map(|d| session_end(user, d));
+                Some((user_labels(user), seconds(ends.filter(|end| *end >= now).min()?)))
+            };
+            users.iter().filter_map(next).collect()
         }
         "wickr_user_up" => {
             view.users.iter().map(|user| (user_labels(user), flag(is_fresh(user)))).collect()

@@ -135,6 +135,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
         snapshot,
         now: NOW,
         idle_buckets: &[days(1), days(30)],
+        sso_horizons: &[days(1), days(30)],
         usernames: true,
         exporter_metrics: &registry.gather(),
         groups,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, to_millis},
     wickr::{Device, ErrorKind, UserId},
 };
 
@@ -135,5 +135,11 @@ impl UserRecord {
     /// After how long an idle SSO session ends.
     pub fn sso_max_idle(&self) -> Option<Duration> {
         self.facts.as_ref()?.sso_max_idle
+    }
+
+    /// When the SSO session on a device of the user ends, if nobody logs in before. None without a
+    /// limit or a last login.
+    pub fn sso_end(&self, device: &Device) -> Option<Millis> {
+        Some(device.last_login.millis()?.saturating_add(to_millis(self.sso_max_idle()?)))
     }
 }

@@ -70,6 +70,7 @@ pub fn exposition(data: &[u8]) {
         snapshot: &fleet.snapshot,
         now: NOW,
         idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
+        sso_horizons: &[Duration::from_secs(86_400)],
         usernames: true,
         exporter_metrics: &[],
         groups: &Group::ALL,
