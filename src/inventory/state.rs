@@ -2,7 +2,9 @@
 //!
 //! The format is one line with the version, the SHA-256 of the payload, and the payload: gzip of
 //! MessagePack with structs as arrays. Device types and statuses are stored once and referenced by
-//! index. Usernames, SSO limits and secrets are not stored.
+//! index. Usernames, SSO limits and secrets are not stored. Later versions add `sections`.
+
+mod sections;
 
 use std::{collections::HashMap, fmt, io::BufReader, sync::Arc, time::Duration};
 
@@ -13,6 +15,7 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
+use self::sections::Sections;
 use super::{DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData};
 use crate::{
     clock::Millis,
@@ -88,6 +91,9 @@ struct NetworkPart {
     /// Older files do not have it.
     #[serde(default)]
     user_list: Option<ListPart>,
+    /// Older files do not have it, and without sections the format is the same as theirs.
+    #[serde(default, skip_serializing_if = "Sections::is_empty")]
+    sections: Sections,
 }
 
 /// Selector id and user ids.
@@ -201,7 +207,8 @@ impl Texts {
 /// A message if encoding fails.
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     let mut texts = Texts::default();
-    let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts)).collect();
+    let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts));
+    let networks = networks.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let file = File { networks, texts: texts.texts };
     let mut bytes = MAGIC.to_vec();
     bytes.resize(MAGIC.len() + CHECKSUM_LEN, 0);
@@ -213,8 +220,13 @@ pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
-    NetworkPart {
+fn network_part(
+    view: &NetworkView,
+    texts: &mut Texts,
+) -> Result<NetworkPart, rmp_serde::encode::Error> {
+    // Features add their sections here, and `restore` reads them.
+    let sections = Sections::default();
+    Ok(NetworkPart {
         id: view.identity.id.to_string(),
         name: view.identity.name.clone(),
         account: view.identity.account.clone(),
@@ -238,7 +250,8 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
         user_list: view.user_list.as_ref().map(|list| {
             ListPart(list.selector_id, list.users.iter().map(UserId::to_string).collect())
         }),
-    }
+        sections,
+    })
 }
 
 fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
