@@ -92,6 +92,9 @@ impl Daemon {
             .map(|path| StateFile::new(path.clone(), metrics.clone(), clock.clone()));
         let restored = state.as_ref().map(|file| file.load(&labels)).unwrap_or_default();
         let (registrar, reader) = inventory::open();
+        if state.is_some() {
+            registrar.defer_changes();
+        }
         let factory = PollerFactory::new(
             credentials,
             labels,

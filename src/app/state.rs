@@ -27,6 +27,8 @@ use crate::{
 
 /// Minimum time between two writes, because many small networks end many polls.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time for which changes of devices are not saved, and so not exposed.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Only the exporter can read it: it contains users and devices.
 const MODE: u32 = 0o600;
 
@@ -98,7 +100,7 @@ impl StateFile {
         if self.back_up.load(Ordering::Relaxed) && !has_data() {
             return;
         }
-        let this = self.clone();
+        let (this, saved) = (self.clone(), snapshot.clone());
         let saving = tokio::task::spawn_blocking(move || this.write(&snapshot));
         match saving.await.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(()) => self.metrics.state_saved(self.clock.now()),
@@ -106,6 +108,8 @@ impl StateFile {
                 tracing::warn!(path = %self.path.display(), error, "saving the state file failed");
             }
         }
+        // After a failure, too: changes that stay hidden would be worse than a wrong sum after a crash.
+        saved.expose_changes();
     }
 
     fn write(&self, snapshot: &Snapshot) -> Result<(), String> {
@@ -118,7 +122,8 @@ impl StateFile {
         Ok(())
     }
 
-    /// Saves after polls, until `stop`. It does not wait for a write that blocks.
+    /// Saves after polls, and changes of devices also during long polls, until `stop`. It does not wait
+    /// for a write that blocks.
     pub(super) async fn save_after_polls(
         self,
         reader: Reader,
@@ -127,9 +132,12 @@ impl StateFile {
     ) {
         let saving = async {
             loop {
-                polled.notified().await;
-                self.save(reader.snapshot()).await;
-                tokio::time::sleep(MIN_INTERVAL).await;
+                let polled = tokio::time::timeout(MAX_DELAY, polled.notified()).await;
+                let snapshot = reader.snapshot();
+                if polled.is_ok() || snapshot.has_unexposed_changes() {
+                    self.save(snapshot).await;
+                    tokio::time::sleep(MIN_INTERVAL).await;
+                }
             }
         };
         stop.run_until_cancelled(saving).await;

@@ -53,6 +53,7 @@ pub(super) struct RawFile {
     pub(super) sso_expiring_within: Field<Vec<Duration>>,
     pub(super) state_path: Field<PathBuf>,
     pub(super) shard: RawShard,
+    pub(super) log_changes: Field<bool>,
     pub(super) networks: Vec<RawNetwork>,
 }
 
@@ -140,6 +141,7 @@ pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
         sso_expiring_within: ascending(&sso, "expiring_within", r#"["1d", "7d"]"#),
         state_path: state_path(&root.table("state", &shape::STATE)),
         shard: shard(&root.table("shard", &shape::SHARD)),
+        log_changes: root.table("log", &shape::LOG).read("changes", values::boolean),
         networks: root
             .tables("network", &shape::NETWORK, NETWORK_EXAMPLE)
             .iter()

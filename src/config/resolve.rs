@@ -31,6 +31,7 @@ pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
         sso_expiring_within: file.sso_expiring_within.valid_or(DEFAULT_EXPIRING_WITHIN.into()),
         state: file.state_path.into_valid(),
         shard: shard(file.shard),
+        log_changes: file.log_changes.valid_or(false),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// The part of the users that this process polls.
     pub shard: ShardConfig,
+    /// `[log] changes`: whether each change of a device is logged.
+    pub log_changes: bool,
     /// In the order of the file: at least one, and each id once.
     ///
     /// No two networks with [`NetworkSelector::All`] have the same region, profile, role and

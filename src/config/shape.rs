@@ -7,7 +7,18 @@ use crate::diagnostics::{Schema, Shape};
 
 pub(super) static FILE: Shape = Shape {
     path: "",
-    keys: &["web", "aws", "poll", "discovery", "metrics", "sso", "state", "shard", "network"],
+    keys: &[
+        "web",
+        "aws",
+        "poll",
+        "discovery",
+        "metrics",
+        "sso",
+        "state",
+        "shard",
+        "log",
+        "network",
+    ],
 };
 
 pub(super) static WEB: Shape = Shape { path: "web", keys: &["listen", "max_concurrent_scrapes"] };
@@ -49,6 +60,8 @@ pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
 
 pub(super) static SHARD: Shape = Shape { path: "shard", keys: &["index", "total"] };
 
+pub(super) static LOG: Shape = Shape { path: "log", keys: &["changes"] };
+
 pub(super) static NETWORK: Shape =
     Shape { path: "network", keys: &["id", "name", "users", "filter", "aws", "poll"] };
 
@@ -75,6 +88,7 @@ pub(super) static SCHEMA: Schema = Schema {
         &SSO,
         &STATE,
         &SHARD,
+        &LOG,
         &NETWORK,
         &NETWORK_FILTER,
         &NETWORK_AWS,

@@ -97,6 +97,8 @@ families! {
         "Devices that are idle for longer than the SSO limit of their user.";
     NETWORK_DEVICES_SSO_EXPIRING: Network Gauge "wickr_network_devices_sso_expiring" ["network_id", "device_type", "within"]
         "Devices whose SSO session has not expired and ends within this time unless the user logs in.";
+    NETWORK_DEVICE_CHANGES: Network Counter "wickr_network_device_changes_total" ["network_id", "change"]
+        "Changes of devices between two readings of the same user.";
     SECURITY_GROUP_INFO: Network Gauge "wickr_security_group_info" ["network_id", "group_id", "group_name"]
         "Name of the security group; always 1.";
     SECURITY_GROUP_SSO_MAX_IDLE: Network Gauge "wickr_security_group_sso_max_idle_seconds" ["network_id", "group_id"]

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     clock::{Millis, to_millis},
-    inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
+    inventory::{
+        ChangeKind, Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary,
+    },
     text::format_duration,
     wickr::ErrorKind,
 };
@@ -152,6 +154,13 @@ impl<'a> NetworkFamilies<'a> {
                     let pairs = [("device_type", &*summary.device_type), ("within", within)];
                     expiring.sample(&labels.with(&pairs), Value::Count(*count))?;
                 }
+            }
+        }
+        let mut changes = out.family(&family::NETWORK_DEVICE_CHANGES);
+        for NetworkContext { view, labels, .. } in self.known() {
+            for (kind, count) in ChangeKind::ALL.into_iter().zip(view.exposed_changes()) {
+                let labels = labels.with(&[("change", kind.as_str())]);
+                changes.sample(&labels, Value::Count(count))?;
             }
         }
         self.security_group_families(out)

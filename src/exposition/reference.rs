@@ -131,6 +131,13 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             };
             users.iter().filter_map(next).collect()
         }
+        "wickr_network_device_changes_total" if is_known => {
+            let changes = ["added", "removed", "suspended", "unsuspended", "reset", "login"];
+            let counts = changes.into_iter().zip(view.changes);
+            counts
+                .map(|(change, count)| (vec![("change", change.into())], count.to_string()))
+                .collect()
+        }
         "wickr_user_up" => {
             view.users.iter().map(|user| (user_labels(user), flag(is_fresh(user)))).collect()
         }

@@ -85,6 +85,8 @@ fn fleet() -> Snapshot {
     known.failed(&users[4], ErrorKind::ServerError);
     known.end(NOW - 3_600_000, Duration::from_secs(1), true);
     known.begin(&users);
+    // Read twice: its device is removed.
+    known.read(&users[0], vec![used("gone", "iOS", 1)], NOW - 61_000);
     known.read(
         &users[1],
         vec![

@@ -52,8 +52,10 @@ pub struct UserRecord {
     pub restored: bool,
     /// What discovery found out about it.
     pub facts: Option<Arc<UserFacts>>,
-    /// The last data that was read, expired or not.
+    /// The last data that was read, expired or not. The next reading is compared with it.
     pub(super) last: Option<UserData>,
+    /// Whether a poll has ended after `last` expired, so that it is never served again.
+    pub(super) expired: bool,
     /// When the first poll that failed to refresh `last` ended or stalled. None if `last` is from the
     /// last poll, or while the first poll after it proceeds.
     pub(super) overdue_since: Option<Millis>,
@@ -86,7 +88,12 @@ impl UserRecord {
     /// clock was set back, a time in the future counts as equally far in the past.
     pub fn data(&self, now: Millis, stale_after: Duration) -> Option<&UserData> {
         let overdue = |since: Millis| u128::from(now.abs_diff(since)) > stale_after.as_millis();
-        self.last.as_ref().filter(|_| !self.overdue_since.is_some_and(overdue))
+        self.unexpired().filter(|_| !self.overdue_since.is_some_and(overdue))
+    }
+
+    /// The last data, unless a poll has ended after it expired.
+    pub(super) fn unexpired(&self) -> Option<&UserData> {
+        self.last.as_ref().filter(|_| !self.expired)
     }
 
     /// The freshness at `now`.
@@ -98,9 +105,9 @@ impl UserRecord {
         }
     }
 
-    /// Whether it has data, expired or not.
+    /// Whether it has data, unless a poll has ended after it expired.
     pub fn has_data(&self) -> bool {
-        self.last.is_some()
+        self.unexpired().is_some()
     }
 
     /// Whether this process read it with the last request, and its data is not overdue.
@@ -109,13 +116,12 @@ impl UserRecord {
     }
 
     fn devices(&self) -> &[Device] {
-        self.last.as_ref().map_or(&[], |last| &last.devices)
+        self.unexpired().map_or(&[], |last| &last.devices)
     }
 
     pub(super) fn change_since(&self, before: &UserRecord) -> Change {
-        let status = |user: &UserRecord| {
-            (user.failure, user.restored, user.last.is_some(), user.overdue_since)
-        };
+        let status =
+            |user: &UserRecord| (user.failure, user.restored, user.has_data(), user.overdue_since);
         if status(self) != status(before) || self.facts != before.facts {
             return Change::Content;
         }
