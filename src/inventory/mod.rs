@@ -130,7 +130,7 @@ impl Registrar {
     }
 
     /// From now on, views do not expose changes of devices by themselves:
-    /// [`Snapshot::expose_changes`] does, once the snapshot is saved.
+    /// [`NetworkView::expose_changes`] does, once the view is saved.
     pub fn defer_changes(&self) {
         self.registry.defers_changes.store(true, Ordering::Relaxed);
     }
@@ -189,6 +189,11 @@ impl Publisher {
     /// zones are not compared.
     pub fn set_timezone(&mut self, name: &str) {
         self.update(|state| state.set_timezone(name));
+    }
+
+    /// The number of users that have a record.
+    pub fn user_count(&self) -> usize {
+        self.state.user_count()
     }
 
     /// The users that have a record.
@@ -389,13 +394,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The snapshot is saved, or cannot be saved: exposes the changes of devices in it.
-    pub fn expose_changes(&self) {
-        self.networks.iter().for_each(|network| network.expose_changes());
-    }
-
-    /// Whether it has changes of devices that are not exposed.
+    /// Whether a network has changes of devices that are not exposed.
     pub fn has_unexposed_changes(&self) -> bool {
-        self.networks.iter().any(|network| network.changes != network.exposed_changes())
+        self.networks.iter().any(|network| network.has_unexposed_changes())
     }
 }

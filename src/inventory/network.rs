@@ -197,6 +197,11 @@ impl NetworkView {
         self.exposed_changes.counts()
     }
 
+    /// Whether there are changes that scrapes do not expose yet.
+    pub fn has_unexposed_changes(&self) -> bool {
+        self.changes != self.exposed_changes()
+    }
+
     /// Exposes the changes that were counted so far.
     pub fn expose_changes(&self) {
         self.exposed_changes.raise(self.changes);

@@ -3,6 +3,7 @@
 //!
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
+//! - `changes`: counters and log lines of device changes
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
@@ -29,6 +30,7 @@ mod alerting;
 mod aws;
 mod browser;
 mod campaign;
+mod changes;
 mod cli;
 mod client;
 mod compose;

@@ -219,7 +219,7 @@ fn continues_counting_changes_of_devices() {
     );
     let bytes = encode(&snapshot).unwrap();
     assert!(snapshot.has_unexposed_changes());
-    snapshot.expose_changes();
+    snapshot.networks[0].expose_changes();
     assert!(!reader.snapshot().has_unexposed_changes());
     let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
     assert_eq!((restored.users.len(), restored.changes.expired.len()), (1, 1));
