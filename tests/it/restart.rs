@@ -156,9 +156,9 @@ async fn removes_temporary_files_of_killed_process_and_no_others() {
     std::fs::create_dir(own(&blocked)).unwrap();
     let exporter = Exporter::start(&config(&simulator, &blocked, "interval = \"1h\""));
     exporter.polled(1.0).await;
-    let (status, took, log) = exporter.stop();
+    let (status, _, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(took < Duration::from_secs(12) && log.contains("level=warn"), "{took:?} {log}");
+    assert!(log.contains("level=warn") && !log.contains("timed out"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,10 +279,9 @@ async fn neither_writes_nor_waits_for_a_pipe_in_place_of_the_state_file() {
     // The exporter must not write to the pipe once it has a reader.
     let reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
     exporter.next_poll().await;
-    let (status, took, log) = exporter.stop();
+    let (status, _, log) = exporter.stop();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(took < Duration::from_secs(4), "{took:?}");
-    assert!(log.contains("it is not a regular file"), "{log}");
+    assert!(log.contains("it is not a regular file") && !log.contains("timed out"), "{log}");
     let mut received = Vec::new();
     let mut reader = std::fs::File::from(reader.into_blocking_fd().unwrap());
     std::io::Read::read_to_end(&mut reader, &mut received).unwrap();
