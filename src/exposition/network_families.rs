@@ -1,6 +1,6 @@
 //! Computes the families that come from the inventory.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use super::{
     cache::Key,
@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     clock::{Millis, to_millis},
-    inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
+    inventory::{
+        Collected, CollectorRecord, Freshness, NetworkView, PollResult, Snapshot, Sso, Summary,
+        TypeSummary,
+    },
     wickr::ErrorKind,
 };
 
@@ -38,6 +41,15 @@ struct NetworkContext<'a> {
     /// The label `network_id`.
     labels: Labels,
     summary: Summary,
+    /// None if the network has no collectors.
+    collected: Option<&'a Collected>,
+}
+
+impl<'a> NetworkContext<'a> {
+    /// A label of `wickr_network_info` from a collector.
+    fn info(&self, label: &str, now: Millis) -> &'a str {
+        self.collected.map_or("", |collected| collected.info(label, now))
+    }
 }
 
 impl<'a> NetworkFamilies<'a> {
@@ -52,6 +64,7 @@ impl<'a> NetworkFamilies<'a> {
             view,
             labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::new(view, now, &idle_bounds),
+            collected: snapshot.collected.get(&view.identity.id).map(|collected| &**collected),
         });
         NetworkFamilies { networks: networks.collect(), now, usernames, idle_bounds }
     }
@@ -111,7 +124,12 @@ impl<'a> NetworkFamilies<'a> {
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {
             let identity = &network.view.identity;
-            let pairs = [("network_name", &*identity.name), ("region", &identity.region)];
+            let pairs = [
+                ("network_name", &*identity.name),
+                ("region", &identity.region),
+                ("account_id", network.info("account_id", self.now)),
+                ("access_level", network.info("access_level", self.now)),
+            ];
             info.sample(&network.labels.with(&pairs), Value::Count(1))?;
         }
         let mut users = out.family(&family::NETWORK_USERS);
@@ -138,7 +156,60 @@ impl<'a> NetworkFamilies<'a> {
         }
         let with_sso = self.known().filter(|network| network.view.sso.is_some());
         self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso, |t| t.sso_expired, out)?;
-        self.security_group_families(out)
+        self.security_group_families(out)?;
+        self.collected_families(out)
+    }
+
+    /// Writes the families of collectors.
+    fn collected_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
+        let collected = || self.networks.iter().filter_map(|network| network.collected);
+        let collectors: BTreeMap<_, _> = collected()
+            .flat_map(|collected| &collected.collectors)
+            .map(|(name, record)| (*name, record.families))
+            .collect();
+        for (name, families) in collectors {
+            for family in families {
+                let mut writer = out.family(family);
+                for network in &self.networks {
+                    let values = network.collected.and_then(|c| c.values(name, self.now));
+                    let samples = values.into_iter().flat_map(|values| &values.samples);
+                    for sample in samples.filter(|sample| sample.family == family.name) {
+                        let values = sample.labels.iter().map(|value| &**value);
+                        let pairs: Vec<_> =
+                            family.labels[1..].iter().copied().zip(values).collect();
+                        writer.sample(&network.labels.with(&pairs), Value::Float(sample.value))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the families about the last runs of collectors.
+    fn collector_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
+        let families: [(_, fn(&CollectorRecord) -> Option<Value>); 3] = [
+            (&family::COLLECTOR_SUCCESS, |record| {
+                record.last_run.map(|run| run.failure.is_none().into())
+            }),
+            (&family::COLLECTOR_DURATION, |record| {
+                record.last_run.map(|run| Value::Float(run.duration.as_secs_f64()))
+            }),
+            (&family::COLLECTOR_LAST_SUCCESS, |record| {
+                record.last_success.as_ref().map(|(at, _)| Value::Millis(*at))
+            }),
+        ];
+        for (family, value) in families {
+            let mut family = out.family(family);
+            for network in &self.networks {
+                let records = network.collected.into_iter().flat_map(|c| &c.collectors);
+                for (name, record) in records {
+                    if let Some(value) = value(record) {
+                        family.sample(&network.labels.with(&[("collector", name)]), value)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes a family with a sample for each network and device type.
@@ -219,6 +290,7 @@ impl<'a> NetworkFamilies<'a> {
                     .sample(&network.labels.with(&[("reason", kind.as_str())]), count.into())?;
             }
         }
+        self.collector_families(out)?;
         let mut invalid = out.family(&family::INVALID_TIMESTAMPS);
         for NetworkContext { labels, summary, .. } in self.known() {
             for (field, count) in

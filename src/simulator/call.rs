@@ -20,12 +20,26 @@ pub enum Operation {
     ListDevicesForUser,
     /// `GET /networks/{networkId}/security-groups`
     ListSecurityGroups,
+    /// `GET /networks/{networkId}/users/count`
+    GetUsersCount,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 4] =
-        [Self::ListNetworks, Self::ListUsers, Self::ListDevicesForUser, Self::ListSecurityGroups];
+    pub const ALL: [Self; 5] = [
+        Self::ListNetworks,
+        Self::ListUsers,
+        Self::ListDevicesForUser,
+        Self::ListSecurityGroups,
+        Self::GetUsersCount,
+    ];
+
+    /// The operations of a network without further ids, by the path below the network.
+    const OF_NETWORK: &[(&[&str], Self)] = &[
+        (&["users"], Self::ListUsers),
+        (&["security-groups"], Self::ListSecurityGroups),
+        (&["users", "count"], Self::GetUsersCount),
+    ];
 
     /// Its name in the API reference.
     pub const fn name(self) -> &'static str {
@@ -34,6 +48,7 @@ impl Operation {
             Self::ListUsers => "ListUsers",
             Self::ListDevicesForUser => "ListDevicesForUser",
             Self::ListSecurityGroups => "ListSecurityGroups",
+            Self::GetUsersCount => "GetUsersCount",
         }
     }
 }
@@ -70,21 +85,16 @@ pub(super) struct Call {
 impl Call {
     /// Parses an encoded path and query. `None` if the path matches no operation.
     pub(super) fn parse(path: &str, query: &str) -> Option<Self> {
-        let mut segments = path.strip_prefix('/')?.split('/').map(decode);
-        let segments: [Option<String>; 5] = std::array::from_fn(|_| segments.next());
-        let segments = segments.each_ref().map(Option::as_deref);
-        let (operation, network, user) = match segments {
-            [Some("networks"), None, ..] => (Operation::ListNetworks, "", ""),
-            [Some("networks"), Some(network), Some("users"), None, ..] => {
-                (Operation::ListUsers, network, "")
-            }
-            [Some("networks"), Some(network), Some("security-groups"), None, ..] => {
-                (Operation::ListSecurityGroups, network, "")
-            }
-            [Some("networks"), Some(network), Some("users"), Some(user), Some("devices")]
-                if path.matches('/').count() == 5 =>
-            {
+        let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let (operation, network, user) = match segments[..] {
+            ["networks"] => (Operation::ListNetworks, "", ""),
+            ["networks", network, "users", user, "devices"] => {
                 (Operation::ListDevicesForUser, network, user)
+            }
+            ["networks", network, ref rest @ ..] => {
+                let known = Operation::OF_NETWORK.iter().find(|(path, _)| *path == rest);
+                (known?.1, network, "")
             }
             _ => return None,
         };

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::call::Operation;
+use super::organisation::Organisation;
 use super::user::User;
 
 /// A number of days.
@@ -43,6 +45,7 @@ pub fn network(id: impl Into<String>) -> Network {
         standing: 1,
         users: BTreeMap::new(),
         groups: Vec::new(),
+        organisation: Organisation::default(),
         id,
     }
 }
@@ -160,6 +163,7 @@ pub struct Network {
     pub(super) account: Option<String>,
     pub(super) standing: i64,
     pub(super) groups: Vec<SecurityGroup>,
+    pub(super) organisation: Organisation,
     users: BTreeMap<IdKey, User>,
 }
 
@@ -202,6 +206,18 @@ impl Network {
     pub fn group(mut self, group: SecurityGroup) -> Self {
         self.groups.push(group);
         self
+    }
+
+    /// Sets a member in the response of an operation that has one response for the network.
+    #[must_use]
+    pub fn with(mut self, operation: Operation, member: &str, value: impl Into<Value>) -> Self {
+        self.set(operation, member, Some(value.into()));
+        self
+    }
+
+    /// Sets or, with `None`, removes a member in the response of an operation.
+    pub fn set(&mut self, operation: Operation, member: &str, value: Option<Value>) {
+        self.organisation.overrides.entry(operation).or_default().set(member, value);
     }
 
     /// Adds a user, or replaces the one with the same id.

@@ -8,6 +8,7 @@ use super::device::Device;
 use super::errors::ApiError;
 use super::fleet::{Fleet, Network, SecurityGroup};
 use super::options::{Options, UnknownUser};
+use super::organisation;
 use super::paging::{Key, PageRequest, Position, Row, Tokens};
 use super::rows::{ToJson, network_arn};
 use super::user::User;
@@ -29,6 +30,9 @@ impl Lists<'_> {
             Operation::ListUsers => self.users(call),
             Operation::ListDevicesForUser => self.devices(call),
             Operation::ListSecurityGroups => self.groups(call),
+            Operation::GetUsersCount => {
+                self.single(call, |network| organisation::users_count(network, self.options))
+            }
         }
     }
 
@@ -84,6 +88,16 @@ impl Lists<'_> {
         call.validate(<(usize, &SecurityGroup)>::FIELDS)?;
         let network = self.network(call)?;
         self.page(call, "securityGroups", false, |_| network.groups.iter().enumerate())
+    }
+
+    /// A response without pages.
+    fn single(
+        &self,
+        call: &Call,
+        response: impl FnOnce(&Network) -> Value,
+    ) -> Result<Value, ApiError> {
+        call.validate(&[])?;
+        Ok(response(self.network(call)?))
     }
 
     fn page<R: Row + ToJson, I: Iterator<Item = R>>(

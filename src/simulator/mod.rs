@@ -41,6 +41,7 @@ mod fleet;
 mod generate;
 mod lists;
 mod options;
+mod organisation;
 mod paging;
 mod requests;
 mod responses;
