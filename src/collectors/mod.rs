@@ -6,7 +6,13 @@
 //! the configuration, and nothing affects polls or `wickr_up`.
 
 mod accounts;
+mod bots;
+mod data_retention;
+mod guests;
+mod network;
 mod scheduler;
+mod security_groups;
+mod sso;
 
 use std::{fmt, str::FromStr};
 
@@ -41,7 +47,15 @@ pub trait Collector: Send + Sync {
 }
 
 /// All collectors, sorted by name.
-pub static COLLECTORS: &[&dyn Collector] = &[&accounts::Accounts];
+pub static COLLECTORS: &[&dyn Collector] = &[
+    &accounts::Accounts,
+    &bots::Bots,
+    &data_retention::DataRetention,
+    &guests::Guests,
+    &network::NetworkSettings,
+    &security_groups::SecurityGroups,
+    &sso::Sso,
+];
 
 /// A collector by its name.
 #[derive(Clone, Copy)]
@@ -119,7 +133,6 @@ impl Api<'_> {
         self.client.get(operation, self.network, path, self.limiter).await
     }
 
-    #[expect(dead_code, reason = "used by the next collector")]
     async fn list<T: DeserializeOwned>(
         &self,
         operation: Operation,
@@ -128,20 +141,24 @@ impl Api<'_> {
         self.client.list(operation, self.network, path, self.limiter).await
     }
 
-    #[expect(dead_code, reason = "used by the next collector")]
     fn seconds(&self, time: &Time) -> Option<f64> {
         time.millis(self.client.timezone()).map(|millis: Millis| millis as f64 / 1e3)
     }
 }
 
-/// `collection`, or an error if it has no sample: an object without any documented member is not a
-/// response of the API, and must not replace the last values.
+/// `collection`, or an error if it is empty.
 fn not_empty(collection: Collection, operation: Operation) -> Result<Collection, Error> {
-    if collection.samples.is_empty() {
-        let message = "the response has none of the documented members";
-        return Err(Error::new(operation, ErrorKind::InvalidResponse, message));
+    match collection.samples.is_empty() && collection.info.is_empty() {
+        true => Err(missing(operation)),
+        false => Ok(collection),
     }
-    Ok(collection)
+}
+
+/// An object without documented members is not a response of the API, and must not replace the last
+/// values.
+fn missing(operation: Operation) -> Error {
+    let message = "the response has none of the documented members";
+    Error::new(operation, ErrorKind::InvalidResponse, message)
 }
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ families! {
         "Name, region and, from the collector `network`, AWS account and access level of the network; always 1.";
     NETWORK_USERS: Network Gauge "wickr_network_users" ["network_id", "freshness"]
         "Users to poll: fresh (read in the last poll), stale (last known data served) or missing (no data).";
+    NETWORK_USERS_SUSPENDED: Network Gauge "wickr_network_users_suspended" ["network_id"]
+        "Suspended accounts among the discovered users.";
+    NETWORK_ADMINS: Network Gauge "wickr_network_admins" ["network_id"]
+        "Administrators among the discovered users.";
+    NETWORK_INVITES_EXPIRED: Network Gauge "wickr_network_invites_expired" ["network_id"]
+        "Invited users among the discovered users whose invitation has expired.";
     NETWORK_DEVICES: Network Gauge "wickr_network_devices" ["network_id", "device_type"]
         "Devices of the network's users.";
     NETWORK_DEVICES_SUSPENDED: Network Gauge "wickr_network_devices_suspended" ["network_id", "device_type"]
@@ -50,6 +56,8 @@ families! {
         "When the user's data was read.";
     USER_INFO: User Gauge "wickr_user_info" ["network_id", "user_id", "username", "status"]
         "Status and, if enabled, username of the user; always 1.";
+    USER_SUSPENDED: User Gauge "wickr_user_suspended" ["network_id", "user_id"]
+        "Whether the account of the user is suspended.";
     USER_SSO_MAX_IDLE: User Gauge "wickr_user_sso_max_idle_seconds" ["network_id", "user_id"]
         "Idle time after which SSO sessions of the user end: the shortest limit of its groups, or the configured limit.";
     USER_DEVICES: User Gauge "wickr_user_devices" ["network_id", "user_id", "device_type"]

@@ -7,13 +7,13 @@ use super::{
     columns::{self, Column, Context, LinePrefix},
     family::{self, Family, Group},
     value::Value,
-    writer::{Labels, Sink, Writer},
+    writer::{FamilyWriter, Labels, Sink, Writer},
 };
 use crate::{
     clock::{Millis, to_millis},
     inventory::{
-        Collected, CollectorRecord, Freshness, NetworkView, PollResult, Snapshot, Sso, Summary,
-        TypeSummary,
+        Collected, CollectorRecord, Freshness, ListedCounts, NetworkView, PollResult, Snapshot,
+        Sso, Summary, TypeSummary,
     },
     wickr::ErrorKind,
 };
@@ -139,6 +139,19 @@ impl<'a> NetworkFamilies<'a> {
                 users.sample(&labels, count.into())?;
             }
         }
+        let counts: [(_, fn(&ListedCounts) -> Option<u64>); 3] = [
+            (&family::NETWORK_USERS_SUSPENDED, |counts| counts.suspended),
+            (&family::NETWORK_ADMINS, |counts| counts.admins),
+            (&family::NETWORK_INVITES_EXPIRED, |counts| counts.invites_expired),
+        ];
+        for (family, count) in counts {
+            let mut family = out.family(family);
+            for network in self.known() {
+                if let Some(count) = network.view.counts.as_ref().and_then(count) {
+                    family.sample(&network.labels, Value::Count(count))?;
+                }
+            }
+        }
         self.by_type(&family::NETWORK_DEVICES, self.known(), |t| t.devices, out)?;
         self.by_type(&family::NETWORK_DEVICES_SUSPENDED, self.known(), |t| t.suspended, out)?;
         self.by_type(&family::NETWORK_DEVICES_RESET, self.known(), |t| t.reset, out)?;
@@ -171,16 +184,27 @@ impl<'a> NetworkFamilies<'a> {
             for family in families {
                 let mut writer = out.family(family);
                 for network in &self.networks {
-                    let values = network.collected.and_then(|c| c.values(name, self.now));
-                    let samples = values.into_iter().flat_map(|values| &values.samples);
-                    for sample in samples.filter(|sample| sample.family == family.name) {
-                        let values = sample.labels.iter().map(|value| &**value);
-                        let pairs: Vec<_> =
-                            family.labels[1..].iter().copied().zip(values).collect();
-                        writer.sample(&network.labels.with(&pairs), Value::Float(sample.value))?;
-                    }
+                    self.collected_samples(network, name, family, &mut writer)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the samples that a collector has of a family.
+    fn collected_samples<S: Sink>(
+        &self,
+        network: &NetworkContext<'_>,
+        collector: &str,
+        family: &Family,
+        out: &mut FamilyWriter<'_, '_, S>,
+    ) -> io::Result<()> {
+        let values = network.collected.and_then(|records| records.values(collector, self.now));
+        let samples = values.into_iter().flat_map(|values| &values.samples);
+        for sample in samples.filter(|sample| sample.family == family.name) {
+            let values = sample.labels.iter().map(|value| &**value);
+            let pairs: Vec<_> = family.labels[1..].iter().copied().zip(values).collect();
+            out.sample(&network.labels.with(&pairs), Value::Float(sample.value))?;
         }
         Ok(())
     }
@@ -238,10 +262,23 @@ impl<'a> NetworkFamilies<'a> {
             })
         };
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
-        for (labels, group) in groups() {
-            let name = group.name.as_deref().unwrap_or_default();
-            let labels = labels.with(&[("group_id", &group.id), ("group_name", name)]);
-            info.sample(&labels, Value::Count(1))?;
+        for network in &self.networks {
+            // Discovery reads groups with `[sso]`; otherwise the collector may have.
+            let groups = network.view.sso.as_deref().map_or(&[][..], Sso::groups);
+            for group in groups.iter().filter(|_| network.view.is_known()) {
+                let name = group.name.as_deref().unwrap_or_default();
+                let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
+                info.sample(&labels, Value::Count(1))?;
+            }
+            if groups.is_empty() {
+                let collector = "security-groups";
+                self.collected_samples(
+                    network,
+                    collector,
+                    &family::SECURITY_GROUP_INFO,
+                    &mut info,
+                )?;
+            }
         }
         let mut limits = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
         for (labels, group) in groups() {

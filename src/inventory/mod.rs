@@ -32,8 +32,8 @@ pub use block::{Block, BlockVersion, Users};
 pub use collected::{Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, Sample};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
-    Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
-    Progress, Sso,
+    Directory, DiscoveredUsers, LastPoll, ListedCounts, NetworkIdentity, NetworkView, PollLog,
+    PollResult, Progress, Sso,
 };
 pub use summary::{Summary, TypeSummary, idle_millis};
 pub use user::{Freshness, UserData, UserFacts, UserRecord};

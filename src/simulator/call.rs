@@ -22,16 +22,37 @@ pub enum Operation {
     ListSecurityGroups,
     /// `GET /networks/{networkId}/users/count`
     GetUsersCount,
+    /// `GET /networks/{networkId}/bots`
+    ListBots,
+    /// `GET /networks/{networkId}/data-retention-bots`
+    GetDataRetentionBot,
+    /// `GET /networks/{networkId}/guest-users/count`
+    GetGuestUserHistoryCount,
+    /// `GET /networks/{networkId}/guest-users/blocklist`
+    ListBlockedGuestUsers,
+    /// `GET /networks/{networkId}`
+    GetNetwork,
+    /// `GET /networks/{networkId}/settings`
+    GetNetworkSettings,
+    /// `GET /networks/{networkId}/oidc`
+    GetOidcInfo,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 12] = [
         Self::ListNetworks,
         Self::ListUsers,
         Self::ListDevicesForUser,
         Self::ListSecurityGroups,
         Self::GetUsersCount,
+        Self::ListBots,
+        Self::GetDataRetentionBot,
+        Self::GetGuestUserHistoryCount,
+        Self::ListBlockedGuestUsers,
+        Self::GetNetwork,
+        Self::GetNetworkSettings,
+        Self::GetOidcInfo,
     ];
 
     /// The operations of a network without further ids, by the path below the network.
@@ -39,6 +60,13 @@ impl Operation {
         (&["users"], Self::ListUsers),
         (&["security-groups"], Self::ListSecurityGroups),
         (&["users", "count"], Self::GetUsersCount),
+        (&["bots"], Self::ListBots),
+        (&["data-retention-bots"], Self::GetDataRetentionBot),
+        (&["guest-users", "count"], Self::GetGuestUserHistoryCount),
+        (&["guest-users", "blocklist"], Self::ListBlockedGuestUsers),
+        (&[], Self::GetNetwork),
+        (&["settings"], Self::GetNetworkSettings),
+        (&["oidc"], Self::GetOidcInfo),
     ];
 
     /// Its name in the API reference.
@@ -49,6 +77,13 @@ impl Operation {
             Self::ListDevicesForUser => "ListDevicesForUser",
             Self::ListSecurityGroups => "ListSecurityGroups",
             Self::GetUsersCount => "GetUsersCount",
+            Self::ListBots => "ListBots",
+            Self::GetDataRetentionBot => "GetDataRetentionBot",
+            Self::GetGuestUserHistoryCount => "GetGuestUserHistoryCount",
+            Self::ListBlockedGuestUsers => "ListBlockedGuestUsers",
+            Self::GetNetwork => "GetNetwork",
+            Self::GetNetworkSettings => "GetNetworkSettings",
+            Self::GetOidcInfo => "GetOidcInfo",
         }
     }
 }
@@ -127,7 +162,8 @@ impl Call {
         format!("{}\n{}\n{}\n{parameters:?}", self.operation, self.network, self.user)
     }
 
-    const FILTERS: &[&str] = &["status", "groupId", "username", "firstName", "lastName"];
+    const FILTERS: &[&str] =
+        &["status", "groupId", "username", "firstName", "lastName", "displayName", "admin"];
 
     /// Validates ids and parameters, or returns 422 with all problems.
     pub(super) fn validate(&self, sortable: &[&str]) -> Result<Parameters, ApiError> {
@@ -211,7 +247,7 @@ mod tests {
         for unknown in [
             "/",
             "/networks/",
-            "/networks/1",
+            "/networks/1/",
             "/networks/1/users/2",
             "/networks/1/users/2/devices/",
             "/x",

@@ -386,7 +386,12 @@ impl Client {
         match result {
             Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
             Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, times))
+                let error = response::classify(operation, &response, credentials, token, times);
+                Err(if operation == Operation::GetOidcInfo {
+                    error.without_message()
+                } else {
+                    error
+                })
             }
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),

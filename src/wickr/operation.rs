@@ -37,6 +37,20 @@ operations! {
     ListSecurityGroups,
     /// The number of a network's users, by status.
     GetUsersCount,
+    /// The bots of a network.
+    ListBots,
+    /// The data retention bot of a network.
+    GetDataRetentionBot,
+    /// The number of guest users by billing period.
+    GetGuestUserHistoryCount,
+    /// The guest users that a network blocks.
+    ListBlockedGuestUsers,
+    /// One network.
+    GetNetwork,
+    /// The settings of one network.
+    GetNetworkSettings,
+    /// The SSO configuration of a network. The response can carry client secrets.
+    GetOidcInfo,
 }
 
 /// A list that can be requested.
@@ -89,14 +103,15 @@ impl List {
         }
     }
 
-    /// A list or a single response of a network, below `/networks/{networkId}/`.
+    /// A list or a single response of a network, from `path` below `/networks/{networkId}/`.
     pub(super) fn of_network(
         operation: Operation,
         network: &NetworkId,
         path: &str,
         query: String,
     ) -> List {
-        List { operation, path: format!("/networks/{network}/{path}"), query }
+        let separator = if path.is_empty() { "" } else { "/" };
+        List { operation, path: format!("/networks/{network}{separator}{path}"), query }
     }
 
     pub(super) fn path(&self) -> &str {

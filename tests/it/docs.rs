@@ -13,7 +13,7 @@ use std::{
 use clap::CommandFactory as _;
 use wickr_exporter::{
     cli::Cli,
-    exposition::{FAMILIES, Group, Kind},
+    exposition::{Group, Kind, families},
     poll::DiscoveryObserver as _,
     simulator::Options,
     telemetry::Metrics,
@@ -70,8 +70,8 @@ fn exporter_rows() -> Vec<Row> {
 }
 
 fn rows(group: Group) -> Vec<Row> {
-    let of_group = FAMILIES.iter().filter(|family| family.group == group);
-    let row = |family: &wickr_exporter::exposition::Family| Row {
+    let of_group = families().filter(|family| family.group == group);
+    let row = |family: &'static wickr_exporter::exposition::Family| Row {
         name: family.name.to_owned(),
         kind: match family.kind {
             Kind::Gauge => "gauge",

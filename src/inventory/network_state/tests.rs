@@ -208,7 +208,11 @@ fn replaces_limits_when_their_source_changes() {
         let facts = UserFacts { status: Some(2), sso_max_idle: Some(hour), ..UserFacts::default() };
         let facts = [(id("1"), Arc::new(facts))].into();
         let mut state = new_state();
-        state.set_directory(Directory { facts, sso: Some(Arc::new(groups)), user_list: None });
+        state.set_directory(Directory {
+            facts,
+            sso: Some(Arc::new(groups)),
+            ..Directory::default()
+        });
         state.begin(&[id("1"), id("2")], 2);
         state.read(&id("1"), vec![], 0);
         then(&mut state);

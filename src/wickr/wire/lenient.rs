@@ -1,7 +1,9 @@
 //! Members of single responses. The service sends some counts as strings and some times as numbers; a
 //! value that cannot be parsed counts as absent and does not affect the others.
 
-use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::device::Scalar;
@@ -29,6 +31,55 @@ pub struct Flag(pub Option<bool>);
 /// A string that is not empty, or a number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text(pub Option<Box<str>>);
+
+impl Text {
+    /// The text; empty if absent.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// A list; None if it is not a list. Items that are not objects are dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items<T>(pub Option<Vec<T>>);
+
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Items(None)
+    }
+}
+
+/// The members of an object, by name; empty if it is not an object.
+#[derive(Debug, Clone, Default)]
+pub struct Object(BTreeMap<String, Box<RawValue>>);
+
+impl Object {
+    /// A member; its default if it is absent.
+    pub fn get<T: DeserializeOwned + Default>(&self, name: &str) -> T {
+        let member = self.0.get(name).and_then(|json| serde_json::from_str(json.get()).ok());
+        member.unwrap_or_default()
+    }
+
+    /// All boolean members, and those of member objects as `calling.canVideoCall`.
+    pub fn booleans(&self) -> Vec<(String, bool)> {
+        let boolean = |json: &RawValue| match Scalar::parse(json.get()) {
+            Scalar::Bool(value) => Some(value),
+            _ => None,
+        };
+        let mut found = Vec::new();
+        for (name, json) in &self.0 {
+            found.extend(boolean(json).map(|value| (name.clone(), value)));
+            if json.get().starts_with('{') {
+                let nested: Object = self.get(name);
+                let nested = nested.0.iter().filter_map(|(nested, json)| {
+                    Some((format!("{name}.{nested}"), boolean(json)?))
+                });
+                found.extend(nested);
+            }
+        }
+        found
+    }
+}
 
 /// Whether there is a non-empty string. The string itself, which can be secret, is not kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,6 +159,22 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Items<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        let items: Option<Vec<&RawValue>> = serde_json::from_str(json.get()).ok();
+        let item = |json: &RawValue| serde_json::from_str(json.get()).ok();
+        Ok(Items(items.map(|items| items.into_iter().filter_map(item).collect())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Object(serde_json::from_str(json.get()).unwrap_or_default()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Presence {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         scalar(deserializer, |value| match value {
@@ -165,6 +232,28 @@ mod tests {
         assert!(members("presence", "\"x\"").presence.0 && !members("presence", "null").presence.0);
         let absent = members("another", "1");
         assert_eq!((absent.count.0, absent.flag.0, absent.time.0), (None, None, None));
+    }
+
+    #[test]
+    fn reads_lists_and_objects_without_their_invalid_parts() {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Nested {
+            items: Items<Members>,
+            object: Object,
+        }
+        let nested: Nested = serde_json::from_str(
+            r#"{"items": [{"count": 1}, null, 7, {"count": "x"}], "object": {"b": true, "n": "3",
+                "a": {"c": false, "d": {"e": true}, "f": 1}, "t": "true"}}"#,
+        )
+        .unwrap();
+        let counts: Vec<_> = nested.items.0.unwrap().iter().map(|item| item.count.0).collect();
+        assert_eq!(counts, [Some(1), None]);
+        assert_eq!(nested.object.booleans(), [("a.c".into(), false), ("b".into(), true)]);
+        assert_eq!(nested.object.get::<Count>("n").0, Some(3));
+        assert_eq!(nested.object.get::<Count>("absent").0, None);
+        let absent: Nested = serde_json::from_str(r#"{"items": null, "object": []}"#).unwrap();
+        assert!(absent.items.0.is_none() && absent.object.booleans().is_empty());
     }
 
     #[test]

@@ -40,9 +40,13 @@ pub fn devices_page(
 ///
 /// # Errors
 ///
-/// When the body is not JSON, has no list `member`, or an item is not an object.
+/// When the body is not JSON or has no list `member`. An item that is not an object is dropped.
 pub(super) fn items_page<T: DeserializeOwned>(body: &[u8], member: &'static str) -> Page<T> {
-    page(body, member, true)
+    let (items, token) = page::<&RawValue>(body, member, true)?;
+    Ok((
+        items.into_iter().filter_map(|json| serde_json::from_str(json.get()).ok()).collect(),
+        token,
+    ))
 }
 
 /// Parses a page of a network's users.
