@@ -153,3 +153,89 @@ impl Runs<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::inventory;
+
+    /// Seconds after the start at which each collector ran.
+    type Log = Arc<Mutex<BTreeMap<&'static str, Vec<u64>>>>;
+
+    fn schedule(collectors: &[&str], delay: u64) -> Schedule {
+        Schedule {
+            network: "12345678".parse().unwrap(),
+            collectors: collectors.iter().map(|name| name.parse().unwrap()).collect(),
+            interval: Duration::from_secs(600),
+            delay: Duration::from_secs(delay),
+        }
+    }
+
+    /// Runs a schedule for `seconds`; `outcome` is the result of a run, None for one that never ends.
+    async fn run_for(
+        seconds: u64,
+        schedule: Schedule,
+        outcome: impl Fn(&str, usize) -> Option<Result<(), ErrorKind>>,
+    ) -> (BTreeMap<&'static str, Vec<u64>>, inventory::Snapshot) {
+        let (registrar, reader) = inventory::open();
+        let recorder = registrar.add_collectors(schedule.network.clone());
+        let (log, started) = (Log::default(), Instant::now());
+        let collect = |collector: CollectorRef| {
+            let mut log = log.lock().unwrap();
+            let runs = log.entry(collector.name()).or_default();
+            runs.push(started.elapsed().as_secs());
+            let outcome = outcome(collector.name(), runs.len());
+            async move {
+                match outcome {
+                    None => std::future::pending().await,
+                    Some(Ok(())) => Ok(Collection::default()),
+                    Some(Err(kind)) => Err(Error::new(collector.operations()[0], kind, "failed")),
+                }
+            }
+        };
+        let clock = Clock::System;
+        let runs = run(&schedule, &recorder, &clock, collect);
+        let _ = tokio::time::timeout(Duration::from_secs(seconds), runs).await;
+        let log = log.lock().unwrap().clone();
+        (log, reader.snapshot())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeats_each_collector_at_the_interval_whatever_the_others_do() {
+        let schedule = schedule(&["accounts", "bots", "sso"], 20);
+        let (log, snapshot) = run_for(1300, schedule, |name, _| match name {
+            "bots" => None,
+            "sso" => Some(Err(ErrorKind::Forbidden)),
+            _ => Some(Ok(())),
+        })
+        .await;
+        assert_eq!(log["accounts"], [20, 620, 1220]);
+        assert_eq!(log["bots"], [20]);
+        // After 1, 2, 4 and 8 minutes, and then at the interval.
+        assert_eq!(log["sso"], [20, 80, 200, 440, 920]);
+        let records = snapshot.collected.values().next().unwrap();
+        let failure = |name| records.collectors[name].last_run.map(|run| run.failure);
+        assert_eq!(failure("accounts"), Some(None));
+        assert_eq!(failure("bots"), None, "no run has ended");
+        let forbidden = Some((Operation::GetOidcInfo, ErrorKind::Forbidden));
+        assert_eq!(failure("sso"), Some(forbidden));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_a_failure_of_one_run() {
+        let schedule = schedule(&["accounts"], 0);
+        let (registrar, reader) = inventory::open();
+        let recorder = registrar.add_collectors(schedule.network.clone());
+        let collect = |_| async { panic!("injected") };
+        run_once(&schedule, &recorder, &Clock::System, collect).await;
+        let snapshot = reader.snapshot();
+        let records = snapshot.collected.values().next().unwrap();
+        let failure = records.collectors["accounts"].last_run.unwrap().failure;
+        assert_eq!(failure, Some((Operation::GetUsersCount, ErrorKind::InvalidResponse)));
+    }
+}

@@ -227,7 +227,6 @@ fn sso_max_idle(table: &Table<'_>) -> Field<SsoMaxIdle> {
 
 fn collectors(table: &Table<'_>) -> RawCollectors {
     let enable = table.unique_list("enable", r#"["accounts", "bots"]"#, values::parsed);
-    table.require("enable", &enable, r#"enable = ["accounts", "bots"], for example"#);
     let interval = table.read("interval", |value| values::duration(value, COLLECTORS_INTERVAL));
     RawCollectors { enable, interval }
 }

@@ -127,7 +127,7 @@ impl Call {
             ["networks", network, "users", user, "devices"] => {
                 (Operation::ListDevicesForUser, network, user)
             }
-            ["networks", network, ref rest @ ..] => {
+            ["networks", network, ref rest @ ..] if !network.is_empty() => {
                 let known = Operation::OF_NETWORK.iter().find(|(path, _)| *path == rest);
                 (known?.1, network, "")
             }
