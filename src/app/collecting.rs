@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     collectors::{self, Api, Schedule},
-    config::CollectorsConfig,
+    config::{CollectorsConfig, Config, ShardConfig},
     inventory::CollectorRecorder,
     wickr::{Client, NetworkId, NetworkLimiter},
 };
@@ -47,9 +47,10 @@ impl CollectorTasks {
     pub(super) async fn reconcile(
         &mut self,
         networks: &BTreeMap<NetworkId, NetworkPlan>,
-        collectors: &CollectorsConfig,
+        config: &Config,
         factory: &mut PollerFactory,
     ) -> Result<(), AppError> {
+        let collectors = &of_shard(config);
         let mut recorders = BTreeMap::new();
         let plan = |network: &NetworkPlan| Plan {
             account: AccountSettings::of(&network.network),
@@ -131,6 +132,15 @@ pub(super) async fn run_once(
         });
     }
     Ok(async move { _ = join_all(runs).await })
+}
+
+/// The collectors of this process. The first shard runs all: their values are of whole networks, and
+/// must not be counted once for each shard.
+pub(super) fn of_shard(config: &Config) -> CollectorsConfig {
+    match config.shard {
+        ShardConfig::Of { index: 1.., .. } => CollectorsConfig::default(),
+        _ => config.collectors.clone(),
+    }
 }
 
 fn schedule(id: &NetworkId, collectors: &CollectorsConfig, delay: Duration) -> Schedule {

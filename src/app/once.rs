@@ -46,7 +46,7 @@ pub(super) struct Polled {
 /// Setup failed.
 pub async fn once(config: &Config, clock: Clock) -> Result<(PollOutcome, Vec<u8>), AppError> {
     let Polled { outcome, snapshot, metrics } =
-        poll(config, &clock, |_| true, &config.collectors).await?;
+        poll(config, &clock, |_| true, &collecting::of_shard(config)).await?;
     let exposition = Exposition {
         snapshot: &snapshot,
         now: clock.now(),

@@ -83,7 +83,7 @@ impl CollectorRef {
 
 impl fmt::Debug for CollectorRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        self.name().fmt(f)
     }
 }
 

@@ -367,6 +367,37 @@ async fn a_reload_enables_and_disables_collectors_and_keeps_the_values_of_others
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_the_first_shard_runs_collectors() {
+    let simulator = serving(Fleet::new().network(small())).await;
+    let config = collecting(&simulator, &["accounts"]);
+    let shard = |index| Exporter::start(&format!("[shard]\nindex = {index}\ntotal = 2\n{config}"));
+    let (first, second) = (shard(0), shard(1));
+    collected_one(&first, "accounts").await;
+    assert!(!second.polled(3.0).await.has(SUCCESS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_page_and_api_show_collectors() {
+    let simulator = serving(Fleet::new().network(small())).await;
+    simulator.faults().add(fault("forbidden,op=ListBots"));
+    let exporter = Exporter::start(&collecting(&simulator, &["accounts", "bots"]));
+    exporter.wait_for("both", |s| s.series(SUCCESS, &[]).count() == 2).await;
+    let status: Value = serde_json::from_str(&exporter.text("/api/v1/status").await).unwrap();
+    let [accounts, bots] = &status["networks"][0]["collectors"].as_array().unwrap()[..] else {
+        panic!("{status}")
+    };
+    assert_eq!((&accounts["success"], &bots["success"]), (&json!(true), &json!(false)));
+    let remaining = &accounts["families"][1];
+    assert_eq!(remaining["family"], "wickr_network_accounts_remaining");
+    assert_eq!(remaining["values"], json!([{"labels": {}, "value": 28.0}]));
+    assert_eq!((&bots["operation"], &bots["reason"]), (&json!("ListBots"), &json!("forbidden")));
+    let page = exporter.text("/").await;
+    for part in ["accounts: active 1, pending 1, rejected 0", "ListBots: forbidden"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn once_and_check_run_every_collector() {
     let simulator = serving(Fleet::new().network(small())).await;
     let folder = tempfile::tempdir().unwrap();
@@ -382,13 +413,19 @@ async fn once_and_check_run_every_collector() {
     let samples = Samples::parse(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(samples.sum(SUCCESS), all().len() as f64);
     assert_eq!(samples.sum("wickr_network_accounts"), 2.0);
+    let output = run(&["check"]).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "Collectors, every 2s in each network:",
+        "guests          3,600 requests per hour: GetGuestUserHistoryCount, ListBlockedGuestUsers",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
     simulator.faults().add(fault("forbidden,op=GetNetworkSettings"));
     let output = run(&["check", "--online"]).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     for part in [
-        "Collectors, every 2s in each network:",
-        "guests          3,600 requests per hour: GetGuestUserHistoryCount, ListBlockedGuestUsers",
         "network 12345678, accounts: OK, 4 values",
         "network 12345678, network: FAILED: GetNetworkSettings: 403 ForbiddenError",
     ] {

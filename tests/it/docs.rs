@@ -13,6 +13,7 @@ use std::{
 use clap::CommandFactory as _;
 use wickr_exporter::{
     cli::Cli,
+    collectors::CollectorRef,
     exposition::{Group, Kind, families},
     poll::DiscoveryObserver as _,
     simulator::Options,
@@ -136,6 +137,23 @@ fn assert_current(name: &str, tables: &[&str], make: impl Fn(&str) -> String) {
 fn the_metrics_reference_is_current() {
     assert_current("metrics.md", &Group::ALL.map(Group::as_str), |name| {
         table(Group::ALL.into_iter().find(|group| group.as_str() == name).unwrap())
+    });
+}
+
+#[test]
+fn the_table_of_collectors_is_current() {
+    let code = |texts: Vec<&str>| {
+        texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ")
+    };
+    assert_current("collectors.md", &["collectors"], |_| {
+        let mut text = "| collector | operations | families |\n|---|---|---|\n".to_owned();
+        for collector in CollectorRef::all().map(CollectorRef::get) {
+            let operations = collector.operations().iter().map(|operation| operation.as_str());
+            let families = collector.families().iter().map(|family| family.name);
+            let (operations, families) = (code(operations.collect()), code(families.collect()));
+            writeln!(text, "| `{}` | {operations} | {families} |", collector.name()).unwrap();
+        }
+        text
     });
 }
 
