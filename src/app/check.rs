@@ -59,7 +59,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         }
     }
     if let Some(path) = &config.state {
-        writeln!(out, "State file: {}", path.display())?;
+        writeln!(out, "State files: {}.NETWORK_ID", path.display())?;
         if let Some(problem) = files::write_problem(path) {
             writeln!(
                 out,

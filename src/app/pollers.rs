@@ -110,8 +110,10 @@ impl PollerFactory {
     }
 
     /// Adds records of a network's collectors.
-    pub(super) fn add_collectors(&self, network: &NetworkId) -> CollectorRecorder {
-        self.registrar.add_collectors(network.clone())
+    pub(super) fn add_collectors(&mut self, network: &NetworkId) -> CollectorRecorder {
+        let restored = self.restored.get_mut(network);
+        let restored = restored.map(|network| std::mem::take(&mut network.collectors));
+        self.registrar.add_collectors(network.clone(), restored.unwrap_or_default())
     }
 
     /// A client and a limiter to look up networks.

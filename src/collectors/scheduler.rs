@@ -183,7 +183,7 @@ mod tests {
         outcome: impl Fn(&str, usize) -> Option<Result<(), ErrorKind>>,
     ) -> (BTreeMap<&'static str, Vec<u64>>, inventory::Snapshot) {
         let (registrar, reader) = inventory::open();
-        let recorder = registrar.add_collectors(schedule.network.clone());
+        let recorder = registrar.add_collectors(schedule.network.clone(), Vec::new());
         let (log, started) = (Log::default(), Instant::now());
         let collect = |collector: CollectorRef| {
             let mut log = log.lock().unwrap();
@@ -230,7 +230,7 @@ mod tests {
     async fn a_panic_is_a_failure_of_one_run() {
         let schedule = schedule(&["accounts"], 0);
         let (registrar, reader) = inventory::open();
-        let recorder = registrar.add_collectors(schedule.network.clone());
+        let recorder = registrar.add_collectors(schedule.network.clone(), Vec::new());
         let collect = |_| async { panic!("injected") };
         run_once(&schedule, &recorder, &Clock::System, collect).await;
         let snapshot = reader.snapshot();

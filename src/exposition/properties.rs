@@ -191,7 +191,7 @@ fn campaign(seed: u64, steps: usize) {
         (registrar.add(identity("12345678", 15), None), Vec::new()),
         (registrar.add(identity("87654321", 2_000), None), Vec::new()),
     ];
-    let recorder = registrar.add_collectors("12345678".parse().unwrap());
+    let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
     let collectors: Vec<_> =
         collectors::CollectorRef::all().map(|c| (c.name(), c.families())).collect();
     recorder.enable(Duration::from_secs(900), &collectors);

@@ -121,7 +121,7 @@ fn fleet() -> Snapshot {
     known.failed(&users[4], ErrorKind::ServerError);
     known.end(NOW - 57_000, Duration::from_millis(3_210), true);
     known.overran();
-    collect(&registrar.add_collectors("12345678".parse().unwrap()));
+    collect(&registrar.add_collectors("12345678".parse().unwrap(), Vec::new()));
     new.begin(&users);
     new.read(&users[1], vec![used("z", "iOS", 3)], NOW - 1_000);
     new.flush();

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
+use super::state::{RestoredCollector, collected::restore};
 use crate::{
     clock::Millis,
     family::Family,
@@ -115,6 +116,7 @@ pub(super) struct CollectedSlot {
 pub struct CollectorRecorder {
     pub(super) slot: Arc<CollectedSlot>,
     pub(super) registry: Arc<super::Registry>,
+    pub(super) restored: Vec<RestoredCollector>,
 }
 
 impl CollectorRecorder {
@@ -130,8 +132,12 @@ impl CollectorRecorder {
         self.slot.records.rcu(|records| {
             let record = |(name, families): &(&'static str, &'static [Family])| {
                 let known = records.collectors.get(name).cloned();
-                let new = CollectorRecord { families, last_run: None, last_success: None };
-                (*name, known.unwrap_or(new))
+                let record = known.unwrap_or_else(|| {
+                    let mut new = CollectorRecord { families, last_run: None, last_success: None };
+                    restore(&mut new, name, &self.restored);
+                    new
+                });
+                (*name, record)
             };
             Collected { interval, collectors: collectors.iter().map(record).collect() }
         });

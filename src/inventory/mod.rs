@@ -44,7 +44,7 @@ use crate::{
 };
 use collected::CollectedSlot;
 use network_state::NetworkState;
-use state::RestoredNetwork;
+use state::{RestoredCollector, RestoredNetwork};
 
 /// During a poll, results are published in batches: each view has a cost.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
@@ -127,11 +127,16 @@ impl Registrar {
         Publisher { state, slot, registry, published: Instant::now(), unpublished: false }
     }
 
-    /// Adds records of a network's collectors, with none enabled.
-    pub fn add_collectors(&self, network: NetworkId) -> CollectorRecorder {
+    /// Adds records of a network's collectors, with none enabled. `restored` is what the state file has
+    /// for them.
+    pub fn add_collectors(
+        &self,
+        network: NetworkId,
+        restored: Vec<RestoredCollector>,
+    ) -> CollectorRecorder {
         let slot = Arc::new(CollectedSlot { network, records: ArcSwap::default() });
         self.registry.update_collected(|slots| slots.push(slot.clone()));
-        CollectorRecorder { slot, registry: self.registry.clone() }
+        CollectorRecorder { slot, registry: self.registry.clone(), restored }
     }
 
     /// Sets the accounts whose networks are looked up.
@@ -187,6 +192,11 @@ impl Publisher {
     /// Removes all SSO limits unless they are those of security groups.
     pub fn keep_group_limits(&mut self) {
         self.update(NetworkState::keep_group_limits);
+    }
+
+    /// The number of users that have a record.
+    pub fn user_count(&self) -> usize {
+        self.state.user_count()
     }
 
     /// The users that have a record.

@@ -124,6 +124,10 @@ impl NetworkState {
         }
     }
 
+    pub(super) fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
     pub(super) fn users(&self) -> Vec<UserId> {
         self.users.iter().map(|user| user.id.clone()).collect()
     }

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Source, shard::Shard};
+use super::{Source, in_place::in_place, shard::Shard};
 use crate::{
     inventory::{ListedCounts, Subject},
     wickr::{
@@ -171,6 +171,16 @@ pub(super) enum LookupResult {
     Groups(Result<Vec<SecurityGroup>, Error>),
 }
 
+impl LookupResult {
+    /// The number of users in it.
+    pub(super) fn users(&self) -> usize {
+        match self {
+            LookupResult::Users(Ok(listing)) => listing.users.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl UserListPlan {
     /// Whether the service's list of users is needed.
     pub(super) fn needs_users(&self) -> bool {
@@ -271,7 +281,10 @@ impl<S: Source> Discovery<S> {
         let plan = &self.plan;
         let (filter, configured): (UserFilter, Option<BTreeSet<&UserId>>) = match &plan.users {
             UserSelector::All(filter) => (filter.clone(), None),
-            UserSelector::Listed(users) => (UserFilter::default(), Some(users.iter().collect())),
+            UserSelector::Listed(users) => {
+                let users = in_place(users.len(), || users.iter().collect());
+                (UserFilter::default(), Some(users))
+            }
         };
         // One list for each group, or one for all. A user of several groups is in several lists.
         let groups: Vec<Option<String>> = match filter.groups.len() {
@@ -299,18 +312,21 @@ impl<S: Source> Discovery<S> {
         let mut invited = HashSet::new();
         for group in groups {
             let filter = ListUsersFilter { status: filter.status, group };
-            for user in self.source.users(&self.network, &filter, &self.limiter, keep).await? {
-                match user {
-                    Entry::User(id, user) => _ = listing.users.insert(id, user),
-                    Entry::Invited(name, marks) => {
-                        // A user of several groups is in several lists.
-                        if name.is_none_or(|name| invited.insert(name)) {
-                            listing.invited.push(marks);
+            let users = self.source.users(&self.network, &filter, &self.limiter, keep).await?;
+            in_place(users.len(), || {
+                for user in users {
+                    match user {
+                        Entry::User(id, user) => _ = listing.users.insert(id, user),
+                        Entry::Invited(name, marks) => {
+                            // A user of several groups is in several lists.
+                            if name.is_none_or(|name| invited.insert(name)) {
+                                listing.invited.push(marks);
+                            }
                         }
+                        Entry::Unusable => listing.unusable += 1,
                     }
-                    Entry::Unusable => listing.unusable += 1,
                 }
-            }
+            });
         }
         // An empty network and one whose users all lack an id must not look the same.
         match listing {

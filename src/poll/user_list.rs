@@ -92,6 +92,11 @@ impl UserList {
         self.users.as_deref()
     }
 
+    /// [`UserList::users`], or none.
+    pub(super) fn shared_users(&self) -> Arc<[UserId]> {
+        self.users.clone().unwrap_or_default()
+    }
+
     /// Whether these are all users that match the selection, as far as can be known.
     pub(super) fn is_complete(&self) -> bool {
         self.complete

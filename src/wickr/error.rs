@@ -124,7 +124,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
+    /// An error with this kind and message; the message is cut to one short line.
+    pub fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
         Error {
             operation,
             kind,

@@ -165,6 +165,7 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
         }),
         last_success: None,
         user_list: None,
+        collectors: Vec::new(),
     };
     let restore =
         || NetworkState::restored(new_state().identity.as_ref().clone(), restored.clone());

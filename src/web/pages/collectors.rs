@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn shows_values_by_the_names_of_their_families_until_they_expire() {
         let (registrar, reader) = open();
-        let recorder = registrar.add_collectors("12345678".parse().unwrap());
+        let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
         recorder.enable(Duration::from_secs(60), &[("x", &[COUNTS, AT, MANY]), ("y", &[])]);
         let mut collection = Collection::default();
         collection.add(&COUNTS, &["b"], Some(1234.0));

@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     super::{
-        checker::{Baseline, CLOCK_TOLERANCE, Sso},
+        checker::Sso,
         expected::{Devices, Ms, Timeline, UserKey, now},
+        saves::{last_save, poll_ends},
         scrape::Scrape,
     },
     Environment, FailureReport, NETWORKS, RECOVERY,
@@ -26,7 +27,7 @@ impl Environment {
             self.simulator.credentials().allow_network(id);
         }
         // Earlier requests can still be affected by faults.
-        let since = now() + 2 * CLOCK_TOLERANCE;
+        let since = now() + 1;
         let deadline = Instant::now() + RECOVERY;
         let last = loop {
             let scrape = self.scrape_and_check().await?;
@@ -41,6 +42,7 @@ impl Environment {
             tokio::time::sleep(Duration::from_millis(150)).await;
         };
         self.statistics.recoveries += 1;
+        self.calm = true;
         self.wait_for_saves(last.from).await?;
         self.self_test(&last, since)?;
         // Without networks, only readiness shows the end of the lookup.
@@ -54,13 +56,20 @@ impl Environment {
         self.check_memory(last.total("process_resident_memory_bytes"))
     }
 
-    /// Waits for two saves of the state, because the first can have started before `at`.
+    /// Waits for the end of a poll of each network, and for two saves after that, because the first
+    /// can have started before.
     async fn wait_for_saves(&mut self, mut at: Ms) -> Result<(), FailureReport> {
         let (settled_at, deadline) = (at, Instant::now() + RECOVERY);
-        let mut saves = if self.setup.networks(&self.expected).is_empty() { 0 } else { 2 };
+        let (mut polled, mut saves) = (false, 2);
+        if self.setup.networks(&self.expected).is_empty() {
+            saves = 0;
+        }
         while saves > 0 {
-            let saved = Baseline::of(&self.scrape_and_check().await?).saved;
-            if saved > at {
+            let scrape = self.scrape_and_check().await?;
+            let saved = last_save(&scrape);
+            if !polled && poll_ends(&scrape).values().all(|ended| *ended > at) {
+                (at, polled) = (scrape.to, true);
+            } else if polled && saved > at {
                 (at, saves) = (saved, saves - 1);
                 continue;
             }

@@ -27,6 +27,7 @@ impl Environment {
         let networks: Vec<_> = self.expected.networks.keys().cloned().collect();
         let text = faults::random_fault(&mut self.rng, &networks, &users);
         self.log_event(&format!("fault {text:?}"));
+        self.calm = false;
         let fault: Fault = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
         if text.contains("repeat-token") || text.contains("endless-pages") {
             self.pages_repeat.record(now(), now(), true);
@@ -54,6 +55,7 @@ impl Environment {
 
     pub(super) fn change_credentials(&mut self) {
         let key = format!("AKIACAMPAIGN{:04}", self.access_key_count);
+        self.calm = false;
         let credentials = self.simulator.credentials();
         let event = match self.rng.u8(..4) {
             0 => {
@@ -189,6 +191,7 @@ impl Environment {
 
     fn toggle_network(&mut self, id: &str) {
         self.log_event(&format!("network {id} added or removed"));
+        self.calm = false;
         if !self.expected.network_exists(id) {
             return self.add_network(id);
         }

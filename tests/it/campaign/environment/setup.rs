@@ -49,7 +49,8 @@ impl Setup {
 
     /// A configuration of all networks.
     fn random_settings(rng: &mut Rng) -> Setup {
-        let interval = rng.i64(4..10) * 100;
+        // Discovery has its own interval, which can be shorter.
+        let interval = if rng.chance(1, 5) { rng.i64(3..6) * 1000 } else { rng.i64(4..10) * 100 };
         Setup {
             listed: None,
             interval,
