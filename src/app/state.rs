@@ -18,7 +18,7 @@ use super::files::{self, Previous};
 use crate::{
     clock::Clock,
     inventory::{
-        LastPoll, NetworkView, Reader, Snapshot,
+        Collected, LastPoll, NetworkView, Reader, Snapshot,
         state::{self, RestoredNetwork},
     },
     telemetry::Metrics,
@@ -58,6 +58,8 @@ struct Saved {
     last_poll: Option<LastPoll>,
     /// None if an earlier process wrote it. Weak, so that superseded blocks are freed.
     view: Weak<NetworkView>,
+    /// The same for its collectors. None if it has none.
+    collected: Option<Weak<Collected>>,
 }
 
 /// Which networks a save writes.
@@ -102,7 +104,8 @@ impl StateFiles {
             match found {
                 Ok(None) => {}
                 Ok(Some(network)) => {
-                    let saved = Saved { last_poll: network.last_poll, view: Weak::new() };
+                    let saved =
+                        Saved { last_poll: network.last_poll, view: Weak::new(), collected: None };
                     files.saved.insert(id.clone(), saved);
                     // After a downgrade and an upgrade, the file for all networks is newer.
                     let ended = |network: &RestoredNetwork| network.last_poll.map(|poll| poll.at);
@@ -250,13 +253,23 @@ impl Files {
         since: Since,
     ) -> Result<(), String> {
         let id = &view.identity.id;
-        let current = Saved { last_poll: view.polls.last, view: Arc::downgrade(view) };
+        let current = Saved {
+            last_poll: view.polls.last,
+            view: Arc::downgrade(view),
+            collected: snapshot.collected.get(id).map(Arc::downgrade),
+        };
         let is_current = |saved: &Saved| match since {
             Since::LastPoll => saved.last_poll == current.last_poll,
             Since::LastExposure => {
                 saved.last_poll == current.last_poll && !view.has_unexposed_changes()
             }
-            Since::LastChange => saved.view.ptr_eq(&current.view),
+            Since::LastChange => {
+                let collected = match (&saved.collected, &current.collected) {
+                    (Some(saved), Some(current)) => saved.ptr_eq(current),
+                    (saved, current) => saved.is_none() && current.is_none(),
+                };
+                collected && saved.view.ptr_eq(&current.view)
+            }
         };
         if self.saved.get(id).is_some_and(is_current) {
             return Ok(());

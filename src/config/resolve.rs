@@ -8,8 +8,8 @@ use super::{
     filter::FilterConfig,
     raw,
     resolved::{
-        Aws, Config, DiscoveryConfig, MetricsConfig, NetworkConfig, Poll, RequestLimits,
-        ShardConfig, UsersConfig, Web,
+        Aws, CollectorsConfig, Config, DiscoveryConfig, MetricsConfig, NetworkConfig, Poll,
+        RequestLimits, ShardConfig, UsersConfig, Web,
     },
 };
 use crate::diagnostics::{Field, Problems};
@@ -29,6 +29,7 @@ pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
         metrics: metrics(file.metrics),
         sso: file.sso_max_idle.into_valid(),
         sso_expiring_within: file.sso_expiring_within.valid_or(DEFAULT_EXPIRING_WITHIN.into()),
+        collectors: collectors(file.collectors),
         state: file.state_path.into_valid(),
         shard: shard(file.shard),
         log_changes: file.log_changes.valid_or(false),
@@ -53,6 +54,15 @@ fn limits(raw: raw::RawRequestLimits) -> RequestLimits {
 
 fn discovery(interval: Field<Duration>) -> DiscoveryConfig {
     DiscoveryConfig { interval: interval.valid_or(DiscoveryConfig::default().interval) }
+}
+
+fn collectors(raw: raw::RawCollectors) -> CollectorsConfig {
+    let mut enable = raw.enable.into_valid().unwrap_or_default();
+    enable.sort_by_key(|collector| collector.name());
+    CollectorsConfig {
+        enable,
+        interval: raw.interval.valid_or(CollectorsConfig::default().interval),
+    }
 }
 
 fn shard(raw: raw::RawShard) -> ShardConfig {

@@ -14,6 +14,7 @@ pub(super) static FILE: Shape = Shape {
         "discovery",
         "metrics",
         "sso",
+        "collectors",
         "state",
         "shard",
         "log",
@@ -56,6 +57,8 @@ pub(super) static METRICS: Shape =
 
 pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle", "expiring_within"] };
 
+pub(super) static COLLECTORS: Shape = Shape { path: "collectors", keys: &["enable", "interval"] };
+
 pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
 
 pub(super) static SHARD: Shape = Shape { path: "shard", keys: &["index", "total"] };
@@ -86,6 +89,7 @@ pub(super) static SCHEMA: Schema = Schema {
         &DISCOVERY,
         &METRICS,
         &SSO,
+        &COLLECTORS,
         &STATE,
         &SHARD,
         &LOG,

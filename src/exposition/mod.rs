@@ -25,9 +25,16 @@ pub use family::{FAMILIES, Family, Group, Kind};
 pub use negotiation::{encoding_for, format_for};
 pub use writer::{Format, Sink};
 
-use crate::{clock::Millis, inventory::Snapshot};
+use crate::{clock::Millis, collectors, inventory::Snapshot};
 use network_families::NetworkFamilies;
 use writer::Writer;
+
+/// All families that come from the inventory, with those of collectors, in the order of the exposition.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    Group::ALL.into_iter().flat_map(|group| {
+        FAMILIES.iter().chain(collectors::families()).filter(move |family| family.group == group)
+    })
+}
 
 /// The input of one exposition.
 #[derive(Debug)]

@@ -1,18 +1,19 @@
 //! Computes the families that come from the inventory.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use super::{
     cache::Key,
     columns::{self, Column, Context, LinePrefix},
     family::{self, Family, Group},
     value::Value,
-    writer::{Labels, Sink, Writer},
+    writer::{FamilyWriter, Labels, Sink, Writer},
 };
 use crate::{
     clock::{Millis, to_millis},
     inventory::{
-        ChangeKind, Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary,
+        ChangeKind, Collected, CollectorRecord, Freshness, ListedCounts, NetworkView, PollResult,
+        Snapshot, Sso, Summary, TypeSummary,
     },
     text::format_duration,
     wickr::ErrorKind,
@@ -43,6 +44,15 @@ struct NetworkContext<'a> {
     /// The label `network_id`.
     labels: Labels,
     summary: Summary,
+    /// None if the network has no collectors.
+    collected: Option<&'a Collected>,
+}
+
+impl<'a> NetworkContext<'a> {
+    /// A label of `wickr_network_info` from a collector.
+    fn info(&self, label: &str, now: Millis) -> &'a str {
+        self.collected.map_or("", |collected| collected.info(label, now))
+    }
 }
 
 impl<'a> NetworkFamilies<'a> {
@@ -59,6 +69,7 @@ impl<'a> NetworkFamilies<'a> {
             view,
             labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::new(view, now, &idle_bounds, &horizon_bounds),
+            collected: snapshot.collected.get(&view.identity.id).map(|collected| &**collected),
         });
         let networks = networks.collect();
         let horizons = sso_horizons.iter().copied().map(format_duration).collect();
@@ -120,7 +131,12 @@ impl<'a> NetworkFamilies<'a> {
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {
             let identity = &network.view.identity;
-            let pairs = [("network_name", &*identity.name), ("region", &identity.region)];
+            let pairs = [
+                ("network_name", &*identity.name),
+                ("region", &identity.region),
+                ("account_id", network.info("account_id", self.now)),
+                ("access_level", network.info("access_level", self.now)),
+            ];
             info.sample(&network.labels.with(&pairs), Value::Count(1))?;
         }
         let mut users = out.family(&family::NETWORK_USERS);
@@ -128,6 +144,19 @@ impl<'a> NetworkFamilies<'a> {
             for (freshness, count) in Freshness::ALL.into_iter().zip(network.summary.users) {
                 let labels = network.labels.with(&[("freshness", freshness.as_str())]);
                 users.sample(&labels, count.into())?;
+            }
+        }
+        let counts: [(_, fn(&ListedCounts) -> Option<u64>); 3] = [
+            (&family::NETWORK_USERS_SUSPENDED, |counts| counts.suspended),
+            (&family::NETWORK_ADMINS, |counts| counts.admins),
+            (&family::NETWORK_INVITES_EXPIRED, |counts| counts.invites_expired),
+        ];
+        for (family, count) in counts {
+            let mut family = out.family(family);
+            for network in self.known() {
+                if let Some(count) = network.view.counts.as_ref().and_then(count) {
+                    family.sample(&network.labels, Value::Count(count))?;
+                }
             }
         }
         self.by_type(&family::NETWORK_DEVICES, self.known(), |t| t.devices, out)?;
@@ -163,7 +192,71 @@ impl<'a> NetworkFamilies<'a> {
                 changes.sample(&labels, Value::Count(count))?;
             }
         }
-        self.security_group_families(out)
+        self.security_group_families(out)?;
+        self.collected_families(out)
+    }
+
+    /// Writes the families of collectors.
+    fn collected_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
+        let collected = || self.networks.iter().filter_map(|network| network.collected);
+        let collectors: BTreeMap<_, _> = collected()
+            .flat_map(|collected| &collected.collectors)
+            .map(|(name, record)| (*name, record.families))
+            .collect();
+        for (name, families) in collectors {
+            for family in families {
+                let mut writer = out.family(family);
+                for network in &self.networks {
+                    self.collected_samples(network, name, family, &mut writer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the samples that a collector has of a family.
+    fn collected_samples<S: Sink>(
+        &self,
+        network: &NetworkContext<'_>,
+        collector: &str,
+        family: &Family,
+        out: &mut FamilyWriter<'_, '_, S>,
+    ) -> io::Result<()> {
+        let values = network.collected.and_then(|records| records.values(collector, self.now));
+        let samples = values.into_iter().flat_map(|values| &values.samples);
+        for sample in samples.filter(|sample| sample.family == family.name) {
+            let values = sample.labels.iter().map(|value| &**value);
+            let pairs: Vec<_> = family.labels[1..].iter().copied().zip(values).collect();
+            out.sample(&network.labels.with(&pairs), Value::Float(sample.value))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the families about the last runs of collectors.
+    fn collector_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
+        let families: [(_, fn(&CollectorRecord) -> Option<Value>); 3] = [
+            (&family::COLLECTOR_SUCCESS, |record| {
+                record.last_run.map(|run| run.failure.is_none().into())
+            }),
+            (&family::COLLECTOR_DURATION, |record| {
+                record.last_run.map(|run| Value::Float(run.duration.as_secs_f64()))
+            }),
+            (&family::COLLECTOR_LAST_SUCCESS, |record| {
+                record.last_success.as_ref().map(|(at, _)| Value::Millis(*at))
+            }),
+        ];
+        for (family, value) in families {
+            let mut family = out.family(family);
+            for network in &self.networks {
+                let records = network.collected.into_iter().flat_map(|c| &c.collectors);
+                for (name, record) in records {
+                    if let Some(value) = value(record) {
+                        family.sample(&network.labels.with(&[("collector", name)]), value)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes a family with a sample for each network and device type.
@@ -192,10 +285,23 @@ impl<'a> NetworkFamilies<'a> {
             })
         };
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
-        for (labels, group) in groups() {
-            let name = group.name.as_deref().unwrap_or_default();
-            let labels = labels.with(&[("group_id", &group.id), ("group_name", name)]);
-            info.sample(&labels, Value::Count(1))?;
+        for network in &self.networks {
+            // Discovery reads groups with `[sso]`; otherwise the collector may have.
+            let groups = network.view.sso.as_deref().map_or(&[][..], Sso::groups);
+            for group in groups.iter().filter(|_| network.view.is_known()) {
+                let name = group.name.as_deref().unwrap_or_default();
+                let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
+                info.sample(&labels, Value::Count(1))?;
+            }
+            if groups.is_empty() {
+                let collector = "security-groups";
+                self.collected_samples(
+                    network,
+                    collector,
+                    &family::SECURITY_GROUP_INFO,
+                    &mut info,
+                )?;
+            }
         }
         let mut limits = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
         for (labels, group) in groups() {
@@ -244,6 +350,7 @@ impl<'a> NetworkFamilies<'a> {
                     .sample(&network.labels.with(&[("reason", kind.as_str())]), count.into())?;
             }
         }
+        self.collector_families(out)?;
         let mut invalid = out.family(&family::INVALID_TIMESTAMPS);
         for NetworkContext { labels, summary, .. } in self.known() {
             for (field, count) in

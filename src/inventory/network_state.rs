@@ -181,6 +181,7 @@ impl NetworkState {
             users: self.users.clone(),
             types: self.types.iter().cloned().collect(),
             sso: self.directory.sso.clone(),
+            counts: self.directory.counts,
             user_list: self.directory.user_list.clone(),
             covered: self.covered,
             polls: self.polls.clone(),

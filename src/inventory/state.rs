@@ -4,6 +4,7 @@
 //! MessagePack with structs as arrays. Device types and statuses are stored once and referenced by
 //! index. Usernames, SSO limits and secrets are not stored. Later versions add `sections`.
 
+pub(super) mod collected;
 mod sections;
 
 use std::{collections::HashMap, fmt, io::BufReader, time::Duration};
@@ -15,9 +16,10 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
+pub use self::collected::RestoredCollector;
 use self::sections::Sections;
 use super::{
-    ChangeCounts, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData,
+    ChangeCounts, Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData,
     UserRecord,
 };
 use crate::{
@@ -49,6 +51,8 @@ pub struct RestoredNetwork {
     pub user_list: Option<DiscoveredUsers>,
     /// The changes of devices.
     pub changes: RestoredChanges,
+    /// The last values of collectors.
+    pub collectors: Vec<RestoredCollector>,
 }
 
 /// The changes of devices that an earlier process counted.
@@ -231,7 +235,10 @@ impl Texts {
 /// A message if encoding fails.
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     let mut texts = Texts::default();
-    let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts));
+    let networks = snapshot.networks.iter().map(|view| {
+        let collected = snapshot.collected.get(&view.identity.id);
+        network_part(view, collected.map(|records| &**records), &mut texts)
+    });
     let networks = networks.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let file = File { networks, texts: texts.texts };
     let mut bytes = MAGIC.to_vec();
@@ -246,6 +253,7 @@ pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
 
 fn network_part(
     view: &NetworkView,
+    collected: Option<&Collected>,
     texts: &mut Texts,
 ) -> Result<NetworkPart, rmp_serde::encode::Error> {
     // Features add their sections here, and `restore` reads them.
@@ -260,6 +268,10 @@ fn network_part(
     if view.changes != [0; 6] || !view.timezone.is_empty() || !expired.is_empty() {
         let part = ChangesPart(view.changes.into(), view.timezone.to_string(), expired);
         sections.put(CHANGES, &part)?;
+    }
+    let collectors = collected.map(collected::parts).unwrap_or_default();
+    if !collectors.is_empty() {
+        sections.put(collected::NAME, &collectors)?;
     }
     Ok(NetworkPart {
         id: view.identity.id.to_string(),
@@ -373,6 +385,7 @@ fn restore(
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,
         changes: part.sections.get(CHANGES)?.map(changes).transpose()?.unwrap_or_default(),
+        collectors: part.sections.get(collected::NAME)?.unwrap_or_default(),
     };
     Ok((part.id.parse().map_err(bad_id)?, network))
 }

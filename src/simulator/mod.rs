@@ -8,7 +8,7 @@
 //!
 //! - [`options`](Options): configuration
 //! - `fleet`, `user`, `device`: the data, with builders for tests; `generate` creates a fleet
-//!   from a seed, `churn` changes it over time
+//!   from a seed, `churn` changes it over time; `organisation` has what is beyond users and devices
 //! - `call` → `lists` → `rows`, `paging`: parse a request, list the rows, cut them into pages
 //! - `sigv4`, `credentials`: authentication and authorization
 //! - `faults`: fault injection and its text form; `responses` sends the faulty responses
@@ -41,6 +41,7 @@ mod fleet;
 mod generate;
 mod lists;
 mod options;
+mod organisation;
 mod paging;
 mod requests;
 mod responses;
@@ -68,6 +69,7 @@ pub use device::{Device, device};
 pub use faults::{Fault, FaultId, Faults};
 pub use fleet::{Fleet, Network, SecurityGroup, days, hours, minutes, network, security_group};
 pub use options::{ACCESS_KEY, ClockError, Count, Latency, Options, SECRET_KEY, UnknownUser};
+pub use organisation::{Bot, bot};
 pub use requests::{RequestRecord, Requests};
 pub use timestamps::TimestampForm;
 pub use user::{User, user};

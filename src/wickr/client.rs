@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use jiff::tz::TimeZone;
 use reqwest::Url;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
@@ -84,6 +85,17 @@ pub struct ClientOptions {
     pub interner: Arc<Interner>,
     /// Receives events.
     pub observer: Arc<dyn RequestObserver>,
+}
+
+/// Where a list is in the API.
+#[derive(Debug, Clone, Copy)]
+pub struct ListPath {
+    /// Below `/networks/{networkId}/`.
+    pub path: &'static str,
+    /// The member of the response that has the items.
+    pub member: &'static str,
+    /// A documented sort field: page tokens are offsets, so the order must not change.
+    pub sort: &'static str,
 }
 
 /// A client of the Admin API for one account and region. Methods return an error after retries, and no
@@ -202,6 +214,40 @@ impl Client {
     ) -> Result<Vec<SecurityGroup>, Error> {
         let list = List::security_groups(network, self.options.page_size);
         self.collect(&list, limiter, paging::DIRECTORY, wire::security_groups_page).await
+    }
+
+    /// A single response of a network, from `path` below `/networks/{networkId}/`. Only the members of
+    /// `T` are read; nothing else of the body is kept or logged.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        network: &NetworkId,
+        path: &str,
+        limiter: &NetworkLimiter,
+    ) -> Result<T, Error> {
+        let list = List::of_network(operation, network, path, String::new());
+        let body = self.request(&list, None, limiter).await?;
+        serde_json::from_slice(&body).map_err(|error| invalid_body(&list, &error))
+    }
+
+    /// A list of a network, as in [`Client::get`]: the items of `member`, in the order of `sort`.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        network: &NetworkId,
+        ListPath { path, member, sort }: ListPath,
+        limiter: &NetworkLimiter,
+    ) -> Result<Vec<T>, Error> {
+        let page_size = self.options.page_size;
+        let query = format!("maxResults={page_size}&sortDirection=ASC&sortFields={sort}");
+        let list = List::of_network(operation, network, path, query);
+        let read = |body: &[u8]| wire::items_page(body, member);
+        self.collect(&list, limiter, paging::ITEMS, read).await
+    }
+
+    /// The time zone of timestamps without one.
+    pub fn timezone(&self) -> &TimeZone {
+        &self.options.timezone
     }
 
     /// Reads all pages of a list. A panic becomes an error, so that it affects only this list.
@@ -340,7 +386,12 @@ impl Client {
         match result {
             Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
             Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, times))
+                let error = response::classify(operation, &response, credentials, token, times);
+                Err(if operation == Operation::GetOidcInfo {
+                    error.without_message()
+                } else {
+                    error
+                })
             }
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),

@@ -26,7 +26,7 @@ mod timestamp;
 mod transport;
 mod wire;
 
-pub use client::{Client, ClientOptions, Outcome, RequestObserver};
+pub use client::{Client, ClientOptions, ListPath, Outcome, RequestObserver};
 pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
 pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
@@ -41,7 +41,7 @@ pub use signing::sign;
 pub use timestamp::ApiTimestamp;
 pub use transport::Response;
 pub use wire::{
-    Device, InvalidField, Network, SecurityGroup, User, devices_page, networks_page,
+    Device, InvalidField, Network, SecurityGroup, User, devices_page, lenient, networks_page,
     security_groups_page, users_page,
 };
 

@@ -5,6 +5,7 @@
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `changes`: counters and log lines of device changes
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
+//! - `collectors`: what is read beyond devices
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -33,6 +34,7 @@ mod campaign;
 mod changes;
 mod cli;
 mod client;
+mod collectors;
 mod compose;
 mod compression;
 mod corpora;
