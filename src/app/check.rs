@@ -280,7 +280,7 @@ fn series(config: &Config) -> (usize, usize) {
         Some(_) => (1 + config.sso_expiring_within.len(), 2),
     };
     let network = 34 + TYPES * (4 + histogram + sso_types);
-    let user = 5 + sso_users + 2 * DEVICES_PER_USER.min(TYPES);
+    let user = 6 + sso_users + 2 * DEVICES_PER_USER.min(TYPES);
     let device = 5 * DEVICES_PER_USER;
     let per_user = match config.metrics.detail {
         Detail::Network => 0,

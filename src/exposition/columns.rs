@@ -69,6 +69,7 @@ pub(super) const USER_COLUMNS: &[Column] = &[
     ),
     column(&family::USER_INFO, Dependency::Content, Lines::UserFacts(info)),
     column(&family::USER_SUSPENDED, Dependency::Content, Lines::UserFacts(suspended)),
+    column(&family::USER_ADMIN, Dependency::Content, Lines::UserFacts(admin)),
     column(&family::USER_SSO_MAX_IDLE, Dependency::Content, Lines::UserFacts(sso_max_idle)),
     column(&family::USER_SSO_EXPIRY, Dependency::SsoEnds, Lines::User(sso_expiry)),
     column(&family::USER_DEVICES, Dependency::Content, Lines::Types(|_| true)),
@@ -226,6 +227,12 @@ fn info(facts: &UserFacts, usernames: bool, line: &mut Line<'_>) {
 fn suspended(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
     if let Some(suspended) = facts.suspended {
         line.begin().end(suspended.into());
+    }
+}
+
+fn admin(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
+    if let Some(admin) = facts.admin {
+        line.begin().end(admin.into());
     }
 }
 

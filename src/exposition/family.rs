@@ -62,6 +62,8 @@ families! {
         "Status and, if enabled, username of the user; always 1.";
     USER_SUSPENDED: User Gauge "wickr_user_suspended" ["network_id", "user_id"]
         "Whether the account of the user is suspended.";
+    USER_ADMIN: User Gauge "wickr_user_admin" ["network_id", "user_id"]
+        "Whether the user is an administrator of the network.";
     USER_SSO_MAX_IDLE: User Gauge "wickr_user_sso_max_idle_seconds" ["network_id", "user_id"]
         "Idle time after which SSO sessions of the user end: the shortest limit of its groups, or the configured limit.";
     USER_SSO_EXPIRY: User Gauge "wickr_user_sso_expiry_timestamp_seconds" ["network_id", "user_id"]

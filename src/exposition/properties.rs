@@ -92,6 +92,7 @@ impl World {
                 username: self.random.bool().then(|| self.text().into()),
                 status: [None, Some(1), Some(2), Some(7)][self.random.usize(..4)],
                 suspended: [None, Some(false), Some(true)][self.random.usize(..3)],
+                admin: [None, Some(false), Some(true)][self.random.usize(..3)],
                 sso_max_idle: self
                     .random
                     .bool()

@@ -185,6 +185,11 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             let line = |user: &UserRecord| Some((user_labels(user), flag(suspended(user)?)));
             view.users.iter().filter_map(line).collect()
         }
+        "wickr_user_admin" => {
+            let admin = |user: &UserRecord| user.facts.as_ref()?.admin;
+            let line = |user: &UserRecord| Some((user_labels(user), flag(admin(user)?)));
+            view.users.iter().filter_map(line).collect()
+        }
         "wickr_user_sso_max_idle_seconds" => {
             let limit = |user: &UserRecord| Some(user.sso_max_idle()?.as_secs().to_string());
             view.users.iter().filter_map(|user| Some((user_labels(user), limit(user)?))).collect()

@@ -60,6 +60,7 @@ fn fleet() -> Snapshot {
             username: Some(name.into()),
             status,
             suspended: status.map(|status| status == 2),
+            admin: status.map(|status| status == 2),
             sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
         })
     };

@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 pub use self::collected::RestoredCollector;
 use self::sections::Sections;
 use super::{
-    ChangeCounts, Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData,
-    UserRecord,
+    ChangeCounts, Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot,
+    UserData, UserRecord,
 };
 use crate::{
     clock::Millis,

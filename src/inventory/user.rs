@@ -70,6 +70,8 @@ pub struct UserFacts {
     pub status: Option<i64>,
     /// Whether the account is suspended. None if it is unknown.
     pub suspended: Option<bool>,
+    /// Whether the user is an administrator. None if it is unknown.
+    pub admin: Option<bool>,
     /// After how long an idle SSO session ends. None if there is no limit or it is unknown.
     pub sso_max_idle: Option<Duration>,
 }

@@ -57,6 +57,7 @@ fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publi
         username: random.bool().then(|| format!("+{}@example.com", random.u8(..)).into()),
         status: Some(2),
         suspended: None,
+        admin: None,
         sso_max_idle: random.bool().then(|| Duration::from_secs(random.u64(0..20) * 86_400)),
     };
     let facts: BTreeMap<_, _> = users

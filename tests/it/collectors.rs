@@ -142,6 +142,7 @@ add("wickr_network_admins", sum(user["isAdmin"] for user in users))
 add("wickr_network_invites_expired", sum(user.get("isInviteExpired", False) for user in users))
 for user in users:
     add("wickr_user_suspended", user["suspended"], user_id=user["userId"])
+    add("wickr_user_admin", user["isAdmin"], user_id=user["userId"])
 print(json.dumps({"series": series, "info": [info["awsAccountId"], info["accessLevel"]]}))
 "#;
 
@@ -152,6 +153,7 @@ fn exposed(text: &str) -> BTreeMap<String, f64> {
         "wickr_network_admins",
         "wickr_network_invites_expired",
         "wickr_user_suspended",
+        "wickr_user_admin",
     ];
     let names: Vec<_> = families().map(|family| family.name).chain(discovered).collect();
     let samples = Samples::parse(text);

@@ -399,7 +399,7 @@ async fn series_match_the_numbers_in_sizing() {
     assert_eq!(part("network").await, 14 + 17 * types + groups + limits);
     let of_users = part("user").await;
     let by_type = count("wickr_user_devices");
-    assert!(of_users <= 8 * users + 2 * by_type && of_users > 4 * users + 2 * by_type);
+    assert!(of_users <= 9 * users + 2 * by_type && of_users > 5 * users + 2 * by_type);
     let of_devices = part("device").await;
     assert!(of_devices <= 5 * devices && of_devices > 4 * devices, "{of_devices} of {devices}");
     let own = part("exporter").await - 19;

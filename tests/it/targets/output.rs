@@ -49,6 +49,7 @@ impl Fleet {
             username: Some(name.as_str().into()),
             status: Some(2),
             suspended: None,
+            admin: None,
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
