@@ -274,9 +274,9 @@ fn human(duration: Duration) -> String {
 /// Estimated series for the configured users, and for each discovered user.
 fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
-    // 28 are independent of device types, such as wickr_up and the counts by freshness and reason.
-    let network = 28 + TYPES * (4 + histogram);
-    let user = 5 + 2 * DEVICES_PER_USER.min(TYPES);
+    // 25 are independent of device types, such as wickr_up and the counts by freshness and reason.
+    let network = 25 + TYPES * (4 + histogram);
+    let user = 4 + 2 * DEVICES_PER_USER.min(TYPES);
     let device = 5 * DEVICES_PER_USER;
     let per_user = match config.metrics.detail {
         Detail::Network => 0,
@@ -316,7 +316,7 @@ mod tests {
         let text = check(&parsed(
             "[aws]\nregion = \"us-east-1\"\n[[network]]\nid = \"12345678\"\nusers = \"all\"",
         ));
-        assert!(text.contains(", plus 26 per discovered user, assuming"), "{text}");
+        assert!(text.contains(", plus 25 per discovered user, assuming"), "{text}");
     }
 
     #[test]
