@@ -329,7 +329,7 @@ async fn client_secrets_of_sso_leave_no_trace() {
     }
     exporter.next_poll().await;
     exporter.stop();
-    let saved = std::fs::read(&state).unwrap();
+    let saved = std::fs::read(state.with_extension(NETWORK)).unwrap();
     let mut payload = Vec::new();
     let compressed = &saved[saved.iter().position(|b| *b == b'\n').unwrap() + 33..];
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(compressed), &mut payload)

@@ -3,6 +3,7 @@
 //! lost, no request may hang, and memory must not grow.
 //!
 //! - `expected`: an independent record of the true state, with the time of each change
+//! - `organisation`: the same for what collectors read
 //! - `faults`, `disk`: the faults
 //! - `environment`: a simulator and an exporter, and the random events that affect them
 //! - `scrape`, `totals`, `checker`: parse a scrape and compare it with the expected state
@@ -19,6 +20,7 @@ mod disk;
 mod environment;
 mod expected;
 mod faults;
+mod organisation;
 mod saves;
 mod scrape;
 mod totals;

@@ -110,6 +110,7 @@ impl Environment {
         self.last = Some(scrape.clone());
         self.reloaded = false;
         self.min_stale_after = self.setup.stale_after;
+        self.max_collectors = self.setup.collectors;
         Ok(scrape)
     }
 
@@ -162,6 +163,8 @@ impl Environment {
     pub(super) fn violations(&self, scrape: &Scrape) -> Vec<String> {
         let mut violations = check_scrape(scrape, &self.context());
         violations.extend(self.lost_data(scrape));
+        let interval = self.max_collectors.max(self.setup.collectors);
+        violations.extend(self.organisations.violations(scrape, interval));
         violations.extend(self.missing_users(scrape));
         if let Some(before) = &self.last {
             let is_unchanged = |id: &str| {
@@ -219,6 +222,11 @@ impl Environment {
                     }
                     _ => {}
                 }
+            }
+            if record.operation == Some(Operation::GetGuestUserHistoryCount)
+                && let Some(network) = record.path.split('/').nth(2)
+            {
+                self.organisations.record_request(network, record.at.as_millisecond());
             }
             if record.operation != Some(Operation::ListDevicesForUser) {
                 continue;

@@ -25,6 +25,7 @@ use super::{
     checker::{ObservedRequests, Overdue},
     disk::Disk,
     expected::{Chance, Expected, Ms, Timeline, now, pick},
+    organisation::Organisations,
     saves::{ReadTimes, Saves},
     scrape::Scrape,
 };
@@ -92,6 +93,9 @@ pub struct Environment {
     /// The minimum of `stale_after` since the last scrape.
     min_stale_after: Ms,
     expected: Expected,
+    organisations: Organisations,
+    /// The longest interval of collectors since the last scrape.
+    max_collectors: Option<Ms>,
     requests: ObservedRequests,
     overdue: Overdue,
     alerts: Alerts,
@@ -157,6 +161,8 @@ impl Environment {
             setup: Setup::random(&mut rng),
             min_stale_after: Ms::MAX,
             expected: Expected::default(),
+            organisations: Organisations::default(),
+            max_collectors: None,
             requests: ObservedRequests::default(),
             overdue: Overdue::default(),
             alerts: Alerts::default(),

@@ -9,10 +9,11 @@ use super::{
     super::{
         checker::Sso,
         expected::{Devices, Ms, Timeline, UserKey, now},
+        organisation::Organisations,
         saves::{last_save, poll_ends},
         scrape::Scrape,
     },
-    Environment, FailureReport, NETWORKS, RECOVERY,
+    Environment, FailureReport, GROUPS, NETWORKS, RECOVERY,
 };
 
 impl Environment {
@@ -133,6 +134,14 @@ impl Environment {
         }
         for network in networks.iter().filter(|id| self.expected.network_exists(id)) {
             differences.extend(self.limit_differences(scrape, network));
+            let series = self.organisations.series(
+                &self.expected,
+                network,
+                &GROUPS,
+                self.setup.collectors.is_some(),
+                self.setup.lists_users(network),
+            );
+            differences.extend(Organisations::differences(scrape, network, &series));
         }
         let exposed = users.keys().filter(|key| {
             expected_users.contains(key)
@@ -166,6 +175,11 @@ impl Environment {
             {
                 differences.push(format!("{key:?}: status {:?}", user.status));
             }
+            let suspended = f64::from(self.expected.suspended.contains(key));
+            let suspended = (exists && has_facts).then_some(suspended);
+            if user.account_suspended != suspended && self.expected.network_exists(&key.0) {
+                differences.push(format!("{key:?}: suspended {:?}", user.account_suspended));
+            }
             let has_limit = exists || matches!(self.setup.sso, Sso::Fixed(_));
             if has_limit && user.limit != limit.map(|seconds| seconds * 1000) {
                 differences.push(format!("{key:?}: limit {:?}, not {limit:?}", user.limit));
@@ -178,12 +192,13 @@ impl Environment {
     fn limit_differences(&self, scrape: &Scrape, network: &str) -> Vec<String> {
         let mut differences = Vec::new();
         let groups = self.expected.groups.iter().filter(|((of, _), _)| of == network);
-        let groups = groups.filter(|_| self.setup.sso == Sso::Groups);
+        let groups =
+            groups.filter(|_| self.setup.sso == Sso::Groups || self.setup.collectors.is_some());
         let mut names = BTreeMap::new();
         let mut limits = BTreeMap::new();
         for ((_, group), minutes) in groups {
             names.insert(group.clone(), 1.0);
-            if *minutes > 0 {
+            if *minutes > 0 && self.setup.sso == Sso::Groups {
                 limits.insert(group.clone(), (minutes * 60) as f64);
             }
         }
