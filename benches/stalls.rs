@@ -69,6 +69,8 @@ impl Source for Memory {
                 tokio::task::yield_now().await;
             }
             kept.extend(keep(User {
+                admin: None,
+                invite_expired: None,
                 id: (FIRST_USER + number).to_string().parse().ok(),
                 username: None,
                 status: Some(2),

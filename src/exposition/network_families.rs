@@ -1,19 +1,19 @@
 //! Computes the families that come from the inventory.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{io, time::Duration};
 
 use super::{
     cache::Key,
     columns::{self, Column, Context, LinePrefix},
     family::{self, Family, Group},
     value::Value,
-    writer::{FamilyWriter, Labels, Sink, Writer},
+    writer::{Labels, Sink, Writer},
 };
 use crate::{
     clock::{Millis, to_millis},
     inventory::{
-        ChangeKind, Collected, CollectorRecord, Freshness, ListedCounts, NetworkView, PollResult,
-        Snapshot, Sso, Summary, TypeSummary,
+        ChangeKind, Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso, Summary,
+        TypeSummary,
     },
     text::format_duration,
     wickr::ErrorKind,
@@ -27,11 +27,12 @@ const CACHE_MAX_DEVICES: usize = 4096;
 
 /// The value of a family with at most one sample for each network.
 type NetworkValue = fn(&NetworkView) -> Option<Value>;
+type ListedCount = fn(&ListedCounts) -> Option<u64>;
 
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
-    networks: Vec<NetworkContext<'a>>,
-    now: Millis,
+    pub(super) networks: Vec<NetworkContext<'a>>,
+    pub(super) now: Millis,
     usernames: bool,
     idle_bounds: Vec<i64>,
     /// Values of the label `within`.
@@ -39,13 +40,13 @@ pub(super) struct NetworkFamilies<'a> {
 }
 
 #[derive(Debug)]
-struct NetworkContext<'a> {
+pub(super) struct NetworkContext<'a> {
     view: &'a NetworkView,
     /// The label `network_id`.
-    labels: Labels,
+    pub(super) labels: Labels,
     summary: Summary,
     /// None if the network has no collectors.
-    collected: Option<&'a Collected>,
+    pub(super) collected: Option<&'a Collected>,
 }
 
 impl<'a> NetworkContext<'a> {
@@ -146,7 +147,7 @@ impl<'a> NetworkFamilies<'a> {
                 users.sample(&labels, count.into())?;
             }
         }
-        let counts: [(_, fn(&ListedCounts) -> Option<u64>); 3] = [
+        let counts: [(_, ListedCount); 3] = [
             (&family::NETWORK_USERS_SUSPENDED, |counts| counts.suspended),
             (&family::NETWORK_ADMINS, |counts| counts.admins),
             (&family::NETWORK_INVITES_EXPIRED, |counts| counts.invites_expired),
@@ -194,69 +195,6 @@ impl<'a> NetworkFamilies<'a> {
         }
         self.security_group_families(out)?;
         self.collected_families(out)
-    }
-
-    /// Writes the families of collectors.
-    fn collected_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
-        let collected = || self.networks.iter().filter_map(|network| network.collected);
-        let collectors: BTreeMap<_, _> = collected()
-            .flat_map(|collected| &collected.collectors)
-            .map(|(name, record)| (*name, record.families))
-            .collect();
-        for (name, families) in collectors {
-            for family in families {
-                let mut writer = out.family(family);
-                for network in &self.networks {
-                    self.collected_samples(network, name, family, &mut writer)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the samples that a collector has of a family.
-    fn collected_samples<S: Sink>(
-        &self,
-        network: &NetworkContext<'_>,
-        collector: &str,
-        family: &Family,
-        out: &mut FamilyWriter<'_, '_, S>,
-    ) -> io::Result<()> {
-        let values = network.collected.and_then(|records| records.values(collector, self.now));
-        let samples = values.into_iter().flat_map(|values| &values.samples);
-        for sample in samples.filter(|sample| sample.family == family.name) {
-            let values = sample.labels.iter().map(|value| &**value);
-            let pairs: Vec<_> = family.labels[1..].iter().copied().zip(values).collect();
-            out.sample(&network.labels.with(&pairs), Value::Float(sample.value))?;
-        }
-        Ok(())
-    }
-
-    /// Writes the families about the last runs of collectors.
-    fn collector_families<S: Sink>(&self, out: &mut Writer<'_, S>) -> io::Result<()> {
-        let families: [(_, fn(&CollectorRecord) -> Option<Value>); 3] = [
-            (&family::COLLECTOR_SUCCESS, |record| {
-                record.last_run.map(|run| run.failure.is_none().into())
-            }),
-            (&family::COLLECTOR_DURATION, |record| {
-                record.last_run.map(|run| Value::Float(run.duration.as_secs_f64()))
-            }),
-            (&family::COLLECTOR_LAST_SUCCESS, |record| {
-                record.last_success.as_ref().map(|(at, _)| Value::Millis(*at))
-            }),
-        ];
-        for (family, value) in families {
-            let mut family = out.family(family);
-            for network in &self.networks {
-                let records = network.collected.into_iter().flat_map(|c| &c.collectors);
-                for (name, record) in records {
-                    if let Some(value) = value(record) {
-                        family.sample(&network.labels.with(&[("collector", name)]), value)?;
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Writes a family with a sample for each network and device type.

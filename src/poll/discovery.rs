@@ -300,7 +300,7 @@ impl<S: Source> Discovery<S> {
                 let marks = Marks::of(&user);
                 return match marks.pending {
                     // No id assigns it to a shard, so the first one counts it.
-                    true => (plan.shard.index == 0).then(|| Entry::Invited(user.username, marks)),
+                    true => (plan.shard.index == 0).then_some(Entry::Invited(user.username, marks)),
                     false => Some(Entry::Unusable),
                 };
             };

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::bot::Bot;
 use super::call::Operation;
-use super::organisation::{Bot, Organisation};
+use super::organisation::Organisation;
 use super::user::User;
 
 /// A number of days.

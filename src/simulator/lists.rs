@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::bot::Bot;
 use super::call::{Call, Operation};
 use super::credentials::{Credential, Credentials};
 use super::device::Device;
 use super::errors::ApiError;
 use super::fleet::{Fleet, Network, SecurityGroup};
 use super::options::{Options, UnknownUser};
-use super::organisation::{self, Bot};
+use super::organisation;
 use super::paging::{Key, PageRequest, Position, Row, Tokens};
 use super::rows::{ToJson, network_arn};
 use super::user::User;

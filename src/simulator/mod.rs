@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bot;
 mod bucket;
 mod call;
 mod churn;
@@ -63,13 +64,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
+pub use bot::{Bot, bot};
 pub use call::Operation;
 pub use credentials::{Credential, Credentials, Refusal};
 pub use device::{Device, device};
 pub use faults::{Fault, FaultId, Faults};
 pub use fleet::{Fleet, Network, SecurityGroup, days, hours, minutes, network, security_group};
 pub use options::{ACCESS_KEY, ClockError, Count, Latency, Options, SECRET_KEY, UnknownUser};
-pub use organisation::{Bot, bot};
 pub use requests::{RequestRecord, Requests};
 pub use timestamps::TimestampForm;
 pub use user::{User, user};

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use jiff::tz::TimeZone;
 use reqwest::Url;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
@@ -87,22 +86,11 @@ pub struct ClientOptions {
     pub observer: Arc<dyn RequestObserver>,
 }
 
-/// Where a list is in the API.
-#[derive(Debug, Clone, Copy)]
-pub struct ListPath {
-    /// Below `/networks/{networkId}/`.
-    pub path: &'static str,
-    /// The member of the response that has the items.
-    pub member: &'static str,
-    /// A documented sort field: page tokens are offsets, so the order must not change.
-    pub sort: &'static str,
-}
-
 /// A client of the Admin API for one account and region. Methods return an error after retries, and no
 /// items if one page of a list fails.
 #[derive(Debug)]
 pub struct Client {
-    options: ClientOptions,
+    pub(super) options: ClientOptions,
     host: String,
     transport: Transport,
     invalid_fields: InvalidFieldLog,
@@ -216,42 +204,8 @@ impl Client {
         self.collect(&list, limiter, paging::DIRECTORY, wire::security_groups_page).await
     }
 
-    /// A single response of a network, from `path` below `/networks/{networkId}/`. Only the members of
-    /// `T` are read; nothing else of the body is kept or logged.
-    pub async fn get<T: DeserializeOwned>(
-        &self,
-        operation: Operation,
-        network: &NetworkId,
-        path: &str,
-        limiter: &NetworkLimiter,
-    ) -> Result<T, Error> {
-        let list = List::of_network(operation, network, path, String::new());
-        let body = self.request(&list, None, limiter).await?;
-        serde_json::from_slice(&body).map_err(|error| invalid_body(&list, &error))
-    }
-
-    /// A list of a network, as in [`Client::get`]: the items of `member`, in the order of `sort`.
-    pub async fn list<T: DeserializeOwned>(
-        &self,
-        operation: Operation,
-        network: &NetworkId,
-        ListPath { path, member, sort }: ListPath,
-        limiter: &NetworkLimiter,
-    ) -> Result<Vec<T>, Error> {
-        let page_size = self.options.page_size;
-        let query = format!("maxResults={page_size}&sortDirection=ASC&sortFields={sort}");
-        let list = List::of_network(operation, network, path, query);
-        let read = |body: &[u8]| wire::items_page(body, member);
-        self.collect(&list, limiter, paging::ITEMS, read).await
-    }
-
-    /// The time zone of timestamps without one.
-    pub fn timezone(&self) -> &TimeZone {
-        &self.options.timezone
-    }
-
     /// Reads all pages of a list. A panic becomes an error, so that it affects only this list.
-    async fn collect<T>(
+    pub(super) async fn collect<T>(
         &self,
         list: &List,
         limiter: &NetworkLimiter,
@@ -302,7 +256,7 @@ impl Client {
     }
 
     /// Requests one page, with retries, and returns its body.
-    async fn request(
+    pub(super) async fn request(
         &self,
         list: &List,
         token: Option<&str>,
@@ -415,7 +369,7 @@ impl Client {
 }
 
 /// The error has the position only: serde_json's message can contain parts of the body.
-fn invalid_body(list: &List, error: &serde_json::Error) -> Error {
+pub(super) fn invalid_body(list: &List, error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     let problem = match error.classify() {
         serde_json::error::Category::Data => "does not have the documented structure",

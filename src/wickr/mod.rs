@@ -1,6 +1,6 @@
 //! The client of the AWS Wickr Admin API, version 2024-02-01. It sends only GET requests.
 //!
-//! In reading order: `operation` builds URLs, `client` runs requests and `paging` bounds lists. `retry`
+//! In reading order: `operation` builds URLs, `client` runs requests, `paging` bounds lists, and `reads` reads any operation of a network. `retry`
 //! decides about retries, `rate` and `concurrency` limit requests, and `credentials`, `service_clock` and
 //! `signing` authenticate them. `transport` sends a request. `response` classifies an error response,
 //! and `wire` and `timestamp` parse a successful one.
@@ -18,6 +18,7 @@ mod interned;
 mod operation;
 mod paging;
 mod rate;
+mod reads;
 mod response;
 mod retry;
 mod service_clock;
@@ -26,7 +27,7 @@ mod timestamp;
 mod transport;
 mod wire;
 
-pub use client::{Client, ClientOptions, ListPath, Outcome, RequestObserver};
+pub use client::{Client, ClientOptions, Outcome, RequestObserver};
 pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
 pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
 pub use endpoint::{Endpoint, Partition};
@@ -36,6 +37,7 @@ pub use ids::{BadId, NetworkId, UserId};
 pub use interned::{InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
+pub use reads::ListPath;
 pub use response::{RequestTimes, classify};
 pub use signing::sign;
 pub use timestamp::ApiTimestamp;

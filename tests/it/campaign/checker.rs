@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     expected::{Expected, ExpectedDevice, Ms, Timeline, UserKey},
+    organisation::COLLECTED,
     scrape::{ExposedDevice, ExposedUser, Scrape, millis},
     totals::{BUCKETS, HORIZONS, Totals, device_totals, idle_range},
 };
@@ -273,7 +274,10 @@ impl Checker<'_> {
         self.require(reasons == 9, || format!("{id}: {reasons} reasons of failures"));
         let exposed = scrape.by("wickr_network_users", id, "freshness");
         if ended.is_none() {
-            let families = scrape.families().filter(|family| family.starts_with("wickr_network_"));
+            let of_polls = |family: &&String| {
+                family.starts_with("wickr_network_") && !COLLECTED.contains(&family.as_str())
+            };
+            let families = scrape.families().filter(of_polls);
             let families: Vec<_> =
                 families.filter(|family| scrape.network(family, id).is_some()).collect();
             self.require(families.is_empty(), || format!("{id}: {families:?} before a poll"));
