@@ -68,7 +68,7 @@ pub(super) enum Since {
     /// Those of which a poll has ended.
     LastPoll,
     /// Those, and those with changes of devices that are not exposed.
-    LastExposure,
+    UnexposedChange,
     /// Those that have changed at all.
     LastChange,
 }
@@ -205,7 +205,7 @@ impl StateFiles {
                 let mut since = Since::LastPoll;
                 if due <= Instant::now() {
                     due = Instant::now() + MAX_DELAY;
-                    since = Since::LastExposure;
+                    since = Since::UnexposedChange;
                 }
                 if polled || snapshot.has_unexposed_changes() {
                     self.save(snapshot, since).await;
@@ -260,7 +260,7 @@ impl Files {
         };
         let is_current = |saved: &Saved| match since {
             Since::LastPoll => saved.last_poll == current.last_poll,
-            Since::LastExposure => {
+            Since::UnexposedChange => {
                 saved.last_poll == current.last_poll && !view.has_unexposed_changes()
             }
             Since::LastChange => {

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     clock::{Millis, to_millis},
     inventory::{
-        ChangeKind, Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso, Summary,
-        TypeSummary,
+        ChangeKind, Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso,
+        Summary, TypeSummary,
     },
     text::format_duration,
     wickr::ErrorKind,

@@ -164,7 +164,7 @@ fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
     assert_eq!(added(), 5);
     // In the middle of a poll, only a save for this purpose includes them.
     let before = listed(folder.path());
-    files.write(&reader.snapshot(), Since::LastExposure).unwrap();
+    files.write(&reader.snapshot(), Since::UnexposedChange).unwrap();
     assert_eq!(listed(folder.path()), before);
     network.begin(&users);
     network.read(&users[1], vec![], NOW + 3);
@@ -172,7 +172,7 @@ fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
     network.flush();
     files.write(&reader.snapshot(), Since::LastPoll).unwrap();
     assert_eq!(added(), 5);
-    files.write(&reader.snapshot(), Since::LastExposure).unwrap();
+    files.write(&reader.snapshot(), Since::UnexposedChange).unwrap();
     assert_eq!(added(), 10);
     let restored = files.load(&Interner::default());
     assert_eq!(restored[&"11111111".parse().unwrap()].changes.counts[0], 10);
