@@ -76,6 +76,8 @@ impl Source for Memory {
                 tokio::task::yield_now().await;
             }
             kept.extend(keep(User {
+                admin: None,
+                invite_expired: None,
                 id: (FIRST_USER + number).to_string().parse().ok(),
                 username: None,
                 status: Some(2),
@@ -199,6 +201,7 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     let settings = DisplaySettings {
         groups: vec![Group::Network, Group::Exporter],
         idle_buckets: vec![Duration::from_secs(86_400)],
+        sso_horizons: Vec::new(),
         usernames: false,
         scrape_slots: ResponseSlots::new(8),
     };

@@ -211,6 +211,9 @@ pub struct DevicesOptions {
     /// Only devices that have been idle for longer than the SSO limit of their user
     #[arg(long)]
     pub sso_expired: bool,
+    /// Only devices whose SSO session has not expired and ends within this time, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub sso_expires_within: Option<Duration>,
     /// Only this network, by its id; repeatable. Other networks are not polled
     #[arg(long = "network", value_name = "ID")]
     pub networks: Vec<NetworkId>,

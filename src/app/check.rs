@@ -13,7 +13,10 @@ use super::{
     files,
 };
 use crate::{
-    config::{Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle, UsersConfig},
+    config::{
+        CollectorsConfig, Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle,
+        UsersConfig,
+    },
     text::{counted, grouped},
 };
 
@@ -72,7 +75,34 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     for (account, cost) in costs(config) {
         describe_cost(account, &cost, config.poll.requests_per_second, out)?;
     }
+    describe_collectors(&config.collectors, out)?;
     describe_series(config, out)
+}
+
+fn describe_collectors(collectors: &CollectorsConfig, out: &mut String) -> fmt::Result {
+    if collectors.enable.is_empty() {
+        return Ok(());
+    }
+    let interval = collectors.interval;
+    writeln!(out, "Collectors, every {} in each network:", format_duration(interval))?;
+    let hourly = |requests: usize| {
+        let requests = requests as f64 * 3600.0 / interval.as_secs_f64();
+        if requests < 10.0 { format!("{requests:.1}") } else { grouped(requests.round() as usize) }
+    };
+    let mut total = 0;
+    for collector in &collectors.enable {
+        let operations = collector.operations();
+        total += operations.len();
+        let names: Vec<_> = operations.iter().map(|operation| operation.as_str()).collect();
+        let (name, hourly) = (collector.name(), hourly(operations.len()));
+        writeln!(out, "  {name:<15} {hourly} requests per hour: {}", names.join(", "))?;
+    }
+    writeln!(
+        out,
+        "  {:<15} {} requests per hour, plus further pages of lists",
+        "total",
+        hourly(total)
+    )
 }
 
 fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
@@ -244,9 +274,13 @@ fn human(duration: Duration) -> String {
 /// Estimated series for the configured users, and for each discovered user.
 fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
-    // 25 are independent of device types, such as wickr_up and the counts by freshness and reason.
-    let network = 25 + TYPES * (4 + histogram);
-    let user = 4 + 2 * DEVICES_PER_USER.min(TYPES);
+    // 31 are independent of device types, such as wickr_up and the counts by freshness and reason.
+    let (sso_types, sso_users) = match config.sso {
+        None => (0, 0),
+        Some(_) => (1 + config.sso_expiring_within.len(), 2),
+    };
+    let network = 31 + TYPES * (4 + histogram + sso_types);
+    let user = 4 + sso_users + 2 * DEVICES_PER_USER.min(TYPES);
     let device = 5 * DEVICES_PER_USER;
     let per_user = match config.metrics.detail {
         Detail::Network => 0,

@@ -11,7 +11,10 @@ use std::{
 use jiff::tz::TimeZone;
 
 use super::{filter::FilterConfig, listen::ListenAddress};
-use crate::wickr::{Endpoint, NetworkId, UserId};
+use crate::{
+    collectors::CollectorRef,
+    wickr::{Endpoint, NetworkId, UserId},
+};
 
 /// A valid configuration. Each network is complete: shared values and defaults are applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,11 +29,17 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// When idle SSO sessions end; `None` without `[sso]`.
     pub sso: Option<SsoMaxIdle>,
+    /// `[sso] expiring_within`: at least one time, strictly ascending, above zero.
+    pub sso_expiring_within: Vec<Duration>,
+    /// `[collectors]`
+    pub collectors: CollectorsConfig,
     /// The state file, which need not exist; `None` without `[state]`. A relative path is relative
     /// to the working directory.
     pub state: Option<PathBuf>,
     /// The part of the users that this process polls.
     pub shard: ShardConfig,
+    /// `[log] changes`: whether each change of a device is logged.
+    pub log_changes: bool,
     /// In the order of the file: at least one, and each id once.
     ///
     /// No two networks with [`NetworkSelector::All`] have the same region, profile, role and
@@ -140,6 +149,21 @@ pub struct DiscoveryConfig {
 impl Default for DiscoveryConfig {
     fn default() -> Self {
         DiscoveryConfig { interval: Duration::from_secs(3600) }
+    }
+}
+
+/// What is read beyond devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorsConfig {
+    /// The enabled collectors, each once, sorted by name; none by default.
+    pub enable: Vec<CollectorRef>,
+    /// The time from one run to the next; from 1s to 30d.
+    pub interval: Duration,
+}
+
+impl Default for CollectorsConfig {
+    fn default() -> Self {
+        CollectorsConfig { enable: Vec::new(), interval: Duration::from_secs(3600) }
     }
 }
 

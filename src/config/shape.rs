@@ -7,7 +7,19 @@ use crate::diagnostics::{Schema, Shape};
 
 pub(super) static FILE: Shape = Shape {
     path: "",
-    keys: &["web", "aws", "poll", "discovery", "metrics", "sso", "state", "shard", "network"],
+    keys: &[
+        "web",
+        "aws",
+        "poll",
+        "discovery",
+        "metrics",
+        "sso",
+        "collectors",
+        "state",
+        "shard",
+        "log",
+        "network",
+    ],
 };
 
 pub(super) static WEB: Shape = Shape { path: "web", keys: &["listen", "max_concurrent_scrapes"] };
@@ -43,11 +55,15 @@ pub(super) static DISCOVERY: Shape = Shape { path: "discovery", keys: &["interva
 pub(super) static METRICS: Shape =
     Shape { path: "metrics", keys: &["detail", "username", "idle_buckets"] };
 
-pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle"] };
+pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle", "expiring_within"] };
+
+pub(super) static COLLECTORS: Shape = Shape { path: "collectors", keys: &["enable", "interval"] };
 
 pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
 
 pub(super) static SHARD: Shape = Shape { path: "shard", keys: &["index", "total"] };
+
+pub(super) static LOG: Shape = Shape { path: "log", keys: &["changes"] };
 
 pub(super) static NETWORK: Shape =
     Shape { path: "network", keys: &["id", "name", "users", "filter", "aws", "poll"] };
@@ -73,8 +89,10 @@ pub(super) static SCHEMA: Schema = Schema {
         &DISCOVERY,
         &METRICS,
         &SSO,
+        &COLLECTORS,
         &STATE,
         &SHARD,
+        &LOG,
         &NETWORK,
         &NETWORK_FILTER,
         &NETWORK_AWS,

@@ -1,11 +1,12 @@
 //! Renders a snapshot of the inventory as text.
 //!
 //! `family` names the metrics. `network_families` computes them, `columns` those of each user or
-//! device, and `registry` renders the exporter's own. `writer` alone knows the two formats.
+//! device, `collected` those of collectors, and `registry` renders the exporter's own. `writer` alone knows the two formats.
 //! `compression` compresses chunks, and `cache` stores them between scrapes. At most one chunk, or
 //! the lines of one block in one family, is in memory at a time.
 
 mod cache;
+mod collected;
 mod columns;
 mod compression;
 mod family;
@@ -25,9 +26,16 @@ pub use family::{FAMILIES, Family, Group, Kind};
 pub use negotiation::{encoding_for, format_for};
 pub use writer::{Format, Sink};
 
-use crate::{clock::Moment, inventory::Snapshot};
+use crate::{clock::Moment, collectors, inventory::Snapshot};
 use network_families::NetworkFamilies;
 use writer::Writer;
+
+/// All families that come from the inventory, with those of collectors, in the order of the exposition.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    Group::ALL.into_iter().flat_map(|group| {
+        FAMILIES.iter().chain(collectors::families()).filter(move |family| family.group == group)
+    })
+}
 
 /// The input of one exposition.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub struct Exposition<'a> {
     pub now: Moment,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: &'a [Duration],
+    /// Times until the end of SSO sessions, ascending.
+    pub sso_horizons: &'a [Duration],
     /// Whether usernames, which are email addresses, are exposed.
     pub usernames: bool,
     /// The exporter's own metrics, sorted by name.
@@ -61,8 +71,13 @@ impl Exposition<'_> {
     ) -> io::Result<()> {
         cache.evict(self.snapshot, self.now.time);
         let mut writer = Writer::new(format, encoding, cache, self.now.time, sink)?;
-        let families =
-            NetworkFamilies::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
+        let families = NetworkFamilies::new(
+            self.snapshot,
+            self.now,
+            self.idle_buckets,
+            self.sso_horizons,
+            self.usernames,
+        );
         for group in self.groups {
             families.write(*group, &mut writer)?;
             if *group == Group::Exporter {

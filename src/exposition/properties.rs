@@ -5,7 +5,10 @@ use std::{io::Read, sync::Arc};
 use super::*;
 use crate::{
     clock::Millis,
-    inventory::{self, Directory, NetworkIdentity, Publisher, Sso, UserFacts},
+    inventory::{
+        self, Collection, CollectorRecorder, Directory, ListedCounts, NetworkIdentity, Publisher,
+        Sso, UserFacts,
+    },
     wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
 
@@ -56,6 +59,29 @@ impl World {
         (0..self.random.usize(..4)).map(|_| self.device()).collect()
     }
 
+    /// A run of a collector, with random values or a failure.
+    fn collect(
+        &mut self,
+        recorder: &CollectorRecorder,
+        collectors: &[(&'static str, &'static [Family])],
+    ) {
+        let (name, families) = collectors[self.random.usize(..collectors.len())];
+        let mut collection = Collection::default();
+        for family in families {
+            for _ in 0..self.random.usize(..4) {
+                let labels: Vec<_> = family.labels[1..].iter().map(|_| self.text()).collect();
+                let value = self.random.bool().then(|| f64::from(self.random.u16(..)) / 4.0);
+                collection.add(family, &labels, value);
+            }
+        }
+        if self.random.bool() {
+            collection.info.insert("account_id", self.text().into());
+        }
+        let failure = Err((crate::wickr::Operation::ListBots, ErrorKind::Timeout));
+        let result = if self.random.u8(..3) == 0 { failure } else { Ok(collection) };
+        recorder.record(name, self.now, Duration::from_secs(1), result);
+    }
+
     fn user(&mut self) -> UserId {
         self.random.u32(..USERS).to_string().parse().unwrap()
     }
@@ -66,6 +92,8 @@ impl World {
             let facts = UserFacts {
                 username: self.random.bool().then(|| self.text().into()),
                 status: [None, Some(1), Some(2), Some(7)][self.random.usize(..4)],
+                suspended: [None, Some(false), Some(true)][self.random.usize(..3)],
+                admin: [None, Some(false), Some(true)][self.random.usize(..3)],
                 sso_max_idle: self
                     .random
                     .bool()
@@ -73,6 +101,11 @@ impl World {
             };
             directory.facts.insert(self.user(), Arc::new(facts));
         }
+        directory.counts = self.random.bool().then(|| ListedCounts {
+            suspended: self.random.bool().then(|| self.random.u64(..9)),
+            admins: Some(self.random.u64(..)),
+            invites_expired: None,
+        });
         if self.random.bool() {
             let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: None };
             directory.sso = Some(Arc::new(Sso::Groups(vec![group])));
@@ -160,11 +193,18 @@ fn campaign(seed: u64, steps: usize) {
         (registrar.add(identity("12345678", 15), None), Vec::new()),
         (registrar.add(identity("87654321", 2_000), None), Vec::new()),
     ];
+    let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
+    let collectors: Vec<_> =
+        collectors::CollectorRef::all().map(|c| (c.name(), c.families())).collect();
+    recorder.enable(Duration::from_secs(900), &collectors);
     let cache = CompressionCache::default();
     let buckets = [HOUR, 24 * HOUR, 720 * HOUR].map(|ms| Duration::from_millis(ms as u64));
     for step in 0..steps {
         let (publisher, known) = &mut publishers[world.random.usize(..2)];
         world.apply_event(publisher, known);
+        if world.random.u8(..4) == 0 {
+            world.collect(&recorder, &collectors);
+        }
         let passed = [0, 1, 999, 60_000, 400_000, -5_000][world.random.usize(..6)];
         world.now.time += passed;
         // The clock can be set back.
@@ -175,16 +215,17 @@ fn campaign(seed: u64, steps: usize) {
                 snapshot: &snapshot,
                 now: cache.timestamp(world.now),
                 idle_buckets: &buckets,
+                sso_horizons: &buckets,
                 usernames: world.random.bool(),
                 exporter_metrics: &[],
                 groups: &Group::ALL,
             };
             // The golden file covers the families that the reference lacks.
-            let families: Vec<Family> = FAMILIES
-                .iter()
+            let families: Vec<Family> = families()
                 .filter(|family| {
                     let name = family.name;
-                    !name.starts_with("wickr_security_group")
+                    !["wickr_security_group_info", "wickr_security_group_sso_max_idle_seconds"]
+                        .contains(&name)
                         && (family.group != Group::Exporter
                             || name.ends_with("failures")
                             || name.ends_with("invalid_timestamps"))
@@ -282,6 +323,7 @@ impl Scraped {
             snapshot: &self.reader.snapshot(),
             now: now.into(),
             idle_buckets: &[],
+            sso_horizons: &[],
             usernames: false,
             exporter_metrics: &[],
             groups: &[Group::User, Group::Device],
@@ -327,19 +369,39 @@ fn compresses_only_changed_families() {
     scraped.publisher.flush();
     let (_, read) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((read.len(), count_new(&read, &made)), (made.len(), 1), "only the read time");
-    // A login: the last login and idle time of user and device, and the read time.
+    // A login: the last login and idle time of user and device, the SSO expiry, and the read time.
     let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
     let mut devices = scraped.devices[user].clone();
     devices[0].last_login = ApiTimestamp::at_millis(START - 5);
     scraped.publisher.read(&Scraped::user(user), devices.clone(), START);
     scraped.publisher.flush();
     let (_, login) = scraped.scrape(START, Encoding::Gzip);
-    assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 5));
+    assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 6));
     devices[0].suspended = Some(devices[0].suspended != Some(true));
     scraped.publisher.read(&Scraped::user(user), devices, START);
     scraped.publisher.flush();
     let (_, all) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((all.len(), count_new(&all, &login)), (made.len(), COLUMNS));
+}
+
+#[test]
+fn compresses_the_expiry_of_sessions_only_when_one_ends() {
+    let mut scraped = Scraped::new();
+    // A session of the first block ends a minute after the start. Other users have no limit.
+    let last_login = ApiTimestamp::at_millis(START);
+    let devices = vec![Device { last_login, ..scraped.devices.concat().remove(0) }];
+    let facts = UserFacts { sso_max_idle: Some(Duration::from_secs(60)), ..UserFacts::default() };
+    let facts = [(Scraped::user(1), Arc::new(facts))].into();
+    scraped.publisher.set_directory(Directory { facts, ..Directory::default() });
+    scraped.publisher.read(&Scraped::user(1), devices, START);
+    scraped.publisher.flush();
+    let blocks = scraped.reader.snapshot().networks[0].users.blocks().len();
+    let (_, made) = scraped.scrape(START, Encoding::Gzip);
+    let (_, later) = scraped.scrape(START + 60_000, Encoding::Gzip);
+    assert_eq!(count_new(&later, &made), 2 * blocks, "idle times only");
+    let (_, ended) = scraped.scrape(START + 61_000, Encoding::Gzip);
+    assert_eq!(count_new(&ended, &later), 2 * blocks + 1);
+    assert_eq!(ended.len(), made.len());
 }
 
 #[test]

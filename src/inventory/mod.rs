@@ -8,6 +8,8 @@
 //! differences of steady times, so a step of the local clock does not change them.
 
 mod block;
+mod changes;
+mod collected;
 mod lookups;
 mod network;
 mod network_state;
@@ -17,6 +19,7 @@ mod summary;
 mod user;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,20 +31,23 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 pub use block::{Block, BlockVersion, Users};
+pub use changes::{ChangeCounts, ChangeKind, DeviceChange};
+pub use collected::{Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, Sample};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
-    Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
-    Progress, Sso,
+    Directory, DiscoveredUsers, LastPoll, ListedCounts, NetworkIdentity, NetworkView, PollLog,
+    PollResult, Progress, Sso,
 };
 pub use summary::{Summary, TypeSummary, idle_millis};
 pub use user::{Freshness, UserData, UserFacts, UserRecord};
 
 use crate::{
     clock::{Millis, Moment},
-    wickr::{Device, ErrorKind, UserId},
+    wickr::{Device, ErrorKind, NetworkId, UserId},
 };
+use collected::CollectedSlot;
 use network_state::NetworkState;
-use state::RestoredNetwork;
+use state::{RestoredCollector, RestoredNetwork};
 
 /// During a poll, results are published in batches: each view has a cost.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,8 +59,14 @@ type ViewSlot = Arc<ArcSwap<NetworkView>>;
 #[derive(Debug, Default)]
 struct Registry {
     slots: ArcSwap<Vec<ViewSlot>>,
+    /// What collectors read, for networks with collectors.
+    collected: ArcSwap<Vec<Arc<CollectedSlot>>>,
     accounts: ArcSwap<Vec<Account>>,
     shard: ArcSwap<Option<ShardInfo>>,
+    /// Whether scrapes expose changes of devices only once they are saved.
+    defers_changes: AtomicBool,
+    /// Whether each change of a device is logged.
+    logs_changes: AtomicBool,
     /// Whether all networks that are known at the start were added.
     complete: AtomicBool,
     /// Never reset: a network that is added later must not hide the others.
@@ -80,6 +92,14 @@ impl Registry {
 
     fn update(&self, change: impl Fn(&mut Vec<ViewSlot>)) {
         self.slots.rcu(|slots| {
+            let mut slots = Vec::clone(slots);
+            change(&mut slots);
+            slots
+        });
+    }
+
+    fn update_collected(&self, change: impl Fn(&mut Vec<Arc<CollectedSlot>>)) {
+        self.collected.rcu(|slots| {
             let mut slots = Vec::clone(slots);
             change(&mut slots);
             slots
@@ -114,6 +134,18 @@ impl Registrar {
         Publisher { state, slot, registry, published: Instant::now(), unpublished: false }
     }
 
+    /// Adds records of a network's collectors, with none enabled. `restored` is what the state file has
+    /// for them.
+    pub fn add_collectors(
+        &self,
+        network: NetworkId,
+        restored: Vec<RestoredCollector>,
+    ) -> CollectorRecorder {
+        let slot = Arc::new(CollectedSlot { network, records: ArcSwap::default() });
+        self.registry.update_collected(|slots| slots.push(slot.clone()));
+        CollectorRecorder { slot, registry: self.registry.clone(), restored }
+    }
+
     /// Sets the accounts whose networks are looked up.
     pub fn set_accounts(&self, accounts: Vec<Account>) {
         self.registry.accounts.store(Arc::new(accounts));
@@ -122,6 +154,17 @@ impl Registrar {
     /// Sets the shard of this process. None if it polls all users.
     pub fn set_shard(&self, shard: Option<ShardInfo>) {
         self.registry.shard.store(Arc::new(shard));
+    }
+
+    /// From now on, views do not expose changes of devices by themselves:
+    /// [`NetworkView::expose_changes`] does, once the view is saved.
+    pub fn defer_changes(&self) {
+        self.registry.defers_changes.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets whether each change of a device is logged.
+    pub fn set_log_changes(&self, enabled: bool) {
+        self.registry.logs_changes.store(enabled, Ordering::Relaxed);
     }
 
     /// All networks that are known at the start were added. The inventory is not ready before.
@@ -167,6 +210,12 @@ impl Publisher {
     /// Removes all SSO limits unless they are those of security groups.
     pub fn keep_group_limits(&mut self) {
         self.update(NetworkState::keep_group_limits);
+    }
+
+    /// Sets the time zone of API timestamps without a zone. Logins that were read in different time
+    /// zones are not compared.
+    pub fn set_timezone(&mut self, name: &str) {
+        self.update(|state| state.set_timezone(name));
     }
 
     /// The number of users that have a record.
@@ -247,7 +296,10 @@ impl Publisher {
 
     /// A user was read, at `at`.
     pub fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
-        self.state.read(user, devices, at);
+        let changes = self.state.read(user, devices, at);
+        if self.registry.logs_changes.load(Ordering::Relaxed) {
+            self.log_changes(user, &changes);
+        }
         self.publish_batch();
     }
 
@@ -303,6 +355,19 @@ impl Publisher {
         result
     }
 
+    fn log_changes(&self, user: &UserId, changes: &[DeviceChange]) {
+        for DeviceChange { kind, app_id, device_type } in changes {
+            tracing::info!(
+                network_id = %self.state.network_id(),
+                user_id = %user,
+                app_id = &**app_id,
+                device_type = &**device_type,
+                change = kind.as_str(),
+                "device changed"
+            );
+        }
+    }
+
     fn publish_batch(&mut self) {
         self.unpublished = true;
         if self.published.elapsed() >= PUBLISH_INTERVAL {
@@ -311,7 +376,11 @@ impl Publisher {
     }
 
     fn publish(&mut self) {
-        self.slot.store(Arc::new(self.state.view()));
+        let view = self.state.view();
+        if !self.registry.defers_changes.load(Ordering::Relaxed) {
+            view.expose_changes();
+        }
+        self.slot.store(Arc::new(view));
         self.published = Instant::now();
         self.unpublished = false;
     }
@@ -330,7 +399,10 @@ impl Reader {
             self.registry.slots.load().iter().map(|slot| slot.load_full()).collect();
         networks.sort_by(|a, b| a.identity.id.cmp(&b.identity.id));
         let (accounts, shard) = (self.registry.accounts.load_full(), **self.registry.shard.load());
-        Snapshot { networks, accounts, shard }
+        let collected = self.registry.collected.load();
+        let collected =
+            collected.iter().map(|slot| (slot.network.clone(), slot.records.load_full())).collect();
+        Snapshot { networks, collected, accounts, shard }
     }
 
     /// Whether, at any time so far, every network had ended its first poll and its first lookups,
@@ -345,8 +417,17 @@ impl Reader {
 pub struct Snapshot {
     /// Sorted by id.
     pub networks: Vec<Arc<NetworkView>>,
+    /// What the collectors of each network have read.
+    pub collected: BTreeMap<NetworkId, Arc<Collected>>,
     /// The accounts whose networks are looked up.
     pub accounts: Arc<Vec<Account>>,
     /// The shard of this process. None if it polls all users.
     pub shard: Option<ShardInfo>,
+}
+
+impl Snapshot {
+    /// Whether a network has changes of devices that are not exposed.
+    pub fn has_unexposed_changes(&self) -> bool {
+        self.networks.iter().any(|network| network.has_unexposed_changes())
+    }
 }

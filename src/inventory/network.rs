@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     block::{Block, Users},
+    changes::{ChangeCounts, ExposedChanges},
     lookups::Lookups,
     stats::BlockStats,
     user::{Freshness, UserData, UserFacts, UserRecord},
@@ -59,11 +60,24 @@ pub struct DiscoveredUsers {
     pub users: Arc<[UserId]>,
 }
 
+/// Accounts in the service's list that a user list comes from. None where the list lacks the member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListedCounts {
+    /// Suspended accounts.
+    pub suspended: Option<u64>,
+    /// Administrators.
+    pub admins: Option<u64>,
+    /// Invited users whose invitation has expired.
+    pub invites_expired: Option<u64>,
+}
+
 /// The results of discovery for a network.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     /// Facts about users.
     pub facts: BTreeMap<UserId, Arc<UserFacts>>,
+    /// None if users are not discovered.
+    pub counts: Option<ListedCounts>,
     /// None if SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
     /// None if users are not discovered.
@@ -154,6 +168,8 @@ pub struct NetworkView {
     pub types: Vec<InternedStr>,
     /// None if SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
+    /// None if users are not discovered.
+    pub counts: Option<ListedCounts>,
     /// The user list that discovery found last, including users that were not requested yet.
     pub user_list: Option<DiscoveredUsers>,
     /// Whether the last poll covered all users of a complete list.
@@ -162,6 +178,12 @@ pub struct NetworkView {
     pub polls: PollLog,
     /// Its lookups.
     pub lookups: Lookups,
+    /// The changes of devices that were counted so far, for the state file.
+    pub changes: ChangeCounts,
+    /// Those that scrapes expose; shared by all views of the network.
+    pub(super) exposed_changes: Arc<ExposedChanges>,
+    /// The time zone of API timestamps without a zone; empty if unknown.
+    pub timezone: Arc<str>,
     /// Whether a required lookup has not ended its first attempt.
     pub lookups_pending: bool,
 }
@@ -193,6 +215,21 @@ impl NetworkView {
         self.covered
             && self.polls.last.is_some_and(|last| last.result == PollResult::Success)
             && fresh == self.users.len()
+    }
+
+    /// The changes of devices that scrapes expose.
+    pub fn exposed_changes(&self) -> ChangeCounts {
+        self.exposed_changes.counts()
+    }
+
+    /// Whether there are changes that scrapes do not expose yet.
+    pub fn has_unexposed_changes(&self) -> bool {
+        self.changes != self.exposed_changes()
+    }
+
+    /// Exposes the changes that were counted so far.
+    pub fn expose_changes(&self) {
+        self.exposed_changes.raise(self.changes);
     }
 
     /// The users whose data is served at `now`.

@@ -4,6 +4,7 @@
 //! MessagePack with structs as arrays. Device types and statuses are stored once and referenced by
 //! index. Usernames, SSO limits and secrets are not stored. Later versions add `sections`.
 
+pub(super) mod collected;
 mod sections;
 
 use std::{collections::HashMap, fmt, io::BufReader, time::Duration};
@@ -15,8 +16,12 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
+pub use self::collected::RestoredCollector;
 use self::sections::Sections;
-use super::{DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData};
+use super::{
+    ChangeCounts, Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot,
+    UserData, UserRecord,
+};
 use crate::{
     clock::Millis,
     wickr::{ApiTimestamp, Device, InternedStr, Interner, NetworkId, UserId},
@@ -44,6 +49,21 @@ pub struct RestoredNetwork {
     pub last_success: Option<Millis>,
     /// The user list, if users were discovered.
     pub user_list: Option<DiscoveredUsers>,
+    /// The changes of devices.
+    pub changes: RestoredChanges,
+    /// The last values of collectors.
+    pub collectors: Vec<RestoredCollector>,
+}
+
+/// The changes of devices that an earlier process counted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RestoredChanges {
+    /// Their numbers.
+    pub counts: ChangeCounts,
+    /// The time zone in which times without a zone were read; empty if unknown.
+    pub timezone: String,
+    /// Users whose data had expired. The next reading is compared with it.
+    pub expired: Vec<RestoredUser>,
 }
 
 /// The data that an earlier process had for a user.
@@ -95,6 +115,14 @@ struct NetworkPart {
     #[serde(default, skip_serializing_if = "Sections::is_empty")]
     sections: Sections,
 }
+
+/// The name of the section [`ChangesPart`].
+const CHANGES: &str = "device changes";
+
+/// Counts in the order of [`ChangeKind::ALL`](super::ChangeKind::ALL), time zone, users with expired
+/// data.
+#[derive(Serialize, Deserialize)]
+struct ChangesPart(Vec<u64>, String, Vec<UserPart>);
 
 /// Selector id and user ids.
 #[derive(Serialize, Deserialize)]
@@ -207,7 +235,10 @@ impl Texts {
 /// A message if encoding fails.
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     let mut texts = Texts::default();
-    let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts));
+    let networks = snapshot.networks.iter().map(|view| {
+        let collected = snapshot.collected.get(&view.identity.id);
+        network_part(view, collected.map(|records| &**records), &mut texts)
+    });
     let networks = networks.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let file = File { networks, texts: texts.texts };
     let mut bytes = MAGIC.to_vec();
@@ -222,10 +253,26 @@ pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
 
 fn network_part(
     view: &NetworkView,
+    collected: Option<&Collected>,
     texts: &mut Texts,
 ) -> Result<NetworkPart, rmp_serde::encode::Error> {
     // Features add their sections here, and `restore` reads them.
-    let sections = Sections::default();
+    let mut sections = Sections::default();
+    let user_part = |user: &UserRecord, texts: &mut Texts| {
+        let last = user.last.as_ref()?;
+        let devices = last.devices.iter().map(|device| device_part(device, texts)).collect();
+        Some(UserPart { id: user.id.to_string(), at: last.at, devices })
+    };
+    let (expired, users): (Vec<_>, Vec<_>) = view.users.iter().partition(|user| user.expired);
+    let expired: Vec<_> = expired.iter().filter_map(|user| user_part(user, texts)).collect();
+    if view.changes != [0; 6] || !view.timezone.is_empty() || !expired.is_empty() {
+        let part = ChangesPart(view.changes.into(), view.timezone.to_string(), expired);
+        sections.put(CHANGES, &part)?;
+    }
+    let collectors = collected.map(collected::parts).unwrap_or_default();
+    if !collectors.is_empty() {
+        sections.put(collected::NAME, &collectors)?;
+    }
     Ok(NetworkPart {
         id: view.identity.id.to_string(),
         name: view.identity.name.clone(),
@@ -237,16 +284,7 @@ fn network_part(
             result: last.result as u8,
         }),
         last_success: view.polls.last_success,
-        users: view
-            .users
-            .iter()
-            .filter_map(|user| Some((user.id.to_string(), user.last.as_ref()?)))
-            .map(|(id, last)| UserPart {
-                id,
-                at: last.at,
-                devices: last.devices.iter().map(|device| device_part(device, texts)).collect(),
-            })
-            .collect(),
+        users: users.iter().filter_map(|user| user_part(user, texts)).collect(),
         user_list: view.user_list.as_ref().map(|list| {
             ListPart(list.selector_id, list.users.iter().map(UserId::to_string).collect())
         }),
@@ -332,6 +370,12 @@ fn restore(
         let users: Result<_, _> = users.iter().map(|id: &String| id.parse()).collect();
         Ok(DiscoveredUsers { selector_id, users: users.map_err(bad_id)? })
     };
+    let changes = |ChangesPart(saved, timezone, expired)| {
+        let mut counts = ChangeCounts::default();
+        counts.iter_mut().zip(saved).for_each(|(count, saved)| *count = saved);
+        let expired = expired.into_iter().map(user).collect::<Result<_, StateError>>()?;
+        Ok(RestoredChanges { counts, timezone, expired })
+    };
     let network = RestoredNetwork {
         name: part.name,
         account: part.account,
@@ -340,6 +384,8 @@ fn restore(
         last_poll,
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,
+        changes: part.sections.get(CHANGES)?.map(changes).transpose()?.unwrap_or_default(),
+        collectors: part.sections.get(collected::NAME)?.unwrap_or_default(),
     };
     Ok((part.id.parse().map_err(bad_id)?, network))
 }

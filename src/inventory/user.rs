@@ -54,8 +54,10 @@ pub struct UserRecord {
     pub(super) poll: u32,
     /// What discovery found out about it.
     pub facts: Option<Arc<UserFacts>>,
-    /// The last data that was read, expired or not.
+    /// The last data that was read, expired or not. The next reading is compared with it.
     pub(super) last: Option<UserData>,
+    /// Whether a poll has ended after `last` expired, so that it is never served again.
+    pub(super) expired: bool,
     /// The steady time when the first poll that failed to refresh `last` ended or stalled. None if `last`
     /// is from the last poll, or while the first poll after it proceeds.
     pub(super) overdue_since: Option<Millis>,
@@ -68,6 +70,10 @@ pub struct UserFacts {
     pub username: Option<Box<str>>,
     /// 1 for pending, 2 for active.
     pub status: Option<i64>,
+    /// Whether the account is suspended. None if it is unknown.
+    pub suspended: Option<bool>,
+    /// Whether the user is an administrator. None if it is unknown.
+    pub admin: Option<bool>,
     /// After how long an idle SSO session ends. None if there is no limit or it is unknown.
     pub sso_max_idle: Option<Duration>,
 }
@@ -88,7 +94,12 @@ impl UserRecord {
     pub fn data(&self, now: impl Into<Moment>, stale_after: Duration) -> Option<&UserData> {
         let now = now.into().steady;
         let overdue = |since: Millis| now.saturating_sub(since) > to_millis(stale_after);
-        self.last.as_ref().filter(|_| !self.overdue_since.is_some_and(overdue))
+        self.unexpired().filter(|_| !self.overdue_since.is_some_and(overdue))
+    }
+
+    /// The last data, unless a poll has ended after it expired.
+    pub(super) fn unexpired(&self) -> Option<&UserData> {
+        self.last.as_ref().filter(|_| !self.expired)
     }
 
     /// The freshness at `now`.
@@ -100,9 +111,9 @@ impl UserRecord {
         }
     }
 
-    /// Whether it has data, expired or not.
+    /// Whether it has data, unless a poll has ended after it expired.
     pub fn has_data(&self) -> bool {
-        self.last.is_some()
+        self.unexpired().is_some()
     }
 
     /// Whether this process read it with the last request, and its data is not overdue.
@@ -111,13 +122,12 @@ impl UserRecord {
     }
 
     fn devices(&self) -> &[Device] {
-        self.last.as_ref().map_or(&[], |last| &last.devices)
+        self.unexpired().map_or(&[], |last| &last.devices)
     }
 
     pub(super) fn change_since(&self, before: &UserRecord) -> Change {
-        let status = |user: &UserRecord| {
-            (user.failure, user.restored, user.last.is_some(), user.overdue_since)
-        };
+        let status =
+            |user: &UserRecord| (user.failure, user.restored, user.has_data(), user.overdue_since);
         if status(self) != status(before) || self.facts != before.facts {
             return Change::Content;
         }
@@ -137,5 +147,11 @@ impl UserRecord {
     /// After how long an idle SSO session ends.
     pub fn sso_max_idle(&self) -> Option<Duration> {
         self.facts.as_ref()?.sso_max_idle
+    }
+
+    /// When the SSO session on a device of the user ends, if nobody logs in before. None without a
+    /// limit or a last login.
+    pub fn sso_end(&self, device: &Device) -> Option<Millis> {
+        Some(device.last_login.millis()?.saturating_add(to_millis(self.sso_max_idle()?)))
     }
 }

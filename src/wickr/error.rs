@@ -138,6 +138,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Without the message of the service, for a response that can contain secrets.
+    pub(super) fn without_message(self) -> Error {
+        Error { message: "the message of the service is not shown".into(), ..self }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.operation.as_str())?;

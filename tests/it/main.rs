@@ -3,8 +3,10 @@
 //!
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
+//! - `changes`: counters and log lines of device changes
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `clocks`: wrong clocks and steps, with `faketime`; `http2`: a stalled connection to AWS
+//! - `collectors`: what is read beyond devices
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -31,9 +33,11 @@ mod alerting;
 mod aws;
 mod browser;
 mod campaign;
+mod changes;
 mod cli;
 mod client;
 mod clocks;
+mod collectors;
 mod compose;
 mod compression;
 mod corpora;

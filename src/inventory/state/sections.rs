@@ -29,7 +29,6 @@ impl Sections {
     }
 
     /// Adds a section.
-    #[allow(dead_code, reason = "the first section is still to come")]
     pub(super) fn put<T: Serialize>(
         &mut self,
         name: &'static str,
@@ -40,7 +39,6 @@ impl Sections {
     }
 
     /// Reads a section. None if the file does not have it.
-    #[allow(dead_code, reason = "the first section is still to come")]
     pub(super) fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let section = self.0.get(name).map(|Encoded(bytes)| rmp_serde::from_slice(bytes));
         section.transpose().map_err(|error| StateError::InvalidContent(format!("{name}: {error}")))

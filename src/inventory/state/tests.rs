@@ -184,3 +184,101 @@ fn rejects_times_out_of_range() {
     assert_eq!(read(i64::MAX as u64 + 1), None);
     assert_eq!(read(u64::MAX), None);
 }
+
+#[test]
+fn continues_counting_changes_of_devices() {
+    let (registrar, reader) = inventory::open();
+    registrar.defer_changes();
+    let mut publisher = registrar.add(identity(), None);
+    let users = ["1", "2"].map(|id| id.parse().unwrap());
+    let device = |app_id: &str| Device {
+        app_id: Some(app_id.into()),
+        device_type: "iOS".into(),
+        status: "Active".into(),
+        suspended: None,
+        created: ApiTimestamp::NEVER,
+        last_login: ApiTimestamp::at_millis(1),
+    };
+    let poll = |publisher: &mut inventory::Publisher, app_id: &str, readable: usize, at| {
+        publisher.begin(&users);
+        users[..readable].iter().for_each(|user| publisher.read(user, vec![device(app_id)], at));
+        let kind = crate::wickr::ErrorKind::Timeout;
+        users[readable..].iter().for_each(|user| publisher.failed(user, kind));
+        publisher.end(at, Duration::ZERO, true);
+    };
+    publisher.set_timezone("UTC");
+    poll(&mut publisher, "a", 2, 0);
+    // The data of the second user expires.
+    for at in [1_000, 1_000_000, 2_000_000] {
+        poll(&mut publisher, "b", 1, at);
+    }
+    let snapshot = reader.snapshot();
+    assert_eq!(
+        (snapshot.networks[0].changes, snapshot.networks[0].exposed_changes()),
+        ([1, 1, 0, 0, 0, 0], [0; 6])
+    );
+    let bytes = encode(&snapshot).unwrap();
+    assert!(snapshot.has_unexposed_changes());
+    snapshot.networks[0].expose_changes();
+    assert!(!reader.snapshot().has_unexposed_changes());
+    let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+    assert_eq!((restored.users.len(), restored.changes.expired.len()), (1, 1));
+    publisher.withdraw();
+    let mut again = registrar.add(identity(), Some(restored.clone()));
+    let view = reader.snapshot().networks[0].clone();
+    assert_eq!(
+        (view.exposed_changes(), view.served_users(2_000_000).count()),
+        ([1, 1, 0, 0, 0, 0], 1)
+    );
+    again.set_timezone("UTC");
+    poll(&mut again, "c", 2, 2_001_000);
+    assert_eq!(reader.snapshot().networks[0].changes, [3, 3, 0, 0, 0, 0]);
+    again.withdraw();
+    // In another time zone, logins are not compared.
+    let mut again = registrar.add(identity(), Some(restored));
+    again.set_timezone("Europe/Berlin");
+    again.begin(&users);
+    let later = Device { last_login: ApiTimestamp::at_millis(2), ..device("b") };
+    again.read(&users[0], vec![later], 3_000_000);
+    again.flush();
+    assert_eq!(reader.snapshot().networks[0].changes, [1, 1, 0, 0, 0, 0]);
+}
+
+#[test]
+fn restores_the_values_of_collectors_that_still_exist() {
+    use crate::{
+        family::Family,
+        inventory::{Collection, open},
+    };
+    const KEPT: Family = Family::network_gauge("wickr_kept", &["network_id", "status"], "X.");
+    const CHANGED: Family = Family::network_gauge("wickr_changed", &["network_id", "a"], "X.");
+    const RELABELLED: Family = Family::network_gauge("wickr_changed", &["network_id"], "X.");
+    const GONE: Family = Family::network_gauge("wickr_gone", &["network_id"], "X.");
+    let (registrar, reader) = open();
+    let _publisher = registrar.add(identity(), None);
+    let recorder = registrar.add_collectors(identity().id, Vec::new());
+    let interval = Duration::from_secs(60);
+    recorder.enable(interval, &[("kept", &[KEPT, CHANGED, GONE][..]), ("other", &[])]);
+    let mut collection = Collection::default();
+    collection.add(&KEPT, &["a\n"], Some(0.1));
+    collection.add(&CHANGED, &["b"], Some(2.0));
+    collection.add(&GONE, &[], Some(3.0));
+    collection.info.insert("account_id", "111122223333".into());
+    recorder.record("kept", 1000.into(), interval, Ok(collection));
+    recorder.record("other", 1000.into(), interval, Ok(Collection::default()));
+    let bytes = encode(&reader.snapshot()).unwrap();
+    let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+
+    let (registrar, reader) = open();
+    let recorder = registrar.add_collectors(identity().id, restored.collectors);
+    recorder.enable(interval, &[("kept", &[KEPT, RELABELLED])]);
+    let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
+    assert_eq!(collected.collectors.len(), 1);
+    assert_eq!(collected.collectors["kept"].last_run, None);
+    let values = collected.values("kept", (1000 + 180_000).into()).unwrap();
+    let samples: Vec<_> =
+        values.samples.iter().map(|s| (s.family, &*s.labels[0], s.value)).collect();
+    assert_eq!(samples, [("wickr_kept", "a\n", 0.1)]);
+    assert_eq!(collected.info("account_id", 1000.into()), "111122223333");
+    assert_eq!(collected.values("kept", (1000 + 180_001).into()), None);
+}

@@ -89,7 +89,7 @@ impl<'de> Visitor<'de> for RawFieldsVisitor {
 }
 
 /// A JSON value.
-enum Scalar<'a> {
+pub(super) enum Scalar<'a> {
     Null,
     Bool(bool),
     Number(f64),
@@ -102,7 +102,7 @@ enum Scalar<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Scalar<'a> {
-    fn parse(json: &'a str) -> Scalar<'a> {
+    pub(super) fn parse(json: &'a str) -> Scalar<'a> {
         match json.as_bytes().first() {
             // Without an escape sequence, the text is what stands between the quotes.
             Some(b'"') if !json.contains('\\') => {

@@ -50,7 +50,15 @@ pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>
             text.push_str(&format!(",page={}", rng.u8(1..4)));
         }
     } else if rng.chance(1, 2) {
-        let others = ["ListUsers", "ListSecurityGroups", "ListNetworks"];
+        let others = [
+            "ListUsers",
+            "ListSecurityGroups",
+            "ListNetworks",
+            "GetUsersCount",
+            "GetGuestUserHistoryCount",
+            "GetNetworkSettings",
+            "ListBots",
+        ];
         text.push_str(&format!(",op={}", pick(rng, &others)));
     }
     if rng.chance(1, 4) && !networks.is_empty() && !text.contains("ListNetworks") {

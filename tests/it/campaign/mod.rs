@@ -3,6 +3,8 @@
 //! lost, no request may hang, and memory must not grow.
 //!
 //! - `expected`: an independent record of the true state, with the time of each change
+//! - `changes`: the same for changes of devices
+//! - `organisation`: the same for what collectors read
 //! - `faults`, `disk`: the faults
 //! - `environment`: a simulator and an exporter, and the random events that affect them
 //! - `scrape`, `totals`, `checker`: parse a scrape and compare it with the expected state
@@ -14,11 +16,13 @@
 //! exact timing.
 
 mod alerts;
+mod changes;
 mod checker;
 mod disk;
 mod environment;
 mod expected;
 mod faults;
+mod organisation;
 mod saves;
 mod scrape;
 mod totals;

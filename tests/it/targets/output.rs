@@ -48,10 +48,12 @@ impl Fleet {
         let facts = UserFacts {
             username: Some(name.as_str().into()),
             status: Some(2),
+            suspended: None,
+            admin: None,
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
-        publisher.set_directory(Directory { facts, sso: None, user_list: None });
+        publisher.set_directory(Directory { facts, ..Directory::default() });
         publisher.begin(std::slice::from_ref(&user));
         publisher.read(&user, devices.clone(), NOW);
         publisher.end(NOW, Duration::from_secs(1), true);
@@ -70,6 +72,7 @@ pub fn exposition(data: &[u8]) {
         snapshot: &fleet.snapshot,
         now: NOW.into(),
         idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
+        sso_horizons: &[Duration::from_secs(86_400)],
         usernames: true,
         exporter_metrics: &[],
         groups: &Group::ALL,

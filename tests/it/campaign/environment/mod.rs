@@ -22,9 +22,11 @@ use wickr_exporter::simulator::{Fleet, Operation, Options, Simulator, UnknownUse
 
 use super::{
     alerts::Alerts,
+    changes::Counts,
     checker::{ObservedRequests, Overdue},
     disk::Disk,
     expected::{Chance, Expected, Ms, Timeline, now, pick},
+    organisation::Organisations,
     saves::{ReadTimes, Saves},
     scrape::Scrape,
 };
@@ -62,6 +64,7 @@ pub struct Statistics {
     pub reloads: u64,
     pub recoveries: u64,
     pub alerts: u64,
+    pub changes: u64,
 }
 
 impl Statistics {
@@ -75,6 +78,7 @@ impl Statistics {
             reloads: self.reloads + other.reloads,
             recoveries: self.recoveries + other.recoveries,
             alerts: self.alerts + other.alerts,
+            changes: self.changes + other.changes,
         }
     }
 }
@@ -92,9 +96,16 @@ pub struct Environment {
     /// The minimum of `stale_after` since the last scrape.
     min_stale_after: Ms,
     expected: Expected,
+    organisations: Organisations,
+    /// The longest interval of collectors since the last scrape.
+    max_collectors: Option<Ms>,
     requests: ObservedRequests,
     overdue: Overdue,
     alerts: Alerts,
+    /// Whether every save since the last recovery can have succeeded.
+    saves_succeed: bool,
+    /// The counters of changes in the state files at the start of this process.
+    saved_changes: Counts,
     /// Whether nothing was disturbed since the last recovery.
     calm: bool,
     /// When a request for devices was rejected last, by network.
@@ -157,9 +168,13 @@ impl Environment {
             setup: Setup::random(&mut rng),
             min_stale_after: Ms::MAX,
             expected: Expected::default(),
+            organisations: Organisations::default(),
+            max_collectors: None,
             requests: ObservedRequests::default(),
             overdue: Overdue::default(),
             alerts: Alerts::default(),
+            saves_succeed: true,
+            saved_changes: Counts::default(),
             calm: false,
             last_rejection: BTreeMap::new(),
             rejected_lookups: BTreeMap::new(),
@@ -216,6 +231,7 @@ impl Environment {
                 self.simulator.set_rate_limit(rate);
             }
             29..31 => {
+                self.saves_succeed = false;
                 let event = self.disk.toggle_failure(&mut self.rng);
                 self.log_event(event);
             }

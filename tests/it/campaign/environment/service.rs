@@ -9,6 +9,7 @@ use super::{
     super::{
         expected::{Chance, ExpectedDevice, UserKey, now, pick},
         faults,
+        organisation::Organisations,
     },
     Environment, GROUPS, MAX_DEVICES, MAX_USERS, NETWORKS, SECRET,
 };
@@ -113,7 +114,7 @@ impl Environment {
     ) {
         let timeline = self.expected.devices.entry(key.clone()).or_default();
         let Some(Some(devices)) = timeline.latest() else { return };
-        let mut devices = devices.clone();
+        let (before, mut devices) = (devices.clone(), devices.clone());
         let edit = make(&mut self.rng, &mut devices);
         let not_before = now();
         self.simulator.change_fleet(|fleet| {
@@ -129,6 +130,7 @@ impl Environment {
                 Edit::Nothing => {}
             }
         });
+        self.expected.changes.record(&key.0, &before, &devices);
         timeline.record(not_before, now(), Some(devices));
     }
 
@@ -144,10 +146,18 @@ impl Environment {
             2 => self.remove_user(&key),
             3 => self.toggle_network(&id),
             4 => self.change_group(&key.0),
-            5..9 => {
+            19 => self.change_guests(&id),
+            _ => self.change_devices(&key),
+        }
+    }
+
+    /// Changes one device of a user at random.
+    pub(super) fn change_devices(&mut self, key: &UserKey) {
+        match self.rng.u8(..14) {
+            0..4 => {
                 self.device_count += 1;
                 let name = format!("device-{}", self.device_count);
-                self.change(&key, |rng, devices| {
+                self.change(key, |rng, devices| {
                     if devices.len() >= MAX_DEVICES {
                         return Edit::Nothing;
                     }
@@ -157,11 +167,11 @@ impl Environment {
                     Edit::Add(response)
                 });
             }
-            9 | 10 => self.change(&key, |rng, devices| match devices.len() {
+            4 | 5 => self.change(key, |rng, devices| match devices.len() {
                 0 => Edit::Nothing,
                 count => Edit::Remove(devices.remove(rng.usize(..count)).name.clone()),
             }),
-            _ => self.change(&key, |rng, devices| {
+            _ => self.change(key, |rng, devices| {
                 let count = devices.len();
                 if count == 0 {
                     return Edit::Nothing;
@@ -179,13 +189,27 @@ impl Environment {
             new = new.group(security_group(*group).sso_max_idle_minutes(minutes));
             self.expected.groups.insert((id.to_owned(), (*group).to_owned()), minutes);
         }
+        let guests = self.rng.u32(..1000);
+        Organisations::set_guests(&mut new, guests);
         let not_before = now();
         self.simulator.change_fleet(|fleet| fleet.add_network(new));
+        self.organisations.record_guests(id, not_before, guests);
         self.expected.networks.entry(id.to_owned()).or_default().record(not_before, now(), true);
         self.expected.known_networks.insert(id.to_owned());
         self.simulator.credentials().allow_network(id);
         for _ in 0..self.rng.usize(1..8) {
             self.add_user(id);
+        }
+    }
+
+    fn change_guests(&mut self, id: &str) {
+        let (guests, not_before) = (self.rng.u32(..1000), now());
+        let exists = self.simulator.change_fleet(|fleet| {
+            let network = fleet.get_mut(id);
+            network.map(|network| Organisations::set_guests(network, guests)).is_some()
+        });
+        if exists {
+            self.organisations.record_guests(id, not_before, guests);
         }
     }
 
@@ -225,7 +249,17 @@ impl Environment {
         let response: Vec<Device> = devices.iter().map(|d| d.encode(&mut self.rng)).collect();
         let groups: Vec<_> = GROUPS.iter().filter(|_| self.rng.chance(1, 3)).collect();
         let new = groups.iter().fold(user(&*key.1), |user, group| user.in_group(**group));
-        let new = new.with_devices(response).with("inviteCode", SECRET);
+        let mut new = new.with_devices(response).with("inviteCode", SECRET);
+        self.expected.suspended.remove(&key);
+        self.expected.admins.remove(&key);
+        if self.rng.chance(1, 4) {
+            new = new.suspended();
+            self.expected.suspended.insert(key.clone());
+        }
+        if self.rng.chance(1, 4) {
+            new = new.admin();
+            self.expected.admins.insert(key.clone());
+        }
         let not_before = now();
         self.simulator.change_fleet(|fleet| {
             if let Some(network) = fleet.get_mut(network) {
@@ -233,6 +267,10 @@ impl Environment {
             }
         });
         let timeline = self.expected.devices.entry(key.clone()).or_default();
+        // The exporter may not have seen that the user was gone.
+        if let Some(before) = timeline.all().rev().find_map(Option::as_ref) {
+            self.expected.changes.record(network, before, &devices);
+        }
         timeline.record(not_before, now(), Some(devices));
         self.expected.known_users.insert(key.clone());
         self.expected

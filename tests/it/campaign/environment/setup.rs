@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use fastrand::Rng;
+use wickr_exporter::collectors::CollectorRef;
 
 use super::{
     super::{
         checker::Sso,
         expected::{Chance, Expected, Ms, UserKey, pick},
-        totals::BUCKETS,
+        totals::{BUCKETS, HORIZONS},
     },
     NETWORKS,
 };
@@ -24,6 +25,8 @@ pub(super) struct Setup {
     pub(super) attempts: u32,
     pub(super) timeout: Ms,
     pub(super) sso: Sso,
+    /// The interval of all collectors.
+    pub(super) collectors: Option<Ms>,
 }
 
 impl Setup {
@@ -59,15 +62,17 @@ impl Setup {
             concurrency: pick(rng, &[1, 4, 16]),
             attempts: rng.u32(1..4),
             timeout: rng.i64(3..12) * 100,
+            collectors: pick(rng, &[None, Some(2_000), Some(5_000)]),
             sso: pick(rng, &[Sso::No, Sso::Groups, Sso::Groups, Sso::Fixed(86_400)]),
         }
     }
 
     pub(super) fn text(&self, endpoint: &str, state: &Path) -> String {
+        let within = format!("expiring_within = {:?}\n", HORIZONS.map(|(within, _)| within));
         let sso = match self.sso {
             Sso::No => String::new(),
-            Sso::Groups => "[sso]\nmax_idle = \"security-groups\"\n".to_owned(),
-            Sso::Fixed(seconds) => format!("[sso]\nmax_idle = \"{seconds}s\"\n"),
+            Sso::Groups => format!("[sso]\nmax_idle = \"security-groups\"\n{within}"),
+            Sso::Fixed(seconds) => format!("[sso]\nmax_idle = \"{seconds}s\"\n{within}"),
         };
         let quoted = |ids: &Option<Vec<String>>| {
             ids.as_ref().map_or("\"all\"".to_owned(), |ids| format!("{ids:?}"))
@@ -81,13 +86,18 @@ impl Setup {
                 })
                 .collect(),
         };
+        let collectors = self.collectors.map(|interval| {
+            let all: Vec<_> = CollectorRef::all().collect();
+            format!("[collectors]\nenable = {all:?}\ninterval = \"{interval}ms\"\n")
+        });
+        let collectors = collectors.unwrap_or_default();
         let buckets = BUCKETS.map(|seconds| format!("{seconds}s"));
         format!(
             "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n\
              [poll]\ninterval = \"{}ms\"\nstale_after = \"{}ms\"\npage_size = {}\nconcurrency = {}\n\
              max_attempts = {}\nrequest_timeout = \"{}ms\"\nrequests_per_second = 1000\n\
              [discovery]\ninterval = \"1s\"\n[metrics]\nidle_buckets = {buckets:?}\n\
-             {sso}[state]\npath = \"{}\"\n{networks}",
+             {sso}{collectors}[state]\npath = \"{}\"\n{networks}",
             self.interval,
             self.stale_after,
             self.page_size,
