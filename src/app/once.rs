@@ -98,7 +98,7 @@ pub(super) async fn poll(
                 tracing::warn!(
                     operation = error.operation.as_str(),
                     %error,
-                    remedy = error.kind.remedy(),
+                    remedy = error.remedy(),
                     "discovery failed"
                 );
             }

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt,
     panic::AssertUnwindSafe,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -68,6 +69,8 @@ pub struct ClientOptions {
     pub endpoint: Endpoint,
     /// The region of signatures.
     pub region: String,
+    /// The certificate authorities in PEM; None for those of the system.
+    pub ca_bundle: Option<PathBuf>,
     /// The credentials of the account.
     pub credentials: Arc<CredentialStore>,
     /// The rate limit of the account in the region.
@@ -109,7 +112,7 @@ impl Client {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let transport = Transport::new(&options.endpoint, options.request_timeout)?;
+        let transport = Transport::new(options.ca_bundle.as_deref(), options.request_timeout)?;
         Ok(Client { options, host, transport, invalid_fields: InvalidFieldLog::default() })
     }
 
@@ -306,8 +309,11 @@ impl Client {
 
     async fn credentials(&self, operation: Operation) -> Result<Arc<CachedCredentials>, Error> {
         self.options.credentials.get().await.map_err(|error| {
-            let message = format!("no AWS credentials: {error}");
-            Error::new(operation, ErrorKind::Unauthorized, message)
+            let connection = error.step.is_connection();
+            let kind = if connection { ErrorKind::Connection } else { ErrorKind::Unauthorized };
+            // Longer than other messages: it has the reason of each provider.
+            let message = format!("no AWS credentials: {}", error.message);
+            Error { message, step: Some(error.step), ..Error::new(operation, kind, "") }
         })
     }
 
@@ -352,7 +358,8 @@ impl Client {
                 Err(Error::new(operation, ErrorKind::Timeout, message))
             }
             Err(TransportError::Connection(error)) => {
-                Err(Error::new(operation, ErrorKind::Connection, error))
+                let kind = ErrorKind::Connection;
+                Err(Error { step: error.step, ..Error::new(operation, kind, error.to_string()) })
             }
         }
     }

@@ -228,6 +228,7 @@ fn client_with_rate(simulator: &Simulator, requests_per_second: f64) -> Client {
     Client::new(ClientOptions {
         endpoint: Endpoint::parse(&simulator.endpoint()).unwrap(),
         region: "us-east-1".into(),
+        ca_bundle: None,
         credentials: Arc::new(CredentialStore::new(fixed)),
         rate: Arc::new(RateLimiter::new(requests_per_second)),
         timezone: jiff::tz::TimeZone::UTC,
