@@ -33,8 +33,10 @@ fn write_endpoint(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::Resu
         None => sources.push("region".into()),
     }
     for (name, setting) in [("FIPS", &settings.fips), ("dual stack", &settings.dual_stack)] {
-        if setting.value {
-            sources.push(format!("{name} by {}, for STS and SSO too", setting.source));
+        match (setting.value, &settings.endpoint_url) {
+            (false, _) => {}
+            (true, None) => sources.push(format!("{name} by {}, for STS too", setting.source)),
+            (true, Some(_)) => sources.push(format!("{name} by {} only for STS", setting.source)),
         }
     }
     writeln!(out, "  endpoint     {} ({})", accounts::endpoint(aws), sources.join("; "))?;

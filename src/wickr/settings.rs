@@ -115,7 +115,8 @@ pub struct Settings {
     pub fips: Setting<bool>,
     /// Whether Wickr, STS and SSO use dual-stack endpoints.
     pub dual_stack: Setting<bool>,
-    /// The endpoint of Wickr; None for that of the region.
+    /// The endpoint of Wickr; None for that of the region. As in botocore, `fips` and `dual_stack` do not
+    /// change it.
     pub endpoint_url: Option<Setting<Endpoint>>,
     /// The certificate authorities; None for those of the system.
     pub ca_bundle: Option<Setting<PathBuf>>,
@@ -223,19 +224,6 @@ impl Lookup<'_> {
             "use_dualstack_endpoint",
         );
         let endpoint_url = self.endpoint(configured, problems);
-        if let Some(endpoint) = &endpoint_url {
-            for (name, key, setting) in
-                [("FIPS", "fips", &fips), ("dual stack", "dual_stack", &dual_stack)]
-            {
-                if setting.value {
-                    problems.push(format!(
-                        "{} selects an AWS endpoint with {name}, but {} replaces it; remove one, \
-                         or set {key} = false under [aws]",
-                        setting.source, endpoint.source
-                    ));
-                }
-            }
-        }
         let region = configured.region.clone().map_or_else(
             || {
                 let variable = |name| self.find(Some(name), None, false);

@@ -8,8 +8,10 @@ import json
 import os
 import sys
 
+import botocore.credentials
 import botocore.loaders
 import botocore.session
+import botocore.tokens
 
 loader = botocore.loaders.create_loader()
 
@@ -19,6 +21,10 @@ def contact(case):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             del os.environ[name]
     os.environ.update(case["environment"])
+    # botocore reads HOME only once.
+    cache = os.path.expanduser("~/.aws/sso/cache")
+    botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR = cache
+    botocore.tokens.SSOTokenProvider._SSO_TOKEN_CACHE_DIR = cache
     session = botocore.session.Session(profile=case["profile"])
     session.register_component("data_loader", loader)
     if case["service"] == "sts":

@@ -21,16 +21,10 @@ use crate::{
     tools,
 };
 
-/// Commercial, GovCloud, China, two that no SDK knows, and two whose partitions differ.
-const REGIONS: [&str; 7] = [
-    "us-east-1",
-    "us-gov-west-1",
-    "cn-north-1",
-    "xx-nowhere-9",
-    "cn-nowhere",
-    "eusc-de-east-1",
-    "us-iso-east-1",
-];
+/// Commercial, GovCloud, China, and one that no SDK knows.
+const REGIONS: [&str; 4] = ["us-east-1", "us-gov-west-1", "cn-north-1", "xx-nowhere-9"];
+/// Other partitions, and the start of a partition without a number.
+const FURTHER_REGIONS: [&str; 3] = ["cn-nowhere", "eusc-de-east-1", "us-iso-east-1"];
 
 /// How a service is contacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,9 +66,12 @@ struct Settings {
 const NONE: Settings =
     Settings { configuration: "", environment: &[], profile: "", explicit_profile: false };
 
-/// Select a host by region: tried in every region.
+/// Also tried in [`FURTHER_REGIONS`].
+const EVERYWHERE: &[Settings] =
+    &[NONE, Settings { configuration: "fips = true\ndual_stack = true", ..NONE }];
+
+/// Select a host by region: tried in [`REGIONS`].
 const BY_REGION: &[Settings] = &[
-    NONE,
     Settings { explicit_profile: true, ..NONE },
     Settings { configuration: "fips = true", ..NONE },
     Settings { environment: &[("AWS_USE_FIPS_ENDPOINT", "true")], ..NONE },
@@ -82,7 +79,6 @@ const BY_REGION: &[Settings] = &[
     Settings { configuration: "dual_stack = true", ..NONE },
     Settings { environment: &[("AWS_USE_DUALSTACK_ENDPOINT", "True")], ..NONE },
     Settings { profile: "use_dualstack_endpoint = true", explicit_profile: true, ..NONE },
-    Settings { configuration: "fips = true\ndual_stack = true", ..NONE },
 ];
 
 /// Replace or keep the host in any region: tried in one.
@@ -143,7 +139,7 @@ const IN_ONE_REGION: &[Settings] = &[
         environment: &[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")],
         ..NONE
     },
-    // An endpoint and FIPS exclude each other: nothing is contacted.
+    // FIPS and dual stack do not change an endpoint.
     Settings {
         environment: &[
             ("AWS_ENDPOINT_URL", "https://all.example"),
@@ -158,11 +154,17 @@ const IN_ONE_REGION: &[Settings] = &[
     },
 ];
 
-/// docs/aws.md, "Differences from botocore": aws-config does not pass the setting to its own clients.
+/// The differences that docs/aws.md explains.
 fn is_documented_difference(case: &Case) -> bool {
-    let ignores = case.settings.profile.contains("ignore_configured_endpoint_urls")
-        || case.settings.environment.iter().any(|(name, _)| name.contains("_IGNORE_"));
-    ignores && !matches!(case.service, Service::Wickr | Service::Sts)
+    let Settings { environment, profile, .. } = case.settings;
+    let has = |variable: &str| environment.iter().any(|(name, _)| *name == variable);
+    let of_all = has("AWS_ENDPOINT_URL") || profile.starts_with("endpoint_url");
+    let ignores = has("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") || profile.contains("\nignore_");
+    match case.service {
+        Service::Wickr => false,
+        Service::Sts => of_all && has("AWS_USE_FIPS_ENDPOINT"),
+        _ => of_all && (ignores || has("AWS_USE_FIPS_ENDPOINT")),
+    }
 }
 
 #[derive(Debug)]
@@ -336,7 +338,10 @@ async fn program_and_botocore_contact_the_same_hosts() {
     let Some(python) = tools::python("botocore") else { return };
     let mut cases = Vec::new();
     for service in SERVICES {
-        for settings in BY_REGION {
+        for settings in EVERYWHERE {
+            cases.extend(FURTHER_REGIONS.map(|region| Case::new(*settings, service, region)));
+        }
+        for settings in EVERYWHERE.iter().chain(BY_REGION) {
             cases.extend(REGIONS.map(|region| Case::new(*settings, service, region)));
         }
         cases.extend(

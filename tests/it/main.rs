@@ -4,6 +4,9 @@
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
+//! - `hosts`: which hosts are contacted, compared with botocore; `providers`: each provider of
+//!   credentials, against `identity`; `connections`: proxies (`connect_log`, `inspecting_proxy`),
+//!   authorities and failed connections
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -34,6 +37,7 @@ mod client;
 mod compose;
 mod compression;
 mod connect_log;
+mod connections;
 mod corpora;
 mod credentials;
 mod dashboard;
@@ -46,7 +50,9 @@ mod health;
 mod helm;
 mod hosts;
 mod http;
+mod identity;
 mod image;
+mod inspecting_proxy;
 mod keys;
 mod organisation;
 mod package;
@@ -54,6 +60,7 @@ mod pages;
 mod peers;
 mod prometheus;
 mod promql;
+mod providers;
 mod reload;
 mod restart;
 mod sbom;
