@@ -42,7 +42,8 @@ impl CachedCredentials {
     /// Credentials fetched at `now`. If they are already expired, the local clock can be wrong: they
     /// are used for [`UNVERIFIED_LIFE`], and the service's response corrects the clock.
     fn new(credentials: Credentials, now: SystemTime) -> CachedCredentials {
-        let expires_at = credentials.expiry().map(|expiry| expiry.max(now + UNVERIFIED_LIFE));
+        let unverified = now + UNVERIFIED_LIFE;
+        let expires_at = credentials.expiry().map(|at| if at <= now { unverified } else { at });
         let refresh_at = expires_at.map(|expiry| {
             let life = expiry.duration_since(now).unwrap_or_default();
             expiry - REFRESH_MARGIN.min(life / 10)
@@ -188,6 +189,7 @@ mod tests {
         };
         assert_eq!(margin(&credentials(Some(3600))), 300);
         assert!((5..=6).contains(&margin(&credentials(Some(60)))));
+        assert_eq!(margin(&credentials(Some(10))), 1);
         let now = SystemTime::now();
         let unlimited = credentials(None);
         assert!(unlimited.is_fresh(now) && !unlimited.has_expired(now));
