@@ -5,7 +5,7 @@
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `hosts`: which hosts are contacted, compared with botocore; `providers`: each provider of
-//!   credentials, against `identity`; `connections`: proxies (`connect_log`, `inspecting_proxy`),
+//!   credentials, against `identity`; `metadata`: the addresses of EC2, ECS and EKS; `connections`: proxies (`connect_log`, `inspecting_proxy`),
 //!   authorities and failed connections
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
@@ -54,6 +54,7 @@ mod identity;
 mod image;
 mod inspecting_proxy;
 mod keys;
+mod metadata;
 mod organisation;
 mod package;
 mod pages;
