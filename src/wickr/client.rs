@@ -308,13 +308,7 @@ impl Client {
     }
 
     async fn credentials(&self, operation: Operation) -> Result<Arc<CachedCredentials>, Error> {
-        self.options.credentials.get().await.map_err(|error| {
-            let connection = error.step.is_connection();
-            let kind = if connection { ErrorKind::Connection } else { ErrorKind::Unauthorized };
-            // Longer than other messages: it has the reason of each provider.
-            let message = format!("no AWS credentials: {}", error.message);
-            Error { message, step: Some(error.step), ..Error::new(operation, kind, "") }
-        })
+        self.options.credentials.get().await.map_err(|error| error.of_request(operation))
     }
 
     async fn attempt(
@@ -357,10 +351,7 @@ impl Client {
                 let message = format!("no complete response within {timeout:?}");
                 Err(Error::new(operation, ErrorKind::Timeout, message))
             }
-            Err(TransportError::Connection(error)) => {
-                let kind = ErrorKind::Connection;
-                Err(Error { step: error.step, ..Error::new(operation, kind, error.to_string()) })
-            }
+            Err(TransportError::Connection(error)) => Err(error.of_request(operation)),
         }
     }
 

@@ -15,7 +15,10 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy, Url, redirect};
 use tokio_rustls::rustls;
 
-use super::error::{Step, chain};
+use super::{
+    Error, ErrorKind, Operation,
+    error::{Step, chain},
+};
 
 /// Never reached through a proxy: loopback, and the addresses of the credentials of EC2, ECS and EKS.
 const DIRECT: &str =
@@ -168,6 +171,12 @@ impl ConnectionError {
             _ => cause,
         };
         ConnectionError { step, message }
+    }
+
+    /// The error of a request.
+    pub(super) fn of_request(&self, operation: Operation) -> Error {
+        let error = Error::new(operation, ErrorKind::Connection, &self.message);
+        Error { step: self.step, ..error }
     }
 
     /// The request must not be sent.

@@ -15,6 +15,7 @@ use aws_credential_types::{
 };
 
 use super::{
+    Error, ErrorKind, Operation,
     connection::ConnectionError,
     error::{Step, chain, shortened},
     sdk_http::SdkHttpClient,
@@ -97,6 +98,15 @@ pub(super) struct CredentialError {
 impl CredentialError {
     pub(super) fn new(message: impl Into<String>) -> CredentialError {
         CredentialError { message: message.into(), step: Step::Credentials }
+    }
+
+    /// The error of a request that has no credentials.
+    pub(super) fn of_request(self, operation: Operation) -> Error {
+        let connection = self.step.is_connection();
+        let kind = if connection { ErrorKind::Connection } else { ErrorKind::Unauthorized };
+        // Longer than other messages: it has the reason of each provider.
+        let message = format!("no AWS credentials: {}", self.message);
+        Error { message, step: Some(self.step), ..Error::new(operation, kind, "") }
     }
 
     /// `error` in `step`, or in the connection.

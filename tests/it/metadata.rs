@@ -63,16 +63,8 @@ async fn inside() {
         ("169.254.169.254", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv4"),
         ("fd00:ec2::254", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6"),
         ("169.254.170.2", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/container"),
-        (
-            "169.254.170.23",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            "http://169.254.170.23/container",
-        ),
-        (
-            "fd00:ec2::23",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            "http://[fd00:ec2::23]/container",
-        ),
+        ("169.254.170.23", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/container"),
+        ("fd00:ec2::23", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://[fd00:ec2::23]/container"),
     ] {
         let mut command = program();
         command
