@@ -55,6 +55,9 @@ fn write_endpoint(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::Resu
 fn write_credentials(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::Result {
     let selected = match &settings.credentials {
         Source::Variable(name) => format!("from {name}"),
+        Source::Instance if is_set("AWS_EC2_METADATA_DISABLED", "true") => {
+            "NONE: no provider is configured, and AWS_EC2_METADATA_DISABLED is true".into()
+        }
         Source::Instance => "instance metadata, as nothing else is set".into(),
         source => source.to_string(),
     };
@@ -64,6 +67,10 @@ fn write_credentials(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::R
         write!(out, ", then role {role}, session {} ({})", name.value, name.source)?;
     }
     writeln!(out)
+}
+
+fn is_set(variable: &str, to: &str) -> bool {
+    env::var(variable).is_ok_and(|value| value.eq_ignore_ascii_case(to))
 }
 
 fn write_connection(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::Result {

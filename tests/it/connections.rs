@@ -234,6 +234,8 @@ async fn check_prints_each_setting_with_its_source() {
     ] {
         assert!(text.lines().any(|printed| printed == line), "{line}\n{text}");
     }
+    let (_, text) = run(&["check"], "", &[("AWS_ACCESS_KEY_ID", "")]).await;
+    assert!(text.contains("  credentials  NONE: no provider is configured"), "{text}");
     let aws = "endpoint_url = \"https://vpce.example\"\nprofile = \"q\"";
     let (_, text) = run(&["check"], aws, &variables).await;
     assert!(text.contains("aws.profile: \"q\" is in neither"), "{text}");
