@@ -122,7 +122,7 @@ async fn check(global: &GlobalOptions, options: &CheckOptions) -> Result<u8, Fai
         Err(problems) => {
             for problem in problems {
                 notes.push_str(&format!(
-                    "Unknown here, but required where the exporter runs:\n  {problem}\n\n"
+                    "Missing or invalid here, but required where the exporter runs:\n  {problem}\n\n"
                 ));
             }
         }

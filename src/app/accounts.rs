@@ -12,7 +12,7 @@ use crate::{
     config::{Aws, Config, NetworkConfig, Poll},
     wickr::{
         Client, ClientOptions, CredentialSource, CredentialStore, Endpoint, Interner, RateLimiter,
-        RequestObserver, Role,
+        RequestObserver, Role, Settings,
     },
 };
 
@@ -37,14 +37,18 @@ impl Account {
 /// Identifies an account in the state file: equal for networks with the same region, identity and endpoint.
 pub(super) fn key(aws: &Aws) -> String {
     let Account { region, profile, role_arn } = Account::of(aws);
-    let endpoint = aws.endpoint_url.as_ref().map(Endpoint::as_str).unwrap_or_default();
+    let settings = aws.settings();
+    let endpoint = settings.endpoint_url.as_ref().map(|setting| setting.value.as_str());
+    let endpoint = endpoint.unwrap_or_default();
     format!("{region} {profile} {role_arn} {endpoint}")
 }
 
-/// The configured endpoint or that of the region.
+/// The endpoint that the settings name, or that of the region.
 pub(super) fn endpoint(aws: &Aws) -> Endpoint {
-    aws.endpoint_url.clone().unwrap_or_else(|| {
-        Endpoint::of_region(aws.region.as_deref().unwrap_or_default(), aws.fips, aws.dual_stack)
+    let Settings { endpoint_url, fips, dual_stack, .. } = aws.settings();
+    endpoint_url.map(|setting| setting.value).unwrap_or_else(|| {
+        let region = aws.region.as_deref().unwrap_or_default();
+        Endpoint::of_region(region, fips.value, dual_stack.value)
     })
 }
 
@@ -141,6 +145,7 @@ impl Accounts {
         let client = Client::new(ClientOptions {
             endpoint: endpoint(&network.aws),
             region: network.aws.region.clone().unwrap_or_default(),
+            ca_bundle: network.aws.settings().ca_bundle.map(|setting| setting.value),
             credentials: store.clone(),
             rate: rate.clone(),
             timezone: network.aws.timezone.clone(),
@@ -157,13 +162,18 @@ impl Accounts {
 }
 
 fn source(aws: &Aws) -> CredentialSource {
+    let settings = aws.settings();
     let role = aws.role_arn.as_ref().map(|arn| Role {
         arn: arn.clone(),
         external_id: aws.external_id.as_ref().map(|id| id.as_str().to_owned()),
+        session_name: settings.role_session_name.value.clone(),
     });
     CredentialSource::Chain {
         profile: aws.profile.clone(),
         role,
         region: aws.region.clone().unwrap_or_default(),
+        fips: settings.fips.value,
+        dual_stack: settings.dual_stack.value,
+        ca_bundle: settings.ca_bundle.map(|setting| setting.value),
     }
 }

@@ -8,10 +8,7 @@ use std::{
 
 use humantime::format_duration;
 
-use super::{
-    accounts::{self, Account},
-    files,
-};
+use super::{accounts::Account, files, settings_summary};
 use crate::{
     config::{
         CollectorsConfig, Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle,
@@ -171,23 +168,7 @@ fn describe_network(network: &NetworkConfig, out: &mut String) -> fmt::Result {
         Some(name) => writeln!(out, "network {} ({name})", network.id)?,
         None => writeln!(out, "network {}", network.id)?,
     }
-    match &aws.region {
-        Some(region) => writeln!(out, "  region       {region}")?,
-        None => {
-            writeln!(out, "  region       unknown here; from the instance metadata at the start")?
-        }
-    }
-    if aws.region.is_some() || aws.endpoint_url.is_some() {
-        writeln!(out, "  endpoint     {}", accounts::endpoint(aws))?;
-    }
-    let chain = match &aws.profile {
-        Some(profile) => format!("profile {profile}"),
-        None => "default chain of the SDK".into(),
-    };
-    match &aws.role_arn {
-        Some(role) => writeln!(out, "  credentials  {chain}, then role {role}")?,
-        None => writeln!(out, "  credentials  {chain}")?,
-    }
+    settings_summary::write(aws, out)?;
     let poll = &network.poll;
     match &network.users {
         UsersConfig::Listed(users) => writeln!(out, "  users        {} listed", users.len())?,

@@ -27,6 +27,7 @@ mod reload;
 mod remote;
 mod resolve;
 mod selector;
+mod settings_summary;
 mod state;
 mod supervisor;
 mod validate;

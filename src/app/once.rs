@@ -101,7 +101,7 @@ pub(super) async fn poll(
                 tracing::warn!(
                     operation = error.operation.as_str(),
                     %error,
-                    remedy = error.kind.remedy(),
+                    remedy = error.remedy(),
                     "discovery failed"
                 );
             }

@@ -68,7 +68,7 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     let mut text = String::new();
     for (name, result) in lines {
         let result =
-            result.unwrap_or_else(|error| format!("FAILED: {error}\n  {}", error.kind.remedy()));
+            result.unwrap_or_else(|error| format!("FAILED: {error}\n  {}", error.remedy()));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name}: {result}");
     }

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, path::Path};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Aws, Config},
     poll::Shard,
-    wickr::region_of_chain,
+    wickr::{Setting, Settings},
 };
 
 /// Loads the configuration, with a region for each network.
@@ -34,8 +34,7 @@ pub enum RegionLookup {
     Instance,
 }
 
-/// Sets the region of each network, from the SDK's region chain if the configuration has none, and the
-/// shard.
+/// Resolves the settings of each network from the environment and the profile, and the shard.
 ///
 /// # Errors
 ///
@@ -44,31 +43,41 @@ pub async fn resolve_environment(
     mut config: Config,
     lookup: RegionLookup,
 ) -> Result<Config, Vec<String>> {
-    let mut regions: HashMap<Option<String>, Option<String>> = HashMap::new();
+    let mut resolved: HashMap<Aws, Result<Settings, Vec<String>>> = HashMap::new();
     let mut problems = Vec::new();
     for (index, network) in config.networks.iter_mut().enumerate() {
-        if network.aws.region.is_some() {
-            continue;
+        let key = network.aws.clone();
+        if !resolved.contains_key(&key) {
+            let instance = lookup == RegionLookup::Instance;
+            let settings = Settings::resolve(&network.aws.configured(), instance).await;
+            resolved.insert(key.clone(), settings);
         }
-        let profile = network.aws.profile.clone();
-        if !regions.contains_key(&profile) {
-            let disabled =
-                std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value == "true");
-            let instance = lookup == RegionLookup::Instance && !disabled;
-            let region = region_of_chain(profile.as_deref(), instance).await;
-            regions.insert(profile.clone(), region);
-        }
+        let settings = match resolved.get(&key) {
+            Some(Ok(settings)) => settings.clone(),
+            Some(Err(errors)) => {
+                for error in errors {
+                    if !problems.contains(error) {
+                        problems.push(error.clone());
+                    }
+                }
+                continue;
+            }
+            None => continue,
+        };
         let key = format!("network[{}].aws.region", index + 1);
-        match regions.get(&profile).cloned().flatten() {
-            Some(region) if config::is_region(&region) => network.aws.region = Some(region),
-            Some(region) => problems.push(format!(
-                "{key}: {region:?}, from AWS_REGION or the profile, is not a valid region"
-            )),
+        match &settings.region {
+            Some(region) if config::is_region(&region.value) => {
+                network.aws.region = Some(region.value.clone());
+            }
+            Some(Setting { value, source }) => {
+                problems.push(format!("{key}: {value:?}, from {source}, is not a valid region"));
+            }
             None => problems.push(format!(
                 "{key}: is missing, and neither AWS_REGION nor the profile sets it; \
                  set it under [aws], for example region = \"us-east-1\""
             )),
         }
+        network.aws.settings = Some(settings);
     }
     match shard(&config, |name| std::env::var(name).ok()) {
         Ok(Shard { index, total }) => config.shard = config::ShardConfig::Of { index, total },

@@ -239,7 +239,7 @@ impl Supervisor {
                 tracing::warn!(
                     operation = Operation::ListNetworks.as_str(),
                     %error,
-                    remedy = error.kind.remedy(),
+                    remedy = error.remedy(),
                     "discovery failed; the last result stays in use"
                 );
             }

@@ -8,7 +8,7 @@ use super::{
     values::brief,
 };
 use crate::{
-    diagnostics::{Field, Problems},
+    diagnostics::{Field, Location, Problems},
     wickr::Endpoint,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn check(file: &RawFile, problems: &Problems) {
     check_stale_after(&file.poll, None, problems);
     check_endpoint(&file.aws, None, problems);
-    check_external_ids(file, problems);
+    check_keys_of_roles(file, problems);
     check_shard(&file.shard, problems);
     for network in &file.networks {
         check_stale_after(&network.poll, Some(&file.poll), problems);
@@ -72,17 +72,26 @@ fn check_endpoint(aws: &raw::RawAws, shared: Option<&raw::RawAws>, problems: &Pr
     }
 }
 
-/// An external id has no effect without a role.
-fn check_external_ids(file: &RawFile, problems: &Problems) {
+/// An external id and a session name have no effect without a role.
+fn check_keys_of_roles(file: &RawFile, problems: &Problems) {
+    check_without_role(file, problems, |aws| aws.external_id.location());
+    check_without_role(file, problems, |aws| aws.role_session_name.location());
+}
+
+fn check_without_role(
+    file: &RawFile,
+    problems: &Problems,
+    key: impl Fn(&raw::RawAws) -> Option<&Location>,
+) {
     let message = "has no effect without role_arn; set it too";
     let has_role =
         |network: &raw::RawNetwork| !network.aws.role_arn.or(&file.aws.role_arn).is_absent();
     for network in file.networks.iter().filter(|network| !has_role(network)) {
-        if let Field::Valid(_, location) = &network.aws.external_id {
+        if let Some(location) = key(&network.aws) {
             problems.add_derived(location, message);
         }
     }
-    if let Field::Valid(_, location) = &file.aws.external_id
+    if let Some(location) = key(&file.aws)
         && file.aws.role_arn.is_absent()
         && !file.networks.iter().any(has_role)
     {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::{
     conflicts,
     filter::FilterConfig,
@@ -117,7 +119,6 @@ fn filter(raw: &raw::RawFilter) -> FilterConfig {
 }
 
 fn aws(own: &raw::RawAws, shared: &raw::RawAws) -> Aws {
-    let default = Aws::default();
     let role_arn = own.role_arn.or(&shared.role_arn).valid().cloned();
     let external_id = own.external_id.or(&shared.external_id).valid().cloned();
     Aws {
@@ -125,11 +126,13 @@ fn aws(own: &raw::RawAws, shared: &raw::RawAws) -> Aws {
         profile: own.profile.or(&shared.profile).valid().cloned(),
         // A shared external id applies only to networks with a role.
         external_id: external_id.filter(|_| role_arn.is_some()),
+        role_session_name: own.role_session_name.or(&shared.role_session_name).valid().cloned(),
         role_arn,
-        fips: first_valid(&own.fips, &shared.fips, default.fips),
-        dual_stack: first_valid(&own.dual_stack, &shared.dual_stack, default.dual_stack),
+        fips: own.fips.or(&shared.fips).valid().copied(),
+        dual_stack: own.dual_stack.or(&shared.dual_stack).valid().copied(),
         endpoint_url: own.endpoint_url.or(&shared.endpoint_url).valid().cloned(),
-        timezone: first_valid(&own.timezone, &shared.timezone, default.timezone),
+        timezone: first_valid(&own.timezone, &shared.timezone, TimeZone::UTC),
+        settings: None,
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use super::{filter::FilterConfig, listen::ListenAddress};
 use crate::{
     collectors::CollectorRef,
-    wickr::{Endpoint, NetworkId, UserId},
+    wickr::{ConfiguredSettings, Endpoint, NetworkId, Settings, UserId},
 };
 
 /// A valid configuration. Each network is complete: shared values and defaults are applied.
@@ -250,17 +250,38 @@ pub struct Aws {
     pub role_arn: Option<String>,
     /// `None` without a `role_arn`.
     pub external_id: Option<ExternalId>,
-    /// Whether to use FIPS endpoints; false with an `endpoint_url`.
-    pub fips: bool,
-    /// Whether to use dual-stack endpoints; false with an `endpoint_url`.
-    pub dual_stack: bool,
+    /// The session name of the role; `None` for that of the environment.
+    pub role_session_name: Option<String>,
+    /// Whether to use FIPS endpoints; not true with an `endpoint_url`. `None` for the AWS SDK's setting.
+    pub fips: Option<bool>,
+    /// Whether to use dual-stack endpoints; likewise.
+    pub dual_stack: Option<bool>,
     /// Replaces the AWS endpoint.
     pub endpoint_url: Option<Endpoint>,
     /// The zone of API timestamps without a zone.
     pub timezone: TimeZone,
+    /// These settings with those of the environment and the profile; `None` before they are resolved.
+    pub settings: Option<Settings>,
 }
 
 impl Aws {
+    /// What the configuration sets.
+    pub fn configured(&self) -> ConfiguredSettings {
+        ConfiguredSettings {
+            profile: self.profile.clone(),
+            region: self.region.clone(),
+            fips: self.fips,
+            dual_stack: self.dual_stack,
+            endpoint_url: self.endpoint_url.clone(),
+            role_session_name: self.role_session_name.clone(),
+        }
+    }
+
+    /// The resolved settings, or those of the configuration alone.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone().unwrap_or_else(|| Settings::of_configuration(&self.configured()))
+    }
+
     /// The IANA name of `timezone`.
     pub fn timezone_name(&self) -> &str {
         self.timezone.iana_name().unwrap_or("UTC")
@@ -274,10 +295,12 @@ impl Default for Aws {
             profile: None,
             role_arn: None,
             external_id: None,
-            fips: false,
-            dual_stack: false,
+            role_session_name: None,
+            fips: None,
+            dual_stack: None,
             endpoint_url: None,
             timezone: TimeZone::UTC,
+            settings: None,
         }
     }
 }
@@ -285,9 +308,9 @@ impl Default for Aws {
 // `TimeZone` does not implement `Hash`. Equal zones have equal names.
 impl Hash for Aws {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Aws { region, profile, role_arn, external_id, fips, dual_stack, endpoint_url, .. } =
-            self;
-        (region, profile, role_arn, external_id).hash(state);
+        let Aws { region, profile, role_arn, external_id, role_session_name, .. } = self;
+        let Aws { fips, dual_stack, endpoint_url, .. } = self;
+        (region, profile, role_arn, external_id, role_session_name).hash(state);
         (fips, dual_stack, endpoint_url, self.timezone_name()).hash(state);
     }
 }

@@ -29,6 +29,7 @@ const AWS_KEYS: &[&str] = &[
     "profile",
     "role_arn",
     "external_id",
+    "role_session_name",
     "fips",
     "dual_stack",
     "endpoint_url",

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnostics::{Parsed, Value, nearest, quoted},
-    wickr::{Endpoint, UserId},
+    wickr::{Endpoint, SESSION_NAME_RULE, UserId, is_session_name},
 };
 
 fn mismatch(expected: impl Display, value: &Value) -> String {
@@ -235,6 +235,14 @@ pub(super) fn external_id(value: &Value) -> Parsed<ExternalId> {
         true => Ok(ExternalId::new(text)),
         false => Err("must be 2 to 1224 letters, digits or any of _+=,.@:/-".into()),
     }
+}
+
+/// A session name of an assumed role.
+pub(super) fn role_session_name(value: &Value) -> Parsed<String> {
+    let text = value.string()?;
+    is_session_name(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("{SESSION_NAME_RULE}, not {}", value.shown()))
 }
 
 /// An endpoint. It could contain a password, so the message does not show it.

@@ -27,6 +27,11 @@ impl<T> Field<T> {
         if let Field::Valid(value, _) = self { Some(value) } else { None }
     }
 
+    /// Of a valid value.
+    pub(crate) fn location(&self) -> Option<&Location> {
+        if let Field::Valid(_, location) = self { Some(location) } else { None }
+    }
+
     pub(crate) fn into_valid(self) -> Option<T> {
         if let Field::Valid(value, _) = self { Some(value) } else { None }
     }
@@ -58,6 +63,27 @@ impl<T> Field<T> {
     /// `self`, or `other` if `self` is absent.
     pub(crate) fn or<'a>(&'a self, other: &'a Field<T>) -> &'a Field<T> {
         if self.is_absent() { other } else { self }
+    }
+}
+
+/// Refuses a reference to an environment variable: taken literally, it would be a wrong value.
+fn without_references(value: &Value) -> Parsed<&Value> {
+    let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    let is_reference = |rest: &str| {
+        let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        // A digit follows `${` in regular expressions.
+        !rest.starts_with(|c: char| c.is_ascii_digit())
+            && end > 0
+            && rest[end..].starts_with(['}', ':'])
+    };
+    let has_reference = |text: &String| text.split("${").skip(1).any(is_reference);
+    match value {
+        Value::String(text) | Value::Plain(text) if has_reference(text) => Err(
+            "references to environment variables are not replaced; write the value, or create the \
+             file with envsubst"
+                .into(),
+        ),
+        value => Ok(value),
     }
 }
 
@@ -118,7 +144,7 @@ impl<'a> Table<'a> {
     pub(crate) fn read<T>(&self, key: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Field<T> {
         let Some(node) = self.node(key) else { return Field::Absent };
         let location = self.location_of(key, node.offset);
-        match parse(&node.value) {
+        match without_references(&node.value).and_then(parse) {
             Ok(parsed) => Field::Valid(parsed, location),
             Err(message) => {
                 self.problems.add(&location, message);
@@ -167,7 +193,7 @@ impl<'a> Table<'a> {
         list.and_then(|elements, location| {
             let mut valid = Vec::with_capacity(elements.len());
             for (i, element) in elements.iter().enumerate() {
-                match parse(i, &element.value) {
+                match without_references(&element.value).and_then(|value| parse(i, value)) {
                     Ok(value) => valid.push(value),
                     Err(message) => {
                         let key = element_key(&location.key, i);

@@ -428,7 +428,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             failed = failures.count,
             example_user_id = %user_id,
             example_error = %error,
-            remedy = error.kind.remedy(),
+            remedy = error.remedy(),
             ended_early = failures.ended_after.is_some(),
             seconds,
             "{}",

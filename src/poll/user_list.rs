@@ -149,7 +149,7 @@ impl UserList {
             network_id = %self.network,
             operation = error.operation.as_str(),
             %error,
-            remedy = error.kind.remedy(),
+            remedy = error.remedy(),
             "discovery failed; the last result stays in use"
         );
     }

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt,
     panic::AssertUnwindSafe,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -70,6 +71,8 @@ pub struct ClientOptions {
     pub endpoint: Endpoint,
     /// The region of signatures.
     pub region: String,
+    /// The certificate authorities in PEM; None for those of the system.
+    pub ca_bundle: Option<PathBuf>,
     /// The credentials of the account.
     pub credentials: Arc<CredentialStore>,
     /// The rate limit of the account in the region.
@@ -111,7 +114,7 @@ impl Client {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let transport = Transport::new(&options.endpoint, options.request_timeout)?;
+        let transport = Transport::new(options.ca_bundle.as_deref(), options.request_timeout)?;
         Ok(Client { options, host, transport, invalid_fields: InvalidFieldLog::default() })
     }
 
@@ -307,10 +310,7 @@ impl Client {
     }
 
     async fn credentials(&self, operation: Operation) -> Result<Arc<CachedCredentials>, Error> {
-        self.options.credentials.get().await.map_err(|error| {
-            let message = format!("no AWS credentials: {error}");
-            Error::new(operation, ErrorKind::Unauthorized, message)
-        })
+        self.options.credentials.get().await.map_err(|error| error.of_request(operation))
     }
 
     async fn attempt(
@@ -364,9 +364,7 @@ impl Client {
                 let message = format!("no complete response within {timeout:?}");
                 Err(Error::new(operation, ErrorKind::Timeout, message))
             }
-            Err(TransportError::Connection(error)) => {
-                Err(Error::new(operation, ErrorKind::Connection, error))
-            }
+            Err(TransportError::Connection(error)) => Err(error.of_request(operation)),
         }
     }
 

@@ -1,32 +1,19 @@
-//! Gets AWS credentials from the default chain of aws-config, and caches them until shortly before
-//! they expire or until the service refuses them.
+//! Caches AWS credentials until shortly before they expire or until the service refuses them.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
-use aws_config::{
-    BehaviorVersion, Region,
-    default_provider::region::DefaultRegionChain,
-    environment::region::EnvironmentVariableRegionProvider,
-    meta::region::RegionProviderChain,
-    profile::{ProfileFileCredentialsProvider, region::ProfileFileRegionProvider},
-    provider_config::ProviderConfig,
-    sts::AssumeRoleProvider,
-};
-use aws_credential_types::{
-    Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider},
-};
+use aws_credential_types::Credentials;
 use aws_smithy_async::time::TimeSource as _;
 use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    error::{chain, one_line},
+    credential_source::{CredentialError, CredentialSource},
+    error::shortened,
     service_clock::ServiceClock,
 };
 use crate::clock::Clock;
@@ -39,133 +26,11 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// forbids a thousand users would cause a thousand calls to STS.
 const FETCH_BACKOFF: Duration = Duration::from_secs(10);
 
+/// Characters of an error, which has the reason of each provider.
+const MAX_ERROR: usize = 1200;
+
 /// How long credentials are used that are already expired when fetched.
 const UNVERIFIED_LIFE: Duration = Duration::from_secs(30);
-
-/// The source of credentials.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum CredentialSource {
-    /// The default chain of the SDK.
-    Chain {
-        /// The profile; None for the default of the chain.
-        profile: Option<String>,
-        /// The role to assume with the credentials of the chain.
-        role: Option<Role>,
-        /// The region of STS.
-        region: String,
-    },
-    /// A static access key, for the demo.
-    Fixed {
-        /// The access key id.
-        access_key_id: String,
-        /// The secret access key.
-        secret_access_key: String,
-    },
-}
-
-/// A role to assume.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Role {
-    /// Its ARN.
-    pub arn: String,
-    /// The external id of its trust policy.
-    pub external_id: Option<String>,
-}
-
-impl fmt::Debug for CredentialSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CredentialSource::Chain { profile, role, region } => f
-                .debug_struct("Chain")
-                .field("profile", profile)
-                .field("role", role)
-                .field("region", region)
-                .finish(),
-            CredentialSource::Fixed { access_key_id, .. } => f
-                .debug_struct("Fixed")
-                .field("access_key_id", access_key_id)
-                .finish_non_exhaustive(),
-        }
-    }
-}
-
-impl fmt::Debug for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Role").field("arn", &self.arn).finish_non_exhaustive()
-    }
-}
-
-/// The region of the SDK's chain: `AWS_REGION`, the profile and, only with `instance`, the instance
-/// metadata.
-pub async fn region_of_chain(profile: Option<&str>, instance: bool) -> Option<String> {
-    let region = async {
-        if instance {
-            let mut chain = DefaultRegionChain::builder();
-            if let Some(profile) = profile {
-                chain = chain.profile_name(profile);
-            }
-            return chain.build().region().await;
-        }
-        let mut provider = ProfileFileRegionProvider::builder();
-        if let Some(profile) = profile {
-            provider = provider.profile_name(profile);
-        }
-        RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-            .or_else(provider.build())
-            .region()
-            .await
-    };
-    let region = tokio::time::timeout(FETCH_TIMEOUT, region).await.ok()??;
-    // An empty variable is not a region.
-    Some(region.as_ref().to_owned()).filter(|region| !region.is_empty())
-}
-
-impl CredentialSource {
-    /// Builds the chain for each fetch, because a chain caches files that can have changed.
-    async fn fetch(&self, clock: &ServiceClock) -> Result<Credentials, String> {
-        let (profile, role, region) = match self {
-            CredentialSource::Fixed { access_key_id, secret_access_key } => {
-                return Ok(Credentials::new(access_key_id, secret_access_key, None, None, "fixed"));
-            }
-            CredentialSource::Chain { profile, role, region } => (profile, role, region),
-        };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region.clone()))
-            .time_source(clock.clone());
-        if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
-        }
-        let config = loader.load().await;
-        let provider = match profile {
-            // As in the AWS CLI, an explicit profile overrides the environment.
-            Some(profile) => SharedCredentialsProvider::new(
-                ProfileFileCredentialsProvider::builder()
-                    .profile_name(profile)
-                    .configure(
-                        &ProviderConfig::without_region()
-                            .with_region(Some(Region::new(region.clone())))
-                            .with_time_source(clock.clone()),
-                    )
-                    .build(),
-            ),
-            None => config.credentials_provider().ok_or("the SDK has no credentials provider")?,
-        };
-        let credentials = match role {
-            None => provider.provide_credentials().await,
-            Some(role) => {
-                let mut assume = AssumeRoleProvider::builder(&role.arn)
-                    .configure(&config)
-                    .region(Region::new(region.clone()))
-                    .session_name("wickr-exporter");
-                if let Some(external_id) = &role.external_id {
-                    assume = assume.external_id(external_id);
-                }
-                assume.build_from_provider(provider).await.provide_credentials().await
-            }
-        };
-        credentials.map_err(|error| chain(&error))
-    }
-}
 
 /// Credentials with their times of refresh and expiry.
 #[derive(Debug)]
@@ -189,8 +54,8 @@ impl CachedCredentials {
             expiry - REFRESH_MARGIN.min(life / 10)
         });
         let identity = credentials.clone().into();
-        let expiring = expires_at.is_some_and(|expiry| expiry <= now + UNVERIFIED_LIFE);
-        let unverified_until = expiring.then(|| Instant::now() + UNVERIFIED_LIFE);
+        let expired = expires_at.is_some_and(|expiry| expiry <= now);
+        let unverified_until = expired.then(|| Instant::now() + UNVERIFIED_LIFE);
         CachedCredentials { credentials, identity, unverified_until, refresh_at, expires_at }
     }
 
@@ -220,7 +85,7 @@ pub struct CredentialStore {
 #[derive(Debug)]
 struct LastFetch {
     at: Instant,
-    error: Option<String>,
+    error: Option<CredentialError>,
     /// Whether it followed a refusal.
     after_refusal: bool,
 }
@@ -249,7 +114,7 @@ impl CredentialStore {
     }
 
     /// Returns credentials that have not expired.
-    pub(super) async fn get(&self) -> Result<Arc<CachedCredentials>, String> {
+    pub(super) async fn get(&self) -> Result<Arc<CachedCredentials>, CredentialError> {
         if let Some(cached) = self.fresh() {
             return Ok(cached);
         }
@@ -267,7 +132,7 @@ impl CredentialStore {
         }
         self.unexpired().ok_or_else(|| {
             let error = last.as_ref().and_then(|last| last.error.clone());
-            error.unwrap_or_else(|| "they have expired".into())
+            error.unwrap_or_else(|| CredentialError::new("they have expired"))
         })
     }
 
@@ -294,7 +159,10 @@ impl CredentialStore {
     async fn fetch(&self, last: &mut Option<LastFetch>, after_refusal: bool) {
         let result = tokio::time::timeout(FETCH_TIMEOUT, self.source.fetch(&self.clock))
             .await
-            .unwrap_or_else(|_| Err(format!("no response within {} s", FETCH_TIMEOUT.as_secs())));
+            .unwrap_or_else(|_| {
+                let seconds = FETCH_TIMEOUT.as_secs();
+                Err(CredentialError::new(format!("no response within {seconds} s")))
+            });
         let error = match result {
             Ok(credentials) => {
                 let now = self.clock.now();
@@ -307,10 +175,10 @@ impl CredentialStore {
                 self.current.store(Some(Arc::new(CachedCredentials::new(credentials, now))));
                 None
             }
-            Err(error) => {
-                let error = one_line(&error);
-                tracing::warn!(error, "cannot get AWS credentials");
-                Some(error)
+            Err(CredentialError { message, step }) => {
+                let error = shortened(&message, MAX_ERROR);
+                tracing::warn!(error, remedy = step.remedy(), "cannot get AWS credentials");
+                Some(CredentialError { message: error, step })
             }
         };
         *last = Some(LastFetch { at: Instant::now(), error, after_refusal });
@@ -334,6 +202,7 @@ mod tests {
         };
         assert_eq!(margin(&credentials(Some(3600))), 300);
         assert!((5..=6).contains(&margin(&credentials(Some(60)))));
+        assert_eq!(margin(&credentials(Some(10))), 1);
         let now = SystemTime::now();
         let unlimited = credentials(None);
         assert!(unlimited.is_fresh(now) && !unlimited.has_expired(now));

@@ -1,15 +1,16 @@
 //! Endpoints of the Admin API.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use reqwest::Url;
+
+use super::connection::is_loopback;
 
 /// The base URL of requests.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// `scheme://host[:port][/path]`
     base: String,
-    loopback: bool,
 }
 
 impl Endpoint {
@@ -18,7 +19,7 @@ impl Endpoint {
         let service = if fips { "wickr-fips" } else { "wickr" };
         let partition = Partition::of_region(region);
         let suffix = if dual_stack { partition.dual_stack_suffix } else { partition.dns_suffix };
-        Endpoint { base: format!("https://admin.{service}.{region}.{suffix}"), loopback: false }
+        Endpoint { base: format!("https://admin.{service}.{region}.{suffix}") }
     }
 
     /// A configured endpoint: a VPC endpoint, a proxy, a simulator.
@@ -46,17 +47,12 @@ impl Endpoint {
         if url.query().is_some() || url.fragment().is_some() {
             return Err("must not contain a query or a fragment".into());
         }
-        Ok(Endpoint { base: url.as_str().trim_end_matches('/').to_owned(), loopback })
+        Ok(Endpoint { base: url.as_str().trim_end_matches('/').to_owned() })
     }
 
     /// `scheme://host[:port][/path]`, without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.base
-    }
-
-    /// Whether the host is loopback, which is never reached through a proxy.
-    pub fn is_loopback(&self) -> bool {
-        self.loopback
     }
 }
 
@@ -72,9 +68,28 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+/// Regions in which Wickr has an endpoint, as far as AWS documents them. Others can be new.
+const REGIONS: [&str; 12] = [
+    "us-east-1",
+    "us-gov-west-1",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-west-2",
+    "eu-north-1",
+    "me-central-1",
+    "ap-northeast-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-5",
+];
+/// The regions with a documented FIPS endpoint.
+const FIPS_REGIONS: [&str; 1] = ["us-gov-west-1"];
+
+/// Whether AWS documents an endpoint of Wickr in `region`.
+pub fn is_documented_region(region: &str, fips: bool) -> bool {
+    let regions: &[&str] = if fips { &FIPS_REGIONS } else { &REGIONS };
+    regions.contains(&region)
 }
 
 /// An AWS partition.
@@ -88,17 +103,18 @@ pub struct Partition {
     pub dual_stack_suffix: &'static str,
 }
 
-/// By region prefix, from `partitions.json` of the AWS SDKs. The last one matches every region.
-const PARTITIONS: [(&str, Partition); 8] = [
+/// By the start of the region, which a name and a number follow, from `partitions.json` of the AWS SDKs.
+const PARTITIONS: [(&str, Partition); 7] = [
     ("cn-", partition("aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn")),
     ("us-gov-", partition("aws-us-gov", "amazonaws.com", "api.aws")),
     ("us-iso-", partition("aws-iso", "c2s.ic.gov", "api.aws.ic.gov")),
     ("us-isob-", partition("aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud")),
     ("eu-isoe-", partition("aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk")),
     ("us-isof-", partition("aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov")),
-    ("eusc-", partition("aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu")),
-    ("", partition("aws", "amazonaws.com", "api.aws")),
+    ("eusc-de-", partition("aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu")),
 ];
+/// The partition of all other regions, also of unknown ones.
+const COMMERCIAL: Partition = partition("aws", "amazonaws.com", "api.aws");
 
 const fn partition(
     id: &'static str,
@@ -111,8 +127,17 @@ const fn partition(
 impl Partition {
     /// The partition of `region`; the commercial partition if the region is unknown.
     pub fn of_region(region: &str) -> Partition {
-        let found = PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
-        found.map_or(PARTITIONS[7].1, |(_, partition)| *partition)
+        let is_of = |start: &str, id: &str| {
+            let rest = region.strip_prefix(start).and_then(|rest| rest.split_once('-'));
+            let numbered = |(name, number): (&str, &str)| {
+                !name.is_empty()
+                    && !number.is_empty()
+                    && number.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            rest.is_some_and(numbered) || region.strip_suffix("-global") == Some(id)
+        };
+        let found = PARTITIONS.iter().find(|(start, partition)| is_of(start, partition.id));
+        found.map_or(COMMERCIAL, |(_, partition)| *partition)
     }
 }
 

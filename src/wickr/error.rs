@@ -103,6 +103,54 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// The step of a request that failed before there was a response of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The name of the host has no address.
+    Resolve,
+    /// The host does not accept a connection.
+    Connect,
+    /// The proxy refuses, or cannot be reached.
+    Proxy,
+    /// The certificate is not trusted, or TLS fails.
+    Tls,
+    /// No provider has credentials, or a provider fails.
+    Credentials,
+    /// STS refuses the role.
+    AssumeRole,
+}
+
+impl Step {
+    /// Whether the step belongs to a connection.
+    pub fn is_connection(self) -> bool {
+        !matches!(self, Step::Credentials | Step::AssumeRole)
+    }
+
+    /// What an operator can do.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Step::Resolve => {
+                "DNS does not know the host: check the region and endpoint_url, the DNS servers, and whether a VPC endpoint has private DNS names."
+            }
+            Step::Connect => {
+                "The host does not accept the connection: check routes, firewalls, security groups and the VPC endpoint, or set HTTPS_PROXY."
+            }
+            Step::Proxy => {
+                "The proxy refuses the connection or cannot be reached: check HTTPS_PROXY with its username and password, what the proxy allows, and NO_PROXY."
+            }
+            Step::Tls => {
+                "The certificate of the host is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to its certificate authorities; also check the clock."
+            }
+            Step::Credentials => {
+                "Check the source of credentials that the exporter must use: environment variables, AWS_PROFILE and its files, the role of the service account, task or instance. In a container on EC2, the instance metadata needs a hop limit of 2."
+            }
+            Step::AssumeRole => {
+                "STS refuses role_arn: the caller needs sts:AssumeRole, and the trust policy of the role must allow the caller with this external_id."
+            }
+        }
+    }
+}
+
 /// The error of a request, after retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -121,9 +169,16 @@ pub struct Error {
     /// Seconds by which the service's clock is ahead of the signature's time, if that can be the cause of
     /// the error.
     pub clock_ahead: Option<i64>,
+    /// The step that failed, if there was no response and the step is known.
+    pub step: Option<Step>,
 }
 
 impl Error {
+    /// What an operator can do.
+    pub fn remedy(&self) -> &'static str {
+        self.step.map_or_else(|| self.kind.remedy(), Step::remedy)
+    }
+
     /// An error with this kind and message; the message is cut to one short line.
     pub fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
         Error {
@@ -134,6 +189,7 @@ impl Error {
             message: one_line(message.as_ref()),
             retry_after: None,
             clock_ahead: None,
+            step: None,
         }
     }
 }
@@ -164,9 +220,14 @@ const MAX_MESSAGE: usize = 300;
 
 /// Replaces control characters with spaces and truncates to [`MAX_MESSAGE`].
 pub(super) fn one_line(text: &str) -> String {
+    shortened(text, MAX_MESSAGE)
+}
+
+/// Replaces control characters with spaces and truncates to `limit` characters.
+pub(super) fn shortened(text: &str, limit: usize) -> String {
     let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect();
-    if text.chars().nth(MAX_MESSAGE).is_some() {
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit).collect();
+    if text.chars().nth(limit).is_some() {
         line.push('…');
     }
     line

@@ -2,7 +2,9 @@
 //!
 //! In reading order: `operation` builds URLs, `client` runs requests, `paging` bounds lists, and `reads` reads any operation of a network. `retry`
 //! decides about retries, `rate` and `concurrency` limit requests, and `credentials`, `service_clock` and
-//! `signing` authenticate them. `transport` sends a request. `response` classifies an error response,
+//! `signing` authenticate them. `settings` resolves what the environment and the profile set, and
+//! `credential_source` fetches credentials, over `sdk_http`. `transport` sends a request. `connection` has
+//! what both share: proxies, authorities, errors. `response` classifies an error response,
 //! and `wire` and `timestamp` parse a successful one.
 //!
 //! This module does not know the configuration, the inventory or a metrics library: options are plain
@@ -10,6 +12,8 @@
 
 mod client;
 mod concurrency;
+mod connection;
+mod credential_source;
 mod credentials;
 mod endpoint;
 mod error;
@@ -21,7 +25,9 @@ mod rate;
 mod reads;
 mod response;
 mod retry;
+mod sdk_http;
 mod service_clock;
+mod settings;
 mod signing;
 mod timestamp;
 mod transport;
@@ -29,16 +35,21 @@ mod wire;
 
 pub use client::{Client, ClientOptions, Outcome, RequestObserver};
 pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
-pub use credentials::{CredentialSource, CredentialStore, Role, region_of_chain};
-pub use endpoint::{Endpoint, Partition};
+pub use connection::proxy_of;
+pub use credential_source::{CredentialSource, Role};
+pub use credentials::CredentialStore;
+pub use endpoint::{Endpoint, Partition, is_documented_region};
 pub(crate) use error::chain;
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Step};
 pub use ids::{BadId, NetworkId, UserId};
 pub use interned::{InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
 pub use reads::ListPath;
 pub use response::classify;
+pub use settings::{
+    ConfiguredSettings, SESSION_NAME_RULE, Setting, Settings, Source, is_session_name,
+};
 pub use signing::sign;
 pub use timestamp::ApiTimestamp;
 pub use transport::Response;

@@ -1,12 +1,15 @@
 //! Sends one GET request, with limits of time and size.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use reqwest::{Url, redirect};
+use reqwest::Url;
 
-use super::{Endpoint, error::chain};
+use super::{
+    connection::{self, ConnectionError},
+    error::chain,
+};
 
 const MAX_BODY: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +32,7 @@ pub struct Response {
 #[derive(Debug)]
 pub(super) enum TransportError {
     Timeout,
-    Connection(String),
+    Connection(ConnectionError),
     /// The body exceeds [`MAX_BODY`].
     TooLarge(StatusCode),
 }
@@ -43,23 +46,16 @@ pub(super) struct Transport {
 impl Transport {
     /// # Errors
     ///
-    /// When the TLS certificates or proxy settings of the system are invalid.
-    pub(super) fn new(endpoint: &Endpoint, timeout: Duration) -> Result<Transport, String> {
-        let mut builder = reqwest::Client::builder()
+    /// When the certificate authorities or the proxy are invalid.
+    pub(super) fn new(ca_bundle: Option<&Path>, timeout: Duration) -> Result<Transport, String> {
+        let builder = connection::builder(ca_bundle)?
             .user_agent(USER_AGENT)
-            // A redirect would send the signature to another host.
-            .redirect(redirect::Policy::none())
-            // Only `retry` decides about retries.
-            .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .pool_idle_timeout(Duration::from_secs(90))
             // All requests share one HTTP/2 connection. If it stalls, it is closed about when its requests
             // time out, so that the next attempt gets a new connection. Only while requests are in flight.
             .http2_keep_alive_interval(MIN_PING.max(timeout / 2))
             .http2_keep_alive_timeout(MIN_PING.max(timeout / 2));
-        if endpoint.is_loopback() {
-            builder = builder.no_proxy();
-        }
         let http = builder.build().map_err(|error| chain(&error))?;
         Ok(Transport { http, timeout })
     }
@@ -107,7 +103,6 @@ impl From<reqwest::Error> for TransportError {
         if error.is_timeout() {
             return TransportError::Timeout;
         }
-        // The URL can contain a page token.
-        TransportError::Connection(chain(&error.without_url()))
+        TransportError::Connection(ConnectionError::new(error))
     }
 }

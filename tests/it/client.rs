@@ -237,6 +237,7 @@ pub fn client_at(endpoint: &str, requests_per_second: f64, clock: Clock) -> Clie
     Client::new(ClientOptions {
         endpoint: Endpoint::parse(endpoint).unwrap(),
         region: "us-east-1".into(),
+        ca_bundle: None,
         credentials: Arc::new(CredentialStore::new(fixed, clock)),
         rate: Arc::new(RateLimiter::new(requests_per_second)),
         timezone: jiff::tz::TimeZone::UTC,

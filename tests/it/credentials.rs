@@ -132,13 +132,37 @@ async fn assumes_a_role_with_its_external_id_and_does_not_log_it() {
     let requests = provider.sts.lock().unwrap().clone();
     assert_eq!(requests.len(), 1);
     let (body, authorization) = &requests[0];
-    for part in ["Action=AssumeRole", "role%2Fwickr-read", "ExternalId=shibboleth"] {
+    let parts = [
+        "Action=AssumeRole",
+        "role%2Fwickr-read",
+        "ExternalId=shibboleth",
+        "RoleSessionName=wickr-exporter",
+    ];
+    for part in parts {
         assert!(body.contains(part), "{part} in {body}");
     }
     assert!(authorization.contains("/us-east-1/sts/aws4_request"), "{authorization}");
     let rate = [("region", "us-east-1"), ("role_arn", "arn:aws:iam::111122223333:role/wickr-read")];
     assert!(samples.get("wickr_exporter_api_rate_limit", &rate).is_some());
     assert!(!exporter.log().contains("shibboleth"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_name_comes_from_the_configuration_before_the_environment() {
+    let (provider, url) = Provider::start().await;
+    let simulator = one_user().await;
+    simulator.credentials().add(Credential::new("ASIAROLE", "sr").session_token("tr"));
+    provider.set("ASIAROLE", "sr", "tr", 3600);
+    let variables = [("AWS_ENDPOINT_URL_STS", url.as_str()), ("AWS_ROLE_SESSION_NAME", "host-1")];
+    for (key, name) in [("", "host-1"), ("role_session_name = \"network-1\"", "network-1")] {
+        let role = format!("[aws]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\n{key}");
+        let text = config(&simulator.endpoint(), FAST, NETWORK, &["1001"]).replace("[aws]", &role);
+        let exporter = Exporter::start_with(&text, &[], &variables);
+        let samples = exporter.polled(1.0).await;
+        assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{}", exporter.log());
+        let (body, _) = provider.sts.lock().unwrap().pop().unwrap();
+        assert!(body.contains(&format!("RoleSessionName={name}")), "{body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +205,11 @@ async fn missing_credentials_fail_the_poll_as_unauthorized() {
         Some(1.0)
     );
     assert_eq!(samples.get("wickr_up", &[]), Some(0.0));
-    assert!(exporter.log().contains("cannot get AWS credentials"), "{}", exporter.log());
+    let log = exporter.log();
+    let error = log.lines().find(|line| line.contains("cannot get AWS credentials")).unwrap();
+    for provider in ["environment", "profile", "web identity", "container (ECS, EKS)"] {
+        assert!(error.contains(&format!("{provider}: ")), "{provider} in {error}");
+    }
+    assert!(error.contains("instance metadata (EC2): IMDS disabled by"), "{error}");
     assert_eq!(simulator.requests().total(), 0);
 }

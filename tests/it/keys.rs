@@ -43,7 +43,11 @@ impl Keys {
 
     /// A server certificate for localhost.
     pub fn server(&self) -> Pair {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        self.server_for(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
+    }
+
+    /// A server certificate for these names.
+    pub fn server_for(&self, names: Vec<String>) -> Pair {
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         signed(params, &self.authority)

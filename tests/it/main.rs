@@ -7,6 +7,9 @@
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `clocks`: wrong clocks and steps, with `faketime`; `http2`: a stalled connection to AWS
 //! - `collectors`: what is read beyond devices
+//! - `hosts`: which hosts are contacted, compared with botocore; `providers`: each provider of
+//!   credentials, against `identity`; `metadata`: the addresses of EC2, ECS and EKS; `connections`: proxies (`connect_log`, `inspecting_proxy`),
+//!   authorities and failed connections
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -40,6 +43,8 @@ mod clocks;
 mod collectors;
 mod compose;
 mod compression;
+mod connect_log;
+mod connections;
 mod corpora;
 mod credentials;
 mod dashboard;
@@ -50,10 +55,14 @@ mod failures;
 mod harness;
 mod health;
 mod helm;
+mod hosts;
 mod http;
 mod http2;
+mod identity;
 mod image;
+mod inspecting_proxy;
 mod keys;
+mod metadata;
 mod organisation;
 mod package;
 mod pages;
@@ -61,6 +70,7 @@ mod peers;
 mod prefix;
 mod prometheus;
 mod promql;
+mod providers;
 mod reload;
 mod restart;
 mod sbom;
