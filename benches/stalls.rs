@@ -82,8 +82,6 @@ impl Source for Memory {
                 username: None,
                 status: Some(2),
                 suspended: None,
-                admin: None,
-                invite_expired: None,
                 groups: vec!["group".into()],
                 is_bot: false,
             }));
