@@ -137,7 +137,7 @@ fn change_device(user: &mut User, rng: &mut Rng) {
         (0..50, true) => device.set_suspended(false),
         (_, true) => {}
         (0..3, false) => device.set_suspended(true),
-        (3..5, false) => "Reset".clone_into(device.status.to_mut()),
+        (3..7, false) => "Reset".clone_into(device.status.to_mut()),
         (_, false) if is_unused(device.app_id()) => {}
         (_, false) => {
             device.log_in();
