@@ -262,8 +262,17 @@ fn dashboards_match_grafanas_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_returns_samples() {
-    let Some(program) = tools::find("prometheus") else { return };
+async fn prometheus_answers_every_query_with_samples() {
+    answers_every_query("prometheus").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn victoria_metrics_answers_every_query_with_samples() {
+    answers_every_query("victoria-metrics").await;
+}
+
+async fn answers_every_query(program: &str) {
+    let Some(program) = tools::find(program) else { return };
     let stage = Stage::start(&program, "device").await;
     for Query { panel, expression, .. } in queries() {
         eprintln!("{panel}: {expression}");
