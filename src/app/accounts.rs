@@ -62,7 +62,7 @@ pub(super) struct Accounts {
 
 /// The configuration of a client. Networks with equal settings share it.
 #[derive(Debug, Clone, PartialEq)]
-struct AccountSettings {
+pub(super) struct AccountSettings {
     aws: Aws,
     request_timeout: Duration,
     max_attempts: u32,
@@ -70,7 +70,7 @@ struct AccountSettings {
 }
 
 impl AccountSettings {
-    fn of(network: &NetworkConfig) -> AccountSettings {
+    pub(super) fn of(network: &NetworkConfig) -> AccountSettings {
         let Poll { request_timeout, max_attempts, page_size, .. } = network.poll;
         AccountSettings { aws: network.aws.clone(), request_timeout, max_attempts, page_size }
     }

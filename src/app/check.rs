@@ -13,7 +13,10 @@ use super::{
     files,
 };
 use crate::{
-    config::{Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle, UsersConfig},
+    config::{
+        CollectorsConfig, Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle,
+        UsersConfig,
+    },
     text::{counted, grouped},
 };
 
@@ -56,7 +59,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         }
     }
     if let Some(path) = &config.state {
-        writeln!(out, "State file: {}", path.display())?;
+        writeln!(out, "State files: {}.NETWORK_ID", path.display())?;
         if let Some(problem) = files::write_problem(path) {
             writeln!(
                 out,
@@ -72,7 +75,34 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     for (account, cost) in costs(config) {
         describe_cost(account, &cost, config.poll.requests_per_second, out)?;
     }
+    describe_collectors(&config.collectors, out)?;
     describe_series(config, out)
+}
+
+fn describe_collectors(collectors: &CollectorsConfig, out: &mut String) -> fmt::Result {
+    if collectors.enable.is_empty() {
+        return Ok(());
+    }
+    let interval = collectors.interval;
+    writeln!(out, "Collectors, every {} in each network:", format_duration(interval))?;
+    let hourly = |requests: usize| {
+        let requests = requests as f64 * 3600.0 / interval.as_secs_f64();
+        if requests < 10.0 { format!("{requests:.1}") } else { grouped(requests.round() as usize) }
+    };
+    let mut total = 0;
+    for collector in &collectors.enable {
+        let operations = collector.operations();
+        total += operations.len();
+        let names: Vec<_> = operations.iter().map(|operation| operation.as_str()).collect();
+        let (name, hourly) = (collector.name(), hourly(operations.len()));
+        writeln!(out, "  {name:<15} {hourly} requests per hour: {}", names.join(", "))?;
+    }
+    writeln!(
+        out,
+        "  {:<15} {} requests per hour, plus further pages of lists",
+        "total",
+        hourly(total)
+    )
 }
 
 fn describe_series(config: &Config, out: &mut String) -> fmt::Result {

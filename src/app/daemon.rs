@@ -16,7 +16,7 @@ use super::{
     pollers::PollerFactory,
     reload::{self, FileDigest},
     shown,
-    state::StateFile,
+    state::{Since, StateFiles},
     supervisor::Supervisor,
 };
 use crate::{
@@ -64,7 +64,7 @@ pub struct Daemon {
     shown: Arc<ArcSwap<DisplaySettings>>,
     polled: Arc<Notify>,
     clock: Clock,
-    state: Option<StateFile>,
+    state: Option<StateFiles>,
 }
 
 impl Daemon {
@@ -86,11 +86,9 @@ impl Daemon {
         let metrics = Arc::new(metrics.map_err(AppError::setup)?);
         metrics.config_loaded(true, clock.now());
         let labels = Arc::new(Interner::default());
-        let state = config
-            .state
-            .as_ref()
-            .map(|path| StateFile::new(path.clone(), metrics.clone(), clock.clone()));
-        let restored = state.as_ref().map(|file| file.load(&labels)).unwrap_or_default();
+        let state =
+            config.state.as_ref().map(|path| StateFiles::new(path, metrics.clone(), clock.clone()));
+        let restored = state.as_ref().map(|files| files.load(&labels)).unwrap_or_default();
         let (registrar, reader) = inventory::open();
         let factory = PollerFactory::new(
             credentials,
@@ -166,9 +164,9 @@ impl Daemon {
                 tasks.spawn("configuration watcher", infallible(watcher));
             }
         }
-        if let Some(file) = self.state.clone() {
+        if let Some(files) = self.state.clone() {
             let (reader, polled) = (self.reader.clone(), self.polled);
-            let saving = file.save_after_polls(reader, polled, stop.clone());
+            let saving = files.save_after_polls(reader, polled, stop.clone());
             tasks.spawn("state file writer", infallible(saving));
         }
         // Sent after the SIGHUP handler is installed, because a SIGHUP before that ends the process.
@@ -192,10 +190,11 @@ impl Daemon {
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.join_all()).await.is_err() {
             tracing::warn!("shutdown timed out");
         }
-        if let (Some(file), Some(snapshot)) = (&self.state, snapshot)
-            && tokio::time::timeout(SHUTDOWN_TIMEOUT, file.save(snapshot)).await.is_err()
-        {
-            tracing::warn!("saving the state file timed out");
+        if let (Some(files), Some(snapshot)) = (&self.state, snapshot) {
+            let saving = files.save(snapshot, Since::LastChange);
+            if tokio::time::timeout(SHUTDOWN_TIMEOUT, saving).await.is_err() {
+                tracing::warn!("saving the state file timed out");
+            }
         }
         result
     }

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use super::{AppError, Daemon, Serving};
 use crate::{
     clock::{Clock, Millis},
+    collectors::CollectorRef,
     config::{self, Config},
     inventory::{Freshness, Reader, Summary, TypeSummary},
     simulator::{ACCESS_KEY, Count, Options, SECRET_KEY, Simulator},
@@ -117,9 +118,11 @@ fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
     let mut text = format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
          [poll]\ninterval = \"{}s\"\nrequests_per_second = 100\n\
-         [sso]\nmax_idle = \"security-groups\"\n",
+         [sso]\nmax_idle = \"security-groups\"\n\
+         [collectors]\nenable = {:?}\ninterval = \"10s\"\n",
         simulator.endpoint(),
-        INTERVAL.as_secs()
+        INTERVAL.as_secs(),
+        CollectorRef::all().collect::<Vec<_>>(),
     );
     simulator.read_fleet(|fleet| {
         for (network, name) in fleet.networks().zip(["production", "staging"]) {

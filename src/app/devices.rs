@@ -3,7 +3,7 @@
 use super::{AppError, PollOutcome, once, remote::Remote};
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{CollectorsConfig, Config},
     query::{Columns, Listing, Query, Record, Scope, find, write_csv, write_json, write_table},
     text::escape_invisible,
 };
@@ -43,7 +43,7 @@ pub async fn devices(
 ) -> Result<DeviceReport, AppError> {
     let networks = &query.filter.networks;
     let selected = |id: &_| networks.is_empty() || networks.contains(id);
-    let polled = once::poll(config, &clock, selected).await?;
+    let polled = once::poll(config, &clock, selected, &CollectorsConfig::default()).await?;
     let now = clock.now();
     let found = find(&polled.snapshot, now, query);
     let listing = Listing::of(&found, now);

@@ -90,7 +90,7 @@ fn back_up(path: &Path) -> io::Result<()> {
 }
 
 /// The directory of a file.
-fn folder(path: &Path) -> &Path {
+pub(super) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -130,23 +130,33 @@ pub(super) fn write_problem(path: &Path) -> Option<String> {
     Some(format!("its directory {} is not writable ({})", folder.display(), error.kind()))
 }
 
-/// Removes temporary files of a process that was killed while it wrote.
-pub(super) fn remove_temporary_files(path: &Path) {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let Ok(entries) = folder(&path).read_dir() else { return };
-    let prefix = temporary_prefix(&path);
+/// Removes temporary files of a process that was killed while it wrote `path`, or a file next to it
+/// whose name has a further part that `is_part` accepts.
+pub(super) fn remove_temporary_files(path: &Path, is_part: impl Fn(&str) -> bool) {
+    let Ok(entries) = folder(path).read_dir() else { return };
+    let prefix = temporary_prefix(path);
     for entry in entries.flatten() {
         let name = entry.file_name();
         let bytes = name.as_encoded_bytes();
-        let random = bytes
+        let rest = bytes
             .strip_prefix(prefix.as_encoded_bytes())
-            .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
-        // A dot means that it belongs to a file with a longer name.
-        let is_ours = random.is_some_and(|random| !random.contains(&b'.'));
+            .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()))
+            .and_then(|rest| std::str::from_utf8(rest).ok());
+        let is_ours =
+            rest.is_some_and(|rest| rest.rsplit_once('.').is_none_or(|(part, _)| is_part(part)));
         if is_ours && let Err(error) = std::fs::remove_file(entry.path()) {
             tracing::warn!(path = %entry.path().display(), %error, "cannot remove a temporary file");
         }
     }
+}
+
+/// The target of a link, which need not exist. The path itself if it is not a link of this user or root.
+pub(super) fn follow_own_link(path: &Path) -> PathBuf {
+    let target = match is_own_link(path) {
+        Ok(true) => path.canonicalize().or_else(|_| Ok(folder(path).join(path.read_link()?))),
+        other => other.map(|_| path.to_owned()),
+    };
+    target.unwrap_or_else(|_: io::Error| path.to_owned())
 }
 
 /// Opens a regular file for reading. It, and a link to it, must belong to this user or root.

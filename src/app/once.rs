@@ -5,14 +5,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 
 use super::{
-    AppError, groups,
+    AppError, collecting, groups,
     network_plan::{self, NetworksByEntry},
     pollers::PollerFactory,
     progress::Bar,
 };
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{CollectorsConfig, Config},
     exposition::{Exposition, Format},
     inventory::{self, Account, Attempt, Lookup, PollResult, Reader, Snapshot},
     poll::DiscoveryObserver,
@@ -45,7 +45,8 @@ pub(super) struct Polled {
 ///
 /// Setup failed.
 pub async fn once(config: &Config, clock: Clock) -> Result<(PollOutcome, Vec<u8>), AppError> {
-    let Polled { outcome, snapshot, metrics } = poll(config, &clock, |_| true).await?;
+    let Polled { outcome, snapshot, metrics } =
+        poll(config, &clock, |_| true, &collecting::of_shard(config)).await?;
     let exposition = Exposition {
         snapshot: &snapshot,
         now: clock.now(),
@@ -57,7 +58,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(PollOutcome, Vec<u8>
     Ok((outcome, exposition.text(Format::Text).map_err(AppError::setup)?))
 }
 
-/// Polls the networks that `selected` accepts once, with a progress bar.
+/// Polls the networks that `selected` accepts and runs their `collectors` once, with a progress bar.
 ///
 /// # Errors
 ///
@@ -66,6 +67,7 @@ pub(super) async fn poll(
     config: &Config,
     clock: &Clock,
     selected: impl Fn(&NetworkId) -> bool,
+    collectors: &CollectorsConfig,
 ) -> Result<Polled, AppError> {
     let metrics = Arc::new(Metrics::new().map_err(AppError::setup)?);
     metrics.config_loaded(true, clock.now());
@@ -110,7 +112,9 @@ pub(super) async fn poll(
     let pollers: Result<Vec<_>, _> =
         plans.values().map(|plan| factory.poller(plan, None)).collect();
     let mut pollers = pollers.map_err(AppError::Setup)?;
+    let collecting = collecting::run_once(&plans, collectors, &mut factory).await?;
     let polls = join_all(pollers.iter_mut().map(|poller| poller.poll()));
+    let polls = async { tokio::join!(polls, collecting).0 };
     let results = tokio::select! {
         results = polls => results,
         () = show_progress(&reader) => Vec::new(),

@@ -20,7 +20,7 @@ pub struct Policy {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Statement {
-    sid: &'static str,
+    sid: String,
     effect: &'static str,
     action: Vec<String>,
     resource: Vec<String>,
@@ -98,14 +98,15 @@ fn policy(config: &Config, identity: &Identity) -> Policy {
         statement(Operation::ListDevicesForUser, arns(networks())),
         statement(Operation::ListUsers, arns(networks().filter(lists_users))),
         statement(Operation::ListSecurityGroups, arns(networks().filter(|_| by_groups))),
+        allow("WickrExporterCollectors".to_owned(), collector_actions(config), arns(networks())),
         // The service authorization reference allows only * for it.
         statement(
             Operation::ListNetworks,
             networks().filter(is_discovered).map(|_| "*".to_owned()).collect(),
         ),
         allow(
-            "WickrExporterAssumeRole",
-            "sts:AssumeRole".to_owned(),
+            "WickrExporterAssumeRole".to_owned(),
+            vec!["sts:AssumeRole".to_owned()],
             assumes.filter_map(|network| network.aws.role_arn.clone()).collect(),
         ),
     ];
@@ -114,19 +115,30 @@ fn policy(config: &Config, identity: &Identity) -> Policy {
 
 fn statement(operation: Operation, resources: BTreeSet<String>) -> Option<Statement> {
     let sid = match operation {
-        Operation::ListDevicesForUser => "WickrExporterReadDevices",
-        Operation::ListUsers => "WickrExporterListUsers",
-        Operation::ListSecurityGroups => "WickrExporterListSecurityGroups",
-        Operation::ListNetworks => "WickrExporterListNetworks",
+        Operation::ListDevicesForUser => "WickrExporterReadDevices".to_owned(),
+        operation => format!("WickrExporter{}", operation.as_str()),
     };
-    allow(sid, format!("wickr:{}", operation.as_str()), resources)
+    allow(sid, vec![action(operation)], resources)
 }
 
-/// `None` without resources.
-fn allow(sid: &'static str, action: String, resources: BTreeSet<String>) -> Option<Statement> {
+fn action(operation: Operation) -> String {
+    format!("wickr:{}", operation.as_str())
+}
+
+/// The actions of collectors that no other statement allows on the same networks.
+fn collector_actions(config: &Config) -> Vec<String> {
+    let operations = config.collectors.enable.iter().flat_map(|collector| collector.operations());
+    let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
+    let allowed = |operation: Operation| by_groups && operation == Operation::ListSecurityGroups;
+    let actions = operations.filter(|operation| !allowed(**operation));
+    actions.map(|operation| action(*operation)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// `None` without resources or actions.
+fn allow(sid: String, action: Vec<String>, resources: BTreeSet<String>) -> Option<Statement> {
     let resource: Vec<_> = resources.into_iter().collect();
-    let statement = Statement { sid, effect: "Allow", action: vec![action], resource };
-    (!statement.resource.is_empty()).then_some(statement)
+    let statement = Statement { sid, effect: "Allow", action, resource };
+    (!statement.resource.is_empty() && !statement.action.is_empty()).then_some(statement)
 }
 
 fn arns<'a>(networks: impl Iterator<Item = &'a NetworkConfig>) -> BTreeSet<String> {

@@ -8,7 +8,9 @@ use super::{accounts::Accounts, network_plan::NetworkPlan};
 use crate::{
     clock::Clock,
     config::{self, Config},
-    inventory::{Account, Publisher, Registrar, ShardInfo, state::RestoredNetwork},
+    inventory::{
+        Account, CollectorRecorder, Publisher, Registrar, ShardInfo, state::RestoredNetwork,
+    },
     poll::{self, NetworkPoller},
     telemetry::Metrics,
     wickr::{Client, ConcurrencyLimiter, CredentialSource, Interner, NetworkId, NetworkLimiter},
@@ -18,6 +20,9 @@ use crate::{
 pub(super) struct PollerFactory {
     accounts: Accounts,
     limiter: Arc<ConcurrencyLimiter>,
+    /// Shared by all collectors, which therefore take as many permits as one more network. None
+    /// without collectors.
+    collector_limiter: Option<Arc<NetworkLimiter>>,
     registrar: Registrar,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -39,6 +44,7 @@ impl PollerFactory {
         PollerFactory {
             accounts: Accounts::new(credentials, labels, metrics.clone()),
             limiter: ConcurrencyLimiter::new(1),
+            collector_limiter: None,
             registrar,
             metrics,
             clock,
@@ -50,6 +56,11 @@ impl PollerFactory {
     /// Applies the limits of `config` to all networks.
     pub(super) fn set_limits(&mut self, config: &Config) {
         self.limiter.set_limit(config.poll.concurrency);
+        self.collector_limiter = match self.collector_limiter.take() {
+            _ if config.collectors.enable.is_empty() => None,
+            None => Some(Arc::new(self.limiter.open())),
+            limiter => limiter,
+        };
         self.registrar.set_shard(match config.shard {
             config::ShardConfig::Of { index, total } if total > 1 => {
                 Some(ShardInfo { index, total })
@@ -87,6 +98,22 @@ impl PollerFactory {
             None => self.registrar.add(network.identity(), self.restored.remove(&network.id)),
         };
         Ok(NetworkPoller::new(plan, publisher))
+    }
+
+    /// A client and a limiter for the collectors of a network.
+    pub(super) fn collector_client(
+        &mut self,
+        network: &config::NetworkConfig,
+    ) -> Result<(Arc<Client>, Arc<NetworkLimiter>), String> {
+        let limiter = self.collector_limiter.get_or_insert_with(|| Arc::new(self.limiter.open()));
+        Ok((self.accounts.client(network)?, limiter.clone()))
+    }
+
+    /// Adds records of a network's collectors.
+    pub(super) fn add_collectors(&mut self, network: &NetworkId) -> CollectorRecorder {
+        let restored = self.restored.get_mut(network);
+        let restored = restored.map(|network| std::mem::take(&mut network.collectors));
+        self.registrar.add_collectors(network.clone(), restored.unwrap_or_default())
     }
 
     /// A client and a limiter to look up networks.

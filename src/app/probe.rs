@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use super::{AppError, accounts::Accounts, progress::Bar};
 use crate::{
+    collectors::Api,
     config::{Config, NetworkConfig, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
     telemetry::Metrics,
     text::counted,
@@ -16,7 +17,7 @@ use crate::{
 /// Users to try per network. A network fails only if all of them are unknown.
 const MAX_USERS: usize = 5;
 
-/// Signs in and reads one page from each network. Each network must have a region. Returns a line for each
+/// Signs in, reads one page from each network and runs each collector. Each network must have a region. Returns a line for each
 /// network, and whether all succeeded.
 ///
 /// # Errors
@@ -52,6 +53,13 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
                     bar.set(done, total);
                     let result = probe(&client, network, &id, by_groups, &limiter).await;
                     lines.push((format!("network {id}"), result));
+                    for collector in &config.collectors.enable {
+                        let api = Api { client: &client, network: &id, limiter: &limiter };
+                        let result = collector.collect(api).await.map(|collection| {
+                            format!("OK, {}", counted(collection.samples.len(), "value", "values"))
+                        });
+                        lines.push((format!("network {id}, {}", collector.name()), result));
+                    }
                 }
             }
         }

@@ -1,13 +1,13 @@
-//! The state file: read at the start, written after polls and at shutdown.
+//! The state files, one for each network: read at the start, written after polls and at shutdown.
+//!
+//! With the configured path `state`, the state of network 12345678 is in `state.12345678`. Version 0.1
+//! wrote one file for all networks, `state`. It is read, and removed when every network has its own.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -18,104 +18,172 @@ use super::files::{self, Previous};
 use crate::{
     clock::Clock,
     inventory::{
-        Reader, Snapshot,
+        Collected, LastPoll, NetworkView, Reader, Snapshot,
         state::{self, RestoredNetwork},
     },
     telemetry::Metrics,
     wickr::{Interner, NetworkId},
 };
 
-/// Minimum time between two writes, because many small networks end many polls.
+/// Minimum time between two saves, because many small networks end many polls.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// Only the exporter can read it: it contains users and devices.
+/// Only the exporter can read them: they contain users and devices.
 const MODE: u32 = 0o600;
 
 #[derive(Debug, Clone)]
-pub(super) struct StateFile {
+pub(super) struct StateFiles {
     path: Arc<PathBuf>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// Serializes writes, so that the write that starts last wins.
-    write_lock: Arc<Mutex<()>>,
-    /// The existing file cannot be read, perhaps because a newer version wrote it. It is kept until there
-    /// is data to save, and then backed up.
-    back_up: Arc<AtomicBool>,
+    /// Serializes saves, so that the save that starts last wins.
+    files: Arc<Mutex<Files>>,
 }
 
-impl StateFile {
-    pub(super) fn new(path: PathBuf, metrics: Arc<Metrics>, clock: Clock) -> StateFile {
-        StateFile {
-            path: Arc::new(path),
-            metrics,
-            clock,
-            write_lock: Arc::default(),
-            back_up: Arc::default(),
-        }
+/// The files that exist.
+#[derive(Debug, Default)]
+struct Files {
+    saved: HashMap<NetworkId, Saved>,
+    /// Networks whose file cannot be read, perhaps because a newer version wrote it. It is kept until
+    /// there is data to save, and then backed up.
+    unreadable: HashSet<NetworkId>,
+    /// The file for all networks was read.
+    common: bool,
+}
+
+/// What the file of a network contains.
+#[derive(Debug)]
+struct Saved {
+    last_poll: Option<LastPoll>,
+    /// None if an earlier process wrote it. Weak, so that superseded blocks are freed.
+    view: Weak<NetworkView>,
+    /// The same for its collectors. None if it has none.
+    collected: Option<Weak<Collected>>,
+}
+
+/// Which networks a save writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// Those of which a poll has ended.
+    LastPoll,
+    /// Those that have changed at all.
+    LastChange,
+}
+
+impl StateFiles {
+    pub(super) fn new(path: &Path, metrics: Arc<Metrics>, clock: Clock) -> StateFiles {
+        let path = Arc::new(files::follow_own_link(path));
+        StateFiles { path, metrics, clock, files: Arc::default() }
     }
 
     /// Restores the state. A damaged or incompatible file is ignored with a warning.
     pub(super) fn load(&self, labels: &Interner) -> HashMap<NetworkId, RestoredNetwork> {
-        let read = files::open_owned(&self.path).and_then(|mut file| {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(bytes)
-        });
-        if read.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::NotFound) {
-            files::remove_temporary_files(&self.path);
+        let mut files = self.lock();
+        let (mut networks, mut all_readable) = (HashMap::new(), true);
+        match read(&self.path, labels) {
+            Ok(Some(found)) => (files.common, networks) = (true, found),
+            Ok(None) => {}
+            Err(error) => {
+                let path = self.path.display();
+                tracing::warn!(%path, error, "state file of version 0.1 ignored; remove it");
+                all_readable = false;
+            }
         }
-        let error = match read {
-            Ok(bytes) => match state::decode(&bytes, labels) {
-                Ok(mut networks) => {
-                    // After a clock error, data from the future would never become stale.
-                    let now = self.clock.now();
-                    for user in networks.values_mut().flat_map(|network| &mut network.users) {
-                        user.data.at = user.data.at.min(now);
+        for id in self.networks_with_files() {
+            let path = self.file(&id);
+            let found = read(&path, labels).and_then(|found| match found {
+                None => Ok(None),
+                Some(mut found) => match found.remove(&id) {
+                    None => Err(format!("it does not contain network {id}")),
+                    found => Ok(found),
+                },
+            });
+            match found {
+                Ok(None) => {}
+                Ok(Some(network)) => {
+                    let saved =
+                        Saved { last_poll: network.last_poll, view: Weak::new(), collected: None };
+                    files.saved.insert(id.clone(), saved);
+                    // After a downgrade and an upgrade, the file for all networks is newer.
+                    let ended = |network: &RestoredNetwork| network.last_poll.map(|poll| poll.at);
+                    if networks.get(&id).is_none_or(|other| ended(other) <= ended(&network)) {
+                        networks.insert(id, network);
                     }
-                    let users: usize = networks.values().map(|network| network.users.len()).sum();
-                    tracing::info!(networks = networks.len(), users, "restored the state file");
-                    return networks;
                 }
-                Err(error) => error.to_string(),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!(
-            path = %self.path.display(),
-            error,
-            "state file ignored; the next save keeps it with the suffix .old"
-        );
-        self.back_up.store(true, Ordering::Relaxed);
-        HashMap::new()
+                Err(error) => {
+                    tracing::warn!(
+                        path = %path.display(),
+                        error,
+                        "state file ignored; the next save keeps it with the suffix .old"
+                    );
+                    files.unreadable.insert(id);
+                    all_readable = false;
+                }
+            }
+        }
+        // With a file of another user, they can be that user's.
+        if all_readable {
+            files::remove_temporary_files(&self.path, |id| id.parse::<NetworkId>().is_ok());
+        }
+        // After a clock error, data from the future would never become stale.
+        let now = self.clock.now();
+        for user in networks.values_mut().flat_map(|network| &mut network.users) {
+            user.data.at = user.data.at.min(now);
+        }
+        if !networks.is_empty() {
+            let users: usize = networks.values().map(|network| network.users.len()).sum();
+            tracing::info!(networks = networks.len(), users, "restored the state files");
+        }
+        networks
     }
 
-    /// Saves a snapshot. A failure is logged, and the existing file stays.
-    pub(super) async fn save(&self, snapshot: Snapshot) {
-        let has_data = || {
-            let mut users = snapshot.networks.iter().flat_map(|network| network.users.iter());
-            users.any(|user| user.has_data())
-        };
-        if self.back_up.load(Ordering::Relaxed) && !has_data() {
-            return;
-        }
+    /// Saves the networks that have changed. A failure is logged, and the existing file stays.
+    pub(super) async fn save(&self, snapshot: Snapshot, since: Since) {
         let this = self.clone();
-        let saving = tokio::task::spawn_blocking(move || this.write(&snapshot));
-        match saving.await.unwrap_or_else(|error| Err(error.to_string())) {
+        let saving = tokio::task::spawn_blocking(move || this.write(&snapshot, since));
+        match saving.await.unwrap_or_else(|error| Err((self.path.to_path_buf(), error.to_string())))
+        {
             Ok(()) => self.metrics.state_saved(self.clock.now()),
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), error, "saving the state file failed");
+            Err((path, error)) => {
+                tracing::warn!(path = %path.display(), error, "saving the state file failed");
             }
         }
     }
 
-    fn write(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = state::encode(snapshot)?;
-        let back_up = self.back_up.load(Ordering::Relaxed);
-        let previous = if back_up { Previous::Keep } else { Previous::Remove };
-        files::replace(&self.path, &bytes, MODE, previous).map_err(|error| error.to_string())?;
-        self.back_up.store(false, Ordering::Relaxed);
-        Ok(())
+    /// Writes the files of changed networks, and removes those of others. A failure concerns one file;
+    /// the first is returned.
+    fn write(&self, snapshot: &Snapshot, since: Since) -> Result<(), (PathBuf, String)> {
+        let mut files = self.lock();
+        let mut result = Ok(());
+        let mut failed = |path: PathBuf, error: String| {
+            if result.is_ok() {
+                result = Err((path, error));
+            }
+        };
+        for view in &snapshot.networks {
+            let path = self.file(&view.identity.id);
+            if let Err(error) = files.write(&path, view, snapshot, since) {
+                failed(path, error);
+            }
+        }
+        let networks = &snapshot.networks;
+        let is_gone =
+            |id: &NetworkId| networks.binary_search_by(|view| view.identity.id.cmp(id)).is_err();
+        let gone: Vec<NetworkId> = files.saved.keys().filter(|id| is_gone(id)).cloned().collect();
+        for id in gone {
+            let path = self.file(&id);
+            match remove(&path) {
+                Ok(()) => drop(files.saved.remove(&id)),
+                Err(error) => failed(path, error),
+            }
+        }
+        let is_saved = |view: &Arc<NetworkView>| files.saved.contains_key(&view.identity.id);
+        if files.common && snapshot.networks.iter().all(is_saved) {
+            match remove(&self.path) {
+                Ok(()) => files.common = false,
+                Err(error) => failed(self.path.to_path_buf(), error),
+            }
+        }
+        result
     }
 
     /// Saves after polls, until `stop`. It does not wait for a write that blocks.
@@ -128,10 +196,106 @@ impl StateFile {
         let saving = async {
             loop {
                 polled.notified().await;
-                self.save(reader.snapshot()).await;
+                self.save(reader.snapshot(), Since::LastPoll).await;
                 tokio::time::sleep(MIN_INTERVAL).await;
             }
         };
         stop.run_until_cancelled(saving).await;
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Files> {
+        // After a panic, at worst a file is written again.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file of a network.
+    fn file(&self, id: &NetworkId) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(format!(".{id}"));
+        path.into()
+    }
+
+    /// The networks whose file exists, whatever it is.
+    fn networks_with_files(&self) -> Vec<NetworkId> {
+        let Ok(entries) = files::folder(&self.path).read_dir() else { return Vec::new() };
+        let own = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let network = |name: &[u8]| {
+            let id = name.strip_prefix(own)?.strip_prefix(b".")?;
+            std::str::from_utf8(id).ok()?.parse().ok()
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| network(entry.file_name().as_encoded_bytes()))
+            .collect()
+    }
 }
+
+impl Files {
+    /// Writes the file of a network unless it is up to date.
+    fn write(
+        &mut self,
+        path: &Path,
+        view: &Arc<NetworkView>,
+        snapshot: &Snapshot,
+        since: Since,
+    ) -> Result<(), String> {
+        let id = &view.identity.id;
+        let current = Saved {
+            last_poll: view.polls.last,
+            view: Arc::downgrade(view),
+            collected: snapshot.collected.get(id).map(Arc::downgrade),
+        };
+        let is_current = |saved: &Saved| match since {
+            Since::LastPoll => saved.last_poll == current.last_poll,
+            Since::LastChange => {
+                let collected = match (&saved.collected, &current.collected) {
+                    (Some(saved), Some(current)) => saved.ptr_eq(current),
+                    (saved, current) => saved.is_none() && current.is_none(),
+                };
+                collected && saved.view.ptr_eq(&current.view)
+            }
+        };
+        if self.saved.get(id).is_some_and(is_current) {
+            return Ok(());
+        }
+        let unreadable = self.unreadable.contains(id);
+        if unreadable && !view.users.iter().any(|user| user.has_data()) {
+            return Ok(());
+        }
+        let network = Snapshot { networks: vec![view.clone()], ..snapshot.clone() };
+        let bytes = state::encode(&network)?;
+        let previous = if unreadable { Previous::Keep } else { Previous::Remove };
+        files::replace(path, &bytes, MODE, previous).map_err(|error| error.to_string())?;
+        self.unreadable.remove(id);
+        self.saved.insert(id.clone(), current);
+        Ok(())
+    }
+}
+
+/// Reads a state file. None if it does not exist.
+fn read(
+    path: &Path,
+    labels: &Interner,
+) -> Result<Option<HashMap<NetworkId, RestoredNetwork>>, String> {
+    let read = files::open_owned(path).and_then(|mut file| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match read {
+        Ok(bytes) => state::decode(&bytes, labels).map(Some).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Removes a file that may be gone already.
+fn remove(path: &Path) -> Result<(), String> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

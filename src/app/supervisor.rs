@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, accounts,
+    collecting::CollectorTasks,
     network_plan::{self, NetworkPlan, NetworksByEntry},
     notify::{Manager, Responder},
     once,
@@ -66,6 +67,7 @@ pub(super) struct Supervisor {
     /// `web.listen` and `state.path` at the start; changes require a restart.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),
     running: BTreeMap<NetworkId, Running>,
+    collectors: CollectorTasks,
     pollers: JoinSet<(NetworkId, Publisher)>,
     /// Networks of each `id = "all"` entry.
     found: NetworksByEntry,
@@ -94,6 +96,7 @@ impl Supervisor {
             shown,
             access: None,
             running: BTreeMap::new(),
+            collectors: CollectorTasks::default(),
             pollers: JoinSet::new(),
             found: NetworksByEntry::new(),
             lookups: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl Supervisor {
                 Some(ended) = self.pollers.join_next() => {
                     return Err(poller_ended(ended.map(|(id, _)| id)));
                 }
+                Some(error) = self.collectors.next_end() => return Err(error),
                 Some(Err(error)) = self.discoverers.join_next() => {
                     return Err(AppError::TaskEnded(format!("network discovery ({error})")));
                 }
@@ -171,6 +175,7 @@ impl Supervisor {
             }
         }
         self.discoverers.shutdown().await;
+        self.collectors.shutdown().await;
         Ok(())
     }
 
@@ -246,6 +251,7 @@ impl Supervisor {
     /// Starts and stops pollers so that they match the plans.
     async fn reconcile(&mut self) -> Result<(), AppError> {
         let mut plans = network_plan::plans(&self.config, &self.found);
+        self.collectors.reconcile(&plans, &self.config, &mut self.factory).await?;
         let running: Vec<NetworkId> = self.running.keys().cloned().collect();
         for id in running {
             match (self.running.get(&id), plans.get(&id)) {

@@ -27,8 +27,8 @@ use std::path::Path;
 pub use filter::{FilterConfig, UserStatus, UsernamePattern};
 pub use listen::ListenAddress;
 pub use resolved::{
-    Aws, Config, Detail, DiscoveryConfig, ExternalId, MetricsConfig, NetworkConfig,
-    NetworkSelector, Poll, RequestLimits, ShardConfig, SsoMaxIdle, UsersConfig, Web,
+    Aws, CollectorsConfig, Config, Detail, DiscoveryConfig, ExternalId, MetricsConfig,
+    NetworkConfig, NetworkSelector, Poll, RequestLimits, ShardConfig, SsoMaxIdle, UsersConfig, Web,
 };
 pub use values::is_region;
 

@@ -13,6 +13,7 @@ use super::{
     shape, values,
 };
 use crate::{
+    collectors::CollectorRef,
     diagnostics::{Field, Location, Node, Problems, Table},
     wickr::{Endpoint, UserId},
 };
@@ -37,6 +38,8 @@ const PAGE_SIZE: RangeInclusive<i64> = 1..=100;
 const CONCURRENCY: RangeInclusive<i64> = 1..=1000;
 const DISCOVERY_INTERVAL: RangeInclusive<Duration> = SECOND..=days(30);
 const MAX_IDLE: RangeInclusive<Duration> = SECOND..=days(3650);
+/// Collectors read what changes slowly; a short interval is for tests and the demo.
+const COLLECTORS_INTERVAL: RangeInclusive<Duration> = SECOND..=days(30);
 const TOTAL_SHARDS: RangeInclusive<i64> = 1..=1000;
 const SHARD_INDEX: RangeInclusive<i64> = 0..=999;
 
@@ -50,6 +53,7 @@ pub(super) struct RawFile {
     pub(super) discovery_interval: Field<Duration>,
     pub(super) metrics: RawMetrics,
     pub(super) sso_max_idle: Field<SsoMaxIdle>,
+    pub(super) collectors: RawCollectors,
     pub(super) state_path: Field<PathBuf>,
     pub(super) shard: RawShard,
     pub(super) networks: Vec<RawNetwork>,
@@ -91,6 +95,11 @@ pub(super) struct RawMetrics {
     pub(super) detail: Field<Detail>,
     pub(super) username: Field<bool>,
     pub(super) idle_buckets: Field<Vec<Duration>>,
+}
+
+pub(super) struct RawCollectors {
+    pub(super) enable: Field<Vec<CollectorRef>>,
+    pub(super) interval: Field<Duration>,
 }
 
 /// `None` is `"auto"`.
@@ -135,6 +144,7 @@ pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
             .read("interval", |value| values::duration(value, DISCOVERY_INTERVAL)),
         metrics: metrics(&root.table("metrics", &shape::METRICS)),
         sso_max_idle: sso_max_idle(&root.table("sso", &shape::SSO)),
+        collectors: collectors(&root.table("collectors", &shape::COLLECTORS)),
         state_path: state_path(&root.table("state", &shape::STATE)),
         shard: shard(&root.table("shard", &shape::SHARD)),
         networks: root
@@ -213,6 +223,12 @@ fn sso_max_idle(table: &Table<'_>) -> Field<SsoMaxIdle> {
         r#"max_idle = "security-groups" for each user's own limit, or "30d" for one limit for all"#;
     table.require("max_idle", &max_idle, example);
     max_idle
+}
+
+fn collectors(table: &Table<'_>) -> RawCollectors {
+    let enable = table.unique_list("enable", r#"["accounts", "bots"]"#, values::parsed);
+    let interval = table.read("interval", |value| values::duration(value, COLLECTORS_INTERVAL));
+    RawCollectors { enable, interval }
 }
 
 fn state_path(table: &Table<'_>) -> Field<PathBuf> {

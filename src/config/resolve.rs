@@ -6,8 +6,8 @@ use super::{
     filter::FilterConfig,
     raw,
     resolved::{
-        Aws, Config, DiscoveryConfig, MetricsConfig, NetworkConfig, Poll, RequestLimits,
-        ShardConfig, UsersConfig, Web,
+        Aws, CollectorsConfig, Config, DiscoveryConfig, MetricsConfig, NetworkConfig, Poll,
+        RequestLimits, ShardConfig, UsersConfig, Web,
     },
 };
 use crate::diagnostics::{Field, Problems};
@@ -22,6 +22,7 @@ pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
         discovery: discovery(file.discovery_interval),
         metrics: metrics(file.metrics),
         sso: file.sso_max_idle.into_valid(),
+        collectors: collectors(file.collectors),
         state: file.state_path.into_valid(),
         shard: shard(file.shard),
     }
@@ -45,6 +46,15 @@ fn limits(raw: raw::RawRequestLimits) -> RequestLimits {
 
 fn discovery(interval: Field<std::time::Duration>) -> DiscoveryConfig {
     DiscoveryConfig { interval: interval.valid_or(DiscoveryConfig::default().interval) }
+}
+
+fn collectors(raw: raw::RawCollectors) -> CollectorsConfig {
+    let mut enable = raw.enable.into_valid().unwrap_or_default();
+    enable.sort_by_key(|collector| collector.name());
+    CollectorsConfig {
+        enable,
+        interval: raw.interval.valid_or(CollectorsConfig::default().interval),
+    }
 }
 
 fn shard(raw: raw::RawShard) -> ShardConfig {

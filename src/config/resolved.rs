@@ -11,7 +11,10 @@ use std::{
 use jiff::tz::TimeZone;
 
 use super::{filter::FilterConfig, listen::ListenAddress};
-use crate::wickr::{Endpoint, NetworkId, UserId};
+use crate::{
+    collectors::CollectorRef,
+    wickr::{Endpoint, NetworkId, UserId},
+};
 
 /// A valid configuration. Each network is complete: shared values and defaults are applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// When idle SSO sessions end; `None` without `[sso]`.
     pub sso: Option<SsoMaxIdle>,
+    /// `[collectors]`
+    pub collectors: CollectorsConfig,
     /// The state file, which need not exist; `None` without `[state]`. A relative path is relative
     /// to the working directory.
     pub state: Option<PathBuf>,
@@ -140,6 +145,21 @@ pub struct DiscoveryConfig {
 impl Default for DiscoveryConfig {
     fn default() -> Self {
         DiscoveryConfig { interval: Duration::from_secs(3600) }
+    }
+}
+
+/// What is read beyond devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorsConfig {
+    /// The enabled collectors, each once, sorted by name; none by default.
+    pub enable: Vec<CollectorRef>,
+    /// The time from one run to the next; from 1s to 30d.
+    pub interval: Duration,
+}
+
+impl Default for CollectorsConfig {
+    fn default() -> Self {
+        CollectorsConfig { enable: Vec::new(), interval: Duration::from_secs(3600) }
     }
 }
 

@@ -7,7 +7,18 @@ use crate::diagnostics::{Schema, Shape};
 
 pub(super) static FILE: Shape = Shape {
     path: "",
-    keys: &["web", "aws", "poll", "discovery", "metrics", "sso", "state", "shard", "network"],
+    keys: &[
+        "web",
+        "aws",
+        "poll",
+        "discovery",
+        "metrics",
+        "sso",
+        "collectors",
+        "state",
+        "shard",
+        "network",
+    ],
 };
 
 pub(super) static WEB: Shape = Shape { path: "web", keys: &["listen", "max_concurrent_scrapes"] };
@@ -45,6 +56,8 @@ pub(super) static METRICS: Shape =
 
 pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle"] };
 
+pub(super) static COLLECTORS: Shape = Shape { path: "collectors", keys: &["enable", "interval"] };
+
 pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
 
 pub(super) static SHARD: Shape = Shape { path: "shard", keys: &["index", "total"] };
@@ -73,6 +86,7 @@ pub(super) static SCHEMA: Schema = Schema {
         &DISCOVERY,
         &METRICS,
         &SSO,
+        &COLLECTORS,
         &STATE,
         &SHARD,
         &NETWORK,

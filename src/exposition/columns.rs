@@ -66,6 +66,7 @@ pub(super) const USER_COLUMNS: &[Column] = &[
         Lines::UserData(|data, _| Some(Value::Millis(data.at))),
     ),
     column(&family::USER_INFO, Dependency::Content, Lines::UserFacts(info)),
+    column(&family::USER_SUSPENDED, Dependency::Content, Lines::UserFacts(suspended)),
     column(&family::USER_SSO_MAX_IDLE, Dependency::Content, Lines::UserFacts(sso_max_idle)),
     column(&family::USER_DEVICES, Dependency::Content, Lines::Types(|_| true)),
     column(
@@ -212,6 +213,12 @@ fn info(facts: &UserFacts, usernames: bool, line: &mut Line<'_>) {
         Some(other) => line.label("status", itoa::Buffer::new().format(other)),
     }
     .end(Value::Count(1));
+}
+
+fn suspended(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
+    if let Some(suspended) = facts.suspended {
+        line.begin().end(suspended.into());
+    }
 }
 
 fn sso_max_idle(facts: &UserFacts, _: bool, line: &mut Line<'_>) {

@@ -1,62 +1,7 @@
 //! The names, types, labels and help texts of the metric families that come from the inventory.
 //! [`crate::telemetry`] has the exporter's own.
 
-/// The type of a family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A gauge.
-    Gauge,
-    /// A counter. Its name ends in `_total`.
-    Counter,
-    /// A distribution of current values: a gaugehistogram in OpenMetrics, a histogram in the text
-    /// format, which has no such type.
-    GaugeHistogram,
-    /// A distribution of events since the start.
-    Histogram,
-}
-
-/// A part of the exposition that `collect[]` can select.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Group {
-    /// Families of each network.
-    Network,
-    /// Families of each user.
-    User,
-    /// Families of each device.
-    Device,
-    /// Families about the exporter itself.
-    Exporter,
-}
-
-impl Group {
-    /// All values.
-    pub const ALL: [Group; 4] = [Group::Network, Group::User, Group::Device, Group::Exporter];
-
-    /// The value of `collect[]`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Group::Network => "network",
-            Group::User => "user",
-            Group::Device => "device",
-            Group::Exporter => "exporter",
-        }
-    }
-}
-
-/// One metric family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Family {
-    /// The name, including `_total` of a counter.
-    pub name: &'static str,
-    /// Its label names in order, without the `le` of a histogram.
-    pub labels: &'static [&'static str],
-    /// The help text, one sentence.
-    pub help: &'static str,
-    /// Its type.
-    pub kind: Kind,
-    /// Its group.
-    pub group: Group,
-}
+pub use crate::family::{Family, Group, Kind};
 
 macro_rules! families {
     ($($ident:ident: $group:ident $kind:ident $name:literal $labels:tt $help:literal;)*) => {
@@ -79,10 +24,16 @@ macro_rules! families {
 families! {
     UP: Network Gauge "wickr_up" ["network_id"]
         "Whether the last poll read every user of the network.";
-    NETWORK_INFO: Network Gauge "wickr_network_info" ["network_id", "network_name", "region"]
-        "Name and region of the network; always 1.";
+    NETWORK_INFO: Network Gauge "wickr_network_info" ["network_id", "network_name", "region", "account_id", "access_level"]
+        "Name, region and, from the collector `network`, AWS account and access level of the network; always 1.";
     NETWORK_USERS: Network Gauge "wickr_network_users" ["network_id", "freshness"]
         "Users to poll: fresh (read in the last poll), stale (last known data served) or missing (no data).";
+    NETWORK_USERS_SUSPENDED: Network Gauge "wickr_network_users_suspended" ["network_id"]
+        "Suspended accounts among the discovered users.";
+    NETWORK_ADMINS: Network Gauge "wickr_network_admins" ["network_id"]
+        "Administrators among the discovered users.";
+    NETWORK_INVITES_EXPIRED: Network Gauge "wickr_network_invites_expired" ["network_id"]
+        "Invited users among the discovered users whose invitation has expired.";
     NETWORK_DEVICES: Network Gauge "wickr_network_devices" ["network_id", "device_type"]
         "Devices of the network's users.";
     NETWORK_DEVICES_SUSPENDED: Network Gauge "wickr_network_devices_suspended" ["network_id", "device_type"]
@@ -105,6 +56,8 @@ families! {
         "When the user's data was read.";
     USER_INFO: User Gauge "wickr_user_info" ["network_id", "user_id", "username", "status"]
         "Status and, if enabled, username of the user; always 1.";
+    USER_SUSPENDED: User Gauge "wickr_user_suspended" ["network_id", "user_id"]
+        "Whether the account of the user is suspended.";
     USER_SSO_MAX_IDLE: User Gauge "wickr_user_sso_max_idle_seconds" ["network_id", "user_id"]
         "Idle time after which SSO sessions of the user end: the shortest limit of its groups, or the configured limit.";
     USER_DEVICES: User Gauge "wickr_user_devices" ["network_id", "user_id", "device_type"]
@@ -139,6 +92,12 @@ families! {
         "When the last successful poll ended.";
     USER_FAILURES: Exporter Gauge "wickr_exporter_user_failures" ["network_id", "reason"]
         "Users whose last poll failed, by reason.";
+    COLLECTOR_SUCCESS: Exporter Gauge "wickr_exporter_collector_success" ["network_id", "collector"]
+        "Whether the last run of the collector succeeded; otherwise its last values stay for three intervals.";
+    COLLECTOR_DURATION: Exporter Gauge "wickr_exporter_collector_duration_seconds" ["network_id", "collector"]
+        "Duration of the collector's last run.";
+    COLLECTOR_LAST_SUCCESS: Exporter Gauge "wickr_exporter_collector_last_success_timestamp_seconds" ["network_id", "collector"]
+        "When the collector's last successful run ended.";
     INVALID_TIMESTAMPS: Exporter Gauge "wickr_exporter_invalid_timestamps" ["network_id", "field"]
         "Devices with an invalid timestamp, by field.";
 }

@@ -1,11 +1,12 @@
 //! Renders a snapshot of the inventory as text.
 //!
 //! `family` names the metrics. `network_families` computes them, `columns` those of each user or
-//! device, and `registry` renders the exporter's own. `writer` alone knows the two formats.
+//! device, `collected` those of collectors, and `registry` renders the exporter's own. `writer` alone knows the two formats.
 //! `compression` compresses chunks, and `cache` stores them between scrapes. At most one chunk, or
 //! the lines of one block in one family, is in memory at a time.
 
 mod cache;
+mod collected;
 mod columns;
 mod compression;
 mod family;
@@ -25,9 +26,16 @@ pub use family::{FAMILIES, Family, Group, Kind};
 pub use negotiation::{encoding_for, format_for};
 pub use writer::{Format, Sink};
 
-use crate::{clock::Millis, inventory::Snapshot};
+use crate::{clock::Millis, collectors, inventory::Snapshot};
 use network_families::NetworkFamilies;
 use writer::Writer;
+
+/// All families that come from the inventory, with those of collectors, in the order of the exposition.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    Group::ALL.into_iter().flat_map(|group| {
+        FAMILIES.iter().chain(collectors::families()).filter(move |family| family.group == group)
+    })
+}
 
 /// The input of one exposition.
 #[derive(Debug)]

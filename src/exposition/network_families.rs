@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     clock::{Millis, to_millis},
-    inventory::{Freshness, NetworkView, PollResult, Snapshot, Sso, Summary, TypeSummary},
+    inventory::{
+        Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso, Summary,
+        TypeSummary,
+    },
     wickr::ErrorKind,
 };
 
@@ -23,21 +26,31 @@ const CACHE_MAX_DEVICES: usize = 4096;
 
 /// The value of a family with at most one sample for each network.
 type NetworkValue = fn(&NetworkView) -> Option<Value>;
+type ListedCount = fn(&ListedCounts) -> Option<u64>;
 
 #[derive(Debug)]
 pub(super) struct NetworkFamilies<'a> {
-    networks: Vec<NetworkContext<'a>>,
-    now: Millis,
+    pub(super) networks: Vec<NetworkContext<'a>>,
+    pub(super) now: Millis,
     usernames: bool,
     idle_bounds: Vec<i64>,
 }
 
 #[derive(Debug)]
-struct NetworkContext<'a> {
+pub(super) struct NetworkContext<'a> {
     view: &'a NetworkView,
     /// The label `network_id`.
-    labels: Labels,
+    pub(super) labels: Labels,
     summary: Summary,
+    /// None if the network has no collectors.
+    pub(super) collected: Option<&'a Collected>,
+}
+
+impl<'a> NetworkContext<'a> {
+    /// A label of `wickr_network_info` from a collector.
+    fn info(&self, label: &str, now: Millis) -> &'a str {
+        self.collected.map_or("", |collected| collected.info(label, now))
+    }
 }
 
 impl<'a> NetworkFamilies<'a> {
@@ -52,6 +65,7 @@ impl<'a> NetworkFamilies<'a> {
             view,
             labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
             summary: Summary::new(view, now, &idle_bounds),
+            collected: snapshot.collected.get(&view.identity.id).map(|collected| &**collected),
         });
         NetworkFamilies { networks: networks.collect(), now, usernames, idle_bounds }
     }
@@ -111,7 +125,12 @@ impl<'a> NetworkFamilies<'a> {
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {
             let identity = &network.view.identity;
-            let pairs = [("network_name", &*identity.name), ("region", &identity.region)];
+            let pairs = [
+                ("network_name", &*identity.name),
+                ("region", &identity.region),
+                ("account_id", network.info("account_id", self.now)),
+                ("access_level", network.info("access_level", self.now)),
+            ];
             info.sample(&network.labels.with(&pairs), Value::Count(1))?;
         }
         let mut users = out.family(&family::NETWORK_USERS);
@@ -119,6 +138,19 @@ impl<'a> NetworkFamilies<'a> {
             for (freshness, count) in Freshness::ALL.into_iter().zip(network.summary.users) {
                 let labels = network.labels.with(&[("freshness", freshness.as_str())]);
                 users.sample(&labels, count.into())?;
+            }
+        }
+        let counts: [(_, ListedCount); 3] = [
+            (&family::NETWORK_USERS_SUSPENDED, |counts| counts.suspended),
+            (&family::NETWORK_ADMINS, |counts| counts.admins),
+            (&family::NETWORK_INVITES_EXPIRED, |counts| counts.invites_expired),
+        ];
+        for (family, count) in counts {
+            let mut family = out.family(family);
+            for network in self.known() {
+                if let Some(count) = network.view.counts.as_ref().and_then(count) {
+                    family.sample(&network.labels, Value::Count(count))?;
+                }
             }
         }
         self.by_type(&family::NETWORK_DEVICES, self.known(), |t| t.devices, out)?;
@@ -138,7 +170,8 @@ impl<'a> NetworkFamilies<'a> {
         }
         let with_sso = self.known().filter(|network| network.view.sso.is_some());
         self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso, |t| t.sso_expired, out)?;
-        self.security_group_families(out)
+        self.security_group_families(out)?;
+        self.collected_families(out)
     }
 
     /// Writes a family with a sample for each network and device type.
@@ -167,10 +200,23 @@ impl<'a> NetworkFamilies<'a> {
             })
         };
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
-        for (labels, group) in groups() {
-            let name = group.name.as_deref().unwrap_or_default();
-            let labels = labels.with(&[("group_id", &group.id), ("group_name", name)]);
-            info.sample(&labels, Value::Count(1))?;
+        for network in &self.networks {
+            // Discovery reads groups with `[sso]`; otherwise the collector may have.
+            let groups = network.view.sso.as_deref().map_or(&[][..], Sso::groups);
+            for group in groups.iter().filter(|_| network.view.is_known()) {
+                let name = group.name.as_deref().unwrap_or_default();
+                let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
+                info.sample(&labels, Value::Count(1))?;
+            }
+            if groups.is_empty() {
+                let collector = "security-groups";
+                self.collected_samples(
+                    network,
+                    collector,
+                    &family::SECURITY_GROUP_INFO,
+                    &mut info,
+                )?;
+            }
         }
         let mut limits = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);
         for (labels, group) in groups() {
@@ -219,6 +265,7 @@ impl<'a> NetworkFamilies<'a> {
                     .sample(&network.labels.with(&[("reason", kind.as_str())]), count.into())?;
             }
         }
+        self.collector_families(out)?;
         let mut invalid = out.family(&family::INVALID_TIMESTAMPS);
         for NetworkContext { labels, summary, .. } in self.known() {
             for (field, count) in

@@ -4,7 +4,10 @@ use std::{io::Read, sync::Arc};
 
 use super::*;
 use crate::{
-    inventory::{self, Directory, NetworkIdentity, Publisher, Sso, UserFacts},
+    inventory::{
+        self, Collection, CollectorRecorder, Directory, ListedCounts, NetworkIdentity, Publisher,
+        Sso, UserFacts,
+    },
     wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
 
@@ -55,6 +58,29 @@ impl World {
         (0..self.random.usize(..4)).map(|_| self.device()).collect()
     }
 
+    /// A run of a collector, with random values or a failure.
+    fn collect(
+        &mut self,
+        recorder: &CollectorRecorder,
+        collectors: &[(&'static str, &'static [Family])],
+    ) {
+        let (name, families) = collectors[self.random.usize(..collectors.len())];
+        let mut collection = Collection::default();
+        for family in families {
+            for _ in 0..self.random.usize(..4) {
+                let labels: Vec<_> = family.labels[1..].iter().map(|_| self.text()).collect();
+                let value = self.random.bool().then(|| f64::from(self.random.u16(..)) / 4.0);
+                collection.add(family, &labels, value);
+            }
+        }
+        if self.random.bool() {
+            collection.info.insert("account_id", self.text().into());
+        }
+        let failure = Err((crate::wickr::Operation::ListBots, ErrorKind::Timeout));
+        let result = if self.random.u8(..3) == 0 { failure } else { Ok(collection) };
+        recorder.record(name, self.now, Duration::from_secs(1), result);
+    }
+
     fn user(&mut self) -> UserId {
         self.random.u32(..USERS).to_string().parse().unwrap()
     }
@@ -65,6 +91,7 @@ impl World {
             let facts = UserFacts {
                 username: self.random.bool().then(|| self.text().into()),
                 status: [None, Some(1), Some(2), Some(7)][self.random.usize(..4)],
+                suspended: [None, Some(false), Some(true)][self.random.usize(..3)],
                 sso_max_idle: self
                     .random
                     .bool()
@@ -72,6 +99,11 @@ impl World {
             };
             directory.facts.insert(self.user(), Arc::new(facts));
         }
+        directory.counts = self.random.bool().then(|| ListedCounts {
+            suspended: self.random.bool().then(|| self.random.u64(..9)),
+            admins: Some(self.random.u64(..)),
+            invites_expired: None,
+        });
         if self.random.bool() {
             let group = SecurityGroup { id: "g".into(), name: None, sso_max_idle: None };
             directory.sso = Some(Arc::new(Sso::Groups(vec![group])));
@@ -159,11 +191,18 @@ fn campaign(seed: u64, steps: usize) {
         (registrar.add(identity("12345678", 15), None), Vec::new()),
         (registrar.add(identity("87654321", 2_000), None), Vec::new()),
     ];
+    let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
+    let collectors: Vec<_> =
+        collectors::CollectorRef::all().map(|c| (c.name(), c.families())).collect();
+    recorder.enable(Duration::from_secs(900), &collectors);
     let cache = CompressionCache::default();
     let buckets = [HOUR, 24 * HOUR, 720 * HOUR].map(|ms| Duration::from_millis(ms as u64));
     for step in 0..steps {
         let (publisher, known) = &mut publishers[world.random.usize(..2)];
         world.apply_event(publisher, known);
+        if world.random.u8(..4) == 0 {
+            world.collect(&recorder, &collectors);
+        }
         world.now += [0, 1, 999, 60_000, 400_000, -5_000][world.random.usize(..6)];
         let snapshot = reader.snapshot();
         for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Identity] {
@@ -176,11 +215,11 @@ fn campaign(seed: u64, steps: usize) {
                 groups: &Group::ALL,
             };
             // The golden file covers the families that the reference lacks.
-            let families: Vec<Family> = FAMILIES
-                .iter()
+            let families: Vec<Family> = families()
                 .filter(|family| {
                     let name = family.name;
-                    !name.starts_with("wickr_security_group")
+                    !["wickr_security_group_info", "wickr_security_group_sso_max_idle_seconds"]
+                        .contains(&name)
                         && (family.group != Group::Exporter
                             || name.ends_with("failures")
                             || name.ends_with("invalid_timestamps"))

@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, fmt::Write};
 use super::*;
 use crate::{
     inventory::{
-        Freshness, NetworkIdentity, NetworkView, PollResult, UserData, UserRecord, idle_millis,
+        Collection, Freshness, NetworkIdentity, NetworkView, PollResult, UserData, UserRecord,
+        idle_millis,
     },
     wickr::{ApiTimestamp, Device, ErrorKind},
 };
@@ -68,6 +69,9 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         let labels = |name: &str| vec![("device_type", name.to_owned())];
         view.types.iter().map(|name| (labels(name), count(name).to_string())).collect()
     };
+    let count = |count: Option<u64>| -> Series {
+        count.into_iter().map(|count| (vec![], count.to_string())).collect()
+    };
     let series = match family {
         "wickr_up" if polls.ended != [0; 3] => {
             let success = polls.last.is_some_and(|last| last.result == PollResult::Success);
@@ -75,7 +79,12 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         }
         "wickr_network_info" if is_known => {
             let NetworkIdentity { name, region, .. } = &*view.identity;
-            let labels = vec![("network_name", name.clone()), ("region", region.clone())];
+            let labels = vec![
+                ("network_name", name.clone()),
+                ("region", region.clone()),
+                ("account_id", info(exposition, view, "account_id")),
+                ("access_level", info(exposition, view, "access_level")),
+            ];
             vec![(labels, "1".into())]
         }
         "wickr_network_users" if is_known => Freshness::ALL
@@ -124,6 +133,18 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                 (labels, "1".into())
             };
             view.users.iter().filter(has_info).map(line).collect()
+        }
+        "wickr_network_users_suspended" if is_known => {
+            count(view.counts.and_then(|counts| counts.suspended))
+        }
+        "wickr_network_admins" if is_known => count(view.counts.and_then(|counts| counts.admins)),
+        "wickr_network_invites_expired" if is_known => {
+            count(view.counts.and_then(|counts| counts.invites_expired))
+        }
+        "wickr_user_suspended" => {
+            let suspended = |user: &UserRecord| user.facts.as_ref()?.suspended;
+            let line = |user: &UserRecord| Some((user_labels(user), flag(suspended(user)?)));
+            view.users.iter().filter_map(line).collect()
         }
         "wickr_user_sso_max_idle_seconds" => {
             let limit = |user: &UserRecord| Some(user.sso_max_idle()?.as_secs().to_string());
@@ -188,6 +209,40 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
     series.into_iter().map(|(labels, value)| ("", labels, value)).collect()
 }
 
+/// The records of a network's collectors whose values have not expired.
+fn unexpired<'a>(
+    exposition: &'a Exposition<'_>,
+    view: &NetworkView,
+) -> impl Iterator<Item = &'a Collection> {
+    let collected = exposition.snapshot.collected.get(&view.identity.id);
+    let now = exposition.now;
+    collected.into_iter().flat_map(move |collected| {
+        let kept = 3 * collected.interval.as_millis();
+        collected.collectors.values().filter_map(move |record| {
+            let (at, collection) = record.last_success.as_ref()?;
+            ((now - at).unsigned_abs() as u128 <= kept).then_some(&**collection)
+        })
+    })
+}
+
+fn info(exposition: &Exposition<'_>, view: &NetworkView, label: &str) -> String {
+    let mut infos = unexpired(exposition, view).filter_map(|collection| collection.info.get(label));
+    infos.next().map(|text| text.to_string()).unwrap_or_default()
+}
+
+fn collected(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec<Sample> {
+    let names = collectors::families().find(|other| other.name == family).map(|f| &f.labels[1..]);
+    let mut samples = Vec::new();
+    for sample in unexpired(exposition, view).flat_map(|collection| &collection.samples) {
+        if let Some(names) = names.filter(|_| sample.family == family) {
+            let values = sample.labels.iter().map(|value| value.to_string());
+            let labels = names.iter().copied().zip(values).collect();
+            samples.push(("", labels, sample.value.to_string()));
+        }
+    }
+    samples
+}
+
 fn idle_histograms(
     exposition: &Exposition<'_>,
     view: &NetworkView,
@@ -220,7 +275,8 @@ pub(super) fn text(exposition: &Exposition<'_>, families: &[Family]) -> String {
     for family in families {
         let mut has_header = false;
         for view in &exposition.snapshot.networks {
-            for (suffix, labels, value) in samples(exposition, view, family.name) {
+            let own = samples(exposition, view, family.name).into_iter();
+            for (suffix, labels, value) in own.chain(collected(exposition, view, family.name)) {
                 if !has_header {
                     let kind = match family.kind {
                         Kind::GaugeHistogram => "histogram",

@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::{
-    inventory::{self, Directory, NetworkIdentity, Snapshot, Sso, UserFacts},
+    inventory::{
+        self, Collection, CollectorRecorder, Directory, ListedCounts, NetworkIdentity, Snapshot,
+        Sso, UserFacts,
+    },
     wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
 };
 
@@ -56,6 +59,7 @@ fn fleet() -> Snapshot {
         Arc::new(UserFacts {
             username: Some(name.into()),
             status,
+            suspended: status.map(|status| status == 2),
             sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
         })
     };
@@ -71,6 +75,11 @@ fn fleet() -> Snapshot {
             (users[3].clone(), facts("eve@example.com", Some(9), Some(1))),
         ]
         .into(),
+        counts: Some(ListedCounts {
+            suspended: Some(1),
+            admins: Some(2),
+            invites_expired: Some(0),
+        }),
         sso: Some(Arc::new(Sso::Groups(vec![
             group("g1", Some("staff"), Some(30)),
             group("g2", None, None),
@@ -112,10 +121,35 @@ fn fleet() -> Snapshot {
     known.failed(&users[4], ErrorKind::ServerError);
     known.end(NOW - 57_000, Duration::from_millis(3_210), true);
     known.overran();
+    collect(&registrar.add_collectors("12345678".parse().unwrap(), Vec::new()));
     new.begin(&users);
     new.read(&users[1], vec![used("z", "iOS", 3)], NOW - 1_000);
     new.flush();
     reader.snapshot()
+}
+
+/// A sample of each family of the collectors, whose last run failed for one of them.
+fn collect(recorder: &CollectorRecorder) {
+    let collectors: Vec<_> = crate::collectors::CollectorRef::all()
+        .map(|collector| (collector.name(), collector.families()))
+        .collect();
+    recorder.enable(Duration::from_secs(3600), &collectors);
+    for (name, families) in collectors {
+        let mut collection = Collection::default();
+        for (index, family) in families.iter().enumerate() {
+            let labels: Vec<_> =
+                family.labels[1..].iter().map(|label| format!("a \"{label}\"")).collect();
+            let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+            collection.add(family, &labels, Some(index as f64 + 0.5));
+        }
+        if name == "network" {
+            collection.info =
+                [("account_id", "111122223333".into()), ("access_level", "PREMIUM".into())].into();
+        }
+        recorder.record(name, NOW - 60_000, Duration::from_millis(250), Ok(collection));
+    }
+    let failure = Err((crate::wickr::Operation::ListBots, ErrorKind::Forbidden));
+    recorder.record("bots", NOW - 30_000, Duration::from_millis(100), failure);
 }
 
 fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
@@ -170,7 +204,7 @@ fn renders_every_family_in_order() {
         .map(|line| line.split(' ').next().unwrap())
         .filter(|name| name.starts_with("wickr_"))
         .collect();
-    let listed: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    let listed: Vec<_> = families().map(|family| family.name).collect();
     assert_eq!(names, listed);
 }
 
@@ -197,7 +231,7 @@ fn renders_the_labels_of_each_family() {
     let mut family = None;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            family = FAMILIES.iter().find(|family| rest.starts_with(&format!("{} ", family.name)));
+            family = families().find(|family| rest.starts_with(&format!("{} ", family.name)));
         }
         let Some(family) = family.filter(|_| !line.starts_with('#')) else { continue };
         let mut names = label_names(line);

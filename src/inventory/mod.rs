@@ -7,6 +7,7 @@
 //! Ages are computed when data is read, so stale data expires even if no poll ever ends.
 
 mod block;
+mod collected;
 mod lookups;
 mod network;
 mod network_state;
@@ -16,6 +17,7 @@ mod summary;
 mod user;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,20 +29,22 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 pub use block::{Block, BlockVersion, Users};
+pub use collected::{Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, Sample};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
-    Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
-    Progress, Sso,
+    Directory, DiscoveredUsers, LastPoll, ListedCounts, NetworkIdentity, NetworkView, PollLog,
+    PollResult, Progress, Sso,
 };
 pub use summary::{Summary, TypeSummary, idle_millis};
 pub use user::{Freshness, UserData, UserFacts, UserRecord};
 
 use crate::{
     clock::Millis,
-    wickr::{Device, ErrorKind, UserId},
+    wickr::{Device, ErrorKind, NetworkId, UserId},
 };
+use collected::CollectedSlot;
 use network_state::NetworkState;
-use state::RestoredNetwork;
+use state::{RestoredCollector, RestoredNetwork};
 
 /// During a poll, results are published in batches: each view has a cost.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,6 +56,8 @@ type ViewSlot = Arc<ArcSwap<NetworkView>>;
 #[derive(Debug, Default)]
 struct Registry {
     slots: ArcSwap<Vec<ViewSlot>>,
+    /// What collectors read, for networks with collectors.
+    collected: ArcSwap<Vec<Arc<CollectedSlot>>>,
     accounts: ArcSwap<Vec<Account>>,
     shard: ArcSwap<Option<ShardInfo>>,
     /// Whether all networks that are known at the start were added.
@@ -84,6 +90,14 @@ impl Registry {
             slots
         });
     }
+
+    fn update_collected(&self, change: impl Fn(&mut Vec<Arc<CollectedSlot>>)) {
+        self.collected.rcu(|slots| {
+            let mut slots = Vec::clone(slots);
+            change(&mut slots);
+            slots
+        });
+    }
 }
 
 /// Creates an empty inventory.
@@ -111,6 +125,18 @@ impl Registrar {
         self.registry.update(|slots| slots.push(slot.clone()));
         let registry = self.registry.clone();
         Publisher { state, slot, registry, published: Instant::now(), unpublished: false }
+    }
+
+    /// Adds records of a network's collectors, with none enabled. `restored` is what the state file has
+    /// for them.
+    pub fn add_collectors(
+        &self,
+        network: NetworkId,
+        restored: Vec<RestoredCollector>,
+    ) -> CollectorRecorder {
+        let slot = Arc::new(CollectedSlot { network, records: ArcSwap::default() });
+        self.registry.update_collected(|slots| slots.push(slot.clone()));
+        CollectorRecorder { slot, registry: self.registry.clone(), restored }
     }
 
     /// Sets the accounts whose networks are looked up.
@@ -166,6 +192,11 @@ impl Publisher {
     /// Removes all SSO limits unless they are those of security groups.
     pub fn keep_group_limits(&mut self) {
         self.update(NetworkState::keep_group_limits);
+    }
+
+    /// The number of users that have a record.
+    pub fn user_count(&self) -> usize {
+        self.state.user_count()
     }
 
     /// The users that have a record.
@@ -324,7 +355,10 @@ impl Reader {
             self.registry.slots.load().iter().map(|slot| slot.load_full()).collect();
         networks.sort_by(|a, b| a.identity.id.cmp(&b.identity.id));
         let (accounts, shard) = (self.registry.accounts.load_full(), **self.registry.shard.load());
-        Snapshot { networks, accounts, shard }
+        let collected = self.registry.collected.load();
+        let collected =
+            collected.iter().map(|slot| (slot.network.clone(), slot.records.load_full())).collect();
+        Snapshot { networks, collected, accounts, shard }
     }
 
     /// Whether, at any time so far, every network had ended its first poll and its first lookups,
@@ -339,6 +373,8 @@ impl Reader {
 pub struct Snapshot {
     /// Sorted by id.
     pub networks: Vec<Arc<NetworkView>>,
+    /// What the collectors of each network have read.
+    pub collected: BTreeMap<NetworkId, Arc<Collected>>,
     /// The accounts whose networks are looked up.
     pub accounts: Arc<Vec<Account>>,
     /// The shard of this process. None if it polls all users.

@@ -59,11 +59,24 @@ pub struct DiscoveredUsers {
     pub users: Arc<[UserId]>,
 }
 
+/// Accounts in the service's list that a user list comes from. None where the list lacks the member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListedCounts {
+    /// Suspended accounts.
+    pub suspended: Option<u64>,
+    /// Administrators.
+    pub admins: Option<u64>,
+    /// Invited users whose invitation has expired.
+    pub invites_expired: Option<u64>,
+}
+
 /// The results of discovery for a network.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     /// Facts about users.
     pub facts: BTreeMap<UserId, Arc<UserFacts>>,
+    /// None if users are not discovered.
+    pub counts: Option<ListedCounts>,
     /// None if SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
     /// None if users are not discovered.
@@ -144,6 +157,8 @@ pub struct NetworkView {
     pub types: Vec<InternedStr>,
     /// None if SSO limits are not known.
     pub sso: Option<Arc<Sso>>,
+    /// None if users are not discovered.
+    pub counts: Option<ListedCounts>,
     /// The user list that discovery found last, including users that were not requested yet.
     pub user_list: Option<DiscoveredUsers>,
     /// Whether the last poll covered all users of a complete list.

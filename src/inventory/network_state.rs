@@ -124,6 +124,10 @@ impl NetworkState {
         }
     }
 
+    pub(super) fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
     pub(super) fn users(&self) -> Vec<UserId> {
         self.users.iter().map(|user| user.id.clone()).collect()
     }
@@ -147,6 +151,7 @@ impl NetworkState {
             users: self.users.clone(),
             types: self.types.iter().cloned().collect(),
             sso: self.directory.sso.clone(),
+            counts: self.directory.counts,
             user_list: self.directory.user_list.clone(),
             covered: self.covered,
             polls: self.polls.clone(),

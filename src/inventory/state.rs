@@ -2,9 +2,12 @@
 //!
 //! The format is one line with the version, the SHA-256 of the payload, and the payload: gzip of
 //! MessagePack with structs as arrays. Device types and statuses are stored once and referenced by
-//! index. Usernames, SSO limits and secrets are not stored.
+//! index. Usernames, SSO limits and secrets are not stored. Later versions add `sections`.
 
-use std::{collections::HashMap, fmt, io::BufReader, sync::Arc, time::Duration};
+pub(super) mod collected;
+mod sections;
+
+use std::{collections::HashMap, fmt, io::BufReader, time::Duration};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{
@@ -13,7 +16,9 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData};
+pub use self::collected::RestoredCollector;
+use self::sections::Sections;
+use super::{Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData};
 use crate::{
     clock::Millis,
     wickr::{ApiTimestamp, Device, InternedStr, Interner, NetworkId, UserId},
@@ -41,6 +46,8 @@ pub struct RestoredNetwork {
     pub last_success: Option<Millis>,
     /// The user list, if users were discovered.
     pub user_list: Option<DiscoveredUsers>,
+    /// The last values of collectors.
+    pub collectors: Vec<RestoredCollector>,
 }
 
 /// The data that an earlier process had for a user.
@@ -88,6 +95,9 @@ struct NetworkPart {
     /// Older files do not have it.
     #[serde(default)]
     user_list: Option<ListPart>,
+    /// Older files do not have it, and without sections the format is the same as theirs.
+    #[serde(default, skip_serializing_if = "Sections::is_empty")]
+    sections: Sections,
 }
 
 /// Selector id and user ids.
@@ -201,7 +211,11 @@ impl Texts {
 /// A message if encoding fails.
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     let mut texts = Texts::default();
-    let networks = snapshot.networks.iter().map(|view| network_part(view, &mut texts)).collect();
+    let networks = snapshot.networks.iter().map(|view| {
+        let collected = snapshot.collected.get(&view.identity.id);
+        network_part(view, collected.map(|records| &**records), &mut texts)
+    });
+    let networks = networks.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let file = File { networks, texts: texts.texts };
     let mut bytes = MAGIC.to_vec();
     bytes.resize(MAGIC.len() + CHECKSUM_LEN, 0);
@@ -213,8 +227,18 @@ pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
-    NetworkPart {
+fn network_part(
+    view: &NetworkView,
+    collected: Option<&Collected>,
+    texts: &mut Texts,
+) -> Result<NetworkPart, rmp_serde::encode::Error> {
+    // Features add their sections here, and `restore` reads them.
+    let mut sections = Sections::default();
+    let collectors = collected.map(collected::parts).unwrap_or_default();
+    if !collectors.is_empty() {
+        sections.put(collected::NAME, &collectors)?;
+    }
+    Ok(NetworkPart {
         id: view.identity.id.to_string(),
         name: view.identity.name.clone(),
         account: view.identity.account.clone(),
@@ -238,7 +262,8 @@ fn network_part(view: &Arc<NetworkView>, texts: &mut Texts) -> NetworkPart {
         user_list: view.user_list.as_ref().map(|list| {
             ListPart(list.selector_id, list.users.iter().map(UserId::to_string).collect())
         }),
-    }
+        sections,
+    })
 }
 
 fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
@@ -327,6 +352,7 @@ fn restore(
         last_poll,
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,
+        collectors: part.sections.get(collected::NAME)?.unwrap_or_default(),
     };
     Ok((part.id.parse().map_err(bad_id)?, network))
 }

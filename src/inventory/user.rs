@@ -66,6 +66,8 @@ pub struct UserFacts {
     pub username: Option<Box<str>>,
     /// 1 for pending, 2 for active.
     pub status: Option<i64>,
+    /// Whether the account is suspended. None if it is unknown.
+    pub suspended: Option<bool>,
     /// After how long an idle SSO session ends. None if there is no limit or it is unknown.
     pub sso_max_idle: Option<Duration>,
 }

@@ -1,7 +1,7 @@
 //! Lookup of the users of a network and of its security groups, on a schedule of its own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     future::{Future, pending},
     sync::Arc,
@@ -13,9 +13,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Source, shard::Shard};
+use super::{Source, in_place::in_place, shard::Shard};
 use crate::{
-    inventory::Subject,
+    inventory::{ListedCounts, Subject},
     wickr::{
         Error, ErrorKind, InternedStr, Interner, ListUsersFilter, NetworkId, NetworkLimiter,
         Operation, SecurityGroup, User, UserId,
@@ -103,14 +103,65 @@ pub(super) struct ListedUser {
     pub(super) status: Option<i64>,
     /// Ids; empty unless SSO limits come from groups.
     pub(super) groups: Box<[InternedStr]>,
+    pub(super) marks: Marks,
+}
+
+/// What the service's list has about an account. None where it lacks the member.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marks {
+    pending: bool,
+    pub(super) suspended: Option<bool>,
+    admin: Option<bool>,
+    invite_expired: Option<bool>,
+}
+
+impl Marks {
+    fn of(user: &User) -> Marks {
+        Marks {
+            pending: user.status == Some(PENDING),
+            suspended: user.suspended,
+            admin: user.admin,
+            invite_expired: user.invite_expired,
+        }
+    }
+
+    /// Counts marks. None if there are accounts and none of them has the member.
+    pub(super) fn count(all: impl Iterator<Item = Marks> + Clone) -> ListedCounts {
+        let count = |of_pending: bool, mark: fn(Marks) -> Option<bool>| {
+            let mut accounts = all.clone().filter(|marks| marks.pending || !of_pending).peekable();
+            let is_empty = accounts.peek().is_none();
+            let (mut known, mut set) = (is_empty, 0);
+            for mark in accounts.filter_map(mark) {
+                known = true;
+                set += u64::from(mark);
+            }
+            known.then_some(set)
+        };
+        ListedCounts {
+            suspended: count(false, |marks| marks.suspended),
+            admins: count(false, |marks| marks.admin),
+            invites_expired: count(true, |marks| marks.invite_expired),
+        }
+    }
 }
 
 /// The users of the service's list that this process polls.
 #[derive(Debug)]
 pub(super) struct UserListing {
     pub(super) users: BTreeMap<UserId, ListedUser>,
+    /// Invited users without an id, who have no devices yet, each once.
+    pub(super) invited: Vec<Marks>,
     /// Number of active entries without a usable id.
     pub(super) unusable: usize,
+}
+
+/// An entry of the service's list.
+enum Entry {
+    User(UserId, ListedUser),
+    /// An invited user without an id, with its username.
+    Invited(Option<String>, Marks),
+    /// A user without a usable id.
+    Unusable,
 }
 
 /// The result of one lookup.
@@ -118,6 +169,16 @@ pub(super) struct UserListing {
 pub(super) enum LookupResult {
     Users(Result<UserListing, Error>),
     Groups(Result<Vec<SecurityGroup>, Error>),
+}
+
+impl LookupResult {
+    /// The number of users in it.
+    pub(super) fn users(&self) -> usize {
+        match self {
+            LookupResult::Users(Ok(listing)) => listing.users.len(),
+            _ => 0,
+        }
+    }
 }
 
 impl UserListPlan {
@@ -220,7 +281,10 @@ impl<S: Source> Discovery<S> {
         let plan = &self.plan;
         let (filter, configured): (UserFilter, Option<BTreeSet<&UserId>>) = match &plan.users {
             UserSelector::All(filter) => (filter.clone(), None),
-            UserSelector::Listed(users) => (UserFilter::default(), Some(users.iter().collect())),
+            UserSelector::Listed(users) => {
+                let users = in_place(users.len(), || users.iter().collect());
+                (UserFilter::default(), Some(users))
+            }
         };
         // One list for each group, or one for all. A user of several groups is in several lists.
         let groups: Vec<Option<String>> = match filter.groups.len() {
@@ -228,32 +292,45 @@ impl<S: Source> Discovery<S> {
             _ => filter.groups.iter().cloned().map(Some).collect(),
         };
         let names = Interner::default();
-        // Some(None) for a user that matches and has no usable id.
-        let keep = |user: User| -> Option<Option<(UserId, ListedUser)>> {
+        let keep = |user: User| -> Option<Entry> {
             if !filter.username.as_ref().is_none_or(|condition| condition.matches(&user)) {
                 return None;
             }
             let Some(id) = user.id.clone() else {
-                // An invited user has no devices yet.
-                return (user.status != Some(PENDING)).then_some(None);
+                let marks = Marks::of(&user);
+                return match marks.pending {
+                    // No id assigns it to a shard, so the first one counts it.
+                    true => (plan.shard.index == 0).then_some(Entry::Invited(user.username, marks)),
+                    false => Some(Entry::Unusable),
+                };
             };
             let selected = configured.as_ref().is_none_or(|users| users.contains(&id));
             (selected && plan.shard.has(&self.network, &id))
-                .then(|| Some((id, plan.keep(user, &names))))
+                .then(|| Entry::User(id, plan.keep(user, &names)))
         };
-        let mut listing = UserListing { users: BTreeMap::new(), unusable: 0 };
+        let mut listing = UserListing { users: BTreeMap::new(), invited: Vec::new(), unusable: 0 };
+        let mut invited = HashSet::new();
         for group in groups {
             let filter = ListUsersFilter { status: filter.status, group };
-            for user in self.source.users(&self.network, &filter, &self.limiter, keep).await? {
-                match user {
-                    Some((id, user)) => _ = listing.users.insert(id, user),
-                    None => listing.unusable += 1,
+            let users = self.source.users(&self.network, &filter, &self.limiter, keep).await?;
+            in_place(users.len(), || {
+                for user in users {
+                    match user {
+                        Entry::User(id, user) => _ = listing.users.insert(id, user),
+                        Entry::Invited(name, marks) => {
+                            // A user of several groups is in several lists.
+                            if name.is_none_or(|name| invited.insert(name)) {
+                                listing.invited.push(marks);
+                            }
+                        }
+                        Entry::Unusable => listing.unusable += 1,
+                    }
                 }
-            }
+            });
         }
         // An empty network and one whose users all lack an id must not look the same.
         match listing {
-            UserListing { users, unusable: n } if users.is_empty() && n > 0 => Err(unusable(n)),
+            UserListing { users, unusable: n, .. } if users.is_empty() && n > 0 => Err(unusable(n)),
             listing => Ok(listing),
         }
     }
@@ -269,6 +346,7 @@ impl<S: Source> Discovery<S> {
 impl UserListPlan {
     fn keep(&self, user: User, names: &Interner) -> ListedUser {
         ListedUser {
+            marks: Marks::of(&user),
             username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
             status: user.status,
             groups: match self.sso {

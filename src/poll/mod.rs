@@ -12,6 +12,7 @@
 
 mod discovery;
 mod fan_out;
+mod in_place;
 mod not_found;
 mod shard;
 mod source;
@@ -33,6 +34,7 @@ use crate::{
 use discovery::{Discovery, LookupResult};
 pub use discovery::{SsoLimits, UserFilter, UserListPlan, UserSelector, UsernameMatcher};
 use fan_out::{Failures, FanOut, Step};
+use in_place::in_place;
 use not_found::NotFoundGuard;
 pub use shard::Shard;
 pub use source::Source;
@@ -113,7 +115,11 @@ pub struct NetworkPoller<S> {
 
 impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes to `publisher`. Data of users that are no longer selected is dropped.
-    pub fn new(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
+    pub fn new(plan: Plan<S>, publisher: Publisher) -> NetworkPoller<S> {
+        in_place(publisher.user_count(), || NetworkPoller::with(plan, publisher))
+    }
+
+    fn with(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
         let discovery = Arc::new(plan.user_list.clone());
         let list = UserList::new(
             discovery.clone(),
@@ -209,8 +215,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let woken = tokio::time::sleep_until(next);
         tokio::pin!(woken);
         loop {
-            let users = self.list.users().unwrap_or_default();
-            let found = self.publisher.never_polled(users);
+            let found = self.with_users(|poller, users| poller.publisher.never_polled(users));
             // A list that confirms the polled users changes the result of the last poll: an empty poll
             // records it.
             let is_confirmed = self.list.is_complete() && !self.publisher.is_covered();
@@ -219,7 +224,9 @@ impl<S: Source + 'static> NetworkPoller<S> {
             }
             tokio::select! {
                 () = &mut woken => return match retry {
-                    Some(_) => Wake::Users(self.publisher.failed_users(users)),
+                    Some(_) => {
+                        Wake::Users(self.with_users(|poller, users| poller.publisher.failed_users(users)))
+                    }
                     None => Wake::Due,
                 },
                 Some(result) = lookups.recv() => self.apply(result),
@@ -243,7 +250,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 () = &mut stalls, if !stalled => {
                     stalled = true;
                     let now = self.plan.clock.now();
-                    self.publisher.stalled(now, now);
+                    in_place(self.publisher.user_count(), || self.publisher.stalled(now, now));
                     continue;
                 }
             };
@@ -259,7 +266,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 return result;
             }
         }
-        let users = self.list.users().unwrap_or_default().to_vec();
+        let users = self.list.shared_users();
         self.retry = Retry::IDLE;
         self.poll_users(&users, users.len(), started, due, started, lookups).await
     }
@@ -288,29 +295,33 @@ impl<S: Source + 'static> NetworkPoller<S> {
         lookups: &mut mpsc::Receiver<LookupResult>,
     ) -> PollResult {
         let complete = self.list.is_complete();
-        let list = self.list.users().unwrap_or_default();
-        self.publisher.begin_partial(list, users.len());
-        let mut users = users.to_vec();
         let skip = self.skip.checked_rem(users.len()).unwrap_or(0);
-        users.rotate_left(skip);
+        let users = self.with_users(|poller, list| {
+            poller.publisher.begin_partial(list, users.len());
+            [&users[skip..], &users[..skip]].concat()
+        });
+        let requested = users.len();
         let failures = self.request_devices(&users, due, refresh_from, lookups).await;
         let took = started.elapsed();
-        // The list may have become complete during the poll.
-        let list = self.list.users().unwrap_or_default();
-        let complete =
-            complete || (self.list.is_complete() && self.publisher.never_polled(list).is_empty());
         let now = self.plan.clock.now();
-        let result = match users.len() == all {
-            true => self.publisher.end(now, took, complete),
-            false => self.publisher.end_partial(now, complete),
-        };
+        let (complete, result, failing) = self.with_users(|poller, list| {
+            drop(users);
+            let publisher = &mut poller.publisher;
+            // The list may have become complete during the poll.
+            let complete =
+                complete || (poller.list.is_complete() && publisher.never_polled(list).is_empty());
+            let result = match requested == all {
+                true => publisher.end(now, took, complete),
+                false => publisher.end_partial(now, complete),
+            };
+            (complete, result, publisher.has_failures())
+        });
         if !complete {
             let network_id = &self.plan.identity.id;
             tracing::warn!(%network_id, "polled cached users; the user list is incomplete");
         }
-        self.log_outcome(users.len(), &failures, took);
+        self.log_outcome(requested, &failures, took);
         self.skip = failures.ended_after.map_or(0, |requested| skip + requested);
-        let failing = self.publisher.has_failures();
         self.retry.update(failing, self.plan.identity.interval);
         self.plan.polled.notify_one();
         result
@@ -369,7 +380,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
                     self.publisher.flush();
                     if !stalled && proceeded.elapsed() > stale_after {
                         stalled = true;
-                        self.publisher.stalled(began, self.plan.clock.now());
+                        let now = self.plan.clock.now();
+                        in_place(users.len(), || self.publisher.stalled(began, now));
                     }
                 }
                 _ = report.tick() => {
@@ -390,11 +402,19 @@ impl<S: Source + 'static> NetworkPoller<S> {
     }
 
     fn apply(&mut self, result: LookupResult) {
-        let (subject, attempt, directory) = self.list.apply(result);
-        self.publisher.record_lookup(subject, attempt, self.plan.clock.now());
-        if let Some(directory) = directory {
-            self.publisher.set_directory(directory);
-        }
+        in_place(result.users().max(self.publisher.user_count()), || {
+            let (subject, attempt, directory) = self.list.apply(result);
+            self.publisher.record_lookup(subject, attempt, self.plan.clock.now());
+            if let Some(directory) = directory {
+                self.publisher.set_directory(directory);
+            }
+        });
+    }
+
+    /// Does work that takes time for each user of the list.
+    fn with_users<T>(&mut self, work: impl FnOnce(&mut Self, &[UserId]) -> T) -> T {
+        let users = self.list.shared_users();
+        in_place(users.len(), || work(self, &users))
     }
 
     fn log_outcome(&self, users: usize, failures: &Failures, took: Duration) {

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::discovery::{
-    ListedUser, LookupResult, SsoLimits, UserListPlan, UserListing, UserSelector, unusable,
+    ListedUser, LookupResult, Marks, SsoLimits, UserListPlan, UserListing, UserSelector, unusable,
 };
 use crate::{
     inventory::{Attempt, Directory, DiscoveredUsers, Sso, Subject, UserFacts},
@@ -39,6 +39,8 @@ pub(super) struct UserList {
     complete: bool,
     /// The service's list, restricted to `plan`; None until it was read.
     listed: Option<BTreeMap<UserId, ListedUser>>,
+    /// Invited users without an id in the service's list.
+    invited: Vec<Marks>,
     groups: Option<Vec<SecurityGroup>>,
     /// Users that the last list lacks and that stay until the next list confirms it.
     unconfirmed: BTreeSet<UserId>,
@@ -77,6 +79,7 @@ impl UserList {
             users,
             complete,
             listed: None,
+            invited: Vec::new(),
             groups: None,
             unconfirmed: BTreeSet::new(),
             confirm: Arc::default(),
@@ -87,6 +90,11 @@ impl UserList {
     /// The users to poll; None while they are unknown.
     pub(super) fn users(&self) -> Option<&[UserId]> {
         self.users.as_deref()
+    }
+
+    /// [`UserList::users`], or none.
+    pub(super) fn shared_users(&self) -> Arc<[UserId]> {
+        self.users.clone().unwrap_or_default()
     }
 
     /// Whether these are all users that match the selection, as far as can be known.
@@ -180,6 +188,7 @@ impl UserList {
         }
         self.unconfirmed = stay;
         self.listed = Some(listing.users);
+        self.invited = listing.invited;
     }
 
     /// What is known of the network and its users. None while the list of users is needed and was
@@ -200,10 +209,11 @@ impl UserList {
         };
         let mut facts: BTreeMap<UserId, Arc<UserFacts>> = BTreeMap::new();
         for (id, listed) in self.listed.iter().flatten() {
-            let ListedUser { username, status, groups } = listed;
+            let ListedUser { username, status, groups, marks } = listed;
             let known = UserFacts {
                 username: username.clone(),
                 status: *status,
+                suspended: marks.suspended,
                 sso_max_idle: limit(groups),
             };
             facts.insert(id.clone(), Arc::new(known));
@@ -230,6 +240,13 @@ impl UserList {
             }
             _ => None,
         };
-        Some(Directory { facts, sso: sso.map(Arc::new), user_list })
+        let counts = match (&self.plan.users, &self.listed) {
+            (UserSelector::All(_), Some(listed)) if self.complete => {
+                let users = listed.values().map(|user| user.marks);
+                Some(Marks::count(users.chain(self.invited.iter().copied())))
+            }
+            _ => None,
+        };
+        Some(Directory { facts, counts, sso: sso.map(Arc::new), user_list })
     }
 }

@@ -56,6 +56,7 @@ fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publi
     let user_facts = |random: &mut fastrand::Rng| UserFacts {
         username: random.bool().then(|| format!("+{}@example.com", random.u8(..)).into()),
         status: Some(2),
+        suspended: None,
         sso_max_idle: random.bool().then(|| Duration::from_secs(random.u64(0..20) * 86_400)),
     };
     let facts: BTreeMap<_, _> = users
@@ -64,7 +65,7 @@ fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publi
         .map(|user| (user.clone(), Arc::new(user_facts(&mut fastrand::Rng::with_seed(1)))))
         .collect();
     let sso = random.bool().then(|| Arc::new(Sso::Fixed));
-    publisher.set_directory(Directory { facts, sso, user_list: None });
+    publisher.set_directory(Directory { facts, sso, ..Directory::default() });
     publisher.begin(&users);
     let ends = random.bool();
     for user in &users {

@@ -20,12 +20,54 @@ pub enum Operation {
     ListDevicesForUser,
     /// `GET /networks/{networkId}/security-groups`
     ListSecurityGroups,
+    /// `GET /networks/{networkId}/users/count`
+    GetUsersCount,
+    /// `GET /networks/{networkId}/bots`
+    ListBots,
+    /// `GET /networks/{networkId}/data-retention-bots`
+    GetDataRetentionBot,
+    /// `GET /networks/{networkId}/guest-users/count`
+    GetGuestUserHistoryCount,
+    /// `GET /networks/{networkId}/guest-users/blocklist`
+    ListBlockedGuestUsers,
+    /// `GET /networks/{networkId}`
+    GetNetwork,
+    /// `GET /networks/{networkId}/settings`
+    GetNetworkSettings,
+    /// `GET /networks/{networkId}/oidc`
+    GetOidcInfo,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 4] =
-        [Self::ListNetworks, Self::ListUsers, Self::ListDevicesForUser, Self::ListSecurityGroups];
+    pub const ALL: [Self; 12] = [
+        Self::ListNetworks,
+        Self::ListUsers,
+        Self::ListDevicesForUser,
+        Self::ListSecurityGroups,
+        Self::GetUsersCount,
+        Self::ListBots,
+        Self::GetDataRetentionBot,
+        Self::GetGuestUserHistoryCount,
+        Self::ListBlockedGuestUsers,
+        Self::GetNetwork,
+        Self::GetNetworkSettings,
+        Self::GetOidcInfo,
+    ];
+
+    /// The operations of a network without further ids, by the path below the network.
+    const OF_NETWORK: &[(&[&str], Self)] = &[
+        (&["users"], Self::ListUsers),
+        (&["security-groups"], Self::ListSecurityGroups),
+        (&["users", "count"], Self::GetUsersCount),
+        (&["bots"], Self::ListBots),
+        (&["data-retention-bots"], Self::GetDataRetentionBot),
+        (&["guest-users", "count"], Self::GetGuestUserHistoryCount),
+        (&["guest-users", "blocklist"], Self::ListBlockedGuestUsers),
+        (&[], Self::GetNetwork),
+        (&["settings"], Self::GetNetworkSettings),
+        (&["oidc"], Self::GetOidcInfo),
+    ];
 
     /// Its name in the API reference.
     pub const fn name(self) -> &'static str {
@@ -34,6 +76,14 @@ impl Operation {
             Self::ListUsers => "ListUsers",
             Self::ListDevicesForUser => "ListDevicesForUser",
             Self::ListSecurityGroups => "ListSecurityGroups",
+            Self::GetUsersCount => "GetUsersCount",
+            Self::ListBots => "ListBots",
+            Self::GetDataRetentionBot => "GetDataRetentionBot",
+            Self::GetGuestUserHistoryCount => "GetGuestUserHistoryCount",
+            Self::ListBlockedGuestUsers => "ListBlockedGuestUsers",
+            Self::GetNetwork => "GetNetwork",
+            Self::GetNetworkSettings => "GetNetworkSettings",
+            Self::GetOidcInfo => "GetOidcInfo",
         }
     }
 }
@@ -70,21 +120,16 @@ pub(super) struct Call {
 impl Call {
     /// Parses an encoded path and query. `None` if the path matches no operation.
     pub(super) fn parse(path: &str, query: &str) -> Option<Self> {
-        let mut segments = path.strip_prefix('/')?.split('/').map(decode);
-        let segments: [Option<String>; 5] = std::array::from_fn(|_| segments.next());
-        let segments = segments.each_ref().map(Option::as_deref);
-        let (operation, network, user) = match segments {
-            [Some("networks"), None, ..] => (Operation::ListNetworks, "", ""),
-            [Some("networks"), Some(network), Some("users"), None, ..] => {
-                (Operation::ListUsers, network, "")
-            }
-            [Some("networks"), Some(network), Some("security-groups"), None, ..] => {
-                (Operation::ListSecurityGroups, network, "")
-            }
-            [Some("networks"), Some(network), Some("users"), Some(user), Some("devices")]
-                if path.matches('/').count() == 5 =>
-            {
+        let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let (operation, network, user) = match segments[..] {
+            ["networks"] => (Operation::ListNetworks, "", ""),
+            ["networks", network, "users", user, "devices"] => {
                 (Operation::ListDevicesForUser, network, user)
+            }
+            ["networks", network, ref rest @ ..] if !network.is_empty() => {
+                let known = Operation::OF_NETWORK.iter().find(|(path, _)| *path == rest);
+                (known?.1, network, "")
             }
             _ => return None,
         };
@@ -117,7 +162,8 @@ impl Call {
         format!("{}\n{}\n{}\n{parameters:?}", self.operation, self.network, self.user)
     }
 
-    const FILTERS: &[&str] = &["status", "groupId", "username", "firstName", "lastName"];
+    const FILTERS: &[&str] =
+        &["status", "groupId", "username", "firstName", "lastName", "displayName", "admin"];
 
     /// Validates ids and parameters, or returns 422 with all problems.
     pub(super) fn validate(&self, sortable: &[&str]) -> Result<Parameters, ApiError> {
@@ -201,7 +247,7 @@ mod tests {
         for unknown in [
             "/",
             "/networks/",
-            "/networks/1",
+            "/networks/1/",
             "/networks/1/users/2",
             "/networks/1/users/2/devices/",
             "/x",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Network};
 use super::generate::generate_device;
 use super::state::State;
 use super::user::User;
@@ -46,8 +46,11 @@ fn apply_event(fleet: &mut Fleet, max_devices: u32, rng: &mut Rng) {
     if networks == 0 {
         return;
     }
-    let network = fleet.network_at_mut(rng.usize(..networks));
-    let Some(user) = network.and_then(|network| network.user_near_mut(rng.f64())) else { return };
+    let Some(network) = fleet.network_at_mut(rng.usize(..networks)) else { return };
+    if rng.u8(..10) == 0 {
+        return change_organisation(network, rng);
+    }
+    let Some(user) = network.user_near_mut(rng.f64()) else { return };
     if user.status != 2 {
         return;
     }
@@ -55,6 +58,23 @@ fn apply_event(fleet: &mut Fleet, max_devices: u32, rng: &mut Rng) {
         0..5 => add_device(user, max_devices, rng),
         5..10 => remove_device(user, rng),
         _ => change_device(user, rng),
+    }
+}
+
+/// Changes bots, guests, settings and the like, or the security groups.
+fn change_organisation(network: &mut Network, rng: &mut Rng) {
+    let now = Timestamp::now();
+    if rng.u8(..10) > 0 {
+        return network.organisation.change(now, rng);
+    }
+    let groups = network.groups_mut();
+    if !groups.is_empty() {
+        let at = rng.usize(..groups.len());
+        if let Some(group) = groups.get_mut(at) {
+            group.modified = now.as_second();
+            let federates = group.settings.get("globalFederation") != Some(&true.into());
+            group.settings.insert("globalFederation".to_owned(), federates.into());
+        }
     }
 }
 

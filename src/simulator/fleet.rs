@@ -16,6 +16,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::bot::Bot;
+use super::call::Operation;
+use super::organisation::Organisation;
 use super::user::User;
 
 /// A number of days.
@@ -43,6 +46,7 @@ pub fn network(id: impl Into<String>) -> Network {
         standing: 1,
         users: BTreeMap::new(),
         groups: Vec::new(),
+        organisation: Organisation::default(),
         id,
     }
 }
@@ -58,6 +62,7 @@ pub fn security_group(id: impl Into<String>) -> SecurityGroup {
         modified: 1_704_067_200,
         lockout_threshold: 10,
         sso_max_idle_minutes: None,
+        settings: BTreeMap::new(),
         id,
     }
 }
@@ -160,6 +165,7 @@ pub struct Network {
     pub(super) account: Option<String>,
     pub(super) standing: i64,
     pub(super) groups: Vec<SecurityGroup>,
+    pub(super) organisation: Organisation,
     users: BTreeMap<IdKey, User>,
 }
 
@@ -202,6 +208,32 @@ impl Network {
     pub fn group(mut self, group: SecurityGroup) -> Self {
         self.groups.push(group);
         self
+    }
+
+    /// Adds a bot.
+    #[must_use]
+    pub fn bot(mut self, bot: Bot) -> Self {
+        self.organisation.add_bot(bot);
+        self
+    }
+
+    /// Adds a blocked guest user.
+    #[must_use]
+    pub fn blocked_guest(mut self, username: impl Into<String>) -> Self {
+        self.organisation.block_guest(username.into());
+        self
+    }
+
+    /// Sets a member in the response of an operation that has one response for the network.
+    #[must_use]
+    pub fn with(mut self, operation: Operation, member: &str, value: impl Into<Value>) -> Self {
+        self.set(operation, member, Some(value.into()));
+        self
+    }
+
+    /// Sets or, with `None`, removes a member in the response of an operation.
+    pub fn set(&mut self, operation: Operation, member: &str, value: Option<Value>) {
+        self.organisation.set(operation, member, value);
     }
 
     /// Adds a user, or replaces the one with the same id.
@@ -270,6 +302,8 @@ pub struct SecurityGroup {
     pub(super) modified: i64,
     pub(super) lockout_threshold: i64,
     pub(super) sso_max_idle_minutes: Option<i64>,
+    /// Further members of `securityGroupSettings`.
+    pub(super) settings: BTreeMap<String, Value>,
 }
 
 impl SecurityGroup {
@@ -284,6 +318,13 @@ impl SecurityGroup {
     #[must_use]
     pub fn sso_max_idle_minutes(mut self, minutes: i64) -> Self {
         self.sso_max_idle_minutes = Some(minutes);
+        self
+    }
+
+    /// Sets a member of `securityGroupSettings`.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.settings.insert(name.to_owned(), value.into());
         self
     }
 

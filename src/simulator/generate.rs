@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use fastrand::Rng;
+use serde_json::json;
 
 use super::device::{Device, Devices};
 use super::fleet::{Fleet, Network, Overrides, SecurityGroup, network, security_group};
 use super::options::{Count, Options};
+use super::organisation::Organisation;
 use super::user::{User, user};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -71,6 +73,7 @@ fn generate_network(options: &Options, index: u32, now_ms: i64) -> Network {
         .map(|&(name, limit)| {
             let group = security_group(alphanumeric(&mut rng, 8)).name(name);
             let group = if name == "default" { group.default_group() } else { group };
+            let group = group_settings(group, name);
             limit.map_or(group.clone(), |limit| group.sso_max_idle_minutes(limit))
         })
         .collect();
@@ -78,6 +81,7 @@ fn generate_network(options: &Options, index: u32, now_ms: i64) -> Network {
     let users = (0..options.users)
         .map(|n| generate_user(u64::from(n), seed, options.devices_per_user, now_ms, &group_ids));
     let mut network = network(network_id(index)).name(network_name(index)).with_users(users);
+    network.organisation = Organisation::generate(&group_ids, now_ms, seed);
     network.access_level = if index % 3 == 2 { "STANDARD" } else { "PREMIUM" }.to_owned();
     let mut members = vec![0; groups.len()];
     for user in network.users().filter(|user| user.status == 2) {
@@ -91,6 +95,23 @@ fn generate_network(options: &Options, index: u32, now_ms: i64) -> Network {
         group.active_members = members;
         network.group(group)
     })
+}
+
+/// Stricter settings for executives, and a session limit for contractors.
+fn group_settings(group: SecurityGroup, name: &str) -> SecurityGroup {
+    let strict = name == "executives";
+    let group = group
+        .setting("isAtoEnabled", strict)
+        .setting("filesEnabled", true)
+        .setting("enableGuestFederation", !strict)
+        .setting("globalFederation", !strict)
+        .setting("calling", json!({ "canStart11Call": true, "canVideoCall": !strict }))
+        .setting("shredder", json!({ "canProcessManually": true, "intensity": 60 }))
+        .setting("maxTtl", 2_592_000);
+    match name {
+        "contractors" => group.setting("maxNonSsoSessionMinutes", 1440),
+        _ => group,
+    }
 }
 
 fn network_name(index: u32) -> String {

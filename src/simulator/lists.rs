@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::bot::Bot;
 use super::call::{Call, Operation};
 use super::credentials::{Credential, Credentials};
 use super::device::Device;
 use super::errors::ApiError;
 use super::fleet::{Fleet, Network, SecurityGroup};
 use super::options::{Options, UnknownUser};
+use super::organisation;
 use super::paging::{Key, PageRequest, Position, Row, Tokens};
 use super::rows::{ToJson, network_arn};
 use super::user::User;
@@ -29,6 +31,16 @@ impl Lists<'_> {
             Operation::ListUsers => self.users(call),
             Operation::ListDevicesForUser => self.devices(call),
             Operation::ListSecurityGroups => self.groups(call),
+            Operation::ListBots => self.bots(call),
+            Operation::ListBlockedGuestUsers => {
+                let network = self.network(call)?;
+                self.page(call, "blocklist", false, |_| network.organisation.blocked())
+            }
+            operation => {
+                call.validate(&[])?;
+                let response = organisation::response(operation, self.network(call)?, self.options);
+                response.ok_or_else(|| ApiError::of_status(500))
+            }
         }
     }
 
@@ -84,6 +96,13 @@ impl Lists<'_> {
         call.validate(<(usize, &SecurityGroup)>::FIELDS)?;
         let network = self.network(call)?;
         self.page(call, "securityGroups", false, |_| network.groups.iter().enumerate())
+    }
+
+    fn bots(&self, call: &Call) -> Result<Value, ApiError> {
+        let status = call.validate(<&Bot>::FIELDS)?.status;
+        let network = self.network(call)?;
+        let matches = |bot: &&Bot| status.is_none_or(|status| bot.status() == status);
+        self.page(call, "bots", false, |_| network.organisation.bots().filter(matches))
     }
 
     fn page<R: Row + ToJson, I: Iterator<Item = R>>(

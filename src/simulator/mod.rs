@@ -8,7 +8,7 @@
 //!
 //! - [`options`](Options): configuration
 //! - `fleet`, `user`, `device`: the data, with builders for tests; `generate` creates a fleet
-//!   from a seed, `churn` changes it over time
+//!   from a seed, `churn` changes it over time; `organisation` has what is beyond users and devices
 //! - `call` → `lists` → `rows`, `paging`: parse a request, list the rows, cut them into pages
 //! - `sigv4`, `credentials`: authentication and authorization
 //! - `faults`: fault injection and its text form; `responses` sends the faulty responses
@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bot;
 mod bucket;
 mod call;
 mod churn;
@@ -41,6 +42,7 @@ mod fleet;
 mod generate;
 mod lists;
 mod options;
+mod organisation;
 mod paging;
 mod requests;
 mod responses;
@@ -62,6 +64,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
+pub use bot::{Bot, bot};
 pub use call::Operation;
 pub use credentials::{Credential, Credentials, Refusal};
 pub use device::{Device, device};

@@ -184,6 +184,9 @@ impl ToJson for (usize, &SecurityGroup) {
         if let Some(minutes) = group.sso_max_idle_minutes {
             settings["ssoMaxIdleMinutes"] = minutes.into();
         }
+        for (name, value) in &group.settings {
+            settings[name.as_str()] = value.clone();
+        }
         json!({
             "id": group.id,
             "name": group.name,

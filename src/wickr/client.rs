@@ -90,7 +90,7 @@ pub struct ClientOptions {
 /// items if one page of a list fails.
 #[derive(Debug)]
 pub struct Client {
-    options: ClientOptions,
+    pub(super) options: ClientOptions,
     host: String,
     transport: Transport,
     invalid_fields: InvalidFieldLog,
@@ -205,7 +205,7 @@ impl Client {
     }
 
     /// Reads all pages of a list. A panic becomes an error, so that it affects only this list.
-    async fn collect<T>(
+    pub(super) async fn collect<T>(
         &self,
         list: &List,
         limiter: &NetworkLimiter,
@@ -256,7 +256,7 @@ impl Client {
     }
 
     /// Requests one page, with retries, and returns its body.
-    async fn request(
+    pub(super) async fn request(
         &self,
         list: &List,
         token: Option<&str>,
@@ -340,7 +340,12 @@ impl Client {
         match result {
             Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
             Ok(response) => {
-                Err(response::classify(operation, &response, credentials, token, times))
+                let error = response::classify(operation, &response, credentials, token, times);
+                Err(if operation == Operation::GetOidcInfo {
+                    error.without_message()
+                } else {
+                    error
+                })
             }
             Err(TransportError::TooLarge(status)) => Err(Error {
                 status: Some(status.as_u16()),
@@ -364,7 +369,7 @@ impl Client {
 }
 
 /// The error has the position only: serde_json's message can contain parts of the body.
-fn invalid_body(list: &List, error: &serde_json::Error) -> Error {
+pub(super) fn invalid_body(list: &List, error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     let problem = match error.classify() {
         serde_json::error::Category::Data => "does not have the documented structure",

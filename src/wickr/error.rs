@@ -124,7 +124,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
+    /// An error with this kind and message; the message is cut to one short line.
+    pub fn new(operation: Operation, kind: ErrorKind, message: impl AsRef<str>) -> Error {
         Error {
             operation,
             kind,
@@ -134,6 +135,13 @@ impl Error {
             retry_after: None,
             clock_ahead: None,
         }
+    }
+}
+
+impl Error {
+    /// Without the message of the service, for a response that can contain secrets.
+    pub(super) fn without_message(self) -> Error {
+        Error { message: "the message of the service is not shown".into(), ..self }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The client of the AWS Wickr Admin API, version 2024-02-01. It sends only GET requests.
 //!
-//! In reading order: `operation` builds URLs, `client` runs requests and `paging` bounds lists. `retry`
+//! In reading order: `operation` builds URLs, `client` runs requests, `paging` bounds lists, and `reads` reads any operation of a network. `retry`
 //! decides about retries, `rate` and `concurrency` limit requests, and `credentials`, `service_clock` and
 //! `signing` authenticate them. `transport` sends a request. `response` classifies an error response,
 //! and `wire` and `timestamp` parse a successful one.
@@ -18,6 +18,7 @@ mod interned;
 mod operation;
 mod paging;
 mod rate;
+mod reads;
 mod response;
 mod retry;
 mod service_clock;
@@ -36,12 +37,13 @@ pub use ids::{BadId, NetworkId, UserId};
 pub use interned::{InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
+pub use reads::ListPath;
 pub use response::{RequestTimes, classify};
 pub use signing::sign;
 pub use timestamp::ApiTimestamp;
 pub use transport::Response;
 pub use wire::{
-    Device, InvalidField, Network, SecurityGroup, User, devices_page, networks_page,
+    Device, InvalidField, Network, SecurityGroup, User, devices_page, lenient, networks_page,
     security_groups_page, users_page,
 };
 

@@ -4,9 +4,29 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{NetworkId, UserId};
 
-/// A read-only operation. All are GET requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A read-only operation. All are GET requests.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Operation {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Operation {
+            /// All operations.
+            pub const ALL: [Operation; [$(stringify!($name)),*].len()] = [$(Operation::$name),*];
+
+            /// The name in the API reference, in IAM actions and in the label `operation`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Operation::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
     /// The devices of one user.
     ListDevicesForUser,
     /// The users of one network.
@@ -15,26 +35,22 @@ pub enum Operation {
     ListNetworks,
     /// The security groups of one network.
     ListSecurityGroups,
-}
-
-impl Operation {
-    /// All operations.
-    pub const ALL: [Operation; 4] = [
-        Operation::ListDevicesForUser,
-        Operation::ListUsers,
-        Operation::ListNetworks,
-        Operation::ListSecurityGroups,
-    ];
-
-    /// The name in the API reference, in IAM actions and in the label `operation`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Operation::ListDevicesForUser => "ListDevicesForUser",
-            Operation::ListUsers => "ListUsers",
-            Operation::ListNetworks => "ListNetworks",
-            Operation::ListSecurityGroups => "ListSecurityGroups",
-        }
-    }
+    /// The number of a network's users, by status.
+    GetUsersCount,
+    /// The bots of a network.
+    ListBots,
+    /// The data retention bot of a network.
+    GetDataRetentionBot,
+    /// The number of guest users by billing period.
+    GetGuestUserHistoryCount,
+    /// The guest users that a network blocks.
+    ListBlockedGuestUsers,
+    /// One network.
+    GetNetwork,
+    /// The settings of one network.
+    GetNetworkSettings,
+    /// The SSO configuration of a network. The response can carry client secrets.
+    GetOidcInfo,
 }
 
 /// A list that can be requested.
@@ -87,13 +103,28 @@ impl List {
         }
     }
 
+    /// A list or a single response of a network, from `path` below `/networks/{networkId}/`.
+    pub(super) fn of_network(
+        operation: Operation,
+        network: &NetworkId,
+        path: &str,
+        query: String,
+    ) -> List {
+        let separator = if path.is_empty() { "" } else { "/" };
+        List { operation, path: format!("/networks/{network}{separator}{path}"), query }
+    }
+
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
     /// The URL of the page of `token`, or of the first page.
     pub(super) fn url(&self, endpoint: &str, token: Option<&str>) -> String {
-        let mut url = format!("{endpoint}{}?{}", self.path, self.query);
+        let mut url = format!("{endpoint}{}", self.path);
+        if !self.query.is_empty() {
+            url.push('?');
+            url.push_str(&self.query);
+        }
         if let Some(token) = token {
             url.push_str("&nextToken=");
             url.extend(encode(token));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use wickr_exporter::wickr::Operation;
+use wickr_exporter::{collectors::CollectorRef, wickr::Operation};
 
 use crate::{
     deploy::{read, shipped},
@@ -90,7 +90,14 @@ fn policies_allow_exactly_the_operations_of_the_client() {
             }
         }
     }
-    assert_eq!(actions("policies/all-networks.json"), all);
+    let of_collectors: BTreeSet<String> = CollectorRef::all()
+        .flat_map(|collector| collector.get().operations())
+        .map(|operation| action_of(*operation))
+        .collect();
+    let of_polls = ["ListDevicesForUser", "ListUsers", "ListSecurityGroups", "ListNetworks"];
+    let of_polls: BTreeSet<String> = of_polls.map(|name| format!("wickr:{name}")).into();
+    assert_eq!(of_polls.union(&of_collectors).cloned().collect::<BTreeSet<_>>(), all);
+    assert_eq!(actions("policies/all-networks.json"), of_polls);
     assert_eq!(actions("vpc-endpoint-policy.json"), all);
     assert_eq!(actions(assume), ["sts:AssumeRole".to_owned()].into());
     // ListNetworks does not support resource tags.
@@ -125,7 +132,10 @@ fn check_prints_the_shipped_policies() {
     let discovered = "[[network]]\nid = \"12345678\"\nusers = \"all\"\n";
     let every = "[[network]]\nid = \"all\"\nusers = \"all\"\n";
     let sso = "[sso]\nmax_idle = \"security-groups\"\n";
+    let every_collector: Vec<_> = CollectorRef::all().collect();
+    let collectors = format!("[collectors]\nenable = {every_collector:?}\n");
     for (name, rest) in [
+        ("collectors", format!("{collectors}{listed}")),
         ("listed-users", listed.to_owned()),
         ("discovery", discovered.to_owned()),
         ("sso-limits", format!("{sso}{listed}")),

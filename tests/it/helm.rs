@@ -255,7 +255,7 @@ async fn rendered_shards_poll_every_user_once() {
     let mut total = 0.0;
     for pod in pods(objects) {
         let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state");
+        let state = folder.path().join("state.12345678");
         let config = configuration(objects).replace(STATE, folder.path().to_str().unwrap());
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
         let environment: Vec<_> = pod.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();

@@ -4,6 +4,7 @@
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
+//! - `collectors`: what is read beyond devices
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command
@@ -31,6 +32,7 @@ mod browser;
 mod campaign;
 mod cli;
 mod client;
+mod collectors;
 mod compose;
 mod compression;
 mod corpora;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wickr_exporter::exposition::{FAMILIES, Kind};
+use wickr_exporter::exposition::{Kind, families};
 
 /// The series of the exporter's own metrics.
 const OWN: &[&str] = &[
@@ -37,7 +37,7 @@ pub fn is_known_metric(name: &str) -> bool {
         Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_count", "_sum"][..],
         Kind::Gauge | Kind::Counter => &[""],
     };
-    let of_inventory = FAMILIES.iter().any(|family| {
+    let of_inventory = families().any(|family| {
         name.strip_prefix(family.name).is_some_and(|rest| suffixes(family.kind).contains(&rest))
     });
     // Prometheus adds these to each scrape.
@@ -55,7 +55,7 @@ pub fn is_known_family(name: &str) -> bool {
 
 /// Whether any metric name has this prefix.
 pub fn begins_a_metric(prefix: &str) -> bool {
-    let of_inventory = FAMILIES.iter().map(|family| family.name);
+    let of_inventory = families().map(|family| family.name);
     of_inventory.chain(OWN.iter().copied()).any(|name| name.starts_with(prefix))
 }
 

@@ -62,11 +62,22 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// A copy of a folder's state file, and the configuration with its path.
+/// The state files: `state` up to version 0.1.0, later `state.NETWORK`.
+fn state_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.file_stem().is_some_and(|stem| stem == "state"));
+    assert!(!files.is_empty(), "{} has no state", folder.display());
+    files
+}
+
+/// A copy of a folder's state files, and the configuration with their path.
 fn copy_state(folder: &Path) -> (TempDir, String) {
     let copy = tempfile::tempdir().unwrap();
+    for file in state_files(folder) {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
     let state = copy.path().join("state");
-    fs::copy(folder.join("state"), &state).unwrap();
     let text = fs::read_to_string(folder.join("stateful.toml")).unwrap();
     (copy, with_state(&text, &state))
 }
@@ -162,8 +173,9 @@ async fn write(folder: &Path) {
     fs::copy(newest.expect("an earlier release").join("web.yml"), path("web.yml")).unwrap();
 
     // One hour after the last poll, when all data is stale.
-    let decoded = state::decode(&fs::read(&state).unwrap(), &Interner::default()).unwrap();
-    let last = decoded.values().filter_map(|network| network.last_poll).map(|poll| poll.at).max();
+    let decode = |file: PathBuf| state::decode(&fs::read(file).unwrap(), &Interner::default());
+    let networks = state_files(temporary.path()).into_iter().flat_map(|file| decode(file).unwrap());
+    let last = networks.filter_map(|(_, network)| network.last_poll).map(|poll| poll.at).max();
     let now = last.unwrap() + 3_600_000;
     put("now", &format!("{now}\n"));
     put("metrics.txt", &exposition(temporary.path(), now).await);
@@ -283,7 +295,7 @@ async fn program_restores_users_from_state_of_every_release() {
         assert_eq!(select(&before, &names), select(&after, &names), "{}", folder.display());
         let (_, _, log) = exporter.stop();
         assert!(
-            log.contains("restored the state file") && !log.contains("state file ignored"),
+            log.contains("restored the state files") && !log.contains("state file ignored"),
             "{log}"
         );
     }
@@ -325,8 +337,8 @@ fn check_accepts_configurations_of_every_release() {
 #[test]
 fn rejects_truncated_changed_and_extended_state_files() {
     let labels = Interner::default();
-    for folder in folders() {
-        let valid = fs::read(folder.join("state")).unwrap();
+    for file in folders().iter().flat_map(|folder| state_files(folder)) {
+        let valid = fs::read(file).unwrap();
         assert!(state::decode(&valid, &labels).is_ok());
         for end in 0..valid.len() {
             assert!(state::decode(&valid[..end], &labels).is_err(), "truncated to {end}");

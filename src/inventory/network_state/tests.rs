@@ -165,6 +165,7 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
         }),
         last_success: None,
         user_list: None,
+        collectors: Vec::new(),
     };
     let restore =
         || NetworkState::restored(new_state().identity.as_ref().clone(), restored.clone());
@@ -208,7 +209,11 @@ fn replaces_limits_when_their_source_changes() {
         let facts = UserFacts { status: Some(2), sso_max_idle: Some(hour), ..UserFacts::default() };
         let facts = [(id("1"), Arc::new(facts))].into();
         let mut state = new_state();
-        state.set_directory(Directory { facts, sso: Some(Arc::new(groups)), user_list: None });
+        state.set_directory(Directory {
+            facts,
+            sso: Some(Arc::new(groups)),
+            ..Directory::default()
+        });
         state.begin(&[id("1"), id("2")], 2);
         state.read(&id("1"), vec![], 0);
         then(&mut state);

@@ -1,5 +1,7 @@
 //! Round trips and invalid files.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::inventory::{self, Directory, NetworkIdentity};
 
@@ -181,4 +183,43 @@ fn rejects_times_out_of_range() {
     assert_eq!(read(i64::MAX as u64), Some(ApiTimestamp::at_millis(i64::MAX)));
     assert_eq!(read(i64::MAX as u64 + 1), None);
     assert_eq!(read(u64::MAX), None);
+}
+
+#[test]
+fn restores_the_values_of_collectors_that_still_exist() {
+    use crate::{
+        family::Family,
+        inventory::{Collection, open},
+    };
+    const KEPT: Family = Family::network_gauge("wickr_kept", &["network_id", "status"], "X.");
+    const CHANGED: Family = Family::network_gauge("wickr_changed", &["network_id", "a"], "X.");
+    const RELABELLED: Family = Family::network_gauge("wickr_changed", &["network_id"], "X.");
+    const GONE: Family = Family::network_gauge("wickr_gone", &["network_id"], "X.");
+    let (registrar, reader) = open();
+    let _publisher = registrar.add(identity(), None);
+    let recorder = registrar.add_collectors(identity().id, Vec::new());
+    let interval = Duration::from_secs(60);
+    recorder.enable(interval, &[("kept", &[KEPT, CHANGED, GONE][..]), ("other", &[])]);
+    let mut collection = Collection::default();
+    collection.add(&KEPT, &["a\n"], Some(0.1));
+    collection.add(&CHANGED, &["b"], Some(2.0));
+    collection.add(&GONE, &[], Some(3.0));
+    collection.info.insert("account_id", "111122223333".into());
+    recorder.record("kept", 1000, interval, Ok(collection));
+    recorder.record("other", 1000, interval, Ok(Collection::default()));
+    let bytes = encode(&reader.snapshot()).unwrap();
+    let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+
+    let (registrar, reader) = open();
+    let recorder = registrar.add_collectors(identity().id, restored.collectors);
+    recorder.enable(interval, &[("kept", &[KEPT, RELABELLED])]);
+    let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
+    assert_eq!(collected.collectors.len(), 1);
+    assert_eq!(collected.collectors["kept"].last_run, None);
+    let values = collected.values("kept", 1000 + 180_000).unwrap();
+    let samples: Vec<_> =
+        values.samples.iter().map(|s| (s.family, &*s.labels[0], s.value)).collect();
+    assert_eq!(samples, [("wickr_kept", "a\n", 0.1)]);
+    assert_eq!(collected.info("account_id", 1000), "111122223333");
+    assert_eq!(collected.values("kept", 1000 + 180_001), None);
 }

@@ -4,6 +4,8 @@ use super::*;
 
 fn user(id: &str, username: &str, groups: &[&str]) -> User {
     User {
+        admin: None,
+        invite_expired: None,
         id: Some(id.parse().unwrap()),
         username: Some(username.into()),
         status: Some(2),

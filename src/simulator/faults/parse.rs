@@ -289,7 +289,7 @@ mod tests {
             ("500:", "`` is not KEY=VALUE"),
             ("500:2s", "`500` has no value, but got `2s`"),
             ("hang,retry-after=2", "`hang` has no key `retry-after`"),
-            ("hang,op=ListBots", "unknown operation `ListBots`; known are ListNetworks"),
+            ("hang,op=DeleteBot", "unknown operation `DeleteBot`; known are ListNetworks"),
             ("hang,p=2", "p=2 is not a probability from 0 to 1"),
             ("hang,p=often", "p=often is not a probability from 0 to 1"),
             ("hang,page=0", "pages start at page=1"),

@@ -193,7 +193,7 @@ async fn invalid_requests_get_the_documented_errors() {
         (DEVICES, "sortFields=colour", "422 ValidationError"),
         ("/networks/11111111/users", "", "404 ResourceNotFoundError"),
         ("/networks/12345678/users/1002/devices", "", "404 ResourceNotFoundError"),
-        ("/networks/12345678", "", "404 UnknownOperationException"),
+        ("/networks/12345678/tdf", "", "404 UnknownOperationException"),
         (DEVICES, "maxResults=1+0", "403 InvalidSignatureException"),
     ] {
         assert_eq!(get(&simulator, path, query).await.error(), error, "{path}?{query}");

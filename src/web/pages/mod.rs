@@ -14,6 +14,7 @@
 
 mod api;
 mod assessment;
+mod collectors;
 mod devices_page;
 mod format;
 mod links;

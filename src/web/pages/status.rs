@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::assessment::{self, Assessment};
+use super::{
+    assessment::{self, Assessment},
+    collectors::CollectorStatus,
+};
 use crate::{
     clock::Millis,
     inventory::{
-        Account, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary, TypeSummary,
+        Account, Collected, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary,
+        TypeSummary,
     },
     query::{UserCounts, iso},
     wickr::ErrorKind,
@@ -79,6 +83,8 @@ pub(super) struct NetworkStatus {
     pub(super) failures: Vec<FailureStatus>,
     /// `None` before the end of the first poll, and if no user has data.
     pub(super) devices: Option<DeviceStatus>,
+    /// Empty without collectors.
+    pub(super) collectors: Vec<CollectorStatus>,
 }
 
 /// The lookup of all networks of an account and region.
@@ -199,7 +205,10 @@ impl Status {
         let networks: Vec<_> = snapshot
             .networks
             .iter()
-            .map(|view| NetworkStatus::of(view, idle_buckets, now))
+            .map(|view| {
+                let collected = snapshot.collected.get(&view.identity.id);
+                NetworkStatus::of(view, collected.map(|records| &**records), idle_buckets, now)
+            })
             .collect();
         let assessments: Vec<_> =
             networks.iter().map(|network| (&network.assessment, network.users)).collect();
@@ -221,7 +230,12 @@ impl Status {
 }
 
 impl NetworkStatus {
-    fn of(view: &NetworkView, idle_buckets: &[Duration], now: Millis) -> NetworkStatus {
+    fn of(
+        view: &NetworkView,
+        collected: Option<&Collected>,
+        idle_buckets: &[Duration],
+        now: Millis,
+    ) -> NetworkStatus {
         let (identity, polls) = (&view.identity, &view.polls);
         let [success, partial, failure] = polls.ended;
         let users = UserCounts::of(view, now);
@@ -255,6 +269,7 @@ impl NetworkStatus {
             stale_after_seconds: Seconds(identity.stale_after),
             failures: failures(view),
             devices: has_data(view, users).then(|| DeviceStatus::of(view, idle_buckets, now)),
+            collectors: CollectorStatus::all(collected, now),
         }
     }
 }

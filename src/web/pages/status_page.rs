@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::{
     assessment::{Assessment, Level},
+    collectors::CollectorRow,
     format::{HtmlTime, clipped, clipped_or_blank, counted, duration, grouped},
     links::{NavLinks, devices_url},
     status::{DeviceStatus, FailureStatus, IdleStatus, NetworkStatus, Seconds, Status, Time},
@@ -69,6 +70,7 @@ struct NetworkRow {
     count_names: Vec<&'static str>,
     types: Vec<Bar>,
     idle: Vec<Bar>,
+    collectors: Vec<CollectorRow>,
 }
 
 #[derive(Template)]
@@ -174,6 +176,7 @@ impl NetworkRow {
             },
             types: devices.map(|devices| types(id, devices)).unwrap_or_default(),
             idle: devices.map(|devices| idle(id, devices)).unwrap_or_default(),
+            collectors: status.collectors.iter().map(|c| CollectorRow::of(c, now)).collect(),
         }
     }
 }

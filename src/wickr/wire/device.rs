@@ -58,7 +58,7 @@ enum Field {
 }
 
 /// A JSON value.
-enum Scalar<'a> {
+pub(super) enum Scalar<'a> {
     Null,
     Bool(bool),
     Number(f64),
@@ -71,7 +71,7 @@ enum Scalar<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Scalar<'a> {
-    fn parse(json: &'a str) -> Scalar<'a> {
+    pub(super) fn parse(json: &'a str) -> Scalar<'a> {
         match json.as_bytes().first() {
             Some(b'"') => serde_json::from_str(json).map(|Text(text)| Scalar::Text(text)),
             Some(b'n') => Ok(Scalar::Null),

@@ -18,6 +18,10 @@ pub struct User {
     pub status: Option<i64>,
     /// Whether the user is suspended.
     pub suspended: Option<bool>,
+    /// Whether the user is an administrator.
+    pub admin: Option<bool>,
+    /// Whether the user's invitation has expired.
+    pub invite_expired: Option<bool>,
     /// The ids of the user's security groups.
     pub groups: Vec<String>,
     /// Whether the account is a bot. ListUsers also returns bots.
@@ -50,13 +54,16 @@ impl<'de> Deserialize<'de> for User {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let groups = value.get("securityGroups").and_then(Value::as_array).into_iter().flatten();
+        let flag = |member| value.get(member).and_then(Value::as_bool);
         Ok(User {
             id: text(&value, "userId").and_then(|id| id.parse().ok()),
             username: text(&value, "username"),
             status: value.get("status").and_then(Value::as_i64),
-            suspended: value.get("suspended").and_then(Value::as_bool),
+            suspended: flag("suspended"),
+            admin: flag("isAdmin"),
+            invite_expired: flag("isInviteExpired"),
             groups: groups.filter_map(Value::as_str).map(Into::into).collect(),
-            is_bot: value.get("isUser").and_then(Value::as_bool) == Some(false)
+            is_bot: flag("isUser") == Some(false)
                 || text(&value, "type").is_some_and(|kind| is_bot_type(&kind)),
         })
     }

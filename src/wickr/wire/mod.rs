@@ -2,6 +2,7 @@
 //! field does not affect the others. Every parser returns the items and the token of the next page.
 
 use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 
 use super::Interner;
@@ -9,6 +10,7 @@ use page::page;
 
 mod device;
 mod directory;
+pub mod lenient;
 mod page;
 
 pub use device::{Device, InvalidField};
@@ -32,6 +34,19 @@ pub fn devices_page(
     let (items, token) = page::<&RawValue>(body, "devices", false)?;
     let devices = items.into_iter().map(|json| device::parse(json, interner, zone, report));
     Ok((devices.filter_map(Result::transpose).collect::<Result<_, _>>()?, token))
+}
+
+/// Parses a page of items of which only a few members are read.
+///
+/// # Errors
+///
+/// When the body is not JSON or has no list `member`. An item that is not an object is dropped.
+pub(super) fn items_page<T: DeserializeOwned>(body: &[u8], member: &'static str) -> Page<T> {
+    let (items, token) = page::<&RawValue>(body, member, true)?;
+    Ok((
+        items.into_iter().filter_map(|json| serde_json::from_str(json.get()).ok()).collect(),
+        token,
+    ))
 }
 
 /// Parses a page of a network's users.

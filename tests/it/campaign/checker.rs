@@ -11,12 +11,10 @@ use serde_json::Value;
 
 use super::{
     expected::{Expected, ExpectedDevice, Ms, Timeline, UserKey},
+    organisation::COLLECTED,
     scrape::{ExposedDevice, ExposedUser, Scrape, millis},
     totals::{BUCKETS, Totals, device_totals, idle_range},
 };
-
-/// The maximum difference between two consecutive readings of a clock, after rounding.
-pub const CLOCK_TOLERANCE: Ms = 25;
 
 /// The input of the checks besides the scrape.
 pub struct Context<'a> {
@@ -74,8 +72,8 @@ impl Context<'_> {
 
     /// All device lists that the user can have had during the read.
     fn possible_devices(&self, key: &UserKey, read_at: Ms) -> Vec<&Vec<Arc<ExpectedDevice>>> {
-        let from = self.read_started(key, read_at) - CLOCK_TOLERANCE;
-        let to = read_at + CLOCK_TOLERANCE;
+        let from = self.read_started(key, read_at);
+        let to = read_at;
         let timeline = self.expected.devices.get(key).into_iter();
         timeline.flat_map(|timeline| timeline.between(from, to)).flatten().collect()
     }
@@ -99,25 +97,6 @@ pub struct ObservedRequests {
     pub not_found: BTreeMap<UserKey, Ms>,
 }
 
-/// The part of a scrape that later scrapes are compared with.
-#[derive(Default, Clone)]
-pub struct Baseline {
-    /// When the data of each user was read.
-    pub read_at: BTreeMap<UserKey, Ms>,
-    /// When the state file was last written.
-    pub saved: Ms,
-}
-
-impl Baseline {
-    pub fn of(scrape: &Scrape) -> Baseline {
-        let users = scrape.users().into_iter();
-        Baseline {
-            read_at: users.filter_map(|(key, user)| Some((key, user.read_at?))).collect(),
-            saved: millis(scrape.total("wickr_exporter_state_last_save_timestamp_seconds")),
-        }
-    }
-}
-
 struct Checker<'a> {
     scrape: &'a Scrape,
     context: &'a Context<'a>,
@@ -139,8 +118,8 @@ pub fn check_scrape(scrape: &Scrape, context: &Context<'_>) -> Vec<String> {
     checker.violations
 }
 
-/// All violations in a response of `/api/v1/devices`.
-pub fn check_device_list(list: &Value, context: &Context<'_>) -> Vec<String> {
+/// All violations in a response of `/api/v1/devices` that was received at `to`.
+pub fn check_device_list(list: &Value, to: Ms, context: &Context<'_>) -> Vec<String> {
     let mut violations = Vec::new();
     let devices = list["devices"].as_array().map_or(&[][..], |devices| devices);
     if list["matched"].as_u64() != Some(devices.len() as u64) {
@@ -174,10 +153,10 @@ pub fn check_device_list(list: &Value, context: &Context<'_>) -> Vec<String> {
             Some("stale") => context
                 .overdue
                 .since(&key, read_at)
-                .is_none_or(|since| generated_at - since <= context.stale_after + CLOCK_TOLERANCE),
+                .is_none_or(|since| generated_at - since <= context.stale_after),
             _ => false,
         };
-        if !is_correct || !is_current || read_at > generated_at + CLOCK_TOLERANCE {
+        if !is_correct || !is_current || read_at > to {
             violations.push(format!("listed at {generated_at}: {device}"));
         }
     }
@@ -234,7 +213,7 @@ impl Checker<'_> {
                         && name.ends_with("_timestamp_seconds")
                         && !name.contains("not_after") =>
                     {
-                        millis(value) <= scrape.to + CLOCK_TOLERANCE
+                        millis(value) <= scrape.to
                     }
                     _ => value.is_finite() && value >= 0.0,
                 };
@@ -251,7 +230,7 @@ impl Checker<'_> {
         let polled = ended.is_some_and(|ended| ended >= context.started);
         let is_known = context.expected.known_networks.contains(id);
         self.require(is_known, || format!("{id}: unknown network"));
-        self.require(ended.is_none_or(|ended| ended <= scrape.to + CLOCK_TOLERANCE), || {
+        self.require(ended.is_none_or(|ended| ended <= scrape.to), || {
             format!("{id}: the last poll ended in the future")
         });
         let mut totals = Totals::default();
@@ -295,7 +274,10 @@ impl Checker<'_> {
         self.require(reasons == 9, || format!("{id}: {reasons} reasons of failures"));
         let exposed = scrape.by("wickr_network_users", id, "freshness");
         if ended.is_none() {
-            let families = scrape.families().filter(|family| family.starts_with("wickr_network_"));
+            let of_polls = |family: &&String| {
+                family.starts_with("wickr_network_") && !COLLECTED.contains(&family.as_str())
+            };
+            let families = scrape.families().filter(of_polls);
             let families: Vec<_> =
                 families.filter(|family| scrape.network(family, id).is_some()).collect();
             self.require(families.is_empty(), || format!("{id}: {families:?} before a poll"));
@@ -344,22 +326,18 @@ impl Checker<'_> {
             return self.require(!has_data, || format!("{key:?}: has data but was not read"));
         };
         let age = scrape.from - read_at;
-        self.require(read_at <= scrape.to + CLOCK_TOLERANCE, || {
-            format!("{key:?}: read in the future")
-        });
+        self.require(read_at <= scrape.to, || format!("{key:?}: read in the future"));
         if user.up == Some(1.0) {
-            self.require(read_at + CLOCK_TOLERANCE >= context.started, || {
+            self.require(read_at >= context.started, || {
                 format!("{key:?}: fresh, but read by an earlier process")
             });
             // Data is refreshed by the next poll, in which each user delays the others by less than
             // `stale_after`.
             let max_age = duration + context.interval + context.stale_after * (users as Ms + 1);
-            self.require(age <= max_age + CLOCK_TOLERANCE, || {
-                format!("{key:?}: fresh at the age of {age} ms")
-            });
+            self.require(age <= max_age, || format!("{key:?}: fresh at the age of {age} ms"));
         } else if let Some(since) = context.overdue.since(key, read_at) {
             let overdue = scrape.from - since;
-            self.require(overdue <= context.stale_after + CLOCK_TOLERANCE, || {
+            self.require(overdue <= context.stale_after, || {
                 format!("{key:?}: exposed, but overdue by {overdue} ms")
             });
         }
@@ -378,7 +356,7 @@ impl Checker<'_> {
             possible.iter().all(|devices| devices.iter().any(|device| device.name == name))
         };
         let mut totals = Totals::default();
-        let period = (scrape.from - CLOCK_TOLERANCE, scrape.to + CLOCK_TOLERANCE);
+        let period = (scrape.from, scrape.to);
         for (app_id, exposed) in &user.device_samples {
             let matching: Vec<&ExpectedDevice> = possible
                 .iter()
@@ -424,7 +402,7 @@ impl Checker<'_> {
             totals
         });
         let mut without_id = Totals::any_of(without_id);
-        let (from, to) = (from - CLOCK_TOLERANCE, read_at + CLOCK_TOLERANCE);
+        let (from, to) = (from, read_at);
         if context.pages_repeat.between(from, to).any(|repeat| *repeat) {
             without_id.0.values_mut().for_each(|range| range.1 *= 1e3);
         }
@@ -468,7 +446,7 @@ impl Checker<'_> {
         self.require(possible.len() > 1 || possible.contains(&user.last_login), || {
             format!("{key:?}: last login {:?}, expected {possible:?}", user.last_login)
         });
-        let period = (self.scrape.from - CLOCK_TOLERANCE, self.scrape.to + CLOCK_TOLERANCE);
+        let period = (self.scrape.from, self.scrape.to);
         let idle = user.last_login.map(|at| idle_range(at, period));
         self.require(
             user.idle.is_some() == idle.is_some()

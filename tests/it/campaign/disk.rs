@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use fastrand::Rng;
+use flate2::read::GzDecoder;
 
 /// A folder, on a file system of 1 MiB if the process may mount one.
 pub struct Disk {
@@ -50,6 +52,19 @@ impl Disk {
 
     pub fn state(&self) -> PathBuf {
         self.data().join("state")
+    }
+
+    /// The uncompressed content of all state files.
+    pub fn saved(&self) -> Vec<u8> {
+        let mut content = Vec::new();
+        for entry in fs::read_dir(self.data()).into_iter().flatten().flatten() {
+            let file = fs::read(entry.path()).unwrap_or_default();
+            // A line, a checksum and the compressed content. A temporary file can be incomplete.
+            let line = file.iter().position(|byte| *byte == b'\n').unwrap_or_default();
+            let compressed = file.get(line + 1 + 32..).unwrap_or_default();
+            let _ = GzDecoder::new(compressed).read_to_end(&mut content);
+        }
+        content
     }
 
     /// Whether saving the state fails.

@@ -256,6 +256,9 @@ pub struct Expected {
     pub groups: BTreeMap<(String, String), i64>,
     /// The groups of each user.
     pub user_groups: BTreeMap<UserKey, Vec<String>>,
+    /// Suspended users and administrators.
+    pub suspended: BTreeSet<UserKey>,
+    pub admins: BTreeSet<UserKey>,
     /// Every user that ever existed or was configured by id.
     pub known_users: BTreeSet<UserKey>,
     pub known_networks: BTreeSet<String>,

@@ -33,11 +33,12 @@ pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>
         22 => "refuse-token".to_owned(),
         23 => "repeat-token".to_owned(),
         24 => "endless-pages,times=40".to_owned(),
-        // The 404 of a gateway does not mean that the user was deleted.
-        25 => "error:status=404,type=,message=Not Found".to_owned(),
-        _ => String::new(),
+        // The 404 of a gateway does not mean that the user was deleted. A network of another account
+        // or region can be refused without an error name.
+        25 => format!("error:status={},type=", pick(rng, &[401, 403, 404])),
+        _ => "nonsense".to_owned(),
     };
-    let mut text = if kind.is_empty() { "nonsense".to_owned() } else { kind };
+    let mut text = kind;
     if rng.chance(3, 5) {
         text.push_str(",op=ListDevicesForUser");
         if rng.chance(1, 3) && !users.is_empty() {
@@ -48,7 +49,15 @@ pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>
             text.push_str(&format!(",page={}", rng.u8(1..4)));
         }
     } else if rng.chance(1, 2) {
-        let others = ["ListUsers", "ListSecurityGroups", "ListNetworks"];
+        let others = [
+            "ListUsers",
+            "ListSecurityGroups",
+            "ListNetworks",
+            "GetUsersCount",
+            "GetGuestUserHistoryCount",
+            "GetNetworkSettings",
+            "ListBots",
+        ];
         text.push_str(&format!(",op={}", pick(rng, &others)));
     }
     if rng.chance(1, 4) && !networks.is_empty() && !text.contains("ListNetworks") {
@@ -60,8 +69,11 @@ pub fn random_fault(rng: &mut Rng, networks: &[String], users: &BTreeSet<String>
     if rng.chance(1, 2) && !text.contains("times=") {
         text.push_str(&format!(",times={}", rng.u8(1..40)));
     }
+    // Last, because they include everything that follows.
     if text.starts_with("nonsense") {
         text.push_str(&format!(",body={}", pick(rng, &INVALID_BODIES)));
+    } else if text.contains("type=,") || text.ends_with("type=") {
+        text.push_str(&format!(",message={}", pick(rng, &["Not Found", "Forbidden", "<html>"])));
     }
     text
 }

@@ -3,19 +3,25 @@
 //! lost, no request may hang, and memory must not grow.
 //!
 //! - `expected`: an independent record of the true state, with the time of each change
+//! - `organisation`: the same for what collectors read
 //! - `faults`, `disk`: the faults
 //! - `environment`: a simulator and an exporter, and the random events that affect them
 //! - `scrape`, `totals`, `checker`: parse a scrape and compare it with the expected state
+//! - `saves`: the data that a killed exporter must have saved
+//! - `alerts`: evaluates the shipped alerts on all scrapes
 //!
 //! In `cargo test` the campaign lasts some seconds. `WICKR_TEST_CAMPAIGN=1h` sets another duration
 //! and uses random seeds. `WICKR_TEST_CAMPAIGN_SEED=7` repeats the events of one seed, but not their
 //! exact timing.
 
+mod alerts;
 mod checker;
 mod disk;
 mod environment;
 mod expected;
 mod faults;
+mod organisation;
+mod saves;
 mod scrape;
 mod totals;
 

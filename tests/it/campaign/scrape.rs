@@ -36,6 +36,8 @@ pub struct ExposedUser {
     pub read_at: Option<Ms>,
     pub limit: Option<Ms>,
     pub status: Option<String>,
+    /// Whether the account is suspended.
+    pub account_suspended: Option<f64>,
     pub devices: BTreeMap<String, f64>,
     pub suspended: BTreeMap<String, f64>,
     pub last_login: Option<Ms>,
@@ -163,6 +165,7 @@ impl Scrape {
                 "wickr_user_last_poll_timestamp_seconds" => user.read_at = Some(millis(value)),
                 "wickr_user_sso_max_idle_seconds" => user.limit = Some(millis(value)),
                 "wickr_user_info" => user.status = Some(labels["status"].clone()),
+                "wickr_user_suspended" => user.account_suspended = Some(value),
                 "wickr_user_devices" => drop(user.devices.insert(device_type(), value)),
                 "wickr_user_devices_suspended" => drop(user.suspended.insert(device_type(), value)),
                 "wickr_user_last_login_timestamp_seconds" => user.last_login = Some(millis(value)),

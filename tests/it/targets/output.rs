@@ -48,10 +48,11 @@ impl Fleet {
         let facts = UserFacts {
             username: Some(name.as_str().into()),
             status: Some(2),
+            suspended: None,
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
-        publisher.set_directory(Directory { facts, sso: None, user_list: None });
+        publisher.set_directory(Directory { facts, ..Directory::default() });
         publisher.begin(std::slice::from_ref(&user));
         publisher.read(&user, devices.clone(), NOW);
         publisher.end(NOW, Duration::from_secs(1), true);

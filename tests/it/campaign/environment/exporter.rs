@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
-use wickr_exporter::simulator::Operation;
+use wickr_exporter::simulator::{Operation, RequestRecord};
 
 use super::{
     super::{
-        checker::{Baseline, Context, Overdue, check_counters, check_device_list, check_scrape},
-        expected::{Chance, Ms, UserKey, now, pick},
-        scrape::Scrape,
+        alerts::Truth,
+        checker::{Context, Overdue, check_counters, check_device_list, check_scrape},
+        expected::{Chance, UserKey, now, pick},
+        saves::{Saves, poll_ends, read_times},
+        scrape::{Scrape, millis},
     },
     Environment, FailureReport, OPERATIONS, SECRET,
     setup::Setup,
@@ -34,6 +36,8 @@ impl Environment {
         self.earlier_requests = self.request_counts();
         self.started = now();
         self.overdue = Overdue::default();
+        self.saves = Saves::default();
+        self.calm = false;
         let exporter = Exporter::start_with(&self.config(), &arguments, &environment);
         self.exporter = Some(exporter);
         self.memory.clear();
@@ -83,6 +87,7 @@ impl Environment {
         let scrape = Scrape::parse(&text, from, to).map_err(|error| self.report(&error))?;
         self.record_requests();
         self.overdue.update(&scrape, self.started);
+        self.saves.update(&scrape);
         let mut violations = self.violations(&scrape);
         if self.rng.chance(1, 4) {
             violations.extend(self.device_list_violations().await?);
@@ -98,12 +103,48 @@ impl Environment {
             return Err(self.report(&violations.join("\n")));
         }
         self.statistics.scrapes += 1;
+        let truth = self.truth(&scrape);
+        self.alerts.record(&scrape, truth);
         self.statistics.polls += (polls - self.last_polls).max(0.0) as u64;
         self.last_polls = polls;
         self.last = Some(scrape.clone());
         self.reloaded = false;
         self.min_stale_after = self.setup.stale_after;
+        self.max_collectors = self.setup.collectors;
         Ok(scrape)
+    }
+
+    /// What an alert can rely on at the time of a scrape.
+    fn truth(&mut self, scrape: &Scrape) -> Truth {
+        let is_readable = |id: &String| {
+            self.expected.users().any(|(key, _)| key.0 == *id && self.setup.includes(key))
+        };
+        let networks = self.setup.networks(&self.expected).into_iter().filter(|_| self.calm);
+        let ended = poll_ends(scrape);
+        let is_rejected = |id: &&String| {
+            let duration = scrape.network("wickr_exporter_poll_duration_seconds", id);
+            // Between polls of all users, some users are polled.
+            let began = ended.get(*id).map_or(0, |ended| {
+                ended - duration.map_or(0, millis) - self.setup.interval - 1_000
+            });
+            self.last_rejection[*id] >= began
+        };
+        Truth {
+            readable: networks.filter(is_readable).collect(),
+            rejected: self.last_rejection.keys().filter(is_rejected).cloned().collect(),
+            configured: self.setup.listed.is_some(),
+            rejected_lookups: std::mem::take(&mut self.rejected_lookups),
+        }
+    }
+
+    /// Evaluates the shipped alerts on all scrapes.
+    pub(super) fn check_alerts(&mut self) -> Result<(), FailureReport> {
+        let Some((fired, violations)) = self.alerts.evaluate() else { return Ok(()) };
+        self.statistics.alerts += fired as u64;
+        match violations.is_empty() {
+            true => Ok(()),
+            false => Err(self.report(&violations.join("\n"))),
+        }
     }
 
     pub(super) fn context(&self) -> Context<'_> {
@@ -122,6 +163,8 @@ impl Environment {
     pub(super) fn violations(&self, scrape: &Scrape) -> Vec<String> {
         let mut violations = check_scrape(scrape, &self.context());
         violations.extend(self.lost_data(scrape));
+        let interval = self.max_collectors.max(self.setup.collectors);
+        violations.extend(self.organisations.violations(scrape, interval));
         violations.extend(self.missing_users(scrape));
         if let Some(before) = &self.last {
             let is_unchanged = |id: &str| {
@@ -155,9 +198,10 @@ impl Environment {
     async fn device_list_violations(&mut self) -> Result<Vec<String>, FailureReport> {
         let (status, text) = self.get("/api/v1/devices").await?;
         self.record_requests();
+        let to = now();
         let list = serde_json::from_str(&text);
         let list = list.map_err(|error| self.report(&format!("{status} {error}: {text}")))?;
-        Ok(check_device_list(&list, &self.context()))
+        Ok(check_device_list(&list, to, &self.context()))
     }
 
     fn request_counts(&self) -> [u64; 4] {
@@ -167,6 +211,23 @@ impl Environment {
     fn record_requests(&mut self) {
         for record in self.simulator.requests().take_recent() {
             self.statistics.requests += 1;
+            let network = record.path.split('/').nth(2).map(str::to_owned);
+            if is_rejection(&record) {
+                match (record.operation, network) {
+                    (Some(Operation::ListDevicesForUser), Some(network)) => {
+                        self.last_rejection.insert(network, record.at.as_millisecond());
+                    }
+                    (Some(operation), _) => {
+                        *self.rejected_lookups.entry(format!("{operation:?}")).or_default() += 1;
+                    }
+                    _ => {}
+                }
+            }
+            if record.operation == Some(Operation::GetGuestUserHistoryCount)
+                && let Some(network) = record.path.split('/').nth(2)
+            {
+                self.organisations.record_request(network, record.at.as_millisecond());
+            }
             if record.operation != Some(Operation::ListDevicesForUser) {
                 continue;
             }
@@ -186,13 +247,12 @@ impl Environment {
 
     /// Data lost without a reason since the last scrape or in a restart.
     fn lost_data(&self, scrape: &Scrape) -> Vec<String> {
-        let after = Baseline::of(scrape);
+        let after = read_times(scrape);
         let mut violations = Vec::new();
-        let before = [self.last.as_ref().map(Baseline::of), self.saved.clone()];
+        let before = [self.last.as_ref().map(read_times), self.saved.clone()];
         for (before, restarted) in before.into_iter().zip([false, true]) {
-            let Some(before) = before else { continue };
-            for (key, read_at) in &before.read_at {
-                let exposed = after.read_at.get(key);
+            for (key, read_at) in &before.unwrap_or_default() {
+                let exposed = after.get(key);
                 if exposed.is_some_and(|at| at >= read_at) {
                     continue;
                 }
@@ -202,8 +262,7 @@ impl Environment {
                     .filter(|last| last.users().get(key).is_some_and(|user| user.up == Some(1.0)));
                 let overdue = was_fresh.map_or(*read_at, |last| last.from);
                 let too_old =
-                    scrape.to - overdue > self.min_stale_after.min(self.setup.stale_after) - 100;
-                let not_saved = restarted && *read_at > before.saved.saturating_sub(500);
+                    scrape.to - overdue > self.min_stale_after.min(self.setup.stale_after);
                 let not_found = self.requests.not_found.get(key).is_some_and(|at| at >= read_at);
                 let user_deleted = self.expected.devices.get(key).is_none_or(|timeline| {
                     timeline.between(*read_at, scrape.to).any(Option::is_none)
@@ -212,9 +271,7 @@ impl Environment {
                     timeline.between(*read_at, scrape.to).any(|exists| !exists)
                 });
                 let excluded = !self.setup.includes(key);
-                if ![too_old, not_saved, not_found, user_deleted, network_deleted, excluded]
-                    .contains(&true)
-                {
+                if ![too_old, not_found, user_deleted, network_deleted, excluded].contains(&true) {
                     violations.push(format!(
                         "{key:?}: read at {read_at} before, at {exposed:?} now ({})",
                         if restarted { "after a restart" } else { "since the last scrape" }
@@ -251,7 +308,7 @@ impl Environment {
 
     pub(super) async fn restart(&mut self) -> Result<(), FailureReport> {
         let last = self.scrape_and_check().await?;
-        let mut saved = Baseline::of(&last);
+        let mut saved = std::mem::take(&mut self.saves).into_saved();
         let Some(exporter) = self.exporter.take() else { return Ok(()) };
         if self.rng.bool() {
             self.log_event("SIGKILL");
@@ -262,7 +319,7 @@ impl Environment {
             self.stop(exporter)?;
             // The shutdown saves all data.
             if !self.disk.has_failed() {
-                saved.saved = Ms::MAX;
+                saved = read_times(&last);
             }
         }
         self.statistics.restarts += 1;
@@ -306,6 +363,8 @@ impl Environment {
         self.setup = setup;
         self.reloaded = true;
         self.overdue = Overdue::default();
+        self.saves = Saves::default();
+        self.calm = false;
         self.record_known();
         fs::write(&path, self.config()).unwrap();
         self.write_web_config();
@@ -327,10 +386,9 @@ impl Environment {
         self.exporter.take().map_or(Ok(()), |exporter| self.stop(exporter))
     }
 
-    /// Checks that neither the log nor the state file has secrets or panics.
+    /// Checks that neither the log nor the state files have secrets or panics.
     fn check_secrets(&self, log: &str) -> Result<(), FailureReport> {
-        let state = fs::read(self.disk.state()).unwrap_or_default();
-        let state = String::from_utf8_lossy(&state).into_owned();
+        let state = String::from_utf8_lossy(&self.disk.saved()).into_owned();
         for secret in [SECRET, "@example.com", "panicked"] {
             if let Some(line) = log.lines().find(|line| line.contains(secret)) {
                 return Err(self.report(&format!("the log has {secret:?}: {line}")));
@@ -341,4 +399,12 @@ impl Environment {
         }
         Ok(())
     }
+}
+
+/// Whether the response can mean that the credentials are rejected.
+fn is_rejection(record: &RequestRecord) -> bool {
+    let of_credentials = |error: &str| {
+        ["Token", "Signature", "Skew", "Client", "Denied"].iter().any(|part| error.contains(part))
+    };
+    matches!(record.status, Some(401 | 403)) || record.error.as_deref().is_some_and(of_credentials)
 }

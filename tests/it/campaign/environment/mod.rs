@@ -10,7 +10,7 @@ mod service;
 mod setup;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -21,9 +21,12 @@ use tempfile::TempDir;
 use wickr_exporter::simulator::{Fleet, Operation, Options, Simulator, UnknownUser};
 
 use super::{
-    checker::{Baseline, ObservedRequests, Overdue},
+    alerts::Alerts,
+    checker::{ObservedRequests, Overdue},
     disk::Disk,
     expected::{Chance, Expected, Ms, Timeline, now, pick},
+    organisation::Organisations,
+    saves::{ReadTimes, Saves},
     scrape::Scrape,
 };
 use crate::{
@@ -59,6 +62,7 @@ pub struct Statistics {
     pub restarts: u64,
     pub reloads: u64,
     pub recoveries: u64,
+    pub alerts: u64,
 }
 
 impl Statistics {
@@ -71,6 +75,7 @@ impl Statistics {
             restarts: self.restarts + other.restarts,
             reloads: self.reloads + other.reloads,
             recoveries: self.recoveries + other.recoveries,
+            alerts: self.alerts + other.alerts,
         }
     }
 }
@@ -88,8 +93,18 @@ pub struct Environment {
     /// The minimum of `stale_after` since the last scrape.
     min_stale_after: Ms,
     expected: Expected,
+    organisations: Organisations,
+    /// The longest interval of collectors since the last scrape.
+    max_collectors: Option<Ms>,
     requests: ObservedRequests,
     overdue: Overdue,
+    alerts: Alerts,
+    /// Whether nothing was disturbed since the last recovery.
+    calm: bool,
+    /// When a request for devices was rejected last, by network.
+    last_rejection: BTreeMap<String, Ms>,
+    /// Rejected lookups since the last scrape, by operation.
+    rejected_lookups: BTreeMap<String, u64>,
     pages_repeat: Timeline<bool>,
     started: Ms,
     /// The last scrape of this process.
@@ -100,8 +115,9 @@ pub struct Environment {
     earlier_requests: [u64; 4],
     /// When the exporter last knew and had saved all existing users.
     settled_at: Ms,
-    /// The content of the state file at the start of this process.
-    saved: Option<Baseline>,
+    saves: Saves,
+    /// The content of the state files at the start of this process.
+    saved: Option<ReadTimes>,
     access_key_count: u32,
     device_count: u32,
     last_polls: f64,
@@ -145,14 +161,21 @@ impl Environment {
             setup: Setup::random(&mut rng),
             min_stale_after: Ms::MAX,
             expected: Expected::default(),
+            organisations: Organisations::default(),
+            max_collectors: None,
             requests: ObservedRequests::default(),
             overdue: Overdue::default(),
+            alerts: Alerts::default(),
+            calm: false,
+            last_rejection: BTreeMap::new(),
+            rejected_lookups: BTreeMap::new(),
             pages_repeat: Timeline::default(),
             started: 0,
             last: None,
             reloaded: false,
             earlier_requests: [0; 4],
             settled_at: Ms::MAX,
+            saves: Saves::default(),
             saved: None,
             access_key_count: 0,
             device_count: 0,
@@ -181,7 +204,8 @@ impl Environment {
             }
             self.recover().await?;
         }
-        self.end()
+        self.end()?;
+        self.check_alerts()
     }
 
     async fn step(&mut self) -> Result<(), FailureReport> {
@@ -194,6 +218,7 @@ impl Environment {
             28 => {
                 let rate = pick(&mut self.rng, &[None, Some(2.0), Some(20.0), Some(100.0)]);
                 self.log_event(&format!("rate limit {rate:?}"));
+                self.calm = false;
                 self.simulator.set_rate_limit(rate);
             }
             29..31 => {

@@ -7,11 +7,13 @@ use std::{
 
 use super::{
     super::{
-        checker::{Baseline, CLOCK_TOLERANCE, Sso},
+        checker::Sso,
         expected::{Devices, Ms, Timeline, UserKey, now},
+        organisation::Organisations,
+        saves::{last_save, poll_ends},
         scrape::Scrape,
     },
-    Environment, FailureReport, NETWORKS, RECOVERY,
+    Environment, FailureReport, GROUPS, NETWORKS, RECOVERY,
 };
 
 impl Environment {
@@ -26,7 +28,7 @@ impl Environment {
             self.simulator.credentials().allow_network(id);
         }
         // Earlier requests can still be affected by faults.
-        let since = now() + 2 * CLOCK_TOLERANCE;
+        let since = now() + 1;
         let deadline = Instant::now() + RECOVERY;
         let last = loop {
             let scrape = self.scrape_and_check().await?;
@@ -41,6 +43,7 @@ impl Environment {
             tokio::time::sleep(Duration::from_millis(150)).await;
         };
         self.statistics.recoveries += 1;
+        self.calm = true;
         self.wait_for_saves(last.from).await?;
         self.self_test(&last, since)?;
         // Without networks, only readiness shows the end of the lookup.
@@ -54,13 +57,20 @@ impl Environment {
         self.check_memory(last.total("process_resident_memory_bytes"))
     }
 
-    /// Waits for two saves of the state, because the first can have started before `at`.
+    /// Waits for the end of a poll of each network, and for two saves after that, because the first
+    /// can have started before.
     async fn wait_for_saves(&mut self, mut at: Ms) -> Result<(), FailureReport> {
         let (settled_at, deadline) = (at, Instant::now() + RECOVERY);
-        let mut saves = if self.setup.networks(&self.expected).is_empty() { 0 } else { 2 };
+        let (mut polled, mut saves) = (false, 2);
+        if self.setup.networks(&self.expected).is_empty() {
+            saves = 0;
+        }
         while saves > 0 {
-            let saved = Baseline::of(&self.scrape_and_check().await?).saved;
-            if saved > at {
+            let scrape = self.scrape_and_check().await?;
+            let saved = last_save(&scrape);
+            if !polled && poll_ends(&scrape).values().all(|ended| *ended > at) {
+                (at, polled) = (scrape.to, true);
+            } else if polled && saved > at {
                 (at, saves) = (saved, saves - 1);
                 continue;
             }
@@ -124,6 +134,14 @@ impl Environment {
         }
         for network in networks.iter().filter(|id| self.expected.network_exists(id)) {
             differences.extend(self.limit_differences(scrape, network));
+            let series = self.organisations.series(
+                &self.expected,
+                network,
+                &GROUPS,
+                self.setup.collectors.is_some(),
+                self.setup.lists_users(network),
+            );
+            differences.extend(Organisations::differences(scrape, network, &series));
         }
         let exposed = users.keys().filter(|key| {
             expected_users.contains(key)
@@ -157,6 +175,11 @@ impl Environment {
             {
                 differences.push(format!("{key:?}: status {:?}", user.status));
             }
+            let suspended = f64::from(self.expected.suspended.contains(key));
+            let suspended = (exists && has_facts).then_some(suspended);
+            if user.account_suspended != suspended && self.expected.network_exists(&key.0) {
+                differences.push(format!("{key:?}: suspended {:?}", user.account_suspended));
+            }
             let has_limit = exists || matches!(self.setup.sso, Sso::Fixed(_));
             if has_limit && user.limit != limit.map(|seconds| seconds * 1000) {
                 differences.push(format!("{key:?}: limit {:?}, not {limit:?}", user.limit));
@@ -169,12 +192,13 @@ impl Environment {
     fn limit_differences(&self, scrape: &Scrape, network: &str) -> Vec<String> {
         let mut differences = Vec::new();
         let groups = self.expected.groups.iter().filter(|((of, _), _)| of == network);
-        let groups = groups.filter(|_| self.setup.sso == Sso::Groups);
+        let groups =
+            groups.filter(|_| self.setup.sso == Sso::Groups || self.setup.collectors.is_some());
         let mut names = BTreeMap::new();
         let mut limits = BTreeMap::new();
         for ((_, group), minutes) in groups {
             names.insert(group.clone(), 1.0);
-            if *minutes > 0 {
+            if *minutes > 0 && self.setup.sso == Sso::Groups {
                 limits.insert(group.clone(), (minutes * 60) as f64);
             }
         }

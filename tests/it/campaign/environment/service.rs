@@ -9,6 +9,7 @@ use super::{
     super::{
         expected::{Chance, ExpectedDevice, UserKey, now, pick},
         faults,
+        organisation::Organisations,
     },
     Environment, GROUPS, MAX_DEVICES, MAX_USERS, NETWORKS, SECRET,
 };
@@ -27,6 +28,7 @@ impl Environment {
         let networks: Vec<_> = self.expected.networks.keys().cloned().collect();
         let text = faults::random_fault(&mut self.rng, &networks, &users);
         self.log_event(&format!("fault {text:?}"));
+        self.calm = false;
         let fault: Fault = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
         if text.contains("repeat-token") || text.contains("endless-pages") {
             self.pages_repeat.record(now(), now(), true);
@@ -54,6 +56,7 @@ impl Environment {
 
     pub(super) fn change_credentials(&mut self) {
         let key = format!("AKIACAMPAIGN{:04}", self.access_key_count);
+        self.calm = false;
         let credentials = self.simulator.credentials();
         let event = match self.rng.u8(..4) {
             0 => {
@@ -142,6 +145,7 @@ impl Environment {
             2 => self.remove_user(&key),
             3 => self.toggle_network(&id),
             4 => self.change_group(&key.0),
+            19 => self.change_guests(&id),
             5..9 => {
                 self.device_count += 1;
                 let name = format!("device-{}", self.device_count);
@@ -177,8 +181,11 @@ impl Environment {
             new = new.group(security_group(*group).sso_max_idle_minutes(minutes));
             self.expected.groups.insert((id.to_owned(), (*group).to_owned()), minutes);
         }
+        let guests = self.rng.u32(..1000);
+        Organisations::set_guests(&mut new, guests);
         let not_before = now();
         self.simulator.change_fleet(|fleet| fleet.add_network(new));
+        self.organisations.record_guests(id, not_before, guests);
         self.expected.networks.entry(id.to_owned()).or_default().record(not_before, now(), true);
         self.expected.known_networks.insert(id.to_owned());
         self.simulator.credentials().allow_network(id);
@@ -187,8 +194,20 @@ impl Environment {
         }
     }
 
+    fn change_guests(&mut self, id: &str) {
+        let (guests, not_before) = (self.rng.u32(..1000), now());
+        let exists = self.simulator.change_fleet(|fleet| {
+            let network = fleet.get_mut(id);
+            network.map(|network| Organisations::set_guests(network, guests)).is_some()
+        });
+        if exists {
+            self.organisations.record_guests(id, not_before, guests);
+        }
+    }
+
     fn toggle_network(&mut self, id: &str) {
         self.log_event(&format!("network {id} added or removed"));
+        self.calm = false;
         if !self.expected.network_exists(id) {
             return self.add_network(id);
         }
@@ -222,7 +241,17 @@ impl Environment {
         let response: Vec<Device> = devices.iter().map(|d| d.encode(&mut self.rng)).collect();
         let groups: Vec<_> = GROUPS.iter().filter(|_| self.rng.chance(1, 3)).collect();
         let new = groups.iter().fold(user(&*key.1), |user, group| user.in_group(**group));
-        let new = new.with_devices(response).with("inviteCode", SECRET);
+        let mut new = new.with_devices(response).with("inviteCode", SECRET);
+        self.expected.suspended.remove(&key);
+        self.expected.admins.remove(&key);
+        if self.rng.chance(1, 4) {
+            new = new.suspended();
+            self.expected.suspended.insert(key.clone());
+        }
+        if self.rng.chance(1, 4) {
+            new = new.admin();
+            self.expected.admins.insert(key.clone());
+        }
         let not_before = now();
         self.simulator.change_fleet(|fleet| {
             if let Some(network) = fleet.get_mut(network) {

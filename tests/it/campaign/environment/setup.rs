@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use fastrand::Rng;
+use wickr_exporter::collectors::CollectorRef;
 
 use super::{
     super::{
@@ -24,6 +25,8 @@ pub(super) struct Setup {
     pub(super) attempts: u32,
     pub(super) timeout: Ms,
     pub(super) sso: Sso,
+    /// The interval of all collectors.
+    pub(super) collectors: Option<Ms>,
 }
 
 impl Setup {
@@ -49,7 +52,8 @@ impl Setup {
 
     /// A configuration of all networks.
     fn random_settings(rng: &mut Rng) -> Setup {
-        let interval = rng.i64(4..10) * 100;
+        // Discovery has its own interval, which can be shorter.
+        let interval = if rng.chance(1, 5) { rng.i64(3..6) * 1000 } else { rng.i64(4..10) * 100 };
         Setup {
             listed: None,
             interval,
@@ -58,6 +62,7 @@ impl Setup {
             concurrency: pick(rng, &[1, 4, 16]),
             attempts: rng.u32(1..4),
             timeout: rng.i64(3..12) * 100,
+            collectors: pick(rng, &[None, Some(2_000), Some(5_000)]),
             sso: pick(rng, &[Sso::No, Sso::Groups, Sso::Groups, Sso::Fixed(86_400)]),
         }
     }
@@ -80,13 +85,18 @@ impl Setup {
                 })
                 .collect(),
         };
+        let collectors = self.collectors.map(|interval| {
+            let all: Vec<_> = CollectorRef::all().collect();
+            format!("[collectors]\nenable = {all:?}\ninterval = \"{interval}ms\"\n")
+        });
+        let collectors = collectors.unwrap_or_default();
         let buckets = BUCKETS.map(|seconds| format!("{seconds}s"));
         format!(
             "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n\
              [poll]\ninterval = \"{}ms\"\nstale_after = \"{}ms\"\npage_size = {}\nconcurrency = {}\n\
              max_attempts = {}\nrequest_timeout = \"{}ms\"\nrequests_per_second = 1000\n\
              [discovery]\ninterval = \"1s\"\n[metrics]\nidle_buckets = {buckets:?}\n\
-             {sso}[state]\npath = \"{}\"\n{networks}",
+             {sso}{collectors}[state]\npath = \"{}\"\n{networks}",
             self.interval,
             self.stale_after,
             self.page_size,

@@ -1,0 +1,248 @@
+//! The longest stall of the HTTP server while a large network is polled:
+//! `cargo bench --bench stalls -- [USERS]`, a million by default.
+//!
+//! Polls run against a source in memory, so that they consist of the exporter's own work. A client on
+//! its own thread requests `/-/healthy` again and again. The runtime has one worker thread, as in a
+//! container with one CPU, where a stalled worker delays every request.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use wickr_exporter::{
+    clock::Clock,
+    exposition::{CompressionCache, Group},
+    inventory::{self, NetworkIdentity, Reader, state},
+    poll::{
+        DiscoveryObserver, NetworkPoller, Plan, Shard, Source, SsoLimits, UserFilter, UserListPlan,
+        UserSelector,
+    },
+    telemetry::Metrics,
+    web::{self, AccessControl, DisplaySettings, ResponseSlots, Server, Site},
+    wickr::{
+        ApiTimestamp, ConcurrencyLimiter, Device, Error, ErrorKind, Interner, ListUsersFilter,
+        NetworkId, NetworkLimiter, Operation, SecurityGroup, User, UserId,
+    },
+};
+
+const FIRST_USER: u32 = 1_000;
+const DEVICES: u32 = 2;
+/// Polls in which every user is read, then one in which all are refused.
+const POLLS: u64 = 3;
+const PAUSE: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+struct Memory {
+    users: u32,
+    labels: Interner,
+    reader: Reader,
+}
+
+impl Memory {
+    fn ended(&self) -> u64 {
+        polls_ended(&self.reader)
+    }
+}
+
+fn polls_ended(reader: &Reader) -> u64 {
+    reader.snapshot().networks.iter().flat_map(|network| network.polls.ended).sum()
+}
+
+impl Source for Memory {
+    async fn users<T: Send>(
+        &self,
+        _: &NetworkId,
+        _: &ListUsersFilter,
+        _: &NetworkLimiter,
+        keep: impl Fn(User) -> Option<T> + Send + Sync,
+    ) -> Result<Vec<T>, Error> {
+        let mut kept = Vec::new();
+        for number in 0..self.users {
+            if number % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+            kept.extend(keep(User {
+                admin: None,
+                invite_expired: None,
+                id: (FIRST_USER + number).to_string().parse().ok(),
+                username: None,
+                status: Some(2),
+                suspended: None,
+                groups: vec!["group".into()],
+                is_bot: false,
+            }));
+        }
+        Ok(kept)
+    }
+
+    async fn security_groups(
+        &self,
+        _: &NetworkId,
+        _: &NetworkLimiter,
+    ) -> Result<Vec<SecurityGroup>, Error> {
+        let limit = Some(Duration::from_secs(86_400));
+        Ok(vec![SecurityGroup { id: "group".into(), name: None, sso_max_idle: limit }])
+    }
+
+    async fn devices(
+        &self,
+        _: &NetworkId,
+        user: &UserId,
+        _: &NetworkLimiter,
+    ) -> Result<Vec<Device>, Error> {
+        tokio::task::yield_now().await;
+        if self.ended() == POLLS {
+            return Err(Error::new(Operation::ListDevicesForUser, ErrorKind::Forbidden, "refused"));
+        }
+        let device = |number: u32| Device {
+            app_id: Some(format!("{user}-{number}-0123456789abcdef").into()),
+            device_type: self.labels.get(["iOS", "Windows"][number as usize % 2]),
+            status: self.labels.get("Active"),
+            suspended: Some(false),
+            created: ApiTimestamp::at_millis(1_700_000_000_000),
+            last_login: ApiTimestamp::at_millis(1_760_000_000_000 + i64::from(number)),
+        };
+        Ok((0..DEVICES).map(device).collect())
+    }
+}
+
+#[derive(Debug)]
+struct Ignore;
+
+impl DiscoveryObserver for Ignore {
+    fn discovery_failed(&self, _: Operation, _: ErrorKind) {}
+}
+
+fn main() {
+    let users = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let users = users.unwrap_or(1_000_000);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.unwrap().block_on(measure(users));
+}
+
+async fn measure(users: u32) {
+    let (registrar, reader) = inventory::open();
+    registrar.mark_complete();
+    let (address, stop) = serve(reader.clone()).await;
+    let probe = |until: u64, phase: &'static str| {
+        let reader = reader.clone();
+        tokio::task::spawn_blocking(move || probe(address, phase, || polls_ended(&reader) >= until))
+    };
+    probe(0, "idle, for one second").await.unwrap();
+    let identity = NetworkIdentity {
+        id: "12345678".parse().unwrap(),
+        name: String::new(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_millis(100),
+        stale_after: Duration::from_secs(3_600),
+    };
+    let user_list = UserListPlan {
+        users: UserSelector::All(UserFilter::default()),
+        shard: Shard::default(),
+        sso: SsoLimits::Groups,
+        usernames: false,
+        refresh: Duration::from_secs(3_600),
+        selector_id: 1,
+        former_selector_id: None,
+    };
+    let plan = Plan {
+        identity: identity.clone(),
+        user_list,
+        source: Arc::new(Memory { users, labels: Interner::default(), reader: reader.clone() }),
+        limiter: Arc::new(ConcurrencyLimiter::new(16).open()),
+        observer: Arc::new(Ignore),
+        polled: Arc::default(),
+        clock: Clock::System,
+    };
+    let poller = NetworkPoller::new(plan, registrar.add(identity, None));
+    let polling = tokio::spawn(poller.run(stop.clone()));
+    for poll in 1..=POLLS + 1 {
+        let phase = match poll {
+            1 => "lookup and first poll",
+            poll if poll <= POLLS => "poll of unchanged users",
+            _ => "poll in which every user is refused",
+        };
+        probe(poll, phase).await.unwrap();
+        // As after each poll with [state].
+        let snapshot = reader.snapshot();
+        tokio::task::spawn_blocking(move || state::encode(&snapshot).unwrap().len());
+    }
+    stop.cancel();
+    polling.await.unwrap();
+}
+
+async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let settings = DisplaySettings {
+        groups: vec![Group::Network, Group::Exporter],
+        idle_buckets: vec![Duration::from_secs(86_400)],
+        usernames: false,
+        scrape_slots: ResponseSlots::new(8),
+    };
+    let router = web::router(Site {
+        reader,
+        metrics: metrics.clone(),
+        clock: Clock::System,
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        telemetry_path: "/metrics".parse().unwrap(),
+        reloads: None,
+        compression_cache: CompressionCache::default(),
+    });
+    let access = Arc::new(AccessControl::new(None, metrics).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(Server::new(router, access).serve(listener, stop.clone()));
+    (address, stop)
+}
+
+/// Requests `/-/healthy` until `ended`, for at least a second, and the metrics every two seconds.
+fn probe(address: SocketAddr, phase: &str, ended: impl Fn() -> bool) {
+    let scraper = std::thread::spawn(move || get(address, "/metrics"));
+    let mut stream = connect(address);
+    let (started, mut times) = (Instant::now(), Vec::new());
+    while !ended() || started.elapsed() < Duration::from_secs(1) {
+        let sent = Instant::now();
+        request(&mut stream, "/-/healthy");
+        times.push(sent.elapsed());
+        std::thread::sleep(PAUSE);
+    }
+    scraper.join().unwrap();
+    times.sort();
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let longest: Vec<_> =
+        times.iter().rev().take(3).map(|time| format!("{:.1}", millis(*time))).collect();
+    println!(
+        "{phase}: {:.1} s, {} probes, p99 {:.1} ms, longest {} ms",
+        started.elapsed().as_secs_f64(),
+        times.len(),
+        millis(times[times.len() * 99 / 100]),
+        longest.join(", "),
+    );
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+fn get(address: SocketAddr, path: &str) {
+    request(&mut connect(address), path);
+}
+
+/// Sends a request and reads the first bytes of its response, which are all for `/-/healthy`.
+fn request(stream: &mut TcpStream, path: &str) {
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut buffer = [0; 4096];
+    assert!(stream.read(&mut buffer).unwrap() > 0);
+}

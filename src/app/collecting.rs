@@ -1,0 +1,184 @@
+//! Runs the collectors of each network beside its poller, in one task for each network.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AppError, accounts::AccountSettings, network_plan::NetworkPlan, pollers::PollerFactory,
+};
+use crate::{
+    collectors::{self, Api, Schedule},
+    config::{CollectorsConfig, Config, ShardConfig},
+    inventory::CollectorRecorder,
+    wickr::{Client, NetworkId, NetworkLimiter},
+};
+
+/// Between the first runs of two networks. At the default rate of 10 requests a second, the requests of
+/// one network's collectors then take about a tenth of the rate.
+const START_SPACING: Duration = Duration::from_secs(10);
+
+/// Everything that determines a task. It restarts only if this changes.
+#[derive(Debug, Clone, PartialEq)]
+struct Plan {
+    account: AccountSettings,
+    collectors: CollectorsConfig,
+}
+
+#[derive(Debug)]
+struct Running {
+    plan: Plan,
+    stop: CancellationToken,
+    recorder: Arc<CollectorRecorder>,
+}
+
+/// The collectors of all networks.
+#[derive(Debug, Default)]
+pub(super) struct CollectorTasks {
+    running: BTreeMap<NetworkId, Running>,
+    tasks: JoinSet<NetworkId>,
+}
+
+impl CollectorTasks {
+    /// Starts and stops collectors so that they match the configuration. Records of collectors that
+    /// stay enabled stay.
+    pub(super) async fn reconcile(
+        &mut self,
+        networks: &BTreeMap<NetworkId, NetworkPlan>,
+        config: &Config,
+        factory: &mut PollerFactory,
+    ) -> Result<(), AppError> {
+        let collectors = &of_shard(config);
+        let mut recorders = BTreeMap::new();
+        let plan = |network: &NetworkPlan| Plan {
+            account: AccountSettings::of(&network.network),
+            collectors: collectors.clone(),
+        };
+        let wanted =
+            |id: &NetworkId| networks.get(id).filter(|_| !collectors.enable.is_empty()).map(plan);
+        let changed: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(id, running)| wanted(id).as_ref() != Some(&running.plan))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for running in changed.iter().filter_map(|id| self.running.get(id)) {
+            running.stop.cancel();
+        }
+        for _ in &changed {
+            if let Some(Err(error)) = self.tasks.join_next().await {
+                return Err(ended(Err(error)));
+            }
+        }
+        for id in changed {
+            if let Some(running) = self.running.remove(&id) {
+                recorders.insert(id, running.recorder);
+            }
+        }
+        let mut delay = Duration::ZERO;
+        for (id, network) in networks {
+            if self.running.contains_key(id) {
+                continue;
+            }
+            let Some(plan) = wanted(id) else { continue };
+            let recorder =
+                recorders.remove(id).unwrap_or_else(|| Arc::new(factory.add_collectors(id)));
+            let schedule = schedule(id, collectors, delay);
+            delay = (delay + START_SPACING).min(collectors.interval / 2);
+            let connection = Connection::new(network, factory)?;
+            let (stop, clock) = (CancellationToken::new(), factory.clock.clone());
+            let (id, stopped, records) = (id.clone(), stop.clone(), recorder.clone());
+            self.running.insert(id.clone(), Running { plan, stop, recorder });
+            self.tasks.spawn(async move {
+                let collect = |collector| connection.collect(collector);
+                let runs = collectors::run(&schedule, &records, &clock, collect);
+                stopped.run_until_cancelled(runs).await;
+                id
+            });
+        }
+        for recorder in recorders.into_values() {
+            recorder.withdraw();
+        }
+        Ok(())
+    }
+
+    /// The error of a task that ended without being stopped. None without tasks.
+    pub(super) async fn next_end(&mut self) -> Option<AppError> {
+        self.tasks.join_next().await.map(ended)
+    }
+
+    /// Stops all tasks. Their records stay.
+    pub(super) async fn shutdown(&mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Prepares one run of the collectors of all networks. The result runs them.
+pub(super) async fn run_once(
+    networks: &BTreeMap<NetworkId, NetworkPlan>,
+    collectors: &CollectorsConfig,
+    factory: &mut PollerFactory,
+) -> Result<impl Future<Output = ()>, AppError> {
+    let mut runs = Vec::new();
+    for (id, network) in networks.iter().filter(|_| !collectors.enable.is_empty()) {
+        let connection = Connection::new(network, factory)?;
+        let (recorder, clock) = (factory.add_collectors(id), factory.clock.clone());
+        let schedule = schedule(id, collectors, Duration::ZERO);
+        runs.push(async move {
+            let collect = |collector| connection.collect(collector);
+            collectors::run_once(&schedule, &recorder, &clock, collect).await;
+        });
+    }
+    Ok(async move { _ = join_all(runs).await })
+}
+
+/// The collectors of this process. The first shard runs all: their values are of whole networks, and
+/// must not be counted once for each shard.
+pub(super) fn of_shard(config: &Config) -> CollectorsConfig {
+    match config.shard {
+        ShardConfig::Of { index: 1.., .. } => CollectorsConfig::default(),
+        _ => config.collectors.clone(),
+    }
+}
+
+fn schedule(id: &NetworkId, collectors: &CollectorsConfig, delay: Duration) -> Schedule {
+    Schedule {
+        network: id.clone(),
+        collectors: collectors.enable.clone(),
+        interval: collectors.interval,
+        delay,
+    }
+}
+
+fn ended(ended: Result<NetworkId, JoinError>) -> AppError {
+    AppError::TaskEnded(match ended {
+        Ok(id) => format!("collectors of network {id}"),
+        Err(error) => format!("collectors ({error})"),
+    })
+}
+
+/// What the collectors of a network send requests with.
+struct Connection {
+    client: Arc<Client>,
+    network: NetworkId,
+    limiter: Arc<NetworkLimiter>,
+}
+
+impl Connection {
+    fn new(network: &NetworkPlan, factory: &mut PollerFactory) -> Result<Connection, AppError> {
+        let (client, limiter) =
+            factory.collector_client(&network.network).map_err(AppError::Setup)?;
+        Ok(Connection { client, network: network.id.clone(), limiter })
+    }
+
+    fn collect(
+        &self,
+        collector: collectors::CollectorRef,
+    ) -> impl Future<Output = Result<crate::inventory::Collection, crate::wickr::Error>> + Send
+    {
+        let (client, network, limiter) = (&*self.client, &self.network, &*self.limiter);
+        collector.get().collect(Api { client, network, limiter })
+    }
+}

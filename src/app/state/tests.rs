@@ -1,0 +1,145 @@
+//! Which files a save writes.
+
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt};
+
+use super::*;
+use crate::{
+    inventory::{self, NetworkIdentity, Publisher, Registrar},
+    wickr::{ApiTimestamp, Device, UserId},
+};
+
+const NOW: i64 = 1_767_225_600_000;
+
+fn add(registrar: &Registrar, id: &str) -> Publisher {
+    let identity = NetworkIdentity {
+        id: id.parse().unwrap(),
+        name: String::new(),
+        region: "us-east-1".into(),
+        account: String::new(),
+        interval: Duration::from_secs(300),
+        stale_after: Duration::from_secs(900),
+    };
+    registrar.add(identity, None)
+}
+
+fn users(count: u32) -> Vec<UserId> {
+    (1_000..1_000 + count).map(|id| id.to_string().parse().unwrap()).collect()
+}
+
+fn poll(publisher: &mut Publisher, users: &[UserId], at: i64) {
+    publisher.begin(users);
+    for (number, user) in users.iter().enumerate() {
+        let mut random = fastrand::Rng::with_seed(number as u64);
+        let device = |number: u64| Device {
+            app_id: Some(
+                (0..8).map(|_| format!("{:08x}", random.u32(..))).collect::<String>().into(),
+            ),
+            device_type: "iOS".into(),
+            status: "Active".into(),
+            suspended: Some(false),
+            created: ApiTimestamp::at_millis(NOW - 1_000 * number as i64),
+            last_login: ApiTimestamp::at_millis(NOW - 7_000 * number as i64),
+        };
+        publisher.read(user, (0..5).map(device).collect(), at);
+    }
+    publisher.end(at, Duration::from_secs(1), true);
+}
+
+fn state_files(path: &Path) -> StateFiles {
+    StateFiles::new(path, Arc::new(Metrics::new().unwrap()), Clock::System)
+}
+
+/// Inode and size of each file. A file that is written again has another inode.
+fn listed(folder: &Path) -> BTreeMap<String, (u64, u64)> {
+    let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let metadata = entry.metadata().unwrap();
+            (entry.file_name().into_string().unwrap(), (metadata.ino(), metadata.len()))
+        })
+        .collect()
+}
+
+#[test]
+fn writes_only_networks_that_were_polled_since_the_last_save() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = state_files(&folder.path().join("state"));
+    let (registrar, reader) = inventory::open();
+    let users = users(200);
+    let mut networks: Vec<_> =
+        (0..20).map(|number| add(&registrar, &(10_000_000 + number).to_string())).collect();
+    for network in &mut networks {
+        poll(network, &users, NOW);
+    }
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    let before = listed(folder.path());
+    assert_eq!(before.len(), 20);
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    assert_eq!(listed(folder.path()), before);
+
+    poll(&mut networks[3], &users, NOW + 1);
+    networks[4].begin(&users);
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    let after = listed(folder.path());
+    let written: Vec<_> = after.iter().filter(|(name, file)| before[*name] != **file).collect();
+    let total: u64 = after.values().map(|(_, size)| size).sum();
+    println!("a poll writes {} of {total} bytes, {} devices", written[0].1.1, 5 * users.len());
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert_eq!(written[0].0, "state.10000003");
+
+    // Shutdown saves what was read in polls that have not ended.
+    networks[4].read(&users[0], vec![], NOW + 2);
+    networks[4].flush();
+    files.write(&reader.snapshot(), Since::LastChange).unwrap();
+    let last = listed(folder.path());
+    let written: Vec<_> = last.iter().filter(|(name, file)| after[*name] != **file).collect();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let restored = files.load(&Interner::default());
+    assert!(restored[&"10000004".parse().unwrap()].users[0].data.devices.is_empty());
+}
+
+#[test]
+fn removes_files_of_removed_networks_and_the_file_of_version_0_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let (registrar, reader) = inventory::open();
+    let (mut first, mut second) = (add(&registrar, "11111111"), add(&registrar, "22222222"));
+    let users = users(3);
+    poll(&mut first, &users, NOW);
+    poll(&mut second, &users, NOW);
+    std::fs::write(&path, state::encode(&reader.snapshot()).unwrap()).unwrap();
+
+    let files = state_files(&path);
+    assert_eq!(files.load(&Interner::default()).len(), 2);
+    poll(&mut first, &users, NOW + 1);
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    let names = |folder: &Path| listed(folder).into_keys().collect::<Vec<_>>();
+    assert_eq!(names(folder.path()), ["state.11111111", "state.22222222"]);
+    second.withdraw();
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    assert_eq!(names(folder.path()), ["state.11111111"]);
+
+    // After a downgrade, version 0.1 wrote newer data.
+    poll(&mut first, &users, NOW + 2);
+    std::fs::write(&path, state::encode(&reader.snapshot()).unwrap()).unwrap();
+    let restored = state_files(&path).load(&Interner::default());
+    let last_poll = restored.values().map(|network| network.last_poll.unwrap().at);
+    assert_eq!(last_poll.collect::<Vec<_>>(), [NOW + 2]);
+}
+
+#[test]
+fn follows_a_link_even_if_its_target_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let link = folder.path().join("state");
+    std::os::unix::fs::symlink("volume/state", &link).unwrap();
+    let (registrar, reader) = inventory::open();
+    poll(&mut add(&registrar, "11111111"), &users(1), NOW);
+    for _ in 0..2 {
+        let files = state_files(&link);
+        files.load(&Interner::default());
+        files.write(&reader.snapshot(), Since::LastChange).unwrap();
+        assert_eq!(listed(&volume).into_keys().collect::<Vec<_>>(), ["state.11111111"]);
+    }
+}
