@@ -91,7 +91,10 @@ fn chart_rejects_invalid_and_conflicting_values() {
             json!({"serviceAccount": {"roleArn": "wickr"}}),
             "at '/serviceAccount/roleArn': 'wickr' does",
         ),
-        (json!({"serviceMonitor": {"kind": "Probe"}}), "must be one of 'ServiceMonitor', 'PodMonitor'"),
+        (
+            json!({"serviceMonitor": {"kind": "Probe"}}),
+            "must be one of 'ServiceMonitor', 'PodMonitor'",
+        ),
         (json!({"serviceMonitor": {"interval": "a minute"}}), "at '/serviceMonitor/interval'"),
         (json!({"log": {"level": "verbose"}}), "at '/log/level': value must be one of"),
         (json!({"service": {"port": 70000}}), "at '/service/port': maximum: got 70,000"),

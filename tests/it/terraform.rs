@@ -52,14 +52,16 @@ fn parsed() -> Option<Value> {
     let python = tools::python("hcl2")?;
     let files = ["main.tf", "variables.tf", "outputs.tf", "versions.tf"];
     let files = files.map(|name| shipped("terraform").join(name).display().to_string());
-    let arguments: Vec<String> = ["-c".to_owned(), PARSE.to_owned()].into_iter().chain(files).collect();
+    let arguments: Vec<String> =
+        ["-c".to_owned(), PARSE.to_owned()].into_iter().chain(files).collect();
     Some(serde_json::from_str(&tools::run(&python, &arguments)).unwrap())
 }
 
 #[test]
 fn module_runs_the_task_of_the_task_definition_one_at_a_time() {
     let Some(module) = parsed() else { return };
-    let task: Value = serde_json::from_str(&read(&shipped("aws/ecs/task-definition.json"))).unwrap();
+    let task: Value =
+        serde_json::from_str(&read(&shipped("aws/ecs/task-definition.json"))).unwrap();
     let expected = task["containerDefinitions"].as_array().unwrap();
     let actual = module["containers"].as_array().unwrap();
     assert_eq!(actual.len(), expected.len());

@@ -56,8 +56,7 @@ fn a_second_job_scrapes_devices() {
 #[test]
 fn existing_configuration_replaces_that_of_the_chart() {
     let Some(rendered) = rendered() else { return };
-    let volume =
-        |name: &str| &workload(&rendered[name])["spec"]["template"]["spec"]["volumes"][0];
+    let volume = |name: &str| &workload(&rendered[name])["spec"]["template"]["spec"]["volumes"][0];
     let map = json!({"name": "mine", "items": [{"key": "wickr.toml", "path": "config.toml"}]});
     assert_eq!(volume("existing config map")["configMap"], map);
     assert!(of_kind(&rendered["existing config map"], "ConfigMap").is_empty());
@@ -80,9 +79,7 @@ fn openshift_can_assign_the_ids() {
 #[test]
 fn extra_objects_are_rendered_as_templates() {
     let Some(chart) = Chart::find() else { return };
-    let object = |name: &str| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": {}}})
-    };
+    let object = |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": {}}});
     let text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: text\n  labels:\n    \
                 {{- include \"wickr-exporter.selectorLabels\" . | nindent 4 }}\n";
     let values = json!({"extraObjects": [object("{{ .Release.Name }}-keys"), text]});
