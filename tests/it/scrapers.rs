@@ -60,8 +60,9 @@ fn pipelines_of_collectors_use_every_component() {
             assert_eq!(used, defined.collect::<Vec<_>>(), "{name}: {part}");
         }
         let extensions = config["extensions"].as_object();
-        let defined = extensions.map(|map| map.keys().map(String::as_str).collect());
-        assert_eq!(strings(&config["service"]["extensions"]), defined.unwrap_or_else(Vec::new));
+        let defined: Option<Vec<_>> =
+            extensions.map(|map| map.keys().map(String::as_str).collect());
+        assert_eq!(strings(&config["service"]["extensions"]), defined.unwrap_or_default());
         let exporter = &config["exporters"]["prometheusremotewrite"];
         let authenticator = exporter["auth"]["authenticator"].as_str();
         assert_eq!(authenticator.is_some(), extensions.is_some(), "{name}");
