@@ -279,6 +279,54 @@ fn botocore_accepts_the_task_definition_and_knows_every_action() {
     assert!(!output.status.success());
 }
 
+/// Checks the service, operation and options of each `aws` command in code blocks.
+const COMMANDS: &str = r#"
+import re, shlex, sys, botocore.session
+from botocore import xform_name
+session = botocore.session.get_session()
+GLOBAL = {"query", "output", "region", "profile"}
+# Commands that only the AWS CLI has.
+CUSTOM = {("ecr", "get-login-password")}
+count = 0
+for name in sys.argv[1:]:
+    with open(name) as file:
+        blocks = re.findall(r"```sh\n(.*?)```", file.read(), re.S)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        for command in re.findall(r"(?:^|\$\()aws ([^|]*)", line.strip()):
+            words = shlex.split(command.rstrip(")"))
+            service, operation, *words = words
+            count += 1
+            if (service, operation) in CUSTOM or "--cli-input-json" in words:
+                continue
+            model = session.get_service_model(service)
+            operations = {xform_name(name, "-"): name for name in model.operation_names}
+            shape = model.operation_model(operations[operation]).input_shape
+            known = {xform_name(member, "-"): member for member in shape.members}
+            given = {word.removeprefix("--") for word in words if word.startswith("--")}
+            for option in given - GLOBAL:
+                assert option in known, (operation, option, sorted(known))
+            for member in shape.required_members:
+                assert xform_name(member, "-") in given, (operation, member)
+print(count)
+"#;
+
+#[test]
+fn commands_of_the_readme_are_operations_with_known_options() {
+    let Some(python) = tools::python("botocore") else { return };
+    let check = |file: &Path| {
+        let mut command = Command::new(&python);
+        command.args(["-c", COMMANDS]).arg(file).output().unwrap()
+    };
+    let readme = shipped("aws/README.md");
+    let output = check(&readme);
+    assert!(output.status.success(), "{output:?}");
+    let count: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    assert!(count > 15, "{count}");
+    let bad = tempfile::NamedTempFile::new().unwrap();
+    fs::write(bad.path(), read(&readme).replace("--desired-count", "--desired-counts")).unwrap();
+    assert!(!check(bad.path()).status.success());
+}
+
 #[test]
 fn task_is_confined_and_runs_this_version_with_the_given_configuration() {
     let task = json("ecs/task-definition.json");

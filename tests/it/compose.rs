@@ -22,7 +22,7 @@ fn yaml(chart: &Chart, name: &str) -> Value {
 #[test]
 fn files_match_the_compose_schema() {
     let Some(check) = tools::find("check-jsonschema") else { return };
-    let files = ["compose.yaml", "compose.aws.yaml"].map(file);
+    let files = ["compose.yaml", "compose.aws.yaml", "compose.sso.yaml"].map(file);
     let mut arguments = vec!["--builtin-schema".into(), "vendor.compose-spec".into()];
     arguments.extend(files.map(std::path::PathBuf::into_os_string));
     tools::run(&check, &arguments);

@@ -9,7 +9,6 @@ use std::{
 
 use crate::{promql, tools};
 
-const RULES: &str = "prometheus/wickr-exporter.rules.yml";
 /// The external label with the base URL of links in alerts.
 const EXTERNAL_LABEL: &str = "wickr_exporter_url";
 
@@ -21,9 +20,23 @@ pub fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
+/// The files with recording rules and alerts.
+pub fn rule_files() -> Vec<PathBuf> {
+    let files = fs::read_dir(shipped("prometheus")).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|file| file.to_str().unwrap().ends_with(".rules.yml")).collect();
+    files.sort();
+    files
+}
+
+/// The text of all rules.
+fn rules() -> String {
+    rule_files().iter().map(|file| read(file)).collect()
+}
+
 /// The names of the shipped recording rules.
 pub fn recorded() -> BTreeSet<String> {
-    let rules = read(&shipped(RULES));
+    let rules = rules();
     let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
     names.map(str::to_owned).collect()
 }
@@ -45,17 +58,15 @@ fn promtool_accepts_the_configurations_and_rules() {
     check("config", "prometheus/prometheus.yml");
     // promtool requires the files that a configuration refers to.
     let folder = tempfile::tempdir().unwrap();
-    for name in ["prometheus-tls.yml", "wickr-exporter.rules.yml"] {
-        fs::copy(shipped("prometheus").join(name), folder.path().join(name)).unwrap();
+    for file in rule_files().into_iter().chain([shipped("prometheus/prometheus-tls.yml")]) {
+        fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
     }
     crate::keys::Keys::generate().write_as_deployed(folder.path());
     let tls = folder.path().join("prometheus-tls.yml").into_os_string();
     tools::run(&promtool, &["check".into(), "config".into(), tls]);
-    check("rules", RULES);
     let lint = ["check", "rules", "--lint=all", "--lint-fatal"].map(OsString::from);
-    let arguments: Vec<OsString> =
-        lint.into_iter().chain([shipped(RULES).into_os_string()]).collect();
-    tools::run(&promtool, &arguments);
+    let files = rule_files().into_iter().map(PathBuf::into_os_string);
+    tools::run(&promtool, &lint.into_iter().chain(files).collect::<Vec<_>>());
 }
 
 #[test]
@@ -80,7 +91,7 @@ fn alerts(rules: &str) -> Vec<(&str, &str)> {
 
 #[test]
 fn every_alert_is_tested_inactive_firing_and_resolved() {
-    let rules = read(&shipped(RULES));
+    let rules = rules();
     let cases: String = rule_tests().iter().map(|file| read(file)).collect();
     for (alert, _) in alerts(&rules) {
         let inactive = format!("alertname: {alert}, exp_alerts: []}}");
@@ -93,7 +104,7 @@ fn every_alert_is_tested_inactive_firing_and_resolved() {
 
 #[test]
 fn every_alert_has_a_severity_texts_and_a_runbook() {
-    let rules = read(&shipped(RULES));
+    let rules = rules();
     let runbooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbooks.md");
     let runbooks = read(&runbooks);
     let alerts = alerts(&rules);
@@ -118,7 +129,7 @@ fn every_alert_has_a_severity_texts_and_a_runbook() {
 
 #[test]
 fn readme_lists_every_alert_with_its_severity() {
-    let (rules, list) = (read(&shipped(RULES)), read(&shipped("README.md")));
+    let (rules, list) = (rules(), read(&shipped("README.md")));
     let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| Wickr")).collect();
     let mut listed = 0;
     for row in &rows {
@@ -144,7 +155,7 @@ fn amtool_accepts_the_configuration() {
 #[test]
 fn rules_and_their_tests_use_existing_metrics() {
     let recorded = recorded();
-    let files = rule_tests().into_iter().chain([shipped(RULES)]);
+    let files = rule_tests().into_iter().chain(rule_files());
     for file in files {
         let text = read(&file);
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');

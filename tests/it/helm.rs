@@ -1,8 +1,11 @@
 //! The Helm chart and the plain manifest. `render` renders many combinations of values and validates
-//! them against the schemas of Kubernetes and the Prometheus Operator; `objects` tests single objects.
+//! them against the schemas of Kubernetes and the Prometheus Operator; `objects` tests single objects,
+//! `options` those that are off by default, and `alerts` the rules.
 //! The program runs with the rendered arguments, environment and configuration.
 
+mod alerts;
 mod objects;
+mod options;
 pub mod render;
 
 use std::{collections::BTreeMap, path::Path, process::Command};
@@ -88,8 +91,11 @@ fn chart_rejects_invalid_and_conflicting_values() {
             json!({"serviceAccount": {"roleArn": "wickr"}}),
             "at '/serviceAccount/roleArn': 'wickr' does",
         ),
-        (json!({"monitor": {"kind": "Probe"}}), "must be one of 'ServiceMonitor', 'PodMonitor'"),
-        (json!({"monitor": {"interval": "a minute"}}), "at '/monitor/interval'"),
+        (
+            json!({"serviceMonitor": {"kind": "Probe"}}),
+            "must be one of 'ServiceMonitor', 'PodMonitor'",
+        ),
+        (json!({"serviceMonitor": {"interval": "a minute"}}), "at '/serviceMonitor/interval'"),
         (json!({"log": {"level": "verbose"}}), "at '/log/level': value must be one of"),
         (json!({"service": {"port": 70000}}), "at '/service/port': maximum: got 70,000"),
         (json!({"podLabels": {"a": 1}}), "at '/podLabels/a': got number, want string"),
@@ -131,8 +137,29 @@ fn chart_rejects_invalid_and_conflicting_values() {
         ),
         (json!({"networkPolicy": {"enabled": true, "from": null}}), "networkPolicy.from: is empty"),
         (
-            json!({"monitor": {"interval": "1m", "scrapeTimeout": "1m1ms"}}),
-            "monitor.scrapeTimeout: is above monitor.interval",
+            json!({"serviceMonitor": {"interval": "1m", "scrapeTimeout": "1m1ms"}}),
+            "serviceMonitor.scrapeTimeout: is above serviceMonitor.interval",
+        ),
+        (
+            json!({"serviceMonitor": {"devices": {"interval": "1m", "scrapeTimeout": "2m"}}}),
+            "serviceMonitor.devices.scrapeTimeout: is above serviceMonitor.devices.interval",
+        ),
+        (
+            json!({"serviceMonitor": {"devices": {"enabled": true}, "params": {"collect[]": ["user"]}}}),
+            "serviceMonitor.devices.enabled: sets collect[] itself",
+        ),
+        (
+            json!({"existingConfigMap": "a", "existingSecret": "b"}),
+            "existingSecret: existingConfigMap is also set",
+        ),
+        (json!({"ingress": {"enabled": true}}), "ingress.hosts: is empty"),
+        (
+            json!({"ingress": {"enabled": true, "hosts": [{"host": "a"}]}, "shards": 2}),
+            "ingress.enabled: cannot be used with several shards",
+        ),
+        (
+            json!({"ingress": {"hosts": [{"host": "a", "paths": [{"path": "x"}]}]}}),
+            "at '/ingress/hosts/0/paths/0/path'",
         ),
         (
             json!({"aws": {"region": "us-east-1"},
@@ -150,7 +177,7 @@ fn chart_rejects_invalid_and_conflicting_values() {
         (json!({"prometheusRule": {"runbookUrl": "docs"}}), "at '/prometheusRule/runbookUrl'"),
         (
             json!({"prometheusRule": {"enabled": true, "disabled": ["WickrDeviceidle"]}}),
-            "prometheusRule.disabled: unknown alert WickrDeviceidle",
+            "prometheusRule: unknown alert WickrDeviceidle",
         ),
     ] {
         let error = chart.template(&values, &[]).expect_err(&values.to_string());
@@ -184,10 +211,11 @@ fn secrets(objects: &Objects, openssl: &Path, folder: &Path) {
     certificate(openssl, folder);
     std::fs::rename(folder.join("cert.pem"), folder.join("tls.crt")).unwrap();
     std::fs::rename(folder.join("key.pem"), folder.join("tls.key")).unwrap();
-    let map = &of_kind(objects, "ConfigMap")[0]["data"]["web-config.yml"];
+    let mut maps = of_kind(objects, "ConfigMap").into_iter();
+    let map = maps.find_map(|map| map["data"]["web-config.yml"].as_str());
     let default = "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n";
     for key in ["web-config.yml", "web.yml"] {
-        std::fs::write(folder.join(key), map.as_str().unwrap_or(default)).unwrap();
+        std::fs::write(folder.join(key), map.unwrap_or(default)).unwrap();
     }
 }
 
@@ -256,7 +284,7 @@ async fn rendered_shards_poll_every_user_once() {
 }
 
 #[test]
-fn packaged_chart_renders_like_the_folder_with_its_links() {
+fn packaged_chart_renders_like_the_folder() {
     let Some(chart) = Chart::find() else { return };
     let directory = tempfile::tempdir().unwrap();
     let package = Command::new(&chart.helm)
@@ -379,9 +407,20 @@ fn alertmanagerconfig_of_the_readme_matches_the_operators_schema() {
     assert!(chart.validate(&BTreeMap::from([("slack", invalid)])).is_err());
 }
 
+/// The configuration in the ConfigMap, or one with the tables that an existing one must have.
 fn configuration(objects: &Objects) -> String {
+    let mut existing = "[[network]]\nid = 'all'\nusers = 'all'\n".to_owned();
+    if workload(objects)["kind"] == "StatefulSet" {
+        existing += "[shard]\nindex = 'auto'\ntotal = 'auto'\n";
+    }
     let mut maps = of_kind(objects, "ConfigMap").into_iter();
-    maps.find_map(|map| map["data"]["config.toml"].as_str()).unwrap().to_owned()
+    let own = maps.find_map(|map| map["data"]["config.toml"].as_str());
+    let volumes = &workload(objects)["spec"]["template"]["spec"]["volumes"];
+    let source = &volumes[0];
+    let is_existing =
+        source["configMap"]["name"] == "mine" || source["secret"]["secretName"] == "mine";
+    assert_eq!(own.is_none(), is_existing, "{source}");
+    own.map_or(existing, str::to_owned)
 }
 
 /// The container's arguments without paths and addresses of the pod, and with `folder` as the volume

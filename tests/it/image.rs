@@ -36,7 +36,9 @@ fn image_builds_and_runs_unprivileged_on_a_read_only_root() {
     let builder = Builder { buildah, openssl, folder: folder.path().to_owned() };
     let dockerfile = shipped("docker/Dockerfile");
     let text = read(&dockerfile);
-    let from: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    let from = text.lines().filter_map(|line| line.strip_prefix("FROM "));
+    let from = from.map(|image| image.trim_start_matches("--platform=$BUILDPLATFORM "));
+    let from: Vec<_> = from.collect();
     let [compiler, base] = from[..] else { panic!("{from:?}") };
     builder.stand_in(
         compiler.split(' ').next().unwrap(),

@@ -19,8 +19,8 @@
 //! - `pages`: the pages and the API; `browser`: the pages in Chromium
 //! - `cli` and `devices`: commands, exit statuses, messages
 //! - `peers`: comparison with boto3, and parsers of the exposition formats
-//! - `deploy`: the files of `deploy/`, with `aws`, `compose`, `dashboard`, `helm`, `image`, `package`
-//!   and `systemd`
+//! - `deploy`: the files of `deploy/`, with `aws`, `compose`, `dashboard`, `helm`, `image`, `package`,
+//!   `scrapers`, `systemd`, `terraform` and `workflows`
 //! - `alerting`: from a device in the simulator to a notification of Alertmanager
 //! - `prometheus`: a Prometheus server; `stage`: exporters and a Prometheus for queries;
 //!   `promql`: the metric names in an expression
@@ -74,11 +74,14 @@ mod providers;
 mod reload;
 mod restart;
 mod sbom;
+mod scrapers;
 mod service;
 mod stage;
 mod systemd;
 mod targets;
+mod terraform;
 mod threats;
 mod tools;
 mod upgrades;
 mod web_auth;
+mod workflows;

@@ -1,4 +1,4 @@
-//! A Prometheus server for tests.
+//! A Prometheus server for tests, or VictoriaMetrics, which has the same API.
 
 use std::{
     path::Path,
@@ -47,10 +47,24 @@ impl Prometheus {
 
     fn start_at(program: &Path, folder: tempfile::TempDir, port: u16) -> Prometheus {
         let path = |name: &str| folder.path().join(name).display().to_string();
+        let (config, data) = (path("prometheus.yml"), path("data"));
+        let address = format!("127.0.0.1:{port}");
+        let arguments = match program.ends_with("victoria-metrics") {
+            // By default, queries do not return the last 30 seconds.
+            true => vec![
+                format!("-promscrape.config={config}"),
+                format!("-storageDataPath={data}"),
+                format!("-httpListenAddr={address}"),
+                "-search.latencyOffset=1s".to_owned(),
+            ],
+            false => vec![
+                format!("--config.file={config}"),
+                format!("--storage.tsdb.path={data}"),
+                format!("--web.listen-address={address}"),
+            ],
+        };
         let child = Command::new(program)
-            .arg(format!("--config.file={}", path("prometheus.yml")))
-            .arg(format!("--storage.tsdb.path={}", path("data")))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -1,6 +1,6 @@
 //! Exporters and a Prometheus for tests of queries. Each family has samples: two networks, two
-//! shards, SSO limits, usernames, a state file, throttling, failed lookups, a user with errors and
-//! an invalid timestamp.
+//! shards, SSO limits, collectors, usernames, a state file, throttling, failed lookups, a user with
+//! errors and an invalid timestamp.
 
 use std::path::Path;
 
@@ -37,6 +37,8 @@ impl Stage {
                  [discovery]\ninterval = \"1s\"\n\
                  [metrics]\nusername = true\ndetail = \"{detail}\"\n\
                  [sso]\nmax_idle = \"security-groups\"\n\
+                 [collectors]\nenable = [\"accounts\", \"bots\", \"data-retention\", \"guests\", \"network\", \
+                 \"security-groups\", \"sso\"]\n\
                  [state]\npath = \"{}\"\n\
                  [shard]\nindex = {shard}\ntotal = 2\n\
                  [[network]]\nid = \"all\"\nusers = \"all\"\n",

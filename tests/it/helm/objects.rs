@@ -83,33 +83,6 @@ fn selectors_match_the_exporters_pods_only() {
 }
 
 #[test]
-fn prometheus_rule_has_all_alerts_except_disabled_ones() {
-    let Some(rendered) = rendered() else { return };
-    let alerts = |name: &str| {
-        let groups = &of_kind(&rendered[name], "PrometheusRule")[0]["spec"]["groups"];
-        let rules = groups.as_array().unwrap().iter().flat_map(|g| g["rules"].as_array().unwrap());
-        let alerts = rules.filter(|rule| rule["alert"].is_string());
-        let alerts = alerts.map(|rule| (rule["alert"].as_str().unwrap().to_owned(), rule.clone()));
-        alerts.collect::<BTreeMap<_, _>>()
-    };
-    let (all, enabled) = (alerts("service monitor"), alerts("everything"));
-    assert!(all.len() > 20);
-    for (name, shipped) in &all {
-        let section = format!("runbooks.md#{}", name.to_lowercase());
-        assert_eq!(shipped["annotations"]["runbook_url"], format!("docs/{section}"));
-        let Some(alert) = enabled.get(name) else {
-            assert!(["WickrDeviceIdle", "WickrThrottled"].contains(&name.as_str()), "{name}");
-            continue;
-        };
-        let mut expected = shipped.clone();
-        expected["annotations"]["runbook_url"] =
-            json!(format!("https://git.example.com/{section}"));
-        assert_eq!(*alert, expected, "{name}");
-    }
-    assert_eq!(enabled.len() + 2, all.len());
-}
-
-#[test]
 fn probes_and_monitors_use_tls_if_it_is_enabled() {
     let Some(rendered) = rendered() else { return };
     for (name, objects) in rendered {
@@ -134,7 +107,8 @@ fn probes_and_monitors_use_tls_if_it_is_enabled() {
                 assert_eq!(endpoint["tlsConfig"]["serverName"], host, "{name}");
                 let has_ca = endpoint["tlsConfig"]["ca"].is_object();
                 assert_eq!(has_ca, name == "tls and passwords", "{name}");
-                let job = json!({"targetLabel": "job", "replacement": "wickr-exporter"});
+                let job = if name == "everything" { "watch" } else { "wickr-exporter" };
+                let job = json!({"targetLabel": "job", "replacement": job});
                 assert_eq!(endpoint["relabelings"][0], job, "the alerts select this job");
             }
         }
@@ -149,7 +123,7 @@ fn probes_and_monitors_use_tls_if_it_is_enabled() {
         let volumes = workload(objects)["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
         let web = volumes.iter().find(|volume| volume["name"] == "web").unwrap();
         let sources = web["projected"]["sources"].as_array().unwrap();
-        if name == "tls" {
+        if ["tls", "existing config and tls"].contains(&name.as_str()) {
             let map = of_kind(objects, "ConfigMap")[0];
             let text = map["data"][key.trim_start_matches('/')].as_str().unwrap();
             assert_eq!(text, "tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n");
@@ -180,7 +154,7 @@ fn rules_and_dashboards_are_those_of_deploy() {
         let parsed = chart.objects(&texts);
         assert!(!parsed.is_empty());
         let specs: Vec<_> = rules.iter().map(|rule| &rule["spec"]).collect();
-        // `everything` disables two alerts.
+        // `everything` changes the alerts.
         let all = parsed.values().map(|file| &file[0]).collect::<Vec<_>>();
         assert_eq!(specs == all, name != "everything", "{name}");
 
@@ -245,7 +219,7 @@ fn network_policy_allows_prometheus_in_and_dns_and_https_out() {
     let rules = spec["egress"].as_array().unwrap();
     let ports = rules.iter().flat_map(|rule| rule["ports"].as_array().unwrap());
     let ports: Vec<_> = ports.map(|port| port["port"].as_u64().unwrap()).collect();
-    assert_eq!(ports, [53, 53, 443, 80]);
+    assert_eq!(ports, [53, 53, 5353, 5353, 443, 80]);
     assert!(rules.iter().all(|rule| rule.get("to").is_some() == (rule["ports"][0]["port"] == 80)));
 }
 
@@ -262,14 +236,14 @@ fn notes_show_the_next_steps() {
         "--namespace watch logs deployment/wickr-exporter",
         "check --iam-policy",
         "http://127.0.0.1:10471",
-        "monitor.enabled",
+        "serviceMonitor.enabled",
         "web.tlsSecret",
         "serviceAccount.roleArn",
     ] {
         assert!(plain.contains(part), "{part}: {plain}");
     }
     let full = notes(json!({
-        "shards": 2, "web": {"tlsSecret": "a"}, "monitor": {"enabled": true},
+        "shards": 2, "web": {"tlsSecret": "a"}, "serviceMonitor": {"enabled": true},
         "serviceAccount": {"roleArn": "arn:aws:iam::111122223333:role/a"},
     }));
     assert!(
@@ -277,7 +251,7 @@ fn notes_show_the_next_steps() {
         "{full}"
     );
     assert!(full.contains("https://127.0.0.1:10471"), "{full}");
-    for part in ["monitor.enabled", "web.tlsSecret", "serviceAccount.roleArn"] {
+    for part in ["serviceMonitor.enabled", "web.tlsSecret", "serviceAccount.roleArn"] {
         assert!(!full.contains(part), "{part}: {full}");
     }
 }
@@ -321,7 +295,7 @@ fn leaves(path: &str, value: &Value, schema: &Value, found: &mut Vec<(String, Va
     };
     for (key, schema) in properties {
         // Defined by Helm and Kubernetes, without a default.
-        if ["global", "claims"].contains(&key.as_str()) {
+        if ["global", "claims"].contains(&key.as_str()) || path.is_empty() && key == "enabled" {
             continue;
         }
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

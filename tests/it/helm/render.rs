@@ -144,7 +144,7 @@ pub fn strings(list: &Value) -> Vec<&str> {
 pub fn matrix() -> BTreeMap<&'static str, Value> {
     let operator = |kind: &str| {
         json!({
-            "monitor": {"enabled": true, "kind": kind, "labels": {"release": "prometheus"}},
+            "serviceMonitor": {"enabled": true, "kind": kind, "labels": {"release": "prometheus"}},
             "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}},
             "dashboards": {"enabled": true, "annotations": {"grafana_folder": "Wickr"}},
         })
@@ -168,7 +168,7 @@ pub fn matrix() -> BTreeMap<&'static str, Value> {
             "tls and passwords",
             json!({
                 "web": {"configSecret": "web", "configKey": "web.yml", "tlsSecret": "certificate"},
-                "monitor": {
+                "serviceMonitor": {
                     "enabled": true,
                     "tlsConfig": {"ca": {"secret": {"name": "authority", "key": "ca.crt"}}},
                     "basicAuth": {"username": {"name": "scrape", "key": "username"},
@@ -179,6 +179,35 @@ pub fn matrix() -> BTreeMap<&'static str, Value> {
         ("all in one secret", json!({"web": {"configSecret": "web", "tls": true}})),
         ("service monitor", operator("ServiceMonitor")),
         ("pod monitor", operator("PodMonitor")),
+        ("existing config map", json!({"existingConfigMap": "mine", "configKey": "wickr.toml"})),
+        (
+            "existing config and tls",
+            json!({"existingSecret": "mine", "web": {"tlsSecret": "certificate"}, "shards": 2}),
+        ),
+        (
+            "ingress",
+            json!({"ingress": {
+                "enabled": true, "className": "nginx", "annotations": {"a": "b"}, "labels": {"c": "d"},
+                "hosts": [{"host": "wickr.example.com"},
+                          {"host": "example.com", "paths": [{"path": "/wickr", "pathType": "Exact"}]}],
+                "tls": [{"secretName": "wickr-tls", "hosts": ["wickr.example.com"]}],
+            }}),
+        ),
+        (
+            "openshift",
+            json!({
+                "podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null},
+                "networkPolicy": {"enabled": true},
+            }),
+        ),
+        (
+            "devices apart",
+            json!({"enabled": true, "serviceMonitor": {
+                "enabled": true, "namespace": "observe", "sampleLimit": 50_000,
+                "honorLabels": true, "targetLabels": ["team"], "devices": {"enabled": true},
+                "relabelings": [{"targetLabel": "cluster", "replacement": "one"}],
+            }}),
+        ),
         ("everything", everything()),
     ])
 }
@@ -203,14 +232,23 @@ fn everything() -> Value {
                 "tls": true, "enableLifecycle": true},
         "log": {"level": "debug", "format": "json"},
         "service": {"port": 9090, "annotations": {"a": "b"}, "labels": {"c": "d"}},
-        "monitor": {"enabled": true, "kind": "PodMonitor", "interval": "2m",
-                    "scrapeTimeout": "1m", "params": {"collect[]": ["network", "exporter"]},
-                    "tlsConfig": {"serverName": "wickr.example.com"},
-                    "relabelings": [{"targetLabel": "cluster", "replacement": "one"}],
-                    "metricRelabelings": [{"action": "labeldrop", "regex": "app_id"}]},
+        "ingress": {"labels": {"a": "b"}, "annotations": {"c": "d"}, "className": "nginx",
+                    "hosts": [{"host": "wickr.example.com"}], "tls": [{"secretName": "tls"}]},
+        "serviceMonitor": {"enabled": true, "kind": "PodMonitor", "interval": "2m",
+                           "scrapeTimeout": "1m", "params": {"collect[]": ["network", "exporter"]},
+                           "namespace": "observe", "annotations": {"a": "b"}, "job": "watch",
+                           "devices": {"interval": "5m", "scrapeTimeout": "2m"},
+                           "sampleLimit": 1_000_000, "honorLabels": true, "targetLabels": ["c"],
+                           "podTargetLabels": ["e"],
+                           "tlsConfig": {"serverName": "wickr.example.com"},
+                           "relabelings": [{"targetLabel": "cluster", "replacement": "one"}],
+                           "metricRelabelings": [{"action": "labeldrop", "regex": "app_id"}]},
         "prometheusRule": {"enabled": true, "runbookUrl": "https://git.example.com/runbooks.md",
+                           "namespace": "observe", "annotations": {"a": "b"}, "job": "watching",
+                           "clusterLabel": "cluster", "alertLabels": {"team": "it"},
+                           "alerts": {"WickrDataStale": {"for": "1h"}},
                            "disabled": ["WickrDeviceIdle", "WickrThrottled"]},
-        "dashboards": {"enabled": true, "labels": {"dashboard": "yes"}},
+        "dashboards": {"enabled": true, "labels": {"dashboard": "yes"}, "namespace": "grafana"},
         "networkPolicy": {"enabled": true,
                           "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
                           "extraIngress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
@@ -224,6 +262,7 @@ fn everything() -> Value {
         "extraEnvFrom": [{"secretRef": {"name": "aws-keys"}}],
         "extraVolumes": [{"name": "extra", "emptyDir": {}}],
         "extraVolumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+        "extraObjects": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "extra"}}],
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"kubernetes.io/arch": "amd64"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],

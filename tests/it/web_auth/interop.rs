@@ -78,7 +78,7 @@ async fn prometheus_scrapes_with_the_shipped_tls_configuration() {
     let prometheus_config = shipped("prometheus-tls.yml")
         .replace("scrape_interval: 1m", "scrape_interval: 1s")
         .replace(":10471", target)
-        .replace("rule_files:\n  - wickr-exporter.rules.yml\n", "");
+        .replace("rule_files:\n  - wickr-exporter.rules.yml\n  - wickr-governance.rules.yml\n", "");
     setup.write("prometheus.yml", &prometheus_config);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = Command::new(prometheus)

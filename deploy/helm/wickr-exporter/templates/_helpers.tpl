@@ -69,6 +69,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if or .Values.web.tls .Values.web.tlsSecret -}}https{{- else -}}http{{- end -}}
 {{- end -}}
 
+{{/* Not empty if the configuration is not in the chart's own ConfigMap. */}}
+{{- define "wickr-exporter.existingConfig" -}}
+{{- .Values.existingConfigMap }}{{ .Values.existingSecret -}}
+{{- end -}}
+
 {{/* The given configuration, with the tables that the chart adds. */}}
 {{- define "wickr-exporter.config" -}}
 {{- $config := .Values.config -}}
@@ -129,9 +134,23 @@ total = "auto"
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.from) -}}
 {{- fail "networkPolicy.from: is empty, so no pod could scrape the exporter; set the allowed sources, or keep the default namespace monitoring" -}}
 {{- end -}}
-{{- $interval := include "wickr-exporter.milliseconds" .Values.monitor.interval | int64 -}}
-{{- if gt (include "wickr-exporter.milliseconds" .Values.monitor.scrapeTimeout | int64) $interval -}}
-{{- fail "monitor.scrapeTimeout: is above monitor.interval, which Prometheus rejects" -}}
+{{- range $path, $scrape := dict "serviceMonitor" .Values.serviceMonitor "serviceMonitor.devices" .Values.serviceMonitor.devices -}}
+{{- $interval := include "wickr-exporter.milliseconds" $scrape.interval | int64 -}}
+{{- if gt (include "wickr-exporter.milliseconds" $scrape.scrapeTimeout | int64) $interval -}}
+{{- fail (printf "%s.scrapeTimeout: is above %s.interval, which Prometheus rejects" $path $path) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.devices.enabled (hasKey .Values.serviceMonitor.params "collect[]") -}}
+{{- fail "serviceMonitor.devices.enabled: sets collect[] itself; remove it from serviceMonitor.params" -}}
+{{- end -}}
+{{- if and .Values.existingConfigMap .Values.existingSecret -}}
+{{- fail "existingSecret: existingConfigMap is also set; set only one of them" -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.hosts: is empty; set the name of the host" -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (gt (int .Values.shards) 1) -}}
+{{- fail "ingress.enabled: cannot be used with several shards, because each request would reach another shard" -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
 {{- if and $.Values.aws.region (eq .name "AWS_REGION") -}}

@@ -104,10 +104,17 @@ spec:
         {{- end }}
   volumes:
     - name: config
+      {{- if .Values.existingSecret }}
+      secret:
+        secretName: {{ .Values.existingSecret }}
+        # Readable by the pod's group.
+        defaultMode: 0440
+      {{- else }}
       configMap:
-        name: {{ include "wickr-exporter.fullname" . }}
+        name: {{ .Values.existingConfigMap | default (include "wickr-exporter.fullname" .) }}
+      {{- end }}
         items:
-          - key: config.toml
+          - key: {{ include "wickr-exporter.existingConfig" . | empty | ternary "config.toml" .Values.configKey }}
             path: config.toml
     {{- if include "wickr-exporter.webConfig" . }}
     - name: web

@@ -1,38 +1,96 @@
-{{/* The shipped rules, with prometheusRule.runbookUrl and prometheusRule.disabled applied. */}}
+{{/* The shipped rules with the values of prometheusRule applied: a map of paths to rules. */}}
 {{- define "wickr-exporter.rules" -}}
-{{- $root := index . 0 -}}
-{{- $rules := index . 1 | trim -}}
-{{- with $root.Values.prometheusRule.runbookUrl -}}
-{{- $rules = $rules | replace "runbook_url: docs/runbooks.md" (printf "runbook_url: %s" .) -}}
+{{- $values := .Values.prometheusRule -}}
+{{- $files := .Files.Glob "files/prometheus/*.rules.yml" -}}
+{{- if not $files -}}
+{{- fail "prometheusRule.enabled: the chart has no rules in files/prometheus; use the complete chart" -}}
 {{- end -}}
-{{- with $root.Values.prometheusRule.disabled -}}
-{{- $rules = include "wickr-exporter.rulesWithout" (list . $rules) -}}
+{{- $known := list -}}
+{{- $result := dict -}}
+{{- range $path, $content := $files -}}
+{{- $groups := list -}}
+{{- range ($content | toString | fromYaml).groups -}}
+{{- $rules := list -}}
+{{- range .rules -}}
+{{- if .alert -}}{{- $known = append $known .alert -}}{{- end -}}
+{{- if not (has .alert $values.disabled) -}}
+{{- $rules = append $rules (include "wickr-exporter.rule" (list $ .) | fromYaml) -}}
 {{- end -}}
-{{- $rules -}}
+{{- end -}}
+{{- if $rules -}}
+{{- $groups = append $groups (dict "name" .name "rules" $rules) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $groups -}}
+{{- fail (printf "prometheusRule.enabled: %s has no rules; use the complete chart" $path) -}}
+{{- end -}}
+{{- $_ := set $result $path (dict "groups" $groups) -}}
+{{- end -}}
+{{- range concat $values.disabled (keys $values.alerts | sortAlpha) -}}
+{{- if not (has . $known) -}}
+{{- fail (printf "prometheusRule: unknown alert %s in disabled or alerts" .) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $result -}}
 {{- end -}}
 
-{{/* The rules without the disabled alerts. */}}
-{{- define "wickr-exporter.rulesWithout" -}}
-{{- $disabled := index . 0 -}}
-{{- $found := list -}}
-{{- $groups := list -}}
-{{- range (index . 1 | fromYaml).groups -}}
-{{- $enabled := list -}}
-{{- range .rules -}}
-{{- if and .alert (has .alert $disabled) -}}
-{{- $found = append $found .alert -}}
-{{- else -}}
-{{- $enabled = append $enabled . -}}
+{{/* One rule with its values applied. */}}
+{{- define "wickr-exporter.rule" -}}
+{{- $root := index . 0 -}}
+{{- $rule := index . 1 -}}
+{{- $values := $root.Values.prometheusRule -}}
+{{- $annotations := dict -}}
+{{- range $name, $text := $rule.annotations -}}
+{{- $_ := set $annotations $name (include "wickr-exporter.ruleText" (list $root $rule $text)) -}}
+{{- end -}}
+{{- $_ := set $rule "expr" (include "wickr-exporter.ruleText" (list $root $rule $rule.expr)) -}}
+{{- with $rule.alert -}}
+{{- $changes := get $values.alerts . | default dict -}}
+{{- $thresholds := get ($root.Files.Get "files/thresholds.yaml" | fromYaml) . | default dict -}}
+{{- range $key := omit $changes "severity" "for" "keepFiringFor" "labels" "annotations" | keys | sortAlpha -}}
+{{- if not (hasKey $thresholds $key) -}}
+{{- fail (printf "prometheusRule.alerts.%s.%s: the alert has no such threshold; it has: %s" $rule.alert $key (keys $thresholds | sortAlpha | join ", " | default "none")) -}}
 {{- end -}}
 {{- end -}}
-{{- if $enabled -}}
-{{- $groups = append $groups (dict "name" .name "rules" $enabled) -}}
+{{- with $changes.for -}}{{- $_ := set $rule "for" . -}}{{- end -}}
+{{- with $changes.keepFiringFor -}}{{- $_ := set $rule "keep_firing_for" . -}}{{- end -}}
+{{- $severity := $changes.severity | default $rule.labels.severity -}}
+{{- $_ := set $rule "labels" (merge (dict "severity" $severity) ($changes.labels | default dict) $values.alertLabels) -}}
+{{- with $values.runbookUrl -}}
+{{- $_ := set $annotations "runbook_url" ($annotations.runbook_url | replace "docs/runbooks.md" .) -}}
+{{- end -}}
+{{- $_ := set $rule "annotations" (merge ($changes.annotations | default dict) $annotations) -}}
+{{- end -}}
+{{- toYaml $rule -}}
+{{- end -}}
+
+{{/* An expression or annotation with the job, the cluster label and the thresholds of its alert. */}}
+{{- define "wickr-exporter.ruleText" -}}
+{{- $root := index . 0 -}}
+{{- $rule := index . 1 -}}
+{{- $text := index . 2 -}}
+{{- $values := $root.Values.prometheusRule -}}
+{{- $job := $values.job | default $root.Values.serviceMonitor.job -}}
+{{- $text = $text | replace `job="wickr-exporter"` (printf `job=%q` $job) -}}
+{{- $text = $text | replace `job=~"wickr-exporter(-devices)?"` (printf `job=~"%s(-devices)?"` $job) -}}
+{{- with $values.clusterLabel -}}
+{{- $text = regexReplaceAll `\b(by|on) \(` $text (printf "${1} (%s, " .) -}}
+{{- /* Queries in annotations select the alert's cluster. */ -}}
+{{- $text = regexReplaceAll `\{(network_id|instance)=%q` $text (printf "{%s=%%q, ${1}=%%q" .) -}}
+{{- $text = regexReplaceAll `" \$labels\.(network_id|instance)` $text (printf "\" $$labels.%s $$labels.${1}" .) -}}
+{{- end -}}
+{{- $changes := get $values.alerts ($rule.alert | default "") | default dict -}}
+{{- range $key, $threshold := get ($root.Files.Get "files/thresholds.yaml" | fromYaml) ($rule.alert | default "") | default dict -}}
+{{- if hasKey $changes $key -}}
+{{- $value := get $changes $key -}}
+{{- if eq (float64 $value) (float64 (int64 $value)) -}}{{- $value = int64 $value -}}{{- end -}}
+{{- range $threshold.texts -}}
+{{- $text = $text | replace (. | replace "{}" (toString $threshold.default)) (. | replace "{}" (toString $value)) -}}
+{{- end -}}
+{{- range $threshold.seconds -}}
+{{- $text = $text | replace (. | replace "{}" (mul $threshold.default 86400 | toString)) (. | replace "{}" (mulf $value 86400 | int64 | toString)) -}}
 {{- end -}}
 {{- end -}}
-{{- range $disabled -}}
-{{- if not (has . $found) -}}
-{{- fail (printf "prometheusRule.disabled: unknown alert %s" .) -}}
 {{- end -}}
-{{- end -}}
-{{- dict "groups" $groups | toYaml -}}
+{{- $text -}}
 {{- end -}}
