@@ -139,7 +139,7 @@ pub enum Command {
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub struct CheckOptions {
-    /// Also sign in and read one page from each network
+    /// Also sign in, read one page from each network and run each collector
     #[arg(long)]
     pub online: bool,
     /// Print only the least-privilege IAM policy for the configuration

@@ -125,13 +125,16 @@ impl<'a> NetworkFamilies<'a> {
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {
             let identity = &network.view.identity;
-            let pairs = [
-                ("network_name", &*identity.name),
-                ("region", &identity.region),
-                ("account_id", network.info("account_id", self.now)),
-                ("access_level", network.info("access_level", self.now)),
-            ];
-            info.sample(&network.labels.with(&pairs), Value::Count(1))?;
+            let mut labels = network
+                .labels
+                .with(&[("network_name", &*identity.name), ("region", &identity.region)]);
+            for label in ["account_id", "access_level"] {
+                let text = network.info(label, self.now);
+                if !text.is_empty() {
+                    labels.push(label, text);
+                }
+            }
+            info.sample(&labels, Value::Count(1))?;
         }
         let mut users = out.family(&family::NETWORK_USERS);
         for network in self.known() {

@@ -79,12 +79,11 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         }
         "wickr_network_info" if is_known => {
             let NetworkIdentity { name, region, .. } = &*view.identity;
-            let labels = vec![
-                ("network_name", name.clone()),
-                ("region", region.clone()),
-                ("account_id", info(exposition, view, "account_id")),
-                ("access_level", info(exposition, view, "access_level")),
-            ];
+            let mut labels = vec![("network_name", name.clone()), ("region", region.clone())];
+            for label in ["account_id", "access_level"] {
+                let text = info(exposition, view, label);
+                labels.extend(Some((label, text)).filter(|(_, text)| !text.is_empty()));
+            }
             vec![(labels, "1".into())]
         }
         "wickr_network_users" if is_known => Freshness::ALL
