@@ -99,6 +99,7 @@ fn render(encoding: Encoding, groups: &[Group], cache: &CompressionCache, now: i
         snapshot: &snapshot,
         now,
         idle_buckets: &[1, 7, 30, 90].map(|days| Duration::from_secs(days * 86_400)),
+        sso_horizons: &[1, 7].map(|days| Duration::from_secs(days * 86_400)),
         usernames: false,
         exporter_metrics: &[],
         groups,
@@ -171,7 +172,7 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn summary() -> Summary {
     let snapshot = FLEET.reader.snapshot();
-    Summary::new(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY])
+    Summary::new(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY], &[DAY, 7 * DAY])
 }
 
 /// Updates a user and publishes the view, in a network of this many users.

@@ -1,16 +1,23 @@
 //! The longest stall of the HTTP server while a large network is polled:
-//! `cargo bench --bench stalls -- [USERS]`, a million by default.
+//! `cargo bench --bench stalls -- [USERS] [current-thread]`, a million by default. With `current-thread`,
+//! no other thread takes over while the exporter does work on all users.
 //!
-//! Polls run against a source in memory, so that they consist of the exporter's own work. A client on
-//! its own thread requests `/-/healthy` again and again. The runtime has one worker thread, as in a
-//! container with one CPU, where a stalled worker delays every request.
+//! Polls run against a source in memory, so that they consist of the exporter's own work. The runtime
+//! has one worker thread, as in a container with one CPU, where a stalled worker delays every request.
+//! Two values are measured:
+//!
+//! - how long a client on its own thread waits for `/-/healthy`, which includes the time in which other
+//!   programs use the CPU;
+//! - the CPU time that the worker spends between two turns of a task that is due every millisecond: how
+//!   long a request would wait on an idle machine. `/proc` has it, on Linux only.
 
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    fmt,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -122,19 +129,28 @@ impl DiscoveryObserver for Ignore {
 
 fn main() {
     let users = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let users = users.unwrap_or(1_000_000);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(measure(users));
+    let mut runtime = match std::env::args().any(|argument| argument == "current-thread") {
+        true => tokio::runtime::Builder::new_current_thread(),
+        false => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.worker_threads(1).enable_all().build();
+    runtime.unwrap().block_on(measure(users.unwrap_or(1_000_000)));
 }
 
 async fn measure(users: u32) {
     let (registrar, reader) = inventory::open();
     registrar.mark_complete();
     let (address, stop) = serve(reader.clone()).await;
+    let turns = Arc::<Mutex<Vec<Duration>>>::default();
+    tokio::spawn(take_turns(turns.clone()));
     let probe = |until: u64, phase: &'static str| {
-        let reader = reader.clone();
-        tokio::task::spawn_blocking(move || probe(address, phase, || polls_ended(&reader) >= until))
+        let (reader, turns) = (reader.clone(), turns.clone());
+        tokio::task::spawn_blocking(move || {
+            turns.lock().unwrap().clear();
+            probe(address, phase, || polls_ended(&reader) >= until);
+            let mut turns = std::mem::take(&mut *turns.lock().unwrap());
+            println!("    between turns of a task: {}", Summary::of(&mut turns));
+        })
     };
     probe(0, "idle, for one second").await.unwrap();
     let identity = NetworkIdentity {
@@ -185,6 +201,7 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     let settings = DisplaySettings {
         groups: vec![Group::Network, Group::Exporter],
         idle_buckets: vec![Duration::from_secs(86_400)],
+        sso_horizons: Vec::new(),
         usernames: false,
         scrape_slots: ResponseSlots::new(8),
     };
@@ -217,17 +234,48 @@ fn probe(address: SocketAddr, phase: &str, ended: impl Fn() -> bool) {
         std::thread::sleep(PAUSE);
     }
     scraper.join().unwrap();
-    times.sort();
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let longest: Vec<_> =
-        times.iter().rev().take(3).map(|time| format!("{:.1}", millis(*time))).collect();
-    println!(
-        "{phase}: {:.1} s, {} probes, p99 {:.1} ms, longest {} ms",
-        started.elapsed().as_secs_f64(),
-        times.len(),
-        millis(times[times.len() * 99 / 100]),
-        longest.join(", "),
-    );
+    println!("{phase}, {:.1} s", started.elapsed().as_secs_f64());
+    println!("    responses: {}", Summary::of(&mut times));
+}
+
+/// Records the CPU time of the worker between two turns of this task.
+async fn take_turns(turns: Arc<Mutex<Vec<Duration>>>) {
+    let mut last = None;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let thread = std::thread::current().id();
+        let Some(used) = cpu_time() else { return };
+        if let Some((_, before)) = last.filter(|(other, _)| *other == thread) {
+            turns.lock().unwrap().push(used - before);
+        }
+        last = Some((thread, used));
+    }
+}
+
+/// The CPU time of this thread.
+fn cpu_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
+}
+
+/// Count, 99th percentile and the longest of some times.
+struct Summary<'a>(&'a [Duration]);
+
+impl Summary<'_> {
+    fn of(times: &mut [Duration]) -> Summary<'_> {
+        times.sort();
+        Summary(times)
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary(times) = self;
+        let millis = |time: &Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
+        let p99 = times.get(times.len() * 99 / 100).map(millis).unwrap_or_default();
+        let longest: Vec<_> = times.iter().rev().take(3).map(millis).collect();
+        write!(f, "{}, p99 {p99} ms, longest {} ms", times.len(), longest.join(", "))
+    }
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -139,7 +139,7 @@ pub enum Command {
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub struct CheckOptions {
-    /// Also sign in and read one page from each network
+    /// Also sign in, read one page from each network and run each collector
     #[arg(long)]
     pub online: bool,
     /// Print only the least-privilege IAM policy for the configuration
@@ -202,6 +202,9 @@ pub struct DevicesOptions {
     /// Only devices that have been idle for longer than the SSO limit of their user
     #[arg(long)]
     pub sso_expired: bool,
+    /// Only devices whose SSO session has not expired and ends within this time, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub sso_expires_within: Option<Duration>,
     /// Only this network, by its id; repeatable. Other networks are not polled
     #[arg(long = "network", value_name = "ID")]
     pub networks: Vec<NetworkId>,

@@ -206,6 +206,7 @@ fn query(options: DevicesOptions) -> Query {
         idle_up_to: options.idle_up_to,
         never_logged_in: options.never_logged_in.then_some(true),
         sso_expired: options.sso_expired.then_some(true),
+        sso_expires_within: options.sso_expires_within,
         freshness: None,
     };
     Query { filter, limit: options.limit, page: 1, ..Query::default() }

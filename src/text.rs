@@ -1,4 +1,6 @@
-//! Text for terminals and pages: counts, and the escaping of outside text.
+//! Text for terminals and pages: counts, durations, and the escaping of outside text.
+
+use std::time::Duration;
 
 /// A count with thousands separators.
 pub(crate) fn grouped(count: usize) -> String {
@@ -16,6 +18,20 @@ pub(crate) fn grouped(count: usize) -> String {
 /// A count with its noun: "1 user", "2 users".
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+/// `1d12h`, in days and smaller units: months and years have no fixed length.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let mut text = String::new();
+    let mut rest = duration.as_millis();
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+    {
+        if rest >= size {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    if text.is_empty() { "0s".into() } else { text }
 }
 
 /// Escapes control characters, invisible characters, and white space at either end.

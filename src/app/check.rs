@@ -274,9 +274,13 @@ fn human(duration: Duration) -> String {
 /// Estimated series for the configured users, and for each discovered user.
 fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
-    // 25 are independent of device types, such as wickr_up and the counts by freshness and reason.
-    let network = 25 + TYPES * (4 + histogram);
-    let user = 4 + 2 * DEVICES_PER_USER.min(TYPES);
+    // 31 are independent of device types, such as wickr_up and the counts by freshness and reason.
+    let (sso_types, sso_users) = match config.sso {
+        None => (0, 0),
+        Some(_) => (1 + config.sso_expiring_within.len(), 2),
+    };
+    let network = 31 + TYPES * (4 + histogram + sso_types);
+    let user = 4 + sso_users + 2 * DEVICES_PER_USER.min(TYPES);
     let device = 5 * DEVICES_PER_USER;
     let per_user = match config.metrics.detail {
         Detail::Network => 0,

@@ -20,6 +20,13 @@ use crate::{
 /// one network's collectors then take about a tenth of the rate.
 const START_SPACING: Duration = Duration::from_secs(10);
 
+/// The delay of the first runs of the network with this index among those that start together.
+fn start_delay(index: usize, interval: Duration) -> Duration {
+    let spacing = START_SPACING.as_millis().saturating_mul(index as u128);
+    // Also below the interval, so that every network has values after one interval.
+    Duration::from_millis((spacing % interval.as_millis().max(1)) as u64)
+}
+
 /// Everything that determines a task. It restarts only if this changes.
 #[derive(Debug, Clone, PartialEq)]
 struct Plan {
@@ -77,7 +84,7 @@ impl CollectorTasks {
                 recorders.insert(id, running.recorder);
             }
         }
-        let mut delay = Duration::ZERO;
+        let mut started = 0;
         for (id, network) in networks {
             if self.running.contains_key(id) {
                 continue;
@@ -85,8 +92,9 @@ impl CollectorTasks {
             let Some(plan) = wanted(id) else { continue };
             let recorder =
                 recorders.remove(id).unwrap_or_else(|| Arc::new(factory.add_collectors(id)));
+            let delay = start_delay(started, collectors.interval);
             let schedule = schedule(id, collectors, delay);
-            delay = (delay + START_SPACING).min(collectors.interval / 2);
+            started += 1;
             let connection = Connection::new(network, factory)?;
             let (stop, clock) = (CancellationToken::new(), factory.clock.clone());
             let (id, stopped, records) = (id.clone(), stop.clone(), recorder.clone());
@@ -180,5 +188,21 @@ impl Connection {
     {
         let (client, network, limiter) = (&*self.client, &self.network, &*self.limiter);
         collector.get().collect(Api { client, network, limiter })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_runs_of_networks_are_spread_over_the_interval() {
+        let hour = Duration::from_secs(3600);
+        let delays: Vec<_> = [0, 1, 2, 359, 360, 361]
+            .map(|index| start_delay(index, hour).as_secs())
+            .into_iter()
+            .collect();
+        assert_eq!(delays, [0, 10, 20, 3590, 0, 10]);
+        assert_eq!(start_delay(3, Duration::from_secs(7)), Duration::from_secs(2));
     }
 }

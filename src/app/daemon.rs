@@ -90,6 +90,9 @@ impl Daemon {
             config.state.as_ref().map(|path| StateFiles::new(path, metrics.clone(), clock.clone()));
         let restored = state.as_ref().map(|files| files.load(&labels)).unwrap_or_default();
         let (registrar, reader) = inventory::open();
+        if state.is_some() {
+            registrar.defer_changes();
+        }
         let factory = PollerFactory::new(
             credentials,
             labels,

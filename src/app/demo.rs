@@ -119,6 +119,7 @@ fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
          [poll]\ninterval = \"{}s\"\nrequests_per_second = 100\n\
          [sso]\nmax_idle = \"security-groups\"\n\
+         [discovery]\ninterval = \"10s\"\n\
          [collectors]\nenable = {:?}\ninterval = \"10s\"\n",
         simulator.endpoint(),
         INTERVAL.as_secs(),
@@ -126,11 +127,10 @@ fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
     );
     simulator.read_fleet(|fleet| {
         for (network, name) in fleet.networks().zip(["production", "staging"]) {
-            let users: Vec<_> = network.users().map(|user| user.id().to_owned()).collect();
             let id = network.id();
             // Writing to a String cannot fail.
             let _ =
-                write!(text, "[[network]]\nid = \"{id}\"\nname = \"{name}\"\nusers = {users:?}\n");
+                write!(text, "[[network]]\nid = \"{id}\"\nname = \"{name}\"\nusers = \"all\"\n");
         }
     });
     config::parse(&text, "configuration of the demo").map_err(AppError::setup)
@@ -158,8 +158,8 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
          In another terminal, try:\n\n\
          \x20 curl -s {metrics} | grep '^wickr_network_devices{{'\n\
          \x20 {program} devices --from {base} --idle-over 30d\n\n\
-         Devices log in, appear, disappear, and are suspended and reset. The exporter polls every {interval} s\n\
-         and prints a summary. Press Ctrl-C to stop.\n\n",
+         Devices log in, appear, disappear, and are suspended and reset; bots, guests, accounts and settings\n\
+         change, too. The exporter polls every {interval} s and prints a summary. Press Ctrl-C to stop.\n\n",
         // The program may not be in PATH.
         program = std::env::args().next().unwrap_or_else(|| "wickr-exporter".into()),
         api = simulator.endpoint(),
@@ -171,7 +171,7 @@ fn welcome(simulator: &Simulator, serving: &Serving) -> String {
 fn summary(reader: &Reader, now: Millis) -> String {
     let mut text = String::new();
     for view in &reader.snapshot().networks {
-        let summary = Summary::new(view, now, &[IDLE_MILLIS]);
+        let summary = Summary::new(view, now, &[IDLE_MILLIS], &[]);
         let sum = |count: fn(&TypeSummary) -> u64| summary.types.iter().map(count).sum::<u64>();
         let types: Vec<_> =
             summary.types.iter().map(|t| format!("{} {}", &*t.device_type, t.devices)).collect();

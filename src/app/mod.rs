@@ -112,6 +112,7 @@ fn shown(config: &Config) -> DisplaySettings {
     DisplaySettings {
         groups: groups(config.metrics.detail),
         idle_buckets: config.metrics.idle_buckets.clone(),
+        sso_horizons: config.sso_expiring_within.clone(),
         usernames: config.metrics.username,
         scrape_slots: ResponseSlots::new(config.web.max_concurrent_scrapes),
     }

@@ -51,6 +51,7 @@ pub async fn once(config: &Config, clock: Clock) -> Result<(PollOutcome, Vec<u8>
         snapshot: &snapshot,
         now: clock.now(),
         idle_buckets: &config.metrics.idle_buckets,
+        sso_horizons: &config.sso_expiring_within,
         usernames: config.metrics.username,
         exporter_metrics: &metrics.gather(),
         groups: &groups(config.metrics.detail),

@@ -67,6 +67,7 @@ impl PollerFactory {
             }
             _ => None,
         });
+        self.registrar.set_log_changes(config.log_changes);
         self.metrics.show_rates(self.accounts.set_limits(config));
     }
 
@@ -90,13 +91,14 @@ impl PollerFactory {
             polled: self.polled.clone(),
             clock: self.clock.clone(),
         };
-        let publisher = match publisher {
+        let mut publisher = match publisher {
             Some(mut publisher) => {
                 publisher.set_identity(network.identity());
                 publisher
             }
             None => self.registrar.add(network.identity(), self.restored.remove(&network.id)),
         };
+        publisher.set_timezone(network.network.aws.timezone_name());
         Ok(NetworkPoller::new(plan, publisher))
     }
 

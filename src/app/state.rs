@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{self, Previous};
@@ -27,6 +27,8 @@ use crate::{
 
 /// Minimum time between two saves, because many small networks end many polls.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time for which changes of devices are not saved, and so not exposed.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Only the exporter can read them: they contain users and devices.
 const MODE: u32 = 0o600;
 
@@ -65,6 +67,8 @@ struct Saved {
 pub(super) enum Since {
     /// Those of which a poll has ended.
     LastPoll,
+    /// Those, and those with changes of devices that are not exposed.
+    UnexposedChange,
     /// Those that have changed at all.
     LastChange,
 }
@@ -186,7 +190,7 @@ impl StateFiles {
         result
     }
 
-    /// Saves after polls, until `stop`. It does not wait for a write that blocks.
+    /// Saves after polls, and changes of devices also during long polls, until `stop`. It does not wait for a write that blocks.
     pub(super) async fn save_after_polls(
         self,
         reader: Reader,
@@ -194,10 +198,19 @@ impl StateFiles {
         stop: CancellationToken,
     ) {
         let saving = async {
+            let mut due = Instant::now() + MAX_DELAY;
             loop {
-                polled.notified().await;
-                self.save(reader.snapshot(), Since::LastPoll).await;
-                tokio::time::sleep(MIN_INTERVAL).await;
+                let polled = tokio::time::timeout_at(due, polled.notified()).await.is_ok();
+                let snapshot = reader.snapshot();
+                let mut since = Since::LastPoll;
+                if due <= Instant::now() {
+                    due = Instant::now() + MAX_DELAY;
+                    since = Since::UnexposedChange;
+                }
+                if polled || snapshot.has_unexposed_changes() {
+                    self.save(snapshot, since).await;
+                    tokio::time::sleep(MIN_INTERVAL).await;
+                }
             }
         };
         stop.run_until_cancelled(saving).await;
@@ -247,6 +260,9 @@ impl Files {
         };
         let is_current = |saved: &Saved| match since {
             Since::LastPoll => saved.last_poll == current.last_poll,
+            Since::UnexposedChange => {
+                saved.last_poll == current.last_poll && !view.has_unexposed_changes()
+            }
             Since::LastChange => {
                 let collected = match (&saved.collected, &current.collected) {
                     (Some(saved), Some(current)) => saved.ptr_eq(current),
@@ -258,6 +274,20 @@ impl Files {
         if self.saved.get(id).is_some_and(is_current) {
             return Ok(());
         }
+        let result = self.replace(path, view, snapshot, current);
+        // After a failure, too: hidden changes are worse than a decrease of the counter after a crash.
+        view.expose_changes();
+        result
+    }
+
+    fn replace(
+        &mut self,
+        path: &Path,
+        view: &Arc<NetworkView>,
+        snapshot: &Snapshot,
+        current: Saved,
+    ) -> Result<(), String> {
+        let id = &view.identity.id;
         let unreadable = self.unreadable.contains(id);
         if unreadable && !view.users.iter().any(|user| user.has_data()) {
             return Ok(());

@@ -53,9 +53,11 @@ pub(super) struct RawFile {
     pub(super) discovery_interval: Field<Duration>,
     pub(super) metrics: RawMetrics,
     pub(super) sso_max_idle: Field<SsoMaxIdle>,
+    pub(super) sso_expiring_within: Field<Vec<Duration>>,
     pub(super) collectors: RawCollectors,
     pub(super) state_path: Field<PathBuf>,
     pub(super) shard: RawShard,
+    pub(super) log_changes: Field<bool>,
     pub(super) networks: Vec<RawNetwork>,
 }
 
@@ -135,6 +137,7 @@ pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
     let root = Table::root(problems, &shape::SCHEMA, Some(tree));
     let poll_table = root.table("poll", &shape::POLL);
     let discovery = root.table("discovery", &shape::DISCOVERY);
+    let sso = root.table("sso", &shape::SSO);
     RawFile {
         web: web(&root.table("web", &shape::WEB)),
         aws: aws(&root.table("aws", &shape::AWS)),
@@ -143,10 +146,12 @@ pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
         discovery_interval: discovery
             .read("interval", |value| values::duration(value, DISCOVERY_INTERVAL)),
         metrics: metrics(&root.table("metrics", &shape::METRICS)),
-        sso_max_idle: sso_max_idle(&root.table("sso", &shape::SSO)),
+        sso_max_idle: sso_max_idle(&sso),
+        sso_expiring_within: ascending(&sso, "expiring_within", r#"["1d", "7d"]"#),
         collectors: collectors(&root.table("collectors", &shape::COLLECTORS)),
         state_path: state_path(&root.table("state", &shape::STATE)),
         shard: shard(&root.table("shard", &shape::SHARD)),
+        log_changes: root.table("log", &shape::LOG).read("changes", values::boolean),
         networks: root
             .tables("network", &shape::NETWORK, NETWORK_EXAMPLE)
             .iter()
@@ -195,24 +200,23 @@ fn poll(table: &Table<'_>) -> RawPoll {
 }
 
 fn metrics(table: &Table<'_>) -> RawMetrics {
-    let buckets = table
-        .unique_list("idle_buckets", r#"["1h", "1d"]"#, |value| values::duration(value, BUCKET));
     RawMetrics {
         detail: table.read("detail", values::parsed),
         username: table.read("username", values::boolean),
-        idle_buckets: check_ascending(buckets, table.problems),
+        idle_buckets: ascending(table, "idle_buckets", r#"["1h", "1d"]"#),
     }
 }
 
-/// Buckets are not sorted: one out of order more often has the wrong unit than the wrong position.
-fn check_ascending(buckets: Field<Vec<Duration>>, problems: &Problems) -> Field<Vec<Duration>> {
-    buckets.and_then(|buckets, location| {
-        let Some(pair) = buckets.windows(2).find(|pair| pair[0] >= pair[1]) else {
-            return Field::Valid(buckets, location);
+/// Durations are not sorted: one out of order more often has the wrong unit than the wrong position.
+fn ascending(table: &Table<'_>, key: &'static str, example: &str) -> Field<Vec<Duration>> {
+    let list = table.unique_list(key, example, |value| values::duration(value, BUCKET));
+    list.and_then(|list, location| {
+        let Some(pair) = list.windows(2).find(|pair| pair[0] >= pair[1]) else {
+            return Field::Valid(list, location);
         };
         let (previous, next) = (values::brief(pair[0]), values::brief(pair[1]));
         let message = format!("must be in ascending order, but {next} follows {previous}");
-        problems.add(&location, message);
+        table.problems.add(&location, message);
         Field::Invalid
     })
 }

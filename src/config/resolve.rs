@@ -1,6 +1,8 @@
 //! Resolves the raw configuration. A network's own value overrides the shared one, which overrides
 //! the default.
 
+use std::time::Duration;
+
 use super::{
     conflicts,
     filter::FilterConfig,
@@ -12,6 +14,10 @@ use super::{
 };
 use crate::diagnostics::{Field, Problems};
 
+/// A day to act before a session ends, and a week to plan.
+const DEFAULT_EXPIRING_WITHIN: [Duration; 2] =
+    [Duration::from_secs(86_400), Duration::from_secs(7 * 86_400)];
+
 /// The result is valid only if there are no problems: defaults replace invalid values.
 pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
     conflicts::check(&file, problems);
@@ -22,9 +28,11 @@ pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
         discovery: discovery(file.discovery_interval),
         metrics: metrics(file.metrics),
         sso: file.sso_max_idle.into_valid(),
+        sso_expiring_within: file.sso_expiring_within.valid_or(DEFAULT_EXPIRING_WITHIN.into()),
         collectors: collectors(file.collectors),
         state: file.state_path.into_valid(),
         shard: shard(file.shard),
+        log_changes: file.log_changes.valid_or(false),
     }
 }
 
@@ -44,7 +52,7 @@ fn limits(raw: raw::RawRequestLimits) -> RequestLimits {
     }
 }
 
-fn discovery(interval: Field<std::time::Duration>) -> DiscoveryConfig {
+fn discovery(interval: Field<Duration>) -> DiscoveryConfig {
     DiscoveryConfig { interval: interval.valid_or(DiscoveryConfig::default().interval) }
 }
 

@@ -29,6 +29,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// When idle SSO sessions end; `None` without `[sso]`.
     pub sso: Option<SsoMaxIdle>,
+    /// `[sso] expiring_within`: at least one time, strictly ascending, above zero.
+    pub sso_expiring_within: Vec<Duration>,
     /// `[collectors]`
     pub collectors: CollectorsConfig,
     /// The state file, which need not exist; `None` without `[state]`. A relative path is relative
@@ -36,6 +38,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// The part of the users that this process polls.
     pub shard: ShardConfig,
+    /// `[log] changes`: whether each change of a device is logged.
+    pub log_changes: bool,
     /// In the order of the file: at least one, and each id once.
     ///
     /// No two networks with [`NetworkSelector::All`] have the same region, profile, role and

@@ -17,6 +17,7 @@ pub(super) static FILE: Shape = Shape {
         "collectors",
         "state",
         "shard",
+        "log",
         "network",
     ],
 };
@@ -54,13 +55,15 @@ pub(super) static DISCOVERY: Shape = Shape { path: "discovery", keys: &["interva
 pub(super) static METRICS: Shape =
     Shape { path: "metrics", keys: &["detail", "username", "idle_buckets"] };
 
-pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle"] };
+pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle", "expiring_within"] };
 
 pub(super) static COLLECTORS: Shape = Shape { path: "collectors", keys: &["enable", "interval"] };
 
 pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
 
 pub(super) static SHARD: Shape = Shape { path: "shard", keys: &["index", "total"] };
+
+pub(super) static LOG: Shape = Shape { path: "log", keys: &["changes"] };
 
 pub(super) static NETWORK: Shape =
     Shape { path: "network", keys: &["id", "name", "users", "filter", "aws", "poll"] };
@@ -89,6 +92,7 @@ pub(super) static SCHEMA: Schema = Schema {
         &COLLECTORS,
         &STATE,
         &SHARD,
+        &LOG,
         &NETWORK,
         &NETWORK_FILTER,
         &NETWORK_AWS,

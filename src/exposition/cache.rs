@@ -2,7 +2,8 @@
 //!
 //! Compression dominates the cost of a scrape, and most lines change only when a poll finds a change.
 //! The chunk of a block and family is cached until the block changes. A chunk that depends on the
-//! clock is cached for scrapes with the same timestamp, and a timestamp is reused for a second.
+//! clock is cached for the period in which it is valid, mostly one timestamp, and a timestamp is reused
+//! for a second.
 //! Concurrent scrapes compress a chunk once.
 //!
 //! The cache is bounded: one chunk for each block, family and encoding requested in the last minutes.
@@ -32,8 +33,8 @@ pub(super) struct Key {
     pub(super) family: &'static str,
     pub(super) encoding: Encoding,
     pub(super) usernames: bool,
-    /// The timestamp, if the lines depend on the clock.
-    pub(super) time: Option<Millis>,
+    /// The first and the last time of the lines, if they depend on the clock.
+    pub(super) period: Option<(Millis, Millis)>,
 }
 
 #[derive(Default)]
@@ -66,7 +67,7 @@ impl CompressionCache {
         }
     }
 
-    /// Drops the chunks of earlier block versions, of earlier timestamps, and unused ones.
+    /// Drops the chunks of earlier block versions, of earlier periods, and unused ones.
     pub(super) fn evict(&self, snapshot: &Snapshot, now: Millis) {
         let blocks = snapshot.networks.iter().flat_map(|network| network.users.blocks());
         let live: HashSet<u64> = blocks
@@ -75,7 +76,7 @@ impl CompressionCache {
             .collect();
         lock(&self.slots).retain(|key, slot| {
             live.contains(&key.version)
-                && key.time.is_none_or(|time| in_window(time, now))
+                && key.period.is_none_or(|period| in_period(period, now))
                 && now.abs_diff(slot.last_used.load(Ordering::Relaxed)) < MAX_UNUSED.unsigned_abs()
         });
     }
@@ -104,6 +105,11 @@ impl CompressionCache {
         let slots: Vec<Arc<CachedChunk>> = lock(&self.slots).values().cloned().collect();
         slots.iter().filter_map(|slot| lock(&slot.chunk).clone()).collect()
     }
+}
+
+/// A scrape can have a timestamp from up to [`WINDOW`] before.
+fn in_period((first, last): (Millis, Millis), now: Millis) -> bool {
+    first <= now && now.saturating_sub(last) < WINDOW
 }
 
 fn in_window(start: Millis, now: Millis) -> bool {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    inventory::{BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
+    inventory::{Block, BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{Device, InternedStr},
 };
 
@@ -41,6 +41,8 @@ enum Dependency {
     ReadTime,
     /// Any change except read times, and the passing of time.
     Clock,
+    /// Any change except read times, and the end of an SSO session.
+    SsoEnds,
 }
 
 /// How to write the lines of a user.
@@ -67,7 +69,9 @@ pub(super) const USER_COLUMNS: &[Column] = &[
     ),
     column(&family::USER_INFO, Dependency::Content, Lines::UserFacts(info)),
     column(&family::USER_SUSPENDED, Dependency::Content, Lines::UserFacts(suspended)),
+    column(&family::USER_ADMIN, Dependency::Content, Lines::UserFacts(admin)),
     column(&family::USER_SSO_MAX_IDLE, Dependency::Content, Lines::UserFacts(sso_max_idle)),
+    column(&family::USER_SSO_EXPIRY, Dependency::SsoEnds, Lines::User(sso_expiry)),
     column(&family::USER_DEVICES, Dependency::Content, Lines::Types(|_| true)),
     column(
         &family::USER_DEVICES_SUSPENDED,
@@ -135,11 +139,11 @@ const fn column(family: &'static Family, dependency: Dependency, lines: Lines) -
 
 impl Column {
     /// While this number stays the same, the lines of the block stay the same, if none of its data
-    /// expires and, for a family that depends on the clock, at one timestamp.
+    /// expires and, for a family that depends on the clock, in one [period](Column::period).
     pub(super) fn version(&self, version: BlockVersion) -> u64 {
         match self.dependency {
             Dependency::Content => version.content,
-            Dependency::Logins | Dependency::Clock => version.logins,
+            Dependency::Logins | Dependency::Clock | Dependency::SsoEnds => version.logins,
             Dependency::ReadTime => version.any,
         }
     }
@@ -149,9 +153,14 @@ impl Column {
         *self.family == family::USER_INFO
     }
 
-    /// Whether the lines change as time passes.
-    pub(super) fn depends_on_clock(&self) -> bool {
-        self.dependency == Dependency::Clock
+    /// The first and the last time for which the lines of the block are those at `now`. None if they
+    /// do not depend on the clock.
+    pub(super) fn period(&self, block: &Block, now: Millis) -> Option<(Millis, Millis)> {
+        match self.dependency {
+            Dependency::Content | Dependency::Logins | Dependency::ReadTime => None,
+            Dependency::Clock => Some((now, now)),
+            Dependency::SsoEnds => Some(block.stats().sso_period(now)),
+        }
     }
 
     /// Writes the lines of a user.
@@ -221,9 +230,23 @@ fn suspended(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
     }
 }
 
+fn admin(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
+    if let Some(admin) = facts.admin {
+        line.begin().end(admin.into());
+    }
+}
+
 fn sso_max_idle(facts: &UserFacts, _: bool, line: &mut Line<'_>) {
     if let Some(limit) = facts.sso_max_idle {
         line.begin().end(Value::Count(limit.as_secs()));
+    }
+}
+
+fn sso_expiry(user: &UserRecord, context: Context, line: &mut Line<'_>) {
+    let data = user.data(context.now, context.stale_after);
+    let ends = data.iter().flat_map(|data| data.devices.iter().filter_map(|d| user.sso_end(d)));
+    if let Some(end) = ends.filter(|end| *end >= context.now).min() {
+        line.begin().end(Value::Millis(end));
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Exposition<'a> {
     pub now: Millis,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: &'a [Duration],
+    /// Times until the end of SSO sessions, ascending.
+    pub sso_horizons: &'a [Duration],
     /// Whether usernames, which are email addresses, are exposed.
     pub usernames: bool,
     /// The exporter's own metrics, sorted by name.
@@ -69,8 +71,13 @@ impl Exposition<'_> {
     ) -> io::Result<()> {
         cache.evict(self.snapshot, self.now);
         let mut writer = Writer::new(format, encoding, cache, self.now, sink)?;
-        let families =
-            NetworkFamilies::new(self.snapshot, self.now, self.idle_buckets, self.usernames);
+        let families = NetworkFamilies::new(
+            self.snapshot,
+            self.now,
+            self.idle_buckets,
+            self.sso_horizons,
+            self.usernames,
+        );
         for group in self.groups {
             families.write(*group, &mut writer)?;
             if *group == Group::Exporter {

@@ -12,9 +12,10 @@ use super::{
 use crate::{
     clock::{Millis, to_millis},
     inventory::{
-        Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso, Summary,
-        TypeSummary,
+        ChangeKind, Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso,
+        Summary, TypeSummary,
     },
+    text::format_duration,
     wickr::ErrorKind,
 };
 
@@ -34,6 +35,8 @@ pub(super) struct NetworkFamilies<'a> {
     pub(super) now: Millis,
     usernames: bool,
     idle_bounds: Vec<i64>,
+    /// Values of the label `within`.
+    horizons: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -58,16 +61,20 @@ impl<'a> NetworkFamilies<'a> {
         snapshot: &'a Snapshot,
         now: Millis,
         idle_buckets: &[Duration],
+        sso_horizons: &[Duration],
         usernames: bool,
     ) -> NetworkFamilies<'a> {
         let idle_bounds: Vec<i64> = idle_buckets.iter().copied().map(to_millis).collect();
+        let horizon_bounds: Vec<i64> = sso_horizons.iter().copied().map(to_millis).collect();
         let networks = snapshot.networks.iter().map(|view| NetworkContext {
             view,
             labels: Labels::new(&[("network_id", view.identity.id.as_str())]),
-            summary: Summary::new(view, now, &idle_bounds),
+            summary: Summary::new(view, now, &idle_bounds, &horizon_bounds),
             collected: snapshot.collected.get(&view.identity.id).map(|collected| &**collected),
         });
-        NetworkFamilies { networks: networks.collect(), now, usernames, idle_bounds }
+        let networks = networks.collect();
+        let horizons = sso_horizons.iter().copied().map(format_duration).collect();
+        NetworkFamilies { networks, now, usernames, idle_bounds, horizons }
     }
 
     /// Writes the families of one group.
@@ -103,7 +110,7 @@ impl<'a> NetworkFamilies<'a> {
                         family: column.family.name,
                         encoding,
                         usernames: usernames && column.has_usernames(),
-                        time: column.depends_on_clock().then_some(now),
+                        period: column.period(block, now),
                     };
                     family.cached_lines(key, users, write)?;
                 }
@@ -125,13 +132,16 @@ impl<'a> NetworkFamilies<'a> {
         let mut info = out.family(&family::NETWORK_INFO);
         for network in self.known() {
             let identity = &network.view.identity;
-            let pairs = [
-                ("network_name", &*identity.name),
-                ("region", &identity.region),
-                ("account_id", network.info("account_id", self.now)),
-                ("access_level", network.info("access_level", self.now)),
-            ];
-            info.sample(&network.labels.with(&pairs), Value::Count(1))?;
+            let mut labels = network
+                .labels
+                .with(&[("network_name", &*identity.name), ("region", &identity.region)]);
+            for label in ["account_id", "access_level"] {
+                let text = network.info(label, self.now);
+                if !text.is_empty() {
+                    labels.push(label, text);
+                }
+            }
+            info.sample(&labels, Value::Count(1))?;
         }
         let mut users = out.family(&family::NETWORK_USERS);
         for network in self.known() {
@@ -168,8 +178,24 @@ impl<'a> NetworkFamilies<'a> {
                 idle.histogram(&labels, buckets, summary.with_idle, sum)?;
             }
         }
-        let with_sso = self.known().filter(|network| network.view.sso.is_some());
-        self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso, |t| t.sso_expired, out)?;
+        let with_sso = || self.known().filter(|network| network.view.sso.is_some());
+        self.by_type(&family::NETWORK_DEVICES_SSO_EXPIRED, with_sso(), |t| t.sso_expired, out)?;
+        let mut expiring = out.family(&family::NETWORK_DEVICES_SSO_EXPIRING);
+        for NetworkContext { labels, summary, .. } in with_sso() {
+            for summary in &summary.types {
+                for (within, count) in self.horizons.iter().zip(&summary.sso_expiring) {
+                    let pairs = [("device_type", &*summary.device_type), ("within", within)];
+                    expiring.sample(&labels.with(&pairs), Value::Count(*count))?;
+                }
+            }
+        }
+        let mut changes = out.family(&family::NETWORK_DEVICE_CHANGES);
+        for NetworkContext { view, labels, .. } in self.known() {
+            for (kind, count) in ChangeKind::ALL.into_iter().zip(view.exposed_changes()) {
+                let labels = labels.with(&[("change", kind.as_str())]);
+                changes.sample(&labels, Value::Count(count))?;
+            }
+        }
         self.security_group_families(out)?;
         self.collected_families(out)
     }

@@ -92,6 +92,7 @@ impl World {
                 username: self.random.bool().then(|| self.text().into()),
                 status: [None, Some(1), Some(2), Some(7)][self.random.usize(..4)],
                 suspended: [None, Some(false), Some(true)][self.random.usize(..3)],
+                admin: [None, Some(false), Some(true)][self.random.usize(..3)],
                 sso_max_idle: self
                     .random
                     .bool()
@@ -210,6 +211,7 @@ fn campaign(seed: u64, steps: usize) {
                 snapshot: &snapshot,
                 now: cache.timestamp(world.now),
                 idle_buckets: &buckets,
+                sso_horizons: &buckets,
                 usernames: world.random.bool(),
                 exporter_metrics: &[],
                 groups: &Group::ALL,
@@ -317,6 +319,7 @@ impl Scraped {
             snapshot: &self.reader.snapshot(),
             now,
             idle_buckets: &[],
+            sso_horizons: &[],
             usernames: false,
             exporter_metrics: &[],
             groups: &[Group::User, Group::Device],
@@ -362,19 +365,39 @@ fn compresses_only_changed_families() {
     scraped.publisher.flush();
     let (_, read) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((read.len(), count_new(&read, &made)), (made.len(), 1), "only the read time");
-    // A login: the last login and idle time of user and device, and the read time.
+    // A login: the last login and idle time of user and device, the SSO expiry, and the read time.
     let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
     let mut devices = scraped.devices[user].clone();
     devices[0].last_login = ApiTimestamp::at_millis(START - 5);
     scraped.publisher.read(&Scraped::user(user), devices.clone(), START);
     scraped.publisher.flush();
     let (_, login) = scraped.scrape(START, Encoding::Gzip);
-    assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 5));
+    assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 6));
     devices[0].suspended = Some(devices[0].suspended != Some(true));
     scraped.publisher.read(&Scraped::user(user), devices, START);
     scraped.publisher.flush();
     let (_, all) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((all.len(), count_new(&all, &login)), (made.len(), COLUMNS));
+}
+
+#[test]
+fn compresses_the_expiry_of_sessions_only_when_one_ends() {
+    let mut scraped = Scraped::new();
+    // A session of the first block ends a minute after the start. Other users have no limit.
+    let last_login = ApiTimestamp::at_millis(START);
+    let devices = vec![Device { last_login, ..scraped.devices.concat().remove(0) }];
+    let facts = UserFacts { sso_max_idle: Some(Duration::from_secs(60)), ..UserFacts::default() };
+    let facts = [(Scraped::user(1), Arc::new(facts))].into();
+    scraped.publisher.set_directory(Directory { facts, ..Directory::default() });
+    scraped.publisher.read(&Scraped::user(1), devices, START);
+    scraped.publisher.flush();
+    let blocks = scraped.reader.snapshot().networks[0].users.blocks().len();
+    let (_, made) = scraped.scrape(START, Encoding::Gzip);
+    let (_, later) = scraped.scrape(START + 60_000, Encoding::Gzip);
+    assert_eq!(count_new(&later, &made), 2 * blocks, "idle times only");
+    let (_, ended) = scraped.scrape(START + 61_000, Encoding::Gzip);
+    assert_eq!(count_new(&ended, &later), 2 * blocks + 1);
+    assert_eq!(ended.len(), made.len());
 }
 
 #[test]

@@ -39,6 +39,11 @@ fn device_labels(user: &UserRecord, device: &Device) -> Option<Labels> {
     Some(labels)
 }
 
+fn session_end(user: &UserRecord, device: &Device) -> Option<i64> {
+    let limit = user.facts.as_ref()?.sso_max_idle?;
+    Some(device.last_login.millis()? + i64::try_from(limit.as_millis()).unwrap())
+}
+
 /// The samples of a network, without the label `network_id`.
 fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec<Sample> {
     let now = exposition.now;
@@ -79,12 +84,11 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         }
         "wickr_network_info" if is_known => {
             let NetworkIdentity { name, region, .. } = &*view.identity;
-            let labels = vec![
-                ("network_name", name.clone()),
-                ("region", region.clone()),
-                ("account_id", info(exposition, view, "account_id")),
-                ("access_level", info(exposition, view, "access_level")),
-            ];
+            let mut labels = vec![("network_name", name.clone()), ("region", region.clone())];
+            for label in ["account_id", "access_level"] {
+                let text = info(exposition, view, label);
+                labels.extend(Some((label, text)).filter(|(_, text)| !text.is_empty()));
+            }
             vec![(labels, "1".into())]
         }
         "wickr_network_users" if is_known => Freshness::ALL
@@ -107,6 +111,40 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                 (Some(idle), Some(limit)) => idle as u128 > limit.as_millis(),
                 _ => false,
             })
+        }
+        "wickr_network_devices_sso_expiring" if is_known && view.sso.is_some() => {
+            let mut series = Series::new();
+            for name in &view.types {
+                for (horizon, within) in exposition.sso_horizons.iter().zip(["1h", "1d", "30d"]) {
+                    let ends_within = |user: &UserRecord, d: &Device| {
+                        session_end(user, d).is_some_and(|end| {
+                            (0..=horizon.as_millis() as i64).contains(&(end - now))
+                        })
+                    };
+                    let of_users = users.iter().map(|(user, data)| {
+                        let of_type = data.devices.iter().filter(|d| d.device_type == *name);
+                        of_type.filter(|d| ends_within(user, d)).count()
+                    });
+                    let labels =
+                        vec![("device_type", name.to_string()), ("within", within.to_owned())];
+                    series.push((labels, of_users.sum::<usize>().to_string()));
+                }
+            }
+            series
+        }
+        "wickr_user_sso_expiry_timestamp_seconds" => {
+            let next = |(user, data): &(&UserRecord, &UserData)| {
+                let ends = data.devices.iter().filter_map(|d| session_end(user, d));
+                Some((user_labels(user), seconds(ends.filter(|end| *end >= now).min()?)))
+            };
+            users.iter().filter_map(next).collect()
+        }
+        "wickr_network_device_changes_total" if is_known => {
+            let changes = ["added", "removed", "suspended", "unsuspended", "reset", "login"];
+            let counts = changes.into_iter().zip(view.changes);
+            counts
+                .map(|(change, count)| (vec![("change", change.into())], count.to_string()))
+                .collect()
         }
         "wickr_user_up" => {
             view.users.iter().map(|user| (user_labels(user), flag(is_fresh(user)))).collect()
@@ -144,6 +182,11 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         "wickr_user_suspended" => {
             let suspended = |user: &UserRecord| user.facts.as_ref()?.suspended;
             let line = |user: &UserRecord| Some((user_labels(user), flag(suspended(user)?)));
+            view.users.iter().filter_map(line).collect()
+        }
+        "wickr_user_admin" => {
+            let admin = |user: &UserRecord| user.facts.as_ref()?.admin;
+            let line = |user: &UserRecord| Some((user_labels(user), flag(admin(user)?)));
             view.users.iter().filter_map(line).collect()
         }
         "wickr_user_sso_max_idle_seconds" => {

@@ -60,6 +60,7 @@ fn fleet() -> Snapshot {
             username: Some(name.into()),
             status,
             suspended: status.map(|status| status == 2),
+            admin: status.map(|status| status == 2),
             sso_max_idle: days.map(|days| Duration::from_secs(days * 86_400)),
         })
     };
@@ -94,6 +95,8 @@ fn fleet() -> Snapshot {
     known.failed(&users[4], ErrorKind::ServerError);
     known.end(NOW - 3_600_000, Duration::from_secs(1), true);
     known.begin(&users);
+    // Read twice: its device is removed.
+    known.read(&users[0], vec![used("gone", "iOS", 1)], NOW - 61_000);
     known.read(
         &users[1],
         vec![
@@ -169,6 +172,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
         snapshot,
         now: NOW,
         idle_buckets: &[days(1), days(30)],
+        sso_horizons: &[days(1), days(30)],
         usernames: true,
         exporter_metrics: &registry.gather(),
         groups,

@@ -243,7 +243,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
         let chunk = cache.get(key, *now, || {
             let mut text = Vec::new();
             items.into_iter().for_each(|item| write(item, &mut text));
-            compressor.compress(&text, key.time.is_none())
+            compressor.compress(&text, key.period.is_none_or(|(first, last)| first < last))
         })?;
         if chunk.is_empty() {
             return Ok(());

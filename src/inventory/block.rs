@@ -81,11 +81,10 @@ impl Block {
         self.version
     }
 
-    /// Statistics over all data of the block, expired or not.
+    /// Statistics over all data of the block that can be served, expired or not.
     pub fn stats(&self) -> &BlockStats {
-        self.stats.get_or_init(|| {
-            BlockStats::new(self.users.iter().map(|user| (user, user.last.as_ref())))
-        })
+        self.stats
+            .get_or_init(|| BlockStats::new(self.users.iter().map(|user| (user, user.unexpired()))))
     }
 
     fn last_id(&self) -> Option<&UserId> {
@@ -247,6 +246,7 @@ mod tests {
             restored: false,
             facts: None,
             last: Some(UserData { at, devices: Arc::new([]) }),
+            expired: false,
             overdue_since: None,
         }
     }

@@ -7,6 +7,7 @@
 //! Ages are computed when data is read, so stale data expires even if no poll ever ends.
 
 mod block;
+mod changes;
 mod collected;
 mod lookups;
 mod network;
@@ -29,6 +30,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 pub use block::{Block, BlockVersion, Users};
+pub use changes::{ChangeCounts, ChangeKind, DeviceChange};
 pub use collected::{Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, Sample};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
@@ -60,6 +62,10 @@ struct Registry {
     collected: ArcSwap<Vec<Arc<CollectedSlot>>>,
     accounts: ArcSwap<Vec<Account>>,
     shard: ArcSwap<Option<ShardInfo>>,
+    /// Whether scrapes expose changes of devices only once they are saved.
+    defers_changes: AtomicBool,
+    /// Whether each change of a device is logged.
+    logs_changes: AtomicBool,
     /// Whether all networks that are known at the start were added.
     complete: AtomicBool,
     /// Never reset: a network that is added later must not hide the others.
@@ -149,6 +155,17 @@ impl Registrar {
         self.registry.shard.store(Arc::new(shard));
     }
 
+    /// From now on, views do not expose changes of devices by themselves:
+    /// [`NetworkView::expose_changes`] does, once the view is saved.
+    pub fn defer_changes(&self) {
+        self.registry.defers_changes.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets whether each change of a device is logged.
+    pub fn set_log_changes(&self, enabled: bool) {
+        self.registry.logs_changes.store(enabled, Ordering::Relaxed);
+    }
+
     /// All networks that are known at the start were added. The inventory is not ready before.
     pub fn mark_complete(&self) {
         self.registry.complete.store(true, Ordering::Release);
@@ -192,6 +209,12 @@ impl Publisher {
     /// Removes all SSO limits unless they are those of security groups.
     pub fn keep_group_limits(&mut self) {
         self.update(NetworkState::keep_group_limits);
+    }
+
+    /// Sets the time zone of API timestamps without a zone. Logins that were read in different time
+    /// zones are not compared.
+    pub fn set_timezone(&mut self, name: &str) {
+        self.update(|state| state.set_timezone(name));
     }
 
     /// The number of users that have a record.
@@ -272,7 +295,10 @@ impl Publisher {
 
     /// A user was read, at `at`.
     pub fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
-        self.state.read(user, devices, at);
+        let changes = self.state.read(user, devices, at);
+        if self.registry.logs_changes.load(Ordering::Relaxed) {
+            self.log_changes(user, &changes);
+        }
         self.publish_batch();
     }
 
@@ -328,6 +354,19 @@ impl Publisher {
         result
     }
 
+    fn log_changes(&self, user: &UserId, changes: &[DeviceChange]) {
+        for DeviceChange { kind, app_id, device_type } in changes {
+            tracing::info!(
+                network_id = %self.state.network_id(),
+                user_id = %user,
+                app_id = &**app_id,
+                device_type = &**device_type,
+                change = kind.as_str(),
+                "device changed"
+            );
+        }
+    }
+
     fn publish_batch(&mut self) {
         self.unpublished = true;
         if self.published.elapsed() >= PUBLISH_INTERVAL {
@@ -336,7 +375,11 @@ impl Publisher {
     }
 
     fn publish(&mut self) {
-        self.slot.store(Arc::new(self.state.view()));
+        let view = self.state.view();
+        if !self.registry.defers_changes.load(Ordering::Relaxed) {
+            view.expose_changes();
+        }
+        self.slot.store(Arc::new(view));
         self.published = Instant::now();
         self.unpublished = false;
     }
@@ -379,4 +422,11 @@ pub struct Snapshot {
     pub accounts: Arc<Vec<Account>>,
     /// The shard of this process. None if it polls all users.
     pub shard: Option<ShardInfo>,
+}
+
+impl Snapshot {
+    /// Whether a network has changes of devices that are not exposed.
+    pub fn has_unexposed_changes(&self) -> bool {
+        self.networks.iter().any(|network| network.has_unexposed_changes())
+    }
 }

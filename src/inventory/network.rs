@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     block::{Block, Users},
+    changes::{ChangeCounts, ExposedChanges},
     lookups::Lookups,
     stats::BlockStats,
     user::{Freshness, UserData, UserFacts, UserRecord},
@@ -167,6 +168,12 @@ pub struct NetworkView {
     pub polls: PollLog,
     /// Its lookups.
     pub lookups: Lookups,
+    /// The changes of devices that were counted so far, for the state file.
+    pub changes: ChangeCounts,
+    /// Those that scrapes expose; shared by all views of the network.
+    pub(super) exposed_changes: Arc<ExposedChanges>,
+    /// The time zone of API timestamps without a zone; empty if unknown.
+    pub timezone: Arc<str>,
     /// Whether a required lookup has not ended its first attempt.
     pub lookups_pending: bool,
 }
@@ -198,6 +205,21 @@ impl NetworkView {
         self.covered
             && self.polls.last.is_some_and(|last| last.result == PollResult::Success)
             && fresh == self.users.len()
+    }
+
+    /// The changes of devices that scrapes expose.
+    pub fn exposed_changes(&self) -> ChangeCounts {
+        self.exposed_changes.counts()
+    }
+
+    /// Whether there are changes that scrapes do not expose yet.
+    pub fn has_unexposed_changes(&self) -> bool {
+        self.changes != self.exposed_changes()
+    }
+
+    /// Exposes the changes that were counted so far.
+    pub fn expose_changes(&self) {
+        self.exposed_changes.raise(self.changes);
     }
 
     /// The users whose data is served at `now`.

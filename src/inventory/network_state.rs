@@ -1,13 +1,14 @@
 //! The working copy of one network. [`super::Publisher`] documents its methods.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
     block::Users,
+    changes::{ChangeCounts, ChangeKind, DeviceChange, ExposedChanges, changes_between},
     lookups::{Attempt, Lookups, Subject},
     network::{
         Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     clock::{Millis, to_millis},
     inventory::state::{RestoredNetwork, RestoredUser},
-    wickr::{Device, ErrorKind, InternedStr, UserId},
+    wickr::{Device, ErrorKind, InternedStr, NetworkId, UserId},
 };
 
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub(super) struct NetworkState {
     polls: PollLog,
     lookups: Lookups,
     required_lookups: Vec<Subject>,
+    changes: ChangeCounts,
+    exposed_changes: Arc<ExposedChanges>,
+    timezone: Arc<str>,
+    /// Users whose times were last read in another time zone.
+    in_other_timezone: HashSet<UserId>,
 }
 
 impl NetworkState {
@@ -44,6 +50,10 @@ impl NetworkState {
             polls: PollLog::default(),
             lookups: Lookups::default(),
             required_lookups: Vec::new(),
+            changes: [0; 6],
+            exposed_changes: Arc::default(),
+            timezone: "".into(),
+            in_other_timezone: HashSet::new(),
         }
     }
 
@@ -61,17 +71,26 @@ impl NetworkState {
             facts: None,
             overdue_since: last.as_ref().map(|last| overdue_since(last.at)),
             last,
+            expired: false,
         };
         // If a poll has ended, listed users without data are missing, not pending.
         let listed = restored.user_list.iter().filter(|_| restored.last_poll.is_some());
         let listed = listed.flat_map(|list| list.users.iter().cloned());
         let mut users: BTreeMap<_, _> = listed.map(|id| (id.clone(), record(id, None))).collect();
+        for RestoredUser { id, data } in restored.changes.expired {
+            let expired =
+                UserRecord { expired: true, overdue_since: None, ..record(id, Some(data)) };
+            users.insert(expired.id.clone(), expired);
+        }
         for RestoredUser { id, data } in restored.users {
             users.insert(id.clone(), record(id, Some(data)));
         }
         NetworkState {
             users: users.into_values().collect(),
             types: restored.types.into_iter().collect(),
+            changes: restored.changes.counts,
+            exposed_changes: Arc::new(ExposedChanges::new(restored.changes.counts)),
+            timezone: restored.changes.timezone.into(),
             directory: Directory { user_list: restored.user_list, ..Directory::default() },
             polls: PollLog {
                 last: restored.last_poll,
@@ -82,12 +101,23 @@ impl NetworkState {
         }
     }
 
+    pub(super) fn network_id(&self) -> &NetworkId {
+        &self.identity.id
+    }
+
     pub(super) fn set_identity(&mut self, identity: NetworkIdentity) {
         self.identity = Arc::new(identity);
         self.polls.progress = None;
         self.polls.next = None;
         // What is looked up may change, and the lookups run again at once.
         self.lookups = Lookups::default();
+    }
+
+    pub(super) fn set_timezone(&mut self, name: &str) {
+        if !self.timezone.is_empty() && *self.timezone != *name {
+            self.in_other_timezone.extend(self.users.iter().map(|user| user.id.clone()));
+        }
+        self.timezone = name.into();
     }
 
     pub(super) fn set_required_lookups(&mut self, lookups: Vec<Subject>) {
@@ -156,6 +186,9 @@ impl NetworkState {
             covered: self.covered,
             polls: self.polls.clone(),
             lookups: self.lookups,
+            changes: self.changes,
+            exposed_changes: self.exposed_changes.clone(),
+            timezone: self.timezone.clone(),
             lookups_pending: !self.required_lookups.iter().all(|subject| self.has_ended(*subject)),
         }
     }
@@ -204,7 +237,12 @@ impl NetworkState {
         self.covered
     }
 
-    pub(super) fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
+    pub(super) fn read(
+        &mut self,
+        user: &UserId,
+        devices: Vec<Device>,
+        at: Millis,
+    ) -> Vec<DeviceChange> {
         for device in &devices {
             if !self.types.contains(&device.device_type) {
                 self.types.insert(device.device_type.clone());
@@ -212,22 +250,36 @@ impl NetworkState {
         }
         // Most users are unchanged; they share the devices with the last poll.
         let known = self.users.get(user).and_then(|record| record.last.as_ref());
+        let is_same_timezone = !self.in_other_timezone.remove(user);
+        let mut changes = Vec::new();
         let devices = match known {
             Some(known) if *known.devices == devices[..] => known.devices.clone(),
-            _ => devices.into(),
+            Some(known) => {
+                changes = changes_between(&known.devices, &devices);
+                // In another time zone, a login at the same time can look later.
+                changes.retain(|change| change.kind != ChangeKind::Login || is_same_timezone);
+                devices.into()
+            }
+            None => devices.into(),
         };
-        self.put(user, None, Some(UserData { at, devices }), None);
+        for change in &changes {
+            let count = &mut self.changes[change.kind as usize];
+            *count = count.saturating_add(1);
+        }
+        self.put(user, None, Some(UserData { at, devices }), false, None);
+        changes
     }
 
     pub(super) fn failed(&mut self, user: &UserId, kind: ErrorKind) {
         let known = self.users.get(user);
         let overdue_since = known.and_then(|user| user.overdue_since);
         let last = known.and_then(|user| user.last.clone());
-        self.put(user, Some(kind), last, overdue_since);
+        let expired = known.is_some_and(|user| user.expired);
+        self.put(user, Some(kind), last, expired, overdue_since);
     }
 
     pub(super) fn not_found(&mut self, user: &UserId) {
-        self.put(user, Some(ErrorKind::NotFound), None, None);
+        self.put(user, Some(ErrorKind::NotFound), None, false, None);
     }
 
     fn put(
@@ -235,11 +287,13 @@ impl NetworkState {
         user: &UserId,
         failure: Option<ErrorKind>,
         last: Option<UserData>,
+        expired: bool,
         overdue_since: Option<Millis>,
     ) {
         let facts = self.directory.facts.get(user).cloned();
         let id = user.clone();
-        self.users.put(UserRecord { id, failure, restored: false, facts, last, overdue_since });
+        let restored = false;
+        self.users.put(UserRecord { id, failure, restored, facts, last, expired, overdue_since });
         if let Some(progress) = &mut self.polls.progress {
             progress.done += 1;
         }
@@ -269,14 +323,14 @@ impl NetworkState {
         // Without expired data, the compressed chunks of a block can be cached again.
         let stale_after = self.identity.stale_after;
         self.users.update(|user| {
-            if user.is_up() || user.last.is_none() {
+            if user.is_up() || !user.has_data() {
                 return None;
             }
             if user.overdue_since.is_none() {
                 return Some(UserRecord { overdue_since: Some(at), ..user.clone() });
             }
             let expired = user.data(at, stale_after).is_none();
-            expired.then(|| UserRecord { last: None, overdue_since: None, ..user.clone() })
+            expired.then(|| UserRecord { expired: true, overdue_since: None, ..user.clone() })
         });
         if result == PollResult::Success {
             self.polls.last_success = Some(at);
@@ -290,7 +344,7 @@ impl NetworkState {
 
     pub(super) fn stalled(&mut self, began: Millis, at: Millis) {
         self.users.update(|user| {
-            let is_old = user.last.as_ref().is_some_and(|last| last.at < began);
+            let is_old = user.unexpired().is_some_and(|last| last.at < began);
             let overdue = is_old && user.overdue_since.is_none();
             overdue.then(|| UserRecord { overdue_since: Some(at), ..user.clone() })
         });

@@ -18,7 +18,10 @@ use sha2::{Digest, Sha256};
 
 pub use self::collected::RestoredCollector;
 use self::sections::Sections;
-use super::{Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot, UserData};
+use super::{
+    ChangeCounts, Collected, DiscoveredUsers, LastPoll, NetworkView, PollResult, Snapshot,
+    UserData, UserRecord,
+};
 use crate::{
     clock::Millis,
     wickr::{ApiTimestamp, Device, InternedStr, Interner, NetworkId, UserId},
@@ -46,8 +49,21 @@ pub struct RestoredNetwork {
     pub last_success: Option<Millis>,
     /// The user list, if users were discovered.
     pub user_list: Option<DiscoveredUsers>,
+    /// The changes of devices.
+    pub changes: RestoredChanges,
     /// The last values of collectors.
     pub collectors: Vec<RestoredCollector>,
+}
+
+/// The changes of devices that an earlier process counted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RestoredChanges {
+    /// Their numbers.
+    pub counts: ChangeCounts,
+    /// The time zone in which times without a zone were read; empty if unknown.
+    pub timezone: String,
+    /// Users whose data had expired. The next reading is compared with it.
+    pub expired: Vec<RestoredUser>,
 }
 
 /// The data that an earlier process had for a user.
@@ -99,6 +115,14 @@ struct NetworkPart {
     #[serde(default, skip_serializing_if = "Sections::is_empty")]
     sections: Sections,
 }
+
+/// The name of the section [`ChangesPart`].
+const CHANGES: &str = "device changes";
+
+/// Counts in the order of [`ChangeKind::ALL`](super::ChangeKind::ALL), time zone, users with expired
+/// data.
+#[derive(Serialize, Deserialize)]
+struct ChangesPart(Vec<u64>, String, Vec<UserPart>);
 
 /// Selector id and user ids.
 #[derive(Serialize, Deserialize)]
@@ -234,6 +258,17 @@ fn network_part(
 ) -> Result<NetworkPart, rmp_serde::encode::Error> {
     // Features add their sections here, and `restore` reads them.
     let mut sections = Sections::default();
+    let user_part = |user: &UserRecord, texts: &mut Texts| {
+        let last = user.last.as_ref()?;
+        let devices = last.devices.iter().map(|device| device_part(device, texts)).collect();
+        Some(UserPart { id: user.id.to_string(), at: last.at, devices })
+    };
+    let (expired, users): (Vec<_>, Vec<_>) = view.users.iter().partition(|user| user.expired);
+    let expired: Vec<_> = expired.iter().filter_map(|user| user_part(user, texts)).collect();
+    if view.changes != [0; 6] || !view.timezone.is_empty() || !expired.is_empty() {
+        let part = ChangesPart(view.changes.into(), view.timezone.to_string(), expired);
+        sections.put(CHANGES, &part)?;
+    }
     let collectors = collected.map(collected::parts).unwrap_or_default();
     if !collectors.is_empty() {
         sections.put(collected::NAME, &collectors)?;
@@ -249,16 +284,7 @@ fn network_part(
             result: last.result as u8,
         }),
         last_success: view.polls.last_success,
-        users: view
-            .users
-            .iter()
-            .filter_map(|user| Some((user.id.to_string(), user.last.as_ref()?)))
-            .map(|(id, last)| UserPart {
-                id,
-                at: last.at,
-                devices: last.devices.iter().map(|device| device_part(device, texts)).collect(),
-            })
-            .collect(),
+        users: users.iter().filter_map(|user| user_part(user, texts)).collect(),
         user_list: view.user_list.as_ref().map(|list| {
             ListPart(list.selector_id, list.users.iter().map(UserId::to_string).collect())
         }),
@@ -344,6 +370,12 @@ fn restore(
         let users: Result<_, _> = users.iter().map(|id: &String| id.parse()).collect();
         Ok(DiscoveredUsers { selector_id, users: users.map_err(bad_id)? })
     };
+    let changes = |ChangesPart(saved, timezone, expired)| {
+        let mut counts = ChangeCounts::default();
+        counts.iter_mut().zip(saved).for_each(|(count, saved)| *count = saved);
+        let expired = expired.into_iter().map(user).collect::<Result<_, StateError>>()?;
+        Ok(RestoredChanges { counts, timezone, expired })
+    };
     let network = RestoredNetwork {
         name: part.name,
         account: part.account,
@@ -352,6 +384,7 @@ fn restore(
         last_poll,
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,
+        changes: part.sections.get(CHANGES)?.map(changes).transpose()?.unwrap_or_default(),
         collectors: part.sections.get(collected::NAME)?.unwrap_or_default(),
     };
     Ok((part.id.parse().map_err(bad_id)?, network))

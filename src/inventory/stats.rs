@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::user::{UserData, UserRecord};
 use crate::{
-    clock::{Millis, to_millis},
+    clock::Millis,
     wickr::{ApiTimestamp, InternedStr},
 };
 
@@ -75,7 +75,6 @@ impl BlockStats {
             let (first, last) = self.overdue_since.unwrap_or((since, since));
             self.overdue_since = Some((first.min(since), last.max(since)));
         }
-        let limit = user.sso_max_idle().map(to_millis);
         for device in data.devices.iter() {
             self.invalid_created += u64::from(device.created == ApiTimestamp::INVALID);
             self.invalid_last_login += u64::from(device.last_login == ApiTimestamp::INVALID);
@@ -87,7 +86,7 @@ impl BlockStats {
             if let Some(login) = device.last_login.millis() {
                 type_stats.logins.push(login);
                 type_stats.logins_sum += i128::from(login);
-                type_stats.sso_ends.extend(limit.map(|limit| login.saturating_add(limit)));
+                type_stats.sso_ends.extend(user.sso_end(device));
             }
         }
     }
@@ -105,6 +104,18 @@ impl BlockStats {
     /// The number of devices.
     pub fn devices(&self) -> usize {
         self.types.iter().map(|type_stats| type_stats.devices as usize).sum()
+    }
+
+    /// The longest period around `now` in which no SSO session ends: the same sessions have expired at
+    /// each of its times.
+    pub fn sso_period(&self, now: Millis) -> (Millis, Millis) {
+        let mut period = (Millis::MIN, Millis::MAX);
+        for type_stats in &self.types {
+            let (expired, others) = type_stats.sso_ends.split_at(type_stats.sso_expired(now));
+            period.0 = expired.last().map_or(period.0, |end| period.0.max(end.saturating_add(1)));
+            period.1 = others.first().map_or(period.1, |end| period.1.min(*end));
+        }
+        period
     }
 
     /// Whether no data has expired at `now`.
@@ -151,6 +162,12 @@ impl TypeStats {
     pub(super) fn sso_expired(&self, now: Millis) -> usize {
         self.sso_ends.partition_point(|end| *end < now)
     }
+
+    /// Devices whose SSO session has not expired at `now` and ends within `horizon` milliseconds.
+    pub(super) fn sso_expiring(&self, horizon: Millis, now: Millis) -> usize {
+        let last = now.saturating_add(horizon);
+        self.sso_ends.partition_point(|end| *end <= last) - self.sso_expired(now)
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +202,7 @@ mod tests {
                 ..Default::default()
             })),
             last: Some(data(at)),
+            expired: false,
             overdue_since: Some(at),
         };
         let users = [user("1", 5_000), user("2", 9_000)];
@@ -194,6 +212,12 @@ mod tests {
         // Idle for exactly one second, and for one millisecond more.
         assert_eq!((type_stats.idle_at_most(1_000, 6_000), type_stats.sso_expired(6_000)), (2, 0));
         assert_eq!((type_stats.idle_at_most(1_000, 6_001), type_stats.sso_expired(6_001)), (0, 2));
+        // The sessions end at 6,000.
+        let expiring = [(1_000, 4_999), (1_000, 5_000), (0, 6_000), (1_000, 6_001)];
+        let expiring = expiring.map(|(horizon, now)| type_stats.sso_expiring(horizon, now));
+        assert_eq!(expiring, [0, 2, 2, 0]);
+        assert_eq!(stats.sso_period(6_000), (Millis::MIN, 6_000));
+        assert_eq!(stats.sso_period(6_001), (6_001, Millis::MAX));
         // At 4,999 the last has expired because the clock was set back; at 9,001 the first.
         let stale_after = Duration::from_secs(4);
         for (now, expected) in [(4_999, false), (5_000, true), (9_000, true), (9_001, false)] {

@@ -36,6 +36,8 @@ pub struct TypeSummary {
     pub idle_sum: i64,
     /// Devices that are idle for longer than the SSO limit of their user.
     pub sso_expired: u64,
+    /// Devices whose SSO session has not expired and ends within each horizon.
+    pub sso_expiring: Vec<u64>,
 }
 
 /// Statistics of a network.
@@ -52,11 +54,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Computes the statistics at `now`. `bounds` are idle times in milliseconds, ascending.
-    pub fn new(view: &NetworkView, now: Millis, bounds: &[i64]) -> Summary {
+    /// Computes the statistics at `now`. `bounds` are idle times and `horizons` times until the end
+    /// of SSO sessions, in milliseconds, ascending.
+    pub fn new(view: &NetworkView, now: Millis, bounds: &[i64], horizons: &[i64]) -> Summary {
+        let empty = |label| TypeSummary::empty(label, bounds.len(), horizons.len());
         let mut summary = Summary {
             users: [0; 3],
-            types: view.types.iter().map(|label| TypeSummary::empty(label, bounds.len())).collect(),
+            types: view.types.iter().map(empty).collect(),
             invalid_created: 0,
             invalid_last_login: 0,
         };
@@ -65,13 +69,13 @@ impl Summary {
             summary.invalid_created += stats.invalid_created;
             summary.invalid_last_login += stats.invalid_last_login;
             for type_stats in &stats.types {
-                summary.add(type_stats, now, bounds);
+                summary.add(type_stats, now, bounds, horizons);
             }
         }
         summary
     }
 
-    fn add(&mut self, stats: &TypeStats, now: Millis, bounds: &[i64]) {
+    fn add(&mut self, stats: &TypeStats, now: Millis, bounds: &[i64], horizons: &[i64]) {
         // For a few types, a scan is faster than hashing.
         let Some(summary) =
             self.types.iter_mut().find(|summary| summary.device_type == stats.device_type)
@@ -89,11 +93,14 @@ impl Summary {
         for (count, bound) in summary.idle_at_most.iter_mut().zip(bounds) {
             *count += stats.idle_at_most(*bound, now) as u64;
         }
+        for (count, horizon) in summary.sso_expiring.iter_mut().zip(horizons) {
+            *count += stats.sso_expiring(*horizon, now) as u64;
+        }
     }
 }
 
 impl TypeSummary {
-    fn empty(device_type: &InternedStr, bounds: usize) -> TypeSummary {
+    fn empty(device_type: &InternedStr, bounds: usize, horizons: usize) -> TypeSummary {
         TypeSummary {
             device_type: device_type.clone(),
             devices: 0,
@@ -104,6 +111,7 @@ impl TypeSummary {
             with_idle: 0,
             idle_sum: 0,
             sso_expired: 0,
+            sso_expiring: vec![0; horizons],
         }
     }
 }

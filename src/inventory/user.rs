@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, to_millis},
     wickr::{Device, ErrorKind, UserId},
 };
 
@@ -52,8 +52,10 @@ pub struct UserRecord {
     pub restored: bool,
     /// What discovery found out about it.
     pub facts: Option<Arc<UserFacts>>,
-    /// The last data that was read, expired or not.
+    /// The last data that was read, expired or not. The next reading is compared with it.
     pub(super) last: Option<UserData>,
+    /// Whether a poll has ended after `last` expired, so that it is never served again.
+    pub(super) expired: bool,
     /// When the first poll that failed to refresh `last` ended or stalled. None if `last` is from the
     /// last poll, or while the first poll after it proceeds.
     pub(super) overdue_since: Option<Millis>,
@@ -68,6 +70,8 @@ pub struct UserFacts {
     pub status: Option<i64>,
     /// Whether the account is suspended. None if it is unknown.
     pub suspended: Option<bool>,
+    /// Whether the user is an administrator. None if it is unknown.
+    pub admin: Option<bool>,
     /// After how long an idle SSO session ends. None if there is no limit or it is unknown.
     pub sso_max_idle: Option<Duration>,
 }
@@ -88,7 +92,12 @@ impl UserRecord {
     /// clock was set back, a time in the future counts as equally far in the past.
     pub fn data(&self, now: Millis, stale_after: Duration) -> Option<&UserData> {
         let overdue = |since: Millis| u128::from(now.abs_diff(since)) > stale_after.as_millis();
-        self.last.as_ref().filter(|_| !self.overdue_since.is_some_and(overdue))
+        self.unexpired().filter(|_| !self.overdue_since.is_some_and(overdue))
+    }
+
+    /// The last data, unless a poll has ended after it expired.
+    pub(super) fn unexpired(&self) -> Option<&UserData> {
+        self.last.as_ref().filter(|_| !self.expired)
     }
 
     /// The freshness at `now`.
@@ -100,9 +109,9 @@ impl UserRecord {
         }
     }
 
-    /// Whether it has data, expired or not.
+    /// Whether it has data, unless a poll has ended after it expired.
     pub fn has_data(&self) -> bool {
-        self.last.is_some()
+        self.unexpired().is_some()
     }
 
     /// Whether this process read it with the last request, and its data is not overdue.
@@ -111,13 +120,12 @@ impl UserRecord {
     }
 
     fn devices(&self) -> &[Device] {
-        self.last.as_ref().map_or(&[], |last| &last.devices)
+        self.unexpired().map_or(&[], |last| &last.devices)
     }
 
     pub(super) fn change_since(&self, before: &UserRecord) -> Change {
-        let status = |user: &UserRecord| {
-            (user.failure, user.restored, user.last.is_some(), user.overdue_since)
-        };
+        let status =
+            |user: &UserRecord| (user.failure, user.restored, user.has_data(), user.overdue_since);
         if status(self) != status(before) || self.facts != before.facts {
             return Change::Content;
         }
@@ -137,5 +145,11 @@ impl UserRecord {
     /// After how long an idle SSO session ends.
     pub fn sso_max_idle(&self) -> Option<Duration> {
         self.facts.as_ref()?.sso_max_idle
+    }
+
+    /// When the SSO session on a device of the user ends, if nobody logs in before. None without a
+    /// limit or a last login.
+    pub fn sso_end(&self, device: &Device) -> Option<Millis> {
+        Some(device.last_login.millis()?.saturating_add(to_millis(self.sso_max_idle()?)))
     }
 }

@@ -111,7 +111,7 @@ pub(super) struct ListedUser {
 pub(super) struct Marks {
     pending: bool,
     pub(super) suspended: Option<bool>,
-    admin: Option<bool>,
+    pub(super) admin: Option<bool>,
     invite_expired: Option<bool>,
 }
 

@@ -96,6 +96,8 @@ impl<'a, S: Source> FanOut<'a, S> {
 
     /// The next result. Cancel safe.
     pub(super) async fn next(&mut self) -> Step<'a> {
+        // After an early end, up to a million results follow at once. Other tasks need turns between.
+        tokio::task::coop::consume_budget().await;
         let (index, result) = loop {
             self.fill();
             tokio::select! {

@@ -214,6 +214,7 @@ impl UserList {
                 username: username.clone(),
                 status: *status,
                 suspended: marks.suspended,
+                admin: marks.admin,
                 sso_max_idle: limit(groups),
             };
             facts.insert(id.clone(), Arc::new(known));

@@ -34,6 +34,8 @@ pub struct Filter {
     pub never_logged_in: Option<bool>,
     /// Whether it is idle for longer than its user's SSO limit.
     pub sso_expired: Option<bool>,
+    /// Whether its SSO session has not expired and ends within this time.
+    pub sso_expires_within: Option<Duration>,
     /// The freshness of its user's data.
     pub freshness: Option<Freshness>,
 }
@@ -65,12 +67,16 @@ impl Filter {
         let idle_over = self.idle_over.is_none_or(|min| row.idle > Some(millis(min)));
         let idle_up_to =
             self.idle_up_to.is_none_or(|max| row.idle.is_some_and(|idle| idle <= millis(max)));
+        let sso_expires = self.sso_expires_within.is_none_or(|max| {
+            row.sso_ends_in().is_some_and(|ends_in| (0..=millis(max)).contains(&ends_in))
+        });
         let never_logged_in = match row.device.last_login {
             ApiTimestamp::INVALID => None,
             last_login => Some(last_login == ApiTimestamp::NEVER),
         };
         idle_over
             && idle_up_to
+            && sso_expires
             && contains(&self.device_types, &*row.device.device_type)
             && contains(&self.statuses, &*row.device.status)
             && equals(self.suspended, row.device.suspended)

@@ -21,7 +21,6 @@ use std::fmt;
 
 pub use filter::Filter;
 pub use output::{ListFormat, write_csv, write_json};
-pub(crate) use params::format_duration;
 pub use params::{BadParameter, Params};
 pub use record::{Columns, Listing, Record, iso};
 pub use scope::{DiscoveryState, NotKnown, Scope, UserCounts};

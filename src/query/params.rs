@@ -7,7 +7,7 @@
 use std::{fmt::Display, num::IntErrorKind, str::FromStr, time::Duration};
 
 use super::{Filter, ListFormat, Order, Query, Sort};
-use crate::inventory::Freshness;
+use crate::{inventory::Freshness, text::format_duration};
 
 /// Each value is compared with each device.
 const MAX_VALUES: usize = 200;
@@ -15,7 +15,7 @@ const MAX_VALUES: usize = 200;
 /// The maximum of `limit` and `page`. Their product fits in 64 bits.
 const MAX_COUNT: usize = 1_000_000_000;
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "network_id",
     "user_id",
     "device_type",
@@ -26,6 +26,7 @@ const NAMES: [&str; 16] = [
     "idle_up_to",
     "never_logged_in",
     "sso_expired",
+    "sso_expires_within",
     "freshness",
     "sort",
     "order",
@@ -113,6 +114,9 @@ impl Params {
             "sso_expired" => filter.sso_expired = Some(boolean(value).map_err(|e| bad(&e))?),
             "idle_over" => filter.idle_over = Some(duration(value).map_err(|e| bad(&e))?),
             "idle_up_to" => filter.idle_up_to = Some(duration(value).map_err(|e| bad(&e))?),
+            "sso_expires_within" => {
+                filter.sso_expires_within = Some(duration(value).map_err(|e| bad(&e))?);
+            }
             "freshness" => {
                 let accepted = [Freshness::Fresh, Freshness::Stale];
                 let found = accepted.into_iter().find(|freshness| freshness.as_str() == value);
@@ -251,7 +255,11 @@ impl Filter {
                 out.append_pair(name, if value { "true" } else { "false" });
             }
         }
-        for (name, value) in [("idle_over", self.idle_over), ("idle_up_to", self.idle_up_to)] {
+        for (name, value) in [
+            ("idle_over", self.idle_over),
+            ("idle_up_to", self.idle_up_to),
+            ("sso_expires_within", self.sso_expires_within),
+        ] {
             if let Some(value) = value {
                 out.append_pair(name, &format_duration(value));
             }
@@ -260,18 +268,4 @@ impl Filter {
             out.append_pair("freshness", freshness.as_str());
         }
     }
-}
-
-/// `1d12h`, in days and smaller units: months and years have no fixed length.
-pub(crate) fn format_duration(duration: Duration) -> String {
-    let mut text = String::new();
-    let mut rest = duration.as_millis();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
-    {
-        if rest >= size {
-            text.push_str(&format!("{}{unit}", rest / size));
-            rest %= size;
-        }
-    }
-    if text.is_empty() { "0s".into() } else { text }
 }

@@ -29,6 +29,7 @@ pub struct Row<'a> {
     pub freshness: Freshness,
     /// Milliseconds since the last login; `None` if never or unknown.
     pub idle: Option<i64>,
+    now: Millis,
     /// Network, user and device index.
     index: (u32, u32, u32),
 }
@@ -46,6 +47,13 @@ impl<'a> Row<'a> {
             (Some(_), None) if self.device.last_login == ApiTimestamp::NEVER => Some(false),
             (Some(_), None) => None,
         }
+    }
+
+    /// Milliseconds until its SSO session ends, below 0 if it has expired. None without a limit or a
+    /// last login.
+    pub fn sso_ends_in(&self) -> Option<i64> {
+        self.network.sso.as_ref()?;
+        Some(self.user.sso_end(self.device)?.saturating_sub(self.now))
     }
 
     /// The user's facts from discovery.
@@ -140,7 +148,7 @@ pub fn find<'a>(snapshot: &'a Snapshot, now: Millis, query: &Query) -> QueryResu
                 }
                 let idle = idle_millis(device, now);
                 let index = (n, u, d);
-                let row = Row { network, user, data, device, freshness, idle, index };
+                let row = Row { network, user, data, device, freshness, idle, now, index };
                 if filter.matches_device(&row) {
                     top.add(row);
                 }

@@ -57,6 +57,7 @@ fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publi
         username: random.bool().then(|| format!("+{}@example.com", random.u8(..)).into()),
         status: Some(2),
         suspended: None,
+        admin: None,
         sso_max_idle: random.bool().then(|| Duration::from_secs(random.u64(0..20) * 86_400)),
     };
     let facts: BTreeMap<_, _> = users
@@ -124,6 +125,7 @@ fn query(random: &mut fastrand::Rng) -> Query {
             idle_up_to: Some(days(random)).filter(|_| random.u8(0..4) == 0),
             never_logged_in: optional(random, boolean),
             sso_expired: optional(random, boolean),
+            sso_expires_within: Some(days(random)).filter(|_| random.u8(0..12) == 0),
             freshness: optional(random, if boolean { Freshness::Fresh } else { Freshness::Stale }),
         },
         sort: random.choice(Sort::ALL.iter().copied()).unwrap(),
@@ -199,6 +201,15 @@ fn matches(filter: &Filter, record: &Record<'_>) -> bool {
         && filter.idle_up_to.is_none_or(|d| idle_millis.is_some_and(|idle| idle <= d.as_millis()))
         && (filter.never_logged_in.is_none() || filter.never_logged_in == record.never_logged_in)
         && (filter.sso_expired.is_none() || filter.sso_expired == record.sso_expired)
+        && filter.sso_expires_within.is_none_or(|d| {
+            let left = record.sso_max_idle_seconds.zip(record.last_login.as_ref());
+            let left = left.map(|(limit, login)| {
+                let login: jiff::Timestamp = login.parse().unwrap();
+                login.as_millisecond() + limit as i64 * 1000 - NOW
+            });
+            record.sso_expired == Some(false)
+                && left.is_some_and(|left| left <= d.as_millis() as i64)
+        })
         && filter.freshness.is_none_or(|freshness| freshness.as_str() == record.freshness)
 }
 
@@ -279,7 +290,7 @@ fn counts_the_same_devices_as_the_metrics() {
         let snapshot = reader.snapshot();
         let bound = 5 * DAY;
         for network in &snapshot.networks {
-            let summary = Summary::new(network, NOW, &[bound]);
+            let summary = Summary::new(network, NOW, &[bound], &[bound]);
             for of_type in &summary.types {
                 let count = |set: &dyn Fn(&mut Filter)| {
                     let mut filter = Filter {
@@ -300,6 +311,8 @@ fn counts_the_same_devices_as_the_metrics() {
                 assert_eq!(count(&|f| f.idle_over = five_days), over);
                 if network.sso.is_some() {
                     assert_eq!(count(&|f| f.sso_expired = Some(true)), of_type.sso_expired);
+                    let expiring = count(&|f| f.sso_expires_within = five_days);
+                    assert_eq!(expiring, of_type.sso_expiring[0]);
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::fleet::{Fleet, Network};
+use super::fleet::Fleet;
 use super::generate::generate_device;
 use super::state::State;
 use super::user::User;
@@ -14,6 +14,8 @@ use super::user::User;
 /// Events above 50 a second are batched, so that not each of them takes the lock.
 const MIN_TICK: Duration = Duration::from_millis(20);
 const MAX_TICK: Duration = Duration::from_secs(3600);
+/// Changes beyond devices a second, at most: few things change there.
+const MAX_ORGANISATION_RATE: f64 = 1.0;
 /// Limits the time a tick holds the lock; faster rates are not reached.
 const MAX_EVENTS_PER_TICK: f64 = 10_000.0;
 
@@ -26,7 +28,9 @@ pub(super) async fn run(state: Arc<State>) {
     let mut interval = tokio::time::interval(tick);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     interval.tick().await;
-    let mut due = 0.0;
+    // A generator of its own, so that the changes of devices are the same without these.
+    let mut organisation_rng = Rng::with_seed(state.options.seed ^ 0x0126);
+    let (mut due, mut organisation_due) = (0.0, 0.0);
     loop {
         tokio::select! {
             () = state.stop.cancelled() => return,
@@ -38,6 +42,11 @@ pub(super) async fn run(state: Arc<State>) {
             due -= 1.0;
             apply_event(&mut fleet, state.options.devices_per_user.max, &mut rng);
         }
+        organisation_due += (churn.min(MAX_ORGANISATION_RATE) * tick.as_secs_f64()).min(1.0);
+        if organisation_due >= 1.0 {
+            organisation_due -= 1.0;
+            change_organisation(&mut fleet, &mut organisation_rng);
+        }
     }
 }
 
@@ -46,11 +55,8 @@ fn apply_event(fleet: &mut Fleet, max_devices: u32, rng: &mut Rng) {
     if networks == 0 {
         return;
     }
-    let Some(network) = fleet.network_at_mut(rng.usize(..networks)) else { return };
-    if rng.u8(..10) == 0 {
-        return change_organisation(network, rng);
-    }
-    let Some(user) = network.user_near_mut(rng.f64()) else { return };
+    let network = fleet.network_at_mut(rng.usize(..networks));
+    let Some(user) = network.and_then(|network| network.user_near_mut(rng.f64())) else { return };
     if user.status != 2 {
         return;
     }
@@ -61,11 +67,21 @@ fn apply_event(fleet: &mut Fleet, max_devices: u32, rng: &mut Rng) {
     }
 }
 
-/// Changes bots, guests, settings and the like, or the security groups.
-fn change_organisation(network: &mut Network, rng: &mut Rng) {
+/// Changes accounts, security groups, or bots, guests, settings and the like.
+fn change_organisation(fleet: &mut Fleet, rng: &mut Rng) {
+    let networks = fleet.networks().count();
+    let network = (networks > 0).then(|| fleet.network_at_mut(rng.usize(..networks))).flatten();
+    let Some(network) = network else { return };
     let now = Timestamp::now();
-    if rng.u8(..10) > 0 {
-        return network.organisation.change(now, rng);
+    match rng.u8(..10) {
+        0..2 => {
+            return network
+                .user_near_mut(rng.f64())
+                .into_iter()
+                .for_each(|u| change_account(u, rng));
+        }
+        2..9 => return network.organisation.change(now, rng),
+        _ => {}
     }
     let groups = network.groups_mut();
     if !groups.is_empty() {
@@ -75,6 +91,18 @@ fn change_organisation(network: &mut Network, rng: &mut Rng) {
             let federates = group.settings.get("globalFederation") != Some(&true.into());
             group.settings.insert("globalFederation".to_owned(), federates.into());
         }
+    }
+}
+
+/// About one account in ten is suspended, and one in ten is an administrator.
+fn change_account(user: &mut User, rng: &mut Rng) {
+    let likely = |set: bool, rng: &mut Rng| if set { rng.bool() } else { rng.u8(..20) == 0 };
+    if user.status == 1 {
+        user.invite_expired = rng.bool();
+    } else if rng.bool() {
+        user.suspended = likely(user.suspended, rng);
+    } else {
+        user.admin = likely(user.admin, rng);
     }
 }
 
@@ -109,7 +137,7 @@ fn change_device(user: &mut User, rng: &mut Rng) {
         (0..50, true) => device.set_suspended(false),
         (_, true) => {}
         (0..3, false) => device.set_suspended(true),
-        (3..5, false) => "Reset".clone_into(device.status.to_mut()),
+        (3..7, false) => "Reset".clone_into(device.status.to_mut()),
         (_, false) if is_unused(device.app_id()) => {}
         (_, false) => {
             device.log_in();

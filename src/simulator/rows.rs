@@ -92,7 +92,7 @@ impl ToJson for &User {
         });
         if let Some(code) = &self.invite_code {
             object["inviteCode"] = code.as_str().into();
-            object["isInviteExpired"] = false.into();
+            object["isInviteExpired"] = self.invite_expired.into();
         }
         self.overrides.apply(&mut object);
         object

@@ -76,6 +76,8 @@ pub struct DisplaySettings {
     pub groups: Vec<Group>,
     /// Bounds of the idle histogram, ascending.
     pub idle_buckets: Vec<Duration>,
+    /// Times until the end of SSO sessions, ascending.
+    pub sso_horizons: Vec<Duration>,
     /// Whether usernames are shown.
     pub usernames: bool,
     /// Limits concurrent scrapes.

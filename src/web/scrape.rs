@@ -105,6 +105,7 @@ fn render(
             _ => site.compression_cache.timestamp(now),
         },
         idle_buckets: &settings.idle_buckets,
+        sso_horizons: &settings.sso_horizons,
         usernames: settings.usernames,
         exporter_metrics: &exporter_metrics,
         groups,

@@ -78,6 +78,7 @@ fn exposed(text: &str) -> BTreeMap<String, f64> {
         "wickr_network_admins",
         "wickr_network_invites_expired",
         "wickr_user_suspended",
+        "wickr_user_admin",
     ];
     let names: Vec<_> = families().map(|family| family.name).chain(discovered).collect();
     let samples = Samples::parse(text);

@@ -38,6 +38,12 @@ async fn lists_devices_of_a_poll_or_of_a_running_exporter() {
     let exporter = Exporter::start(&text);
     settled(&exporter).await;
     let from = ["--from", exporter.base.as_str()];
+    // With a limit of 7 days for all users, the next session ends in 4 days.
+    let fixed = text.replace("\"security-groups\"", "\"7d\"");
+    let (_, out, _) = devices(&fixed, &["--sso-expires-within", "5d"]).await;
+    assert_eq!(last_cells(&out), ["-"], "{out}");
+    let (_, out, _) = devices(&fixed, &["--sso-expires-within", "7d"]).await;
+    assert_eq!(last_cells(&out), ["-", "b"], "{out}");
     for source in [&[][..], &from] {
         for (filter, expected) in [
             (&[][..], &["a", "-", "b", "c"][..]),

@@ -395,11 +395,11 @@ async fn series_match_the_numbers_in_sizing() {
     };
     let limits = count("wickr_security_group_sso_max_idle_seconds");
     assert!(limits <= groups);
-    // The 27 series of a network: 8 in this group and 19 in the group of the exporter.
-    assert_eq!(part("network").await, 8 + 15 * types + groups + limits);
+    // The 33 series of a network: 14 in this group and 19 in the group of the exporter.
+    assert_eq!(part("network").await, 14 + 17 * types + groups + limits);
     let of_users = part("user").await;
     let by_type = count("wickr_user_devices");
-    assert!(of_users <= 7 * users + 2 * by_type && of_users > 4 * users + 2 * by_type);
+    assert!(of_users <= 9 * users + 2 * by_type && of_users > 5 * users + 2 * by_type);
     let of_devices = part("device").await;
     assert!(of_devices <= 5 * devices && of_devices > 4 * devices, "{of_devices} of {devices}");
     let own = part("exporter").await - 19;

@@ -3,6 +3,7 @@
 //!
 //! - `harness`: starts, scrapes and stops the program; `tools`: finds and runs third-party programs
 //! - `failures`: the exposition during failures; `campaign`: random faults, with each value checked
+//! - `changes`: counters and log lines of device changes
 //! - `client`: requests, pages, retries, clock correction; `credentials`: sources and renewal
 //! - `collectors`: what is read beyond devices
 //! - `organisation`: discovery, SSO limits, accounts, shards
@@ -30,6 +31,7 @@ mod alerting;
 mod aws;
 mod browser;
 mod campaign;
+mod changes;
 mod cli;
 mod client;
 mod collectors;

@@ -89,6 +89,7 @@ async fn lists_filter_sort_and_page_devices_at_any_level_of_detail() {
         ("?status=Reset", &["c"]),
         ("?never_logged_in=true", &["c"]),
         ("?sso_expired=true", &["a", "b"]),
+        ("?sso_expires_within=30d", &[]),
         ("?user_id=1002&user_id=", &["none", "c"]),
         ("?network_id=12345678&freshness=fresh&user_id=1001", &["a", "b"]),
         ("?freshness=stale", &[]),

@@ -28,21 +28,24 @@ fn users(count: u32) -> Vec<UserId> {
 
 fn poll(publisher: &mut Publisher, users: &[UserId], at: i64) {
     publisher.begin(users);
-    for (number, user) in users.iter().enumerate() {
-        let mut random = fastrand::Rng::with_seed(number as u64);
-        let device = |number: u64| Device {
-            app_id: Some(
-                (0..8).map(|_| format!("{:08x}", random.u32(..))).collect::<String>().into(),
-            ),
-            device_type: "iOS".into(),
-            status: "Active".into(),
-            suspended: Some(false),
-            created: ApiTimestamp::at_millis(NOW - 1_000 * number as i64),
-            last_login: ApiTimestamp::at_millis(NOW - 7_000 * number as i64),
-        };
-        publisher.read(user, (0..5).map(device).collect(), at);
-    }
+    users.iter().for_each(|user| poll_user(publisher, user, at));
     publisher.end(at, Duration::from_secs(1), true);
+}
+
+fn poll_user(publisher: &mut Publisher, user: &UserId, at: i64) {
+    let mut random = fastrand::Rng::with_seed(user.as_str().parse().unwrap());
+    let device = |number: u64| Device {
+        app_id: Some((0..8).map(|_| format!("{:08x}", random.u32(..))).collect::<String>().into()),
+        device_type: "iOS".into(),
+        status: "Active".into(),
+        suspended: Some(false),
+        created: ApiTimestamp::at_millis(NOW - 1_000 * number as i64),
+        last_login: ApiTimestamp::at_millis(NOW - 7_000 * number as i64),
+    };
+    // The devices of a response are sorted.
+    let mut devices: Vec<_> = (0..5).map(device).collect();
+    devices.sort_by(|a, b| a.app_id.cmp(&b.app_id));
+    publisher.read(user, devices, at);
 }
 
 fn state_files(path: &Path) -> StateFiles {
@@ -142,4 +145,41 @@ fn follows_a_link_even_if_its_target_is_gone() {
         files.write(&reader.snapshot(), Since::LastChange).unwrap();
         assert_eq!(listed(&volume).into_keys().collect::<Vec<_>>(), ["state.11111111"]);
     }
+}
+
+#[test]
+fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = state_files(&folder.path().join("state"));
+    let (registrar, reader) = inventory::open();
+    registrar.defer_changes();
+    let mut network = add(&registrar, "11111111");
+    let users = users(2);
+    let added = || reader.snapshot().networks[0].exposed_changes()[0];
+    poll(&mut network, &users, NOW);
+    network.read(&users[0], vec![], NOW + 1);
+    poll(&mut network, &users, NOW + 2);
+    assert_eq!(added(), 0);
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    assert_eq!(added(), 5);
+    // In the middle of a poll, only a save for this purpose includes them.
+    let before = listed(folder.path());
+    files.write(&reader.snapshot(), Since::UnexposedChange).unwrap();
+    assert_eq!(listed(folder.path()), before);
+    network.begin(&users);
+    network.read(&users[1], vec![], NOW + 3);
+    poll_user(&mut network, &users[1], NOW + 4);
+    network.flush();
+    files.write(&reader.snapshot(), Since::LastPoll).unwrap();
+    assert_eq!(added(), 5);
+    files.write(&reader.snapshot(), Since::UnexposedChange).unwrap();
+    assert_eq!(added(), 10);
+    let restored = files.load(&Interner::default());
+    assert_eq!(restored[&"11111111".parse().unwrap()].changes.counts[0], 10);
+    // A save that fails.
+    network.read(&users[1], vec![], NOW + 5);
+    poll(&mut network, &users, NOW + 6);
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    assert!(files.write(&reader.snapshot(), Since::LastPoll).is_err());
+    assert_eq!(added(), 15);
 }

@@ -85,6 +85,11 @@ fn reads_the_sso_limit() {
     let sso = |max_idle: &str| parse_with_network(&format!("[sso]\nmax_idle = \"{max_idle}\"")).sso;
     assert_eq!(sso("security-groups"), Some(SsoMaxIdle::SecurityGroups));
     assert_eq!(sso("30d"), Some(SsoMaxIdle::Fixed(secs(30 * 86_400))));
+    let within = |text: &str| {
+        parse_with_network(&format!("[sso]\nmax_idle = \"30d\"\n{text}")).sso_expiring_within
+    };
+    assert_eq!(within(""), [secs(86_400), secs(7 * 86_400)]);
+    assert_eq!(within("expiring_within = [\"12h\"]"), [secs(43_200)]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn loads_the_uncommented_example_with_the_defaults() {
     assert_eq!(config.discovery, DiscoveryConfig::default());
     assert_eq!(config.metrics, MetricsConfig::default());
     assert_eq!(config.sso, Some(SsoMaxIdle::SecurityGroups));
+    assert_eq!(config.sso_expiring_within, [secs(86_400), secs(7 * 86_400)]);
     assert!(config.state.is_some());
     assert_eq!(config.shard, ShardConfig::default());
     let [one, all] = &config.networks[..] else { panic!() };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    inventory::UserFacts,
+    inventory::{UserFacts, state::RestoredChanges},
     wickr::{ApiTimestamp, Operation, SecurityGroup},
 };
 
@@ -118,7 +118,7 @@ fn data_is_overdue_when_the_poll_stalls() {
     let mut state = new_state();
     let users = [id("1"), id("2")];
     state.begin(&users, 2);
-    users.iter().for_each(|user| state.read(user, vec![], 0));
+    users.iter().for_each(|user| drop(state.read(user, vec![], 0)));
     state.end(0, DURATION, true);
     state.begin(&users, 2);
     state.read(&users[0], vec![], 1_000);
@@ -165,6 +165,7 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
         }),
         last_success: None,
         user_list: None,
+        changes: RestoredChanges::default(),
         collectors: Vec::new(),
     };
     let restore =
@@ -263,7 +264,7 @@ fn last_success_needs_a_complete_list_and_no_failure() {
         for (index, user) in users.iter().enumerate() {
             match index < failing {
                 true => state.failed(user, ErrorKind::Timeout),
-                false => state.read(user, vec![device("a")], at),
+                false => drop(state.read(user, vec![device("a")], at)),
             }
         }
         state.end(at, DURATION, complete);
@@ -304,4 +305,95 @@ fn a_new_identity_resets_the_lookups() {
     state.set_identity(later);
     assert_eq!(state.view().identity.name, "renamed");
     assert_eq!(state.view().lookups, Lookups::default());
+}
+
+fn logged_in(app_id: &str, at: Millis) -> Device {
+    Device { last_login: ApiTimestamp::at_millis(at), ..device(app_id) }
+}
+
+/// Added, removed and login.
+fn counts(state: &NetworkState) -> [u64; 3] {
+    let [added, removed, 0, 0, 0, login] = state.view().changes else { panic!() };
+    [added, removed, login]
+}
+
+#[test]
+fn counts_changes_since_the_last_reading_of_the_user() {
+    let mut state = new_state();
+    let users = [id("1"), id("2")];
+    state.begin(&users, 2);
+    state.read(&users[0], vec![device("a"), device("b")], 0);
+    state.read(&users[1], vec![device("a")], 0);
+    state.end(0, DURATION, true);
+    assert_eq!(counts(&state), [0, 0, 0], "first readings");
+    state.begin(&users, 2);
+    let changes = state.read(&users[0], vec![logged_in("a", 5), device("c")], 1_000);
+    let changes: Vec<_> = changes.iter().map(|change| (change.kind, &*change.app_id)).collect();
+    let expected = [(ChangeKind::Login, "a"), (ChangeKind::Removed, "b"), (ChangeKind::Added, "c")];
+    assert_eq!(changes, expected);
+    state.failed(&users[1], ErrorKind::Timeout);
+    state.end(1_000, DURATION, true);
+    assert_eq!(counts(&state), [1, 1, 1]);
+    // The other user is read in a partial poll.
+    state.begin(&users, 1);
+    state.read(&users[1], vec![device("a"), device("x")], 2_000);
+    state.end(2_000, None, true);
+    assert_eq!(counts(&state), [2, 1, 1]);
+    state.set_identity((*state.identity).clone());
+    assert_eq!(counts(&state), [2, 1, 1], "after a reload");
+}
+
+#[test]
+fn compares_with_expired_data() {
+    let mut state = new_state();
+    state.begin(&[id("1")], 1);
+    state.read(&id("1"), vec![device("a")], 0);
+    state.end(0, DURATION, true);
+    for at in [20_000, 90_000, 110_000] {
+        state.begin(&[id("1")], 1);
+        state.failed(&id("1"), ErrorKind::Timeout);
+        state.end(at, DURATION, true);
+    }
+    let view = state.view();
+    assert_eq!((view.users_by_freshness(110_000), view.served_users(0).count()), ([0, 0, 1], 0));
+    assert!(!state.has_data(&id("1")));
+    state.begin(&[id("1")], 1);
+    state.read(&id("1"), vec![device("b")], 120_000);
+    state.end(120_000, DURATION, true);
+    assert_eq!((counts(&state), state.view().users_by_freshness(120_000)), ([1, 1, 0], [1, 0, 0]));
+}
+
+#[test]
+fn a_user_that_returns_is_read_for_the_first_time() {
+    let mut state = new_state();
+    let users = [id("1"), id("2")];
+    let read = |state: &mut NetworkState, app_id: &str| {
+        state.begin(&users, 2);
+        users.iter().for_each(|user| drop(state.read(user, vec![device(app_id)], 0)));
+        state.end(0, DURATION, true);
+    };
+    read(&mut state, "a");
+    state.begin(&users[..1], 1);
+    state.not_found(&users[0]);
+    state.end(0, DURATION, true);
+    read(&mut state, "b");
+    assert_eq!(counts(&state), [0, 0, 0]);
+}
+
+#[test]
+fn does_not_compare_logins_of_different_time_zones() {
+    let mut state = new_state();
+    state.set_timezone("UTC");
+    let mut read = |timezone: &str, devices| {
+        state.set_timezone(timezone);
+        state.begin(&[id("1")], 1);
+        state.read(&id("1"), devices, 0);
+        counts(&state)
+    };
+    assert_eq!(read("UTC", vec![logged_in("a", 0)]), [0, 0, 0]);
+    let shifted = 5 * 3_600_000;
+    let devices = vec![logged_in("a", shifted), logged_in("b", shifted)];
+    assert_eq!(read("America/New_York", devices), [1, 0, 0]);
+    let devices = vec![logged_in("a", shifted + 1), logged_in("b", shifted)];
+    assert_eq!(read("America/New_York", devices), [1, 0, 1]);
 }

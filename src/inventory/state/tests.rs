@@ -186,6 +186,65 @@ fn rejects_times_out_of_range() {
 }
 
 #[test]
+fn continues_counting_changes_of_devices() {
+    let (registrar, reader) = inventory::open();
+    registrar.defer_changes();
+    let mut publisher = registrar.add(identity(), None);
+    let users = ["1", "2"].map(|id| id.parse().unwrap());
+    let device = |app_id: &str| Device {
+        app_id: Some(app_id.into()),
+        device_type: "iOS".into(),
+        status: "Active".into(),
+        suspended: None,
+        created: ApiTimestamp::NEVER,
+        last_login: ApiTimestamp::at_millis(1),
+    };
+    let poll = |publisher: &mut inventory::Publisher, app_id: &str, readable: usize, at| {
+        publisher.begin(&users);
+        users[..readable].iter().for_each(|user| publisher.read(user, vec![device(app_id)], at));
+        let kind = crate::wickr::ErrorKind::Timeout;
+        users[readable..].iter().for_each(|user| publisher.failed(user, kind));
+        publisher.end(at, Duration::ZERO, true);
+    };
+    publisher.set_timezone("UTC");
+    poll(&mut publisher, "a", 2, 0);
+    // The data of the second user expires.
+    for at in [1_000, 1_000_000, 2_000_000] {
+        poll(&mut publisher, "b", 1, at);
+    }
+    let snapshot = reader.snapshot();
+    assert_eq!(
+        (snapshot.networks[0].changes, snapshot.networks[0].exposed_changes()),
+        ([1, 1, 0, 0, 0, 0], [0; 6])
+    );
+    let bytes = encode(&snapshot).unwrap();
+    assert!(snapshot.has_unexposed_changes());
+    snapshot.networks[0].expose_changes();
+    assert!(!reader.snapshot().has_unexposed_changes());
+    let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+    assert_eq!((restored.users.len(), restored.changes.expired.len()), (1, 1));
+    publisher.withdraw();
+    let mut again = registrar.add(identity(), Some(restored.clone()));
+    let view = reader.snapshot().networks[0].clone();
+    assert_eq!(
+        (view.exposed_changes(), view.served_users(2_000_000).count()),
+        ([1, 1, 0, 0, 0, 0], 1)
+    );
+    again.set_timezone("UTC");
+    poll(&mut again, "c", 2, 2_001_000);
+    assert_eq!(reader.snapshot().networks[0].changes, [3, 3, 0, 0, 0, 0]);
+    again.withdraw();
+    // In another time zone, logins are not compared.
+    let mut again = registrar.add(identity(), Some(restored));
+    again.set_timezone("Europe/Berlin");
+    again.begin(&users);
+    let later = Device { last_login: ApiTimestamp::at_millis(2), ..device("b") };
+    again.read(&users[0], vec![later], 3_000_000);
+    again.flush();
+    assert_eq!(reader.snapshot().networks[0].changes, [1, 1, 0, 0, 0, 0]);
+}
+
+#[test]
 fn restores_the_values_of_collectors_that_still_exist() {
     use crate::{
         family::Family,

@@ -356,3 +356,46 @@ async fn shards_divide_configured_and_discovered_users() {
     assert_eq!(all_ids, (1..=300).map(|id| id.to_string()).collect::<Vec<_>>());
     poller.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn counts_listed_accounts_with_invited_ones_in_the_first_shard() {
+    let marked = |user: User, suspended, admin| User { suspended, admin, ..user };
+    let invited = |name: &str, expired| User {
+        status: Some(1),
+        invite_expired: expired,
+        admin: Some(true),
+        ..without_id(name)
+    };
+    let list = vec![
+        marked(user("1", "a", &[]), Some(true), Some(true)),
+        marked(user("2", "b", &[]), Some(false), Some(false)),
+        invited("c", Some(true)),
+        // The same user in the list of another group.
+        invited("c", Some(true)),
+        invited("d", Some(false)),
+        invited("e", None),
+    ];
+    let counts = async |shard, list: Vec<User>| {
+        let plan = UserListPlan { shard, ..all() };
+        let (mut poller, reader, _) = poller_of(plan, 4, source(Ok(list)));
+        poller.poll().await;
+        let view = reader.snapshot().networks[0].clone();
+        let suspended = view.users.iter().map(|user| user.facts.as_ref().unwrap().suspended);
+        (view.counts, suspended.collect::<Vec<_>>())
+    };
+    let listed = |suspended, admins, invites_expired| {
+        Some(inventory::ListedCounts { suspended, admins, invites_expired })
+    };
+    let whole = counts(Shard::default(), list.clone()).await;
+    assert_eq!(whole, (listed(Some(1), Some(4), Some(1)), vec![Some(true), Some(false)]));
+    let mut sum = 0;
+    for index in 0..2 {
+        let (counts, _) = counts(Shard { index, total: 2 }, list.clone()).await;
+        sum += counts.unwrap().admins.unwrap();
+    }
+    assert_eq!(sum, 4, "each account is counted in one shard");
+    let unknown = counts(Shard::default(), vec![user("1", "a", &[])]).await;
+    assert_eq!(unknown.0, listed(None, None, Some(0)), "absent members are not zero");
+    let unusable = counts(Shard::default(), vec![user("1", "a", &[]), without_id("b")]).await;
+    assert_eq!(unusable.0, None, "the list is incomplete");
+}

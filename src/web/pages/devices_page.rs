@@ -10,7 +10,8 @@ use super::{
 use crate::{
     clock::Millis,
     inventory::{Freshness, Snapshot},
-    query::{BadParameter, Filter, Order, Params, Query, Row, Sort, find, format_duration},
+    query::{BadParameter, Filter, Order, Params, Query, Row, Sort, find},
+    text::format_duration,
     wickr::{ApiTimestamp, NetworkId},
 };
 
@@ -97,6 +98,7 @@ struct DeviceRow {
     created: Option<HtmlTime>,
     sso_limit: Option<String>,
     sso_expired: Option<bool>,
+    sso_ends_in: Option<String>,
     stale: bool,
     read: HtmlTime,
 }
@@ -116,6 +118,9 @@ pub(super) struct DevicesPage {
     idle_over: String,
     idle_up_to: String,
     idle_suggestions: Vec<String>,
+    /// None if SSO limits are unknown and the filter does not use them.
+    sso_expires_within: Option<String>,
+    sso_suggestions: Vec<String>,
     limits: Vec<FieldOption>,
     is_filtered: bool,
     /// Describes the filter; visible in print, too, where the form is not.
@@ -170,6 +175,11 @@ pub(super) fn page(
         idle_over: filter.idle_over.map(format_duration).unwrap_or_default(),
         idle_up_to: filter.idle_up_to.map(format_duration).unwrap_or_default(),
         idle_suggestions: settings.idle_buckets.iter().copied().map(format_duration).collect(),
+        sso_expires_within: match filter.sso_expires_within.map(format_duration) {
+            None => sso.then(String::new),
+            within => within,
+        },
+        sso_suggestions: settings.sso_horizons.iter().copied().map(format_duration).collect(),
         limits: limits(size),
         filter: describe(filter),
         is_filtered: *filter != Filter::default(),
@@ -355,6 +365,7 @@ fn device(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> DeviceR
         created: html_time(device.created),
         sso_limit: user.sso_max_idle().map(|limit| duration(millis(limit))),
         sso_expired: row.sso_expired(),
+        sso_ends_in: row.sso_ends_in().filter(|ends_in| *ends_in >= 0).map(duration),
         stale: row.freshness == Freshness::Stale,
         read: HtmlTime::new(row.data.at, now),
     }

@@ -304,7 +304,7 @@ impl DeviceStatus {
             .iter()
             .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
             .collect();
-        let summary = Summary::new(view, now, &bounds);
+        let summary = Summary::new(view, now, &bounds, &[]);
         let sum = |field: fn(&TypeSummary) -> u64| summary.types.iter().map(field).sum();
         let sso = view.sso.is_some();
         let mut idle = Vec::new();

@@ -9,7 +9,8 @@ use super::{
     links::{NavLinks, devices_url},
     status::{DeviceStatus, FailureStatus, IdleStatus, NetworkStatus, Seconds, Status, Time},
 };
-use crate::query::{Filter, Query, format_duration};
+use crate::query::{Filter, Query};
+use crate::text::format_duration;
 
 /// A line of a bar chart.
 struct Bar {

@@ -13,7 +13,7 @@ use super::{
     expected::{Expected, ExpectedDevice, Ms, Timeline, UserKey},
     organisation::COLLECTED,
     scrape::{ExposedDevice, ExposedUser, Scrape, millis},
-    totals::{BUCKETS, Totals, device_totals, idle_range},
+    totals::{BUCKETS, HORIZONS, Totals, device_totals, idle_range},
 };
 
 /// The input of the checks besides the scrape.
@@ -438,6 +438,21 @@ impl Checker<'_> {
             .filter(|device_type| !user.devices.contains_key(*device_type))
             .collect();
         self.require(missing.is_empty(), || format!("{key:?}: no count of {missing:?}"));
+        // With several possible lists, the pages of a read can be from different ones.
+        let is_expiry = |devices: &&Vec<Arc<ExpectedDevice>>| {
+            let logins = devices.iter().filter_map(|device| device.last_login.at());
+            let ends: Vec<Ms> = logins.filter_map(|at| Some(at + user.limit?)).collect();
+            let (from, to) = (self.scrape.from, self.scrape.to);
+            match user.expiry {
+                None => ends.iter().all(|end| *end < to),
+                Some(expiry) => {
+                    let is_next = |end: &Ms| *end < to || *end >= expiry;
+                    expiry >= from && ends.contains(&expiry) && ends.iter().all(is_next)
+                }
+            }
+        };
+        let is_correct = possible.len() > 1 || possible.iter().any(is_expiry);
+        self.require(is_correct, || format!("{key:?}: expiry {:?}", user.expiry));
         let newest = |devices: &Vec<Arc<ExpectedDevice>>| {
             devices.iter().filter_map(|device| device.last_login.at()).max()
         };
@@ -489,6 +504,21 @@ impl Checker<'_> {
                     format!("{id}: {family} of {device_type} is {value}, expected {min} to {max}")
                 });
             }
+        }
+        let expiring = "wickr_network_devices_sso_expiring";
+        let with_limits = scrape.network(expired, id).is_some();
+        let count = scrape.of_network(expiring, id).count();
+        self.require(count == if with_limits { types.len() * HORIZONS.len() } else { 0 }, || {
+            format!("{id}: {count} counts of expiring sessions")
+        });
+        for (labels, value) in scrape.of_network(expiring, id) {
+            let (device_type, within) = (&labels["device_type"], &labels["within"]);
+            let (min, max) = totals.get("expiring", device_type, within);
+            self.require((min..=max).contains(&value), || {
+                format!(
+                    "{id}: {value} {device_type} expiring within {within}, expected {min} to {max}"
+                )
+            });
         }
         let buckets = "wickr_network_device_idle_seconds_bucket";
         let count = scrape.of_network(buckets, id).count();

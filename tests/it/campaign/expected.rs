@@ -11,6 +11,8 @@ use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 use serde_json::{Value, json};
 use wickr_exporter::simulator::{Device, device};
 
+use super::changes::Changes;
+
 /// Milliseconds since 1970.
 pub type Ms = i64;
 
@@ -46,6 +48,11 @@ impl<T> Timeline<T> {
 
     pub fn latest(&self) -> Option<&T> {
         self.0.last().map(|entry| &entry.value)
+    }
+
+    /// All values that are kept, from the oldest.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.0.iter().map(|entry| &entry.value)
     }
 
     /// All values that can have applied at some time from `from` to `to`.
@@ -259,6 +266,8 @@ pub struct Expected {
     /// Suspended users and administrators.
     pub suspended: BTreeSet<UserKey>,
     pub admins: BTreeSet<UserKey>,
+    /// The changes of devices so far.
+    pub changes: Changes,
     /// Every user that ever existed or was configured by id.
     pub known_users: BTreeSet<UserKey>,
     pub known_networks: BTreeSet<String>,

@@ -3,6 +3,7 @@
 //! lost, no request may hang, and memory must not grow.
 //!
 //! - `expected`: an independent record of the true state, with the time of each change
+//! - `changes`: the same for changes of devices
 //! - `organisation`: the same for what collectors read
 //! - `faults`, `disk`: the faults
 //! - `environment`: a simulator and an exporter, and the random events that affect them
@@ -15,6 +16,7 @@
 //! exact timing.
 
 mod alerts;
+mod changes;
 mod checker;
 mod disk;
 mod environment;

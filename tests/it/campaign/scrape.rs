@@ -38,6 +38,8 @@ pub struct ExposedUser {
     pub status: Option<String>,
     /// Whether the account is suspended.
     pub account_suspended: Option<f64>,
+    pub admin: Option<f64>,
+    pub expiry: Option<Ms>,
     pub devices: BTreeMap<String, f64>,
     pub suspended: BTreeMap<String, f64>,
     pub last_login: Option<Ms>,
@@ -90,7 +92,9 @@ impl Scrape {
         let mut corrupted = self.clone();
         let is_checked = |name: &str| CHECKED.iter().any(|checked| name.starts_with(checked));
         let mut candidates = Vec::new();
-        for (name, samples) in self.families.iter().filter(|(name, _)| is_checked(name)) {
+        for (name, samples) in
+            self.families.iter().filter(|(name, _)| is_checked(name) && !name.ends_with("_total"))
+        {
             for (index, (labels, _)) in samples.iter().enumerate() {
                 if may_change(&labels["network_id"]) {
                     candidates.push((name, index));
@@ -166,6 +170,8 @@ impl Scrape {
                 "wickr_user_sso_max_idle_seconds" => user.limit = Some(millis(value)),
                 "wickr_user_info" => user.status = Some(labels["status"].clone()),
                 "wickr_user_suspended" => user.account_suspended = Some(value),
+                "wickr_user_admin" => user.admin = Some(value),
+                "wickr_user_sso_expiry_timestamp_seconds" => user.expiry = Some(millis(value)),
                 "wickr_user_devices" => drop(user.devices.insert(device_type(), value)),
                 "wickr_user_devices_suspended" => drop(user.suspended.insert(device_type(), value)),
                 "wickr_user_last_login_timestamp_seconds" => user.last_login = Some(millis(value)),

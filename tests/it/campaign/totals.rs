@@ -7,6 +7,9 @@ use super::expected::{ExpectedDevice, Ms, Time};
 /// `[metrics] idle_buckets`, in seconds.
 pub const BUCKETS: [f64; 4] = [3_600.0, 86_400.0, 2_592_000.0, 7_776_000.0];
 
+/// `[sso] expiring_within`, as label values and in milliseconds.
+pub const HORIZONS: [(&str, Ms); 2] = [("1d", 86_400_000), ("30d", 2_592_000_000)];
+
 /// Minimum and maximum of each sum, by name, device type and, for buckets, the bound.
 #[derive(Default)]
 pub struct Totals(pub BTreeMap<(&'static str, String, String), (f64, f64)>);
@@ -78,6 +81,12 @@ pub fn device_totals(device: &ExpectedDevice, period: (Ms, Ms), limit: Option<Ms
             let is_expired = |idle: Ms| f64::from(idle > limit);
             let (low, high) = (is_expired(min), is_expired(max));
             totals.add("expired", &device.device_type, String::new(), low, high);
+            let end = at + limit;
+            for (within, horizon) in HORIZONS {
+                let low = f64::from(end >= period.1 && end <= period.0 + horizon);
+                let high = f64::from(end >= period.0 && end <= period.1 + horizon);
+                totals.add("expiring", &device.device_type, within.to_owned(), low, high);
+            }
         }
     }
     totals

@@ -71,4 +71,5 @@ add("wickr_network_admins", sum(user["isAdmin"] for user in users))
 add("wickr_network_invites_expired", sum(user.get("isInviteExpired", False) for user in users))
 for user in users:
     add("wickr_user_suspended", user["suspended"], user_id=user["userId"])
+    add("wickr_user_admin", user["isAdmin"], user_id=user["userId"])
 print(json.dumps({"series": series, "info": [info["awsAccountId"], info["accessLevel"]]}))

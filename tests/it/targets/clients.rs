@@ -225,6 +225,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let settings = DisplaySettings {
         groups: Group::ALL.to_vec(),
         idle_buckets: vec![Duration::from_secs(3600)],
+        sso_horizons: vec![Duration::from_secs(86_400)],
         usernames: true,
         scrape_slots: ResponseSlots::new(8),
     };

@@ -155,6 +155,7 @@ pub fn state(data: &[u8]) {
             snapshot: &snapshot,
             now,
             idle_buckets: &[Duration::from_secs(3600)],
+            sso_horizons: &[Duration::from_secs(86_400)],
             usernames: true,
             exporter_metrics: &[],
             groups: &Group::ALL,

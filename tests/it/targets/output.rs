@@ -49,6 +49,7 @@ impl Fleet {
             username: Some(name.as_str().into()),
             status: Some(2),
             suspended: None,
+            admin: None,
             sso_max_idle: Some(Duration::from_secs(3600)),
         };
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
@@ -71,6 +72,7 @@ pub fn exposition(data: &[u8]) {
         snapshot: &fleet.snapshot,
         now: NOW,
         idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
+        sso_horizons: &[Duration::from_secs(86_400)],
         usernames: true,
         exporter_metrics: &[],
         groups: &Group::ALL,

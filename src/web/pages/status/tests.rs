@@ -102,6 +102,7 @@ fn restored_data_is_stale() {
         last_poll: view.polls.last,
         last_success: view.polls.last_success,
         user_list: None,
+        changes: Default::default(),
         collectors: Vec::new(),
     };
     publisher.withdraw();

@@ -7,6 +7,7 @@ use wickr_exporter::simulator::{Operation, RequestRecord};
 use super::{
     super::{
         alerts::Truth,
+        changes,
         checker::{Context, Overdue, check_counters, check_device_list, check_scrape},
         expected::{Chance, UserKey, now, pick},
         saves::{Saves, poll_ends, read_times},
@@ -45,6 +46,7 @@ impl Environment {
         self.last = None;
         self.scrape_and_check().await?;
         self.saved = None;
+        self.saved_changes.clear();
         Ok(())
     }
 
@@ -162,6 +164,8 @@ impl Environment {
 
     pub(super) fn violations(&self, scrape: &Scrape) -> Vec<String> {
         let mut violations = check_scrape(scrape, &self.context());
+        violations.extend(self.expected.changes.violations(scrape));
+        violations.extend(self.lost_changes(scrape));
         violations.extend(self.lost_data(scrape));
         let interval = self.max_collectors.max(self.setup.collectors);
         violations.extend(self.organisations.violations(scrape, interval));
@@ -282,6 +286,20 @@ impl Environment {
         violations
     }
 
+    /// Counters of changes that are below their saved values after a restart.
+    fn lost_changes(&self, scrape: &Scrape) -> Vec<String> {
+        let exposed = changes::exposed(scrape);
+        let is_lost = |((network, kind), saved): (&(String, &'static str), &f64)| {
+            let count = exposed.get(&(network.clone(), *kind))?;
+            let existed = self.expected.networks.get(network).is_some_and(|timeline| {
+                timeline.between(self.started, scrape.to).all(|exists| *exists)
+            });
+            (existed && count < saved)
+                .then(|| format!("{network}: {count} changes {kind}, {saved} before the restart"))
+        };
+        self.saved_changes.iter().filter_map(is_lost).collect()
+    }
+
     /// Missing users of networks with `wickr_up` 1.
     pub(super) fn missing_users(&self, scrape: &Scrape) -> Vec<String> {
         let exposed = scrape.users();
@@ -321,6 +339,10 @@ impl Environment {
             if !self.disk.has_failed() {
                 saved = read_times(&last);
             }
+        }
+        self.saved_changes.clear();
+        if self.saves_succeed {
+            self.saved_changes = changes::exposed(&last);
         }
         self.statistics.restarts += 1;
         if self.rng.bool() {

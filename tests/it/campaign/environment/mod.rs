@@ -22,6 +22,7 @@ use wickr_exporter::simulator::{Fleet, Operation, Options, Simulator, UnknownUse
 
 use super::{
     alerts::Alerts,
+    changes::Counts,
     checker::{ObservedRequests, Overdue},
     disk::Disk,
     expected::{Chance, Expected, Ms, Timeline, now, pick},
@@ -63,6 +64,7 @@ pub struct Statistics {
     pub reloads: u64,
     pub recoveries: u64,
     pub alerts: u64,
+    pub changes: u64,
 }
 
 impl Statistics {
@@ -76,6 +78,7 @@ impl Statistics {
             reloads: self.reloads + other.reloads,
             recoveries: self.recoveries + other.recoveries,
             alerts: self.alerts + other.alerts,
+            changes: self.changes + other.changes,
         }
     }
 }
@@ -99,6 +102,10 @@ pub struct Environment {
     requests: ObservedRequests,
     overdue: Overdue,
     alerts: Alerts,
+    /// Whether every save since the last recovery can have succeeded.
+    saves_succeed: bool,
+    /// The counters of changes in the state files at the start of this process.
+    saved_changes: Counts,
     /// Whether nothing was disturbed since the last recovery.
     calm: bool,
     /// When a request for devices was rejected last, by network.
@@ -166,6 +173,8 @@ impl Environment {
             requests: ObservedRequests::default(),
             overdue: Overdue::default(),
             alerts: Alerts::default(),
+            saves_succeed: true,
+            saved_changes: Counts::default(),
             calm: false,
             last_rejection: BTreeMap::new(),
             rejected_lookups: BTreeMap::new(),
@@ -222,6 +231,7 @@ impl Environment {
                 self.simulator.set_rate_limit(rate);
             }
             29..31 => {
+                self.saves_succeed = false;
                 let event = self.disk.toggle_failure(&mut self.rng);
                 self.log_event(event);
             }

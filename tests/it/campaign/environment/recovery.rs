@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::{
+        changes,
         checker::Sso,
         expected::{Devices, Ms, Timeline, UserKey, now},
         organisation::Organisations,
@@ -54,6 +55,7 @@ impl Environment {
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
+        self.check_changes().await?;
         self.check_memory(last.total("process_resident_memory_bytes"))
     }
 
@@ -80,7 +82,33 @@ impl Environment {
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
         self.settled_at = settled_at;
+        self.saves_succeed = true;
         Ok(())
+    }
+
+    /// Changes a device of each user, and waits until the counters have counted exactly that.
+    async fn check_changes(&mut self) -> Result<(), FailureReport> {
+        let before = changes::exposed(&self.scrape_and_check().await?);
+        let earlier = std::mem::take(&mut self.expected.changes.certain);
+        let users = self.expected.users().map(|(key, _)| key.clone());
+        let users: Vec<_> = users.filter(|key| self.setup.includes(key)).collect();
+        for key in users {
+            self.change_devices(&key);
+        }
+        let new = std::mem::replace(&mut self.expected.changes.certain, earlier);
+        self.statistics.changes += new.values().sum::<f64>() as u64;
+        let expected = changes::sum(&before, &new);
+        let deadline = Instant::now() + RECOVERY;
+        loop {
+            let counted = changes::exposed(&self.scrape_and_check().await?);
+            if counted == expected {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(self.report(&format!("changes {counted:?}, expected {expected:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
     }
 
     /// Shows that the checks find a missing user, and a missing or wrong sample.
@@ -179,6 +207,11 @@ impl Environment {
             let suspended = (exists && has_facts).then_some(suspended);
             if user.account_suspended != suspended && self.expected.network_exists(&key.0) {
                 differences.push(format!("{key:?}: suspended {:?}", user.account_suspended));
+            }
+            let admin = f64::from(self.expected.admins.contains(key));
+            let admin = (exists && has_facts).then_some(admin);
+            if user.admin != admin && self.expected.network_exists(&key.0) {
+                differences.push(format!("{key:?}: administrator {:?}", user.admin));
             }
             let has_limit = exists || matches!(self.setup.sso, Sso::Fixed(_));
             if has_limit && user.limit != limit.map(|seconds| seconds * 1000) {

@@ -114,7 +114,7 @@ impl Environment {
     ) {
         let timeline = self.expected.devices.entry(key.clone()).or_default();
         let Some(Some(devices)) = timeline.latest() else { return };
-        let mut devices = devices.clone();
+        let (before, mut devices) = (devices.clone(), devices.clone());
         let edit = make(&mut self.rng, &mut devices);
         let not_before = now();
         self.simulator.change_fleet(|fleet| {
@@ -130,6 +130,7 @@ impl Environment {
                 Edit::Nothing => {}
             }
         });
+        self.expected.changes.record(&key.0, &before, &devices);
         timeline.record(not_before, now(), Some(devices));
     }
 
@@ -146,10 +147,17 @@ impl Environment {
             3 => self.toggle_network(&id),
             4 => self.change_group(&key.0),
             19 => self.change_guests(&id),
-            5..9 => {
+            _ => self.change_devices(&key),
+        }
+    }
+
+    /// Changes one device of a user at random.
+    pub(super) fn change_devices(&mut self, key: &UserKey) {
+        match self.rng.u8(..14) {
+            0..4 => {
                 self.device_count += 1;
                 let name = format!("device-{}", self.device_count);
-                self.change(&key, |rng, devices| {
+                self.change(key, |rng, devices| {
                     if devices.len() >= MAX_DEVICES {
                         return Edit::Nothing;
                     }
@@ -159,11 +167,11 @@ impl Environment {
                     Edit::Add(response)
                 });
             }
-            9 | 10 => self.change(&key, |rng, devices| match devices.len() {
+            4 | 5 => self.change(key, |rng, devices| match devices.len() {
                 0 => Edit::Nothing,
                 count => Edit::Remove(devices.remove(rng.usize(..count)).name.clone()),
             }),
-            _ => self.change(&key, |rng, devices| {
+            _ => self.change(key, |rng, devices| {
                 let count = devices.len();
                 if count == 0 {
                     return Edit::Nothing;
@@ -259,6 +267,10 @@ impl Environment {
             }
         });
         let timeline = self.expected.devices.entry(key.clone()).or_default();
+        // The exporter may not have seen that the user was gone.
+        if let Some(before) = timeline.all().rev().find_map(Option::as_ref) {
+            self.expected.changes.record(network, before, &devices);
+        }
         timeline.record(not_before, now(), Some(devices));
         self.expected.known_users.insert(key.clone());
         self.expected

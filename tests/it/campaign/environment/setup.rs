@@ -9,7 +9,7 @@ use super::{
     super::{
         checker::Sso,
         expected::{Chance, Expected, Ms, UserKey, pick},
-        totals::BUCKETS,
+        totals::{BUCKETS, HORIZONS},
     },
     NETWORKS,
 };
@@ -68,10 +68,11 @@ impl Setup {
     }
 
     pub(super) fn text(&self, endpoint: &str, state: &Path) -> String {
+        let within = format!("expiring_within = {:?}\n", HORIZONS.map(|(within, _)| within));
         let sso = match self.sso {
             Sso::No => String::new(),
-            Sso::Groups => "[sso]\nmax_idle = \"security-groups\"\n".to_owned(),
-            Sso::Fixed(seconds) => format!("[sso]\nmax_idle = \"{seconds}s\"\n"),
+            Sso::Groups => format!("[sso]\nmax_idle = \"security-groups\"\n{within}"),
+            Sso::Fixed(seconds) => format!("[sso]\nmax_idle = \"{seconds}s\"\n{within}"),
         };
         let quoted = |ids: &Option<Vec<String>>| {
             ids.as_ref().map_or("\"all\"".to_owned(), |ids| format!("{ids:?}"))
