@@ -126,6 +126,8 @@ fn fact(family: &FamilyStatus, now: Millis) -> (String, String) {
         match (name.strip_suffix("_timestamp_seconds"), name.strip_suffix("_seconds")) {
             (Some(name), _) => (name, |at, now| HtmlTime::new((at * 1e3) as i64, now).relative()),
             (None, Some(name)) => (name, |seconds, _| duration((seconds * 1e3) as i64)),
+            // Always 1: the labels are the values.
+            _ if name.ends_with("_info") => (name, |_, _| String::new()),
             _ => (name, |value, _| number(value)),
         };
     let value = |value: &ValueStatus| {
@@ -160,17 +162,19 @@ mod tests {
     const NOW: Millis = 1_700_000_000_000;
     const COUNTS: Family = Family::network_gauge("wickr_network_xs", &["network_id", "kind"], "X.");
     const AT: Family = Family::network_gauge("wickr_x_timestamp_seconds", &["network_id"], "X.");
+    const INFO: Family = Family::network_gauge("wickr_x_info", &["network_id", "name"], "X.");
     const MANY: Family = Family::network_gauge("wickr_many", &["network_id", "n"], "X.");
 
     #[test]
     fn shows_values_by_the_names_of_their_families_until_they_expire() {
         let (registrar, reader) = open();
         let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
-        recorder.enable(Duration::from_secs(60), &[("x", &[COUNTS, AT, MANY]), ("y", &[])]);
+        recorder.enable(Duration::from_secs(60), &[("x", &[COUNTS, AT, INFO, MANY]), ("y", &[])]);
         let mut collection = Collection::default();
         collection.add(&COUNTS, &["b"], Some(1234.0));
         collection.add(&COUNTS, &["a"], Some(0.5));
         collection.add(&AT, &[], Some(NOW as f64 / 1e3 - 65.0));
+        collection.add(&INFO, &["a b"], Some(1.0));
         for n in 0..20 {
             collection.add(&MANY, &[&n.to_string()], Some(1.0));
         }
@@ -182,9 +186,14 @@ mod tests {
         let row = CollectorRow::of(&status[0], Time(NOW));
         assert_eq!((&*row.state, row.failed), ("ListBots: rate limited", true));
         let facts: Vec<_> = row.facts.iter().map(|(a, b)| (&**a, &**b)).collect();
-        let expected = [("xs", "a 0.5, b 1,234"), ("x", "1 min 5 s ago"), ("many", "20 series")];
+        let expected = [
+            ("xs", "a 0.5, b 1,234"),
+            ("x", "1 min 5 s ago"),
+            ("x info", "a b"),
+            ("many", "20 series"),
+        ];
         assert_eq!(facts, expected);
-        assert_eq!(status[0].families[2].values.len(), MAX_VALUES);
+        assert_eq!(status[0].families[3].values.len(), MAX_VALUES);
         assert_eq!(CollectorRow::of(&status[1], Time(NOW)).state, "not run yet");
         let expired = CollectorStatus::all(Some(&collected), NOW + 180_001);
         assert!(expired[0].families.is_empty() && expired[0].last_success_at.is_some());
