@@ -156,15 +156,22 @@ fn prometheus(program: &Path, exporters: &[&str], alertmanager: &str) -> Prometh
     Prometheus::start_in(program, folder)
 }
 
-fn exporter(simulator: &Simulator, network: &str, name: &str, detail: &str) -> Exporter {
-    Exporter::start(&format!(
+fn exporter(
+    simulator: &Simulator,
+    network: &str,
+    name: &str,
+    detail: &str,
+    arguments: &[&str],
+) -> Exporter {
+    let config = format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
          [poll]\ninterval = \"1s\"\nrequests_per_second = 10000\n\
          [metrics]\ndetail = \"{detail}\"\n\
          [sso]\nmax_idle = \"security-groups\"\n\
          [[network]]\nid = \"{network}\"\nname = \"{name}\"\nusers = \"all\"\n",
         simulator.endpoint()
-    ))
+    );
+    Exporter::start_with(&config, arguments, &[])
 }
 
 /// A network of two users: one without an SSO idle limit, one with a limit of a week.
@@ -196,8 +203,10 @@ async fn notifies_of_idle_devices_and_resolves_after_a_login() {
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
     let simulator =
         serving(Fleet::new().network(two_users(DEVICES)).network(two_users(TOTALS))).await;
-    let per_device = exporter(&simulator, DEVICES, "production", "device");
-    let totals = exporter(&simulator, TOTALS, "staging", "network");
+    let per_device = exporter(&simulator, DEVICES, "production", "device", &[]);
+    let external = "https://example.com/wickr";
+    let arguments = [&format!("--web.external-url={external}"), "--web.route-prefix=/"];
+    let totals = exporter(&simulator, TOTALS, "staging", "network", &arguments);
     let webhook = Webhook::default();
     let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
     let addresses =
@@ -230,7 +239,11 @@ async fn notifies_of_idle_devices_and_resolves_after_a_login() {
     let base = &per_device.base;
     let url = format!("{base}/devices?network_id={DEVICES}&user_id=1001&idle_over=30d");
     assert_eq!(text(&idle, "devices_url"), url);
-    assert_eq!(text(&idle, "runbook_url"), "docs/runbooks.md#wickrdeviceidle");
+    // The exporter with an external URL serves the runbooks for both.
+    let runbook = text(&idle, "runbook_url").strip_prefix(external).unwrap();
+    let (path, anchor) = runbook.split_once('#').unwrap();
+    let page = totals.get(path).await.text().await.unwrap();
+    assert!(page.contains(&format!("id=\"{anchor}\"")), "{runbook}");
 
     let expired = webhook.wait_for("WickrDeviceSsoExpired", DEVICES, "firing").await;
     assert_eq!(
@@ -261,7 +274,7 @@ async fn notifies_of_idle_devices_and_resolves_after_a_login() {
         );
         let summary = text(&counted, "summary");
         assert!(summary.starts_with("1 devices of Wickr network 87654321 (staging)"), "{summary}");
-        let url = format!("{}/devices?network_id={TOTALS}&{filter}", totals.base);
+        let url = format!("{external}/devices?network_id={TOTALS}&{filter}");
         assert_eq!(text(&counted, "devices_url"), url);
     }
 
@@ -286,7 +299,7 @@ async fn notifies_of_rejected_credentials_with_the_remedy() {
     let Some(prometheus_program) = tools::find("prometheus") else { return };
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
     let simulator = serving(Fleet::new().network(two_users(DEVICES))).await;
-    let exporter = exporter(&simulator, DEVICES, "production", "network");
+    let exporter = exporter(&simulator, DEVICES, "production", "network", &[]);
     let webhook = Webhook::default();
     let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
     let address = exporter.base.trim_start_matches("http://");
