@@ -2,8 +2,8 @@
 //! Alertmanager with the shipped configurations and rules.
 //!
 //! Differences to the shipped files: addresses; 1 second for the scrape and evaluation intervals, `for`,
-//! `keep_firing_for`, `group_wait` and `group_interval`; and a webhook instead of Slack. Thresholds are
-//! unchanged.
+//! `keep_firing_for`, `group_wait` and `group_interval`; 2 seconds for the age of a network with lost
+//! shards; and a webhook instead of Slack. Thresholds are unchanged.
 
 use std::{
     fs,
@@ -149,7 +149,11 @@ fn prometheus(program: &Path, exporters: &[&str], alertmanager: &str) -> Prometh
     assert!(config.contains(alertmanager));
     let rules = ["for", "keep_firing_for"]
         .into_iter()
-        .fold(shipped("wickr-exporter.rules.yml"), |text, key| set(&text, key, "1s"));
+        .fold(shipped("wickr-exporter.rules.yml"), |text, key| set(&text, key, "1s"))
+        .replace(
+            "wickr_exporter_poll_progress_ratio offset 1h",
+            "wickr_exporter_poll_progress_ratio offset 2s",
+        );
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("prometheus.yml"), config).unwrap();
     fs::write(folder.path().join("wickr-exporter.rules.yml"), rules).unwrap();
@@ -363,4 +367,33 @@ async fn notifies_of_rejected_discovery_without_a_known_network() {
     simulator.faults().clear();
     prometheus.wait_for("count(network:wickr_up:min == 1)").await;
     prometheus.wait_for("absent(ALERTS{alertname=\"WickrNoNetwork\"})").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifies_of_a_shard_without_a_target() {
+    let Some(prometheus_program) = tools::find("prometheus") else { return };
+    let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
+    // At least one of three shards has no user.
+    let simulator = serving(Fleet::new().network(two_users(DEVICES))).await;
+    let shards = [0, 1, 2].map(|index| {
+        Exporter::start(&format!(
+            "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1s\"\n\
+             [shard]\nindex = {index}\ntotal = 3\n[[network]]\nid = \"all\"\nusers = \"all\"\n",
+            simulator.endpoint()
+        ))
+    });
+    let webhook = Webhook::default();
+    let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
+    let addresses = shards.each_ref().map(|shard| shard.base.trim_start_matches("http://"));
+    let complete = prometheus(&prometheus_program, &addresses, &alertmanager.address);
+    complete.wait_for("count(wickr_exporter_poll_progress_ratio offset 3s) == 3").await;
+    let alerts = complete.query("ALERTS{alertname=~\"WickrShard.*\"}").await.unwrap();
+    assert!(alerts.is_empty(), "{alerts:?}");
+
+    let targets = [addresses[0], addresses[2]];
+    let _incomplete = prometheus(&prometheus_program, &targets, &alertmanager.address);
+    let missing = webhook.wait_for("WickrShardsMissing", Value::Null, "firing").await;
+    assert_eq!(text(&missing, "summary"), "1 shard of the job wickr-exporter is missing.");
+    let description = text(&missing, "description");
+    assert!(description.starts_with("Running shards: 0, 2. "), "{description}");
 }
