@@ -219,7 +219,10 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(Server::new(router, access, RoutePrefix::default()).serve(listener, stop.clone()));
+    tokio::spawn(
+        Server::new(router, access, RoutePrefix::default(), RoutePrefix::default())
+            .serve(listener, stop.clone()),
+    );
     (address, stop)
 }
 

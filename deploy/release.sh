@@ -42,10 +42,10 @@ else
     cargo test --locked
 fi
 
-cargo build --release --locked
+cargo build --profile dist --locked
 # Not set for the build, because it would invalidate the cached C code.
 export SOURCE_DATE_EPOCH
-program=${CARGO_TARGET_DIR:-target}/release/wickr-exporter
+program=${CARGO_TARGET_DIR:-target}/dist/wickr-exporter
 target=$(rustc -vV | sed -n 's/^host: //p')
 [[ $("$program" --version) == "wickr-exporter $version" ]] || fail "$program is not version $version"
 
@@ -70,7 +70,7 @@ wickr-exporter ($debian) unstable; urgency=medium
  -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
 
-cargo deb --quiet --no-build --locked --deb-version "$debian" --maintainer "$maintainer" --output dist/
+cargo deb --quiet --no-build --profile dist --locked --deb-version "$debian" --maintainer "$maintainer" --output dist/
 
 name=wickr-exporter-$version-$target
 $snapshot && name=wickr-exporter-$version-$revision-$target

@@ -142,7 +142,7 @@ pub(super) async fn run_once(
     Ok(async move { _ = join_all(runs).await })
 }
 
-/// The collectors of this process. The first shard runs all: their values are of whole networks, and
+/// The collectors of this process. The first shard runs all: their values cover all users of a network, and
 /// must not be counted once for each shard.
 pub(super) fn of_shard(config: &Config) -> CollectorsConfig {
     match config.shard {

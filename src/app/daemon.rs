@@ -145,11 +145,11 @@ impl Daemon {
             clock: self.clock.clone(),
             settings: self.shown,
             telemetry_path: serving.telemetry_path,
-            link_prefix,
+            link_prefix: link_prefix.clone(),
             reloads: serving.lifecycle.then(|| reloads.clone()),
             compression_cache: CompressionCache::default(),
         });
-        let server = Server::new(router, access.clone(), serving.route_prefix);
+        let server = Server::new(router, access.clone(), serving.route_prefix, link_prefix);
         // Before the server, so that the first request sees restored data.
         self.supervisor.start().await?;
         let stop = CancellationToken::new();

@@ -1,9 +1,9 @@
 //! Renders a snapshot of the inventory as text.
 //!
 //! `family` names the metrics. `network_families` computes them, `columns` those of each user or
-//! device, `collected` those of collectors, and `registry` renders the exporter's own. `writer` alone knows the two formats.
-//! `compression` compresses chunks, and `cache` stores them between scrapes. At most one chunk, or
-//! the lines of one block in one family, is in memory at a time.
+//! device, `collected` those of collectors, and `registry` renders the exporter's own. `writer` alone
+//! knows the two formats. `compression` compresses chunks, and `cache` stores them between scrapes. At
+//! most one chunk, or the lines of one block in one family, is in memory at a time.
 
 mod cache;
 mod collected;

@@ -8,8 +8,9 @@
 //! | `/-/ready` | 503 until the first poll of every network has ended, then 200 |
 //! | `/-/reload` | a POST reloads the configuration, if enabled |
 //!
-//! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and HEAD is 405. `server` accepts connections,
-//! `connections` and `slots` limit them and large responses; `web_config`, `auth` and `tls` protect them.
+//! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and
+//! HEAD is 405. `server` accepts connections, `connections` and `slots` limit them and large responses;
+//! `web_config`, `auth` and `tls` protect them.
 
 mod auth;
 mod body;

@@ -15,7 +15,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{Request, StatusCode, Version, header, request::Parts},
+    http::{Method, Request, StatusCode, Version, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use futures_util::FutureExt as _;
@@ -110,13 +110,19 @@ pub struct Server {
     router: Router,
     access: Arc<AccessControl>,
     connections: Arc<Connections>,
-    prefix: RoutePrefix,
+    routes: RoutePrefix,
+    links: RoutePrefix,
 }
 
 impl Server {
-    /// Serves `router` below `prefix` to authorized clients.
-    pub fn new(router: Router, access: Arc<AccessControl>, prefix: RoutePrefix) -> Server {
-        Server { router, access, connections: Connections::new(), prefix }
+    /// Serves `router` below the prefix `routes` to authorized clients. Browsers use the prefix `links`.
+    pub fn new(
+        router: Router,
+        access: Arc<AccessControl>,
+        routes: RoutePrefix,
+        links: RoutePrefix,
+    ) -> Server {
+        Server { router, access, connections: Connections::new(), routes, links }
     }
 
     /// Serves one socket until `stop`, then finishes responses in progress for a few seconds.
@@ -257,7 +263,7 @@ impl Server {
         requests: &ConnectionHandle,
     ) -> Response {
         let (mut parts, body) = request.into_parts();
-        let stripped = self.prefix.strip(&parts.uri);
+        let stripped = self.routes.strip(&parts.uri);
         let is_outside = stripped.is_none();
         parts.uri = stripped.unwrap_or(parts.uri);
         let response = AssertUnwindSafe(async {
@@ -285,13 +291,13 @@ impl Server {
 
     /// The response to a path that is not below the prefix.
     fn outside_prefix(&self, request: &Parts) -> Response {
-        let start = format!("{}/", self.prefix.as_str());
-        match request.uri.path() {
-            path if path == "/" || path == self.prefix.as_str() => {
-                Redirect::to(&start).into_response()
-            }
-            _ => (StatusCode::NOT_FOUND, format!("Not found. Start at {start}.\n")).into_response(),
+        let start = format!("{}/", self.links.as_str());
+        let path = request.uri.path();
+        let is_read = request.method == Method::GET || request.method == Method::HEAD;
+        if is_read && (path == "/" || path == self.routes.as_str()) {
+            return Redirect::to(&start).into_response();
         }
+        (StatusCode::NOT_FOUND, format!("Not found. Start at {start}.\n")).into_response()
     }
 
     async fn authorize(
@@ -384,7 +390,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(
-            Server::new(router, access, RoutePrefix::default()).serve(listener, stop.clone()),
+            Server::new(router, access, RoutePrefix::default(), RoutePrefix::default())
+                .serve(listener, stop.clone()),
         );
         watch_panics();
         let before = panics();

@@ -59,7 +59,7 @@ fn image_builds_and_runs_unprivileged_on_a_read_only_root() {
         "--tag=wickr-exporter",
         root,
     ]);
-    let build = "cargo build --release --locked --bin wickr-exporter of abc";
+    let build = "cargo build --profile dist --locked --bin wickr-exporter of abc";
     assert!(output.contains(build), "{output}");
 
     let image: Value =
@@ -118,7 +118,7 @@ impl Builder {
             let cargo = root.path().join("usr/bin/cargo");
             fs::create_dir_all(cargo.parent().unwrap()).unwrap();
             let script = "#!/bin/sh\necho cargo \"$@\" of $WICKR_EXPORTER_REVISION\n\
-                          mkdir -p target/release && cp /ready target/release/wickr-exporter\n";
+                          mkdir -p target/dist && cp /ready target/dist/wickr-exporter\n";
             fs::write(&cargo, script).unwrap();
             fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
         }

@@ -8,8 +8,8 @@
 //! - `clocks`: wrong clocks and steps, with `faketime`; `http2`: a stalled connection to AWS
 //! - `collectors`: what is read beyond devices
 //! - `hosts`: which hosts are contacted, compared with botocore; `providers`: each provider of
-//!   credentials, against `identity`; `metadata`: the addresses of EC2, ECS and EKS; `connections`: proxies (`connect_log`, `inspecting_proxy`),
-//!   authorities and failed connections
+//!   credentials, against `identity`; `metadata`: the addresses of EC2, ECS and EKS; `connections`:
+//!   proxies (`connect_log`, `inspecting_proxy`), authorities and failed connections
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
 //! - `service`: systemd's notification protocol; `health`: the command

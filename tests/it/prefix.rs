@@ -127,6 +127,12 @@ async fn paths_outside_the_prefix_are_redirected_or_not_found() {
     for path in ["/metrics", "/-/healthy", "/-/ready", "/a", "/a/bc", "/devices"] {
         assert_eq!(exporter.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
+    // A proxy adds /b to the path, and people reach it below /x.
+    let external = ["--web.route-prefix=/b", "--web.external-url=https://example.org/x/b"];
+    let proxied = Exporter::start_with(&config, &external, &[]);
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    let response = client.build().unwrap().get(&proxied.base).send().await.unwrap();
+    assert_eq!(response.headers()[header::LOCATION], "/x/b/");
     let text = exporter.text("/a/b/metrics").await;
     assert!(!text.contains("wickr_exporter_info{"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The program to measure: given, or a release build.
+//! The program to measure: given, or built as packages are.
 
 use std::{
     env, fs,
@@ -20,9 +20,9 @@ pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn build() -> Result<PathBuf> {
-    eprintln!("building a release");
+    eprintln!("building the exporter");
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--locked", "--bin=wickr-exporter"])
+        .args(["build", "--profile=dist", "--locked", "--bin=wickr-exporter"])
         .args(["--message-format=json-render-diagnostics", "--manifest-path", MANIFEST])
         .stderr(Stdio::inherit())
         .output()

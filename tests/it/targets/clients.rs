@@ -247,12 +247,12 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 });
 
 /// The elements that pages use.
-const ELEMENTS: [&str; 48] = [
-    "a", "body", "br", "button", "caption", "code", "datalist", "dd", "div", "dl", "dt",
-    "fieldset", "footer", "form", "h1", "h2", "h3", "head", "header", "html", "input", "label",
-    "legend", "li", "link", "main", "meta", "nav", "ol", "option", "p", "progress", "rect",
-    "section", "select", "small", "span", "strong", "svg", "table", "tbody", "td", "th", "thead",
-    "time", "title", "tr", "ul",
+const ELEMENTS: [&str; 52] = [
+    "a", "article", "body", "br", "button", "caption", "code", "datalist", "dd", "div", "dl", "dt",
+    "em", "fieldset", "footer", "form", "h1", "h2", "h3", "h4", "head", "header", "html", "input",
+    "label", "legend", "li", "link", "main", "meta", "nav", "ol", "option", "p", "pre", "progress",
+    "rect", "section", "select", "small", "span", "strong", "svg", "table", "tbody", "td", "th",
+    "thead", "time", "title", "tr", "ul",
 ];
 
 /// Requests: a line with method and target, a line for each header, an empty line and a body. The

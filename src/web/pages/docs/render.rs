@@ -54,7 +54,6 @@ pub(crate) fn render(path: &str, markdown: &str) -> Option<Document> {
             }
             Event::End(TagEnd::Link) if std::mem::take(&mut dropped) => continue,
             Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => continue,
-            // A wide table scrolls by itself.
             event => event.clone(),
         });
     }
