@@ -2,8 +2,8 @@
 //! Alertmanager with the shipped configurations and rules.
 //!
 //! Differences to the shipped files: addresses; 1 second for the scrape and evaluation intervals, `for`,
-//! `keep_firing_for`, `group_wait` and `group_interval`; and a webhook instead of Slack. Thresholds are
-//! unchanged.
+//! `keep_firing_for`, `group_wait` and `group_interval`; 2 seconds for the age of a network with lost
+//! shards; and a webhook instead of Slack. Thresholds are unchanged.
 
 use std::{
     fs,
@@ -149,22 +149,33 @@ fn prometheus(program: &Path, exporters: &[&str], alertmanager: &str) -> Prometh
     assert!(config.contains(alertmanager));
     let rules = ["for", "keep_firing_for"]
         .into_iter()
-        .fold(shipped("wickr-exporter.rules.yml"), |text, key| set(&text, key, "1s"));
+        .fold(shipped("wickr-exporter.rules.yml"), |text, key| set(&text, key, "1s"))
+        .replace(
+            "wickr_exporter_poll_progress_ratio offset 1h",
+            "wickr_exporter_poll_progress_ratio offset 2s",
+        );
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("prometheus.yml"), config).unwrap();
     fs::write(folder.path().join("wickr-exporter.rules.yml"), rules).unwrap();
     Prometheus::start_in(program, folder)
 }
 
-fn exporter(simulator: &Simulator, network: &str, name: &str, detail: &str) -> Exporter {
-    Exporter::start(&format!(
+fn exporter(
+    simulator: &Simulator,
+    network: &str,
+    name: &str,
+    detail: &str,
+    arguments: &[&str],
+) -> Exporter {
+    let config = format!(
         "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
          [poll]\ninterval = \"1s\"\nrequests_per_second = 10000\n\
          [metrics]\ndetail = \"{detail}\"\n\
          [sso]\nmax_idle = \"security-groups\"\n\
          [[network]]\nid = \"{network}\"\nname = \"{name}\"\nusers = \"all\"\n",
         simulator.endpoint()
-    ))
+    );
+    Exporter::start_with(&config, arguments, &[])
 }
 
 /// A network of two users: one without an SSO idle limit, one with a limit of a week.
@@ -196,8 +207,10 @@ async fn notifies_of_idle_devices_and_resolves_after_a_login() {
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
     let simulator =
         serving(Fleet::new().network(two_users(DEVICES)).network(two_users(TOTALS))).await;
-    let per_device = exporter(&simulator, DEVICES, "production", "device");
-    let totals = exporter(&simulator, TOTALS, "staging", "network");
+    let per_device = exporter(&simulator, DEVICES, "production", "device", &[]);
+    let external = "https://example.com/wickr";
+    let arguments = [&format!("--web.external-url={external}"), "--web.route-prefix=/"];
+    let totals = exporter(&simulator, TOTALS, "staging", "network", &arguments);
     let webhook = Webhook::default();
     let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
     let addresses =
@@ -230,7 +243,11 @@ async fn notifies_of_idle_devices_and_resolves_after_a_login() {
     let base = &per_device.base;
     let url = format!("{base}/devices?network_id={DEVICES}&user_id=1001&idle_over=30d");
     assert_eq!(text(&idle, "devices_url"), url);
-    assert_eq!(text(&idle, "runbook_url"), "docs/runbooks.md#wickrdeviceidle");
+    // The exporter with an external URL serves the runbooks for both.
+    let runbook = text(&idle, "runbook_url").strip_prefix(external).unwrap();
+    let (path, anchor) = runbook.split_once('#').unwrap();
+    let page = totals.get(path).await.text().await.unwrap();
+    assert!(page.contains(&format!("id=\"{anchor}\"")), "{runbook}");
 
     let expired = webhook.wait_for("WickrDeviceSsoExpired", DEVICES, "firing").await;
     assert_eq!(
@@ -261,7 +278,7 @@ async fn notifies_of_idle_devices_and_resolves_after_a_login() {
         );
         let summary = text(&counted, "summary");
         assert!(summary.starts_with("1 devices of Wickr network 87654321 (staging)"), "{summary}");
-        let url = format!("{}/devices?network_id={TOTALS}&{filter}", totals.base);
+        let url = format!("{external}/devices?network_id={TOTALS}&{filter}");
         assert_eq!(text(&counted, "devices_url"), url);
     }
 
@@ -286,7 +303,7 @@ async fn notifies_of_rejected_credentials_with_the_remedy() {
     let Some(prometheus_program) = tools::find("prometheus") else { return };
     let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
     let simulator = serving(Fleet::new().network(two_users(DEVICES))).await;
-    let exporter = exporter(&simulator, DEVICES, "production", "network");
+    let exporter = exporter(&simulator, DEVICES, "production", "network", &[]);
     let webhook = Webhook::default();
     let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
     let address = exporter.base.trim_start_matches("http://");
@@ -350,4 +367,33 @@ async fn notifies_of_rejected_discovery_without_a_known_network() {
     simulator.faults().clear();
     prometheus.wait_for("count(network:wickr_up:min == 1)").await;
     prometheus.wait_for("absent(ALERTS{alertname=\"WickrNoNetwork\"})").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifies_of_a_shard_without_a_target() {
+    let Some(prometheus_program) = tools::find("prometheus") else { return };
+    let Some(alertmanager_program) = tools::find("prometheus-alertmanager") else { return };
+    // At least one of three shards has no user.
+    let simulator = serving(Fleet::new().network(two_users(DEVICES))).await;
+    let shards = [0, 1, 2].map(|index| {
+        Exporter::start(&format!(
+            "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1s\"\n\
+             [shard]\nindex = {index}\ntotal = 3\n[[network]]\nid = \"all\"\nusers = \"all\"\n",
+            simulator.endpoint()
+        ))
+    });
+    let webhook = Webhook::default();
+    let alertmanager = Alertmanager::start(&alertmanager_program, &webhook.listen().await);
+    let addresses = shards.each_ref().map(|shard| shard.base.trim_start_matches("http://"));
+    let complete = prometheus(&prometheus_program, &addresses, &alertmanager.address);
+    complete.wait_for("count(wickr_exporter_poll_progress_ratio offset 3s) == 3").await;
+    let alerts = complete.query("ALERTS{alertname=~\"WickrShard.*\"}").await.unwrap();
+    assert!(alerts.is_empty(), "{alerts:?}");
+
+    let targets = [addresses[0], addresses[2]];
+    let _incomplete = prometheus(&prometheus_program, &targets, &alertmanager.address);
+    let missing = webhook.wait_for("WickrShardsMissing", Value::Null, "firing").await;
+    assert_eq!(text(&missing, "summary"), "1 shard of the job wickr-exporter is missing.");
+    let description = text(&missing, "description");
+    assert!(description.starts_with("Running shards: 0, 2. "), "{description}");
 }

@@ -69,6 +69,7 @@ fn exporter_accepts_its_command_lines() {
     for name in ["compose.yaml", "compose.aws.yaml"] {
         let compose = yaml(&chart, name);
         let arguments = strings(&compose["services"]["exporter"]["command"]);
+        assert!(arguments.contains(&"--web.external-url=http://127.0.0.1:10471"), "{name}");
         let help = program().args(&arguments).arg("--help").output().unwrap();
         assert!(help.status.success(), "{arguments:?}: {help:?}");
         // Shows that the arguments before `--help` are parsed.

@@ -9,7 +9,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{promql, stage::Stage, tools};
+use crate::{
+    promql,
+    stage::{EXTERNAL_URL, Stage},
+    tools,
+};
 
 const DASHBOARDS: [&str; 3] = ["wickr-fleet", "wickr-governance", "wickr-exporter-health"];
 
@@ -64,10 +68,12 @@ fn interpolate(expression: &str) -> String {
         ("$__range", "1h"),
         ("$network", ".+"),
         ("$job", "wickr-exporter"),
+        ("${scheme}", "http"),
     ] {
         expression = expression.replace(variable, value);
     }
-    assert!(!expression.contains('$'), "unknown variable: {expression}");
+    // A group of label_replace.
+    assert!(!expression.replace("$1", "").contains('$'), "unknown variable: {expression}");
     expression
 }
 
@@ -203,7 +209,7 @@ fn links_use_existing_columns() {
         each_object(panel, &mut |members| {
             let Some(url) = members.get("url").and_then(Value::as_str) else { return };
             links += 1;
-            assert!(url.starts_with("${scheme}://${__data.fields.instance}/devices?network_id="));
+            assert!(url.starts_with("${__data.fields.external_url}/devices?network_id="));
             for field in url.split("${__data.fields.").skip(1).map(|rest| rest.split('}').next()) {
                 let field = field.unwrap();
                 // A label in the query, or the new name of a renamed column.
@@ -274,9 +280,16 @@ async fn victoria_metrics_answers_every_query_with_samples() {
 async fn answers_every_query(program: &str) {
     let Some(program) = tools::find(program) else { return };
     let stage = Stage::start(&program, "device").await;
+    let mut links = [0, 0];
     for Query { panel, expression, .. } in queries() {
         eprintln!("{panel}: {expression}");
         let found = stage.prometheus.wait_for(&expression).await;
+        for labels in found.iter().map(|row| &row["metric"]) {
+            let Some(url) = labels["external_url"].as_str() else { continue };
+            let address = format!("http://{}", labels["instance"].as_str().unwrap());
+            assert!(url == EXTERNAL_URL || url == address, "{labels}");
+            links[usize::from(url == EXTERNAL_URL)] += 1;
+        }
         // Prometheus also scrapes itself, which these queries must exclude.
         match panel.as_str() {
             "Scraped" => assert_eq!(found[0]["value"][1], "2"),
@@ -284,6 +297,7 @@ async fn answers_every_query(program: &str) {
             _ => {}
         }
     }
+    assert!(links.iter().all(|count| *count > 1), "{links:?}");
 }
 
 #[test]

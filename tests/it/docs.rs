@@ -334,8 +334,7 @@ fn named_metrics_exist() {
             };
             let known = promql::is_known_metric(start)
                 || recorded.contains(start)
-                || promql::is_known_family(start)
-                || NO_METRICS.contains(&start);
+                || promql::is_known_family(start);
             let known = known || is_pattern && promql::begins_a_metric(start);
             assert!(known, "{}: {word}", page.display());
         }
@@ -407,9 +406,6 @@ async fn series_match_the_numbers_in_sizing() {
     let own = part("exporter").await - 19;
     assert!((50..80).contains(&own), "{own}");
 }
-
-/// Names with the prefix of a metric that are not metrics.
-const NO_METRICS: [&str; 1] = ["wickr_exporter_url"];
 
 /// The queries of the cookbook, each with its heading.
 fn cookbook() -> Vec<(String, String)> {

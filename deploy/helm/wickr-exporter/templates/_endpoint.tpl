@@ -5,7 +5,7 @@
 {{- $scheme := include "wickr-exporter.scheme" $root -}}
 - port: http
   scheme: {{ $scheme }}
-  path: /metrics
+  path: {{ include "wickr-exporter.routePrefix" $root }}/metrics
   interval: {{ index . 2 }}
   scrapeTimeout: {{ index . 3 }}
   {{- if $monitor.honorLabels }}

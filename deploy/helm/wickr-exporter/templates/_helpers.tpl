@@ -69,6 +69,16 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if or .Values.web.tls .Values.web.tlsSecret -}}https{{- else -}}http{{- end -}}
 {{- end -}}
 
+{{/* The path of web.externalUrl. */}}
+{{- define "wickr-exporter.externalPath" -}}
+{{- regexReplaceAll "^https?://[^/]*" .Values.web.externalUrl "" | trimSuffix "/" -}}
+{{- end -}}
+
+{{/* The prefix of the exporter's routes, without a slash at its end. */}}
+{{- define "wickr-exporter.routePrefix" -}}
+{{- .Values.web.routePrefix | default (include "wickr-exporter.externalPath" .) | trimSuffix "/" -}}
+{{- end -}}
+
 {{/* Not empty if the configuration is not in the chart's own ConfigMap. */}}
 {{- define "wickr-exporter.existingConfig" -}}
 {{- .Values.existingConfigMap }}{{ .Values.existingSecret -}}
@@ -127,6 +137,9 @@ total = "auto"
 {{- end -}}
 {{- if and .Values.web.tls (not .Values.web.configSecret) -}}
 {{- fail "web.tls: requires web.configSecret with a web configuration that enables TLS; for a certificate in a Secret, set web.tlsSecret instead" -}}
+{{- end -}}
+{{- if contains "$(" (include "wickr-exporter.routePrefix" .) -}}
+{{- fail "web.externalUrl: has a path that differs between pods, which probes and scrapes cannot have; set web.routePrefix, too" -}}
 {{- end -}}
 {{- if and .Values.serviceAccount.roleArn (not .Values.serviceAccount.create) -}}
 {{- fail "serviceAccount.roleArn: requires serviceAccount.create; annotate the existing service account instead" -}}

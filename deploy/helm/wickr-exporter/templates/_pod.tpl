@@ -35,6 +35,12 @@ spec:
         {{- if include "wickr-exporter.webConfig" . }}
         - --web.config.file=/etc/wickr-exporter-web/{{ .Values.web.configSecret | empty | ternary "web-config.yml" .Values.web.configKey }}
         {{- end }}
+        {{- with .Values.web.externalUrl }}
+        - {{ printf "--web.external-url=%s" . | quote }}
+        {{- end }}
+        {{- with .Values.web.routePrefix }}
+        - {{ printf "--web.route-prefix=%s" . | quote }}
+        {{- end }}
         {{- if .Values.web.enableLifecycle }}
         - --web.enable-lifecycle
         {{- end }}
@@ -71,13 +77,13 @@ spec:
           protocol: TCP
       livenessProbe:
         httpGet:
-          path: /-/healthy
+          path: {{ include "wickr-exporter.routePrefix" . }}/-/healthy
           port: http
           scheme: {{ include "wickr-exporter.scheme" . | upper }}
         {{- toYaml .Values.livenessProbe | nindent 8 }}
       readinessProbe:
         httpGet:
-          path: /-/ready
+          path: {{ include "wickr-exporter.routePrefix" . }}/-/ready
           port: http
           scheme: {{ include "wickr-exporter.scheme" . | upper }}
         {{- toYaml .Values.readinessProbe | nindent 8 }}

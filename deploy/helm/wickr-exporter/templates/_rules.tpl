@@ -57,7 +57,7 @@
 {{- $severity := $changes.severity | default $rule.labels.severity -}}
 {{- $_ := set $rule "labels" (merge (dict "severity" $severity) ($changes.labels | default dict) $values.alertLabels) -}}
 {{- with $values.runbookUrl -}}
-{{- $_ := set $annotations "runbook_url" ($annotations.runbook_url | replace "docs/runbooks.md" .) -}}
+{{- $_ := set $annotations "runbook_url" (printf "%s#%s" . (lower $rule.alert)) -}}
 {{- end -}}
 {{- $_ := set $rule "annotations" (merge ($changes.annotations | default dict) $annotations) -}}
 {{- end -}}
@@ -76,8 +76,9 @@
 {{- with $values.clusterLabel -}}
 {{- $text = regexReplaceAll `\b(by|on) \(` $text (printf "${1} (%s, " .) -}}
 {{- /* Queries in annotations select the alert's cluster. */ -}}
-{{- $text = regexReplaceAll `\{(network_id|instance)=%q` $text (printf "{%s=%%q, ${1}=%%q" .) -}}
-{{- $text = regexReplaceAll `" \$labels\.(network_id|instance)` $text (printf "\" $$labels.%s $$labels.${1}" .) -}}
+{{- $text = regexReplaceAll `\{(network_id|instance|job)=%q` $text (printf "{%s=%%q, ${1}=%%q" .) -}}
+{{- $text = regexReplaceAll `\bquery "(wickr_\w+)"` $text (printf "printf \"${1}{%s=%%q}\" $$labels.%s | query" . .) -}}
+{{- $text = regexReplaceAll `" \$(labels|exporter\.Labels)\.(network_id|instance|job)` $text (printf "\" $$labels.%s $$${1}.${2}" .) -}}
 {{- end -}}
 {{- $changes := get $values.alerts ($rule.alert | default "") | default dict -}}
 {{- range $key, $threshold := get ($root.Files.Get "files/thresholds.yaml" | fromYaml) ($rule.alert | default "") | default dict -}}
