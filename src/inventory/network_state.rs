@@ -217,15 +217,16 @@ impl NetworkState {
         self.polls.next = None;
     }
 
-    /// Data from the future is kept: most likely, this machine has no clock that runs while it is off.
+    /// Data that has expired is not served, but the next reading is compared with it. Data from the
+    /// future is served: most likely, this machine has no clock that runs while it is off.
     pub(super) fn keep_restored(&mut self, at: impl Into<Moment>) {
         let (time, stale_after) = (at.into().time, self.identity.stale_after);
         self.users.update(|user| {
             if !user.restored || user.overdue_since.is_none() {
                 return None;
             }
-            let last = user.data(time, stale_after).cloned();
-            Some(UserRecord { last, overdue_since: None, ..user.clone() })
+            let expired = user.data(time, stale_after).is_none();
+            Some(UserRecord { expired, overdue_since: None, ..user.clone() })
         });
     }
 

@@ -408,6 +408,47 @@ fn compares_with_expired_data() {
 }
 
 #[test]
+fn compares_with_restored_data_after_a_downtime_longer_than_stale_after() {
+    let user = |id_: &str| RestoredUser {
+        id: id(id_),
+        data: UserData { at: 0, devices: Arc::new([device("a")]) },
+    };
+    let restored = RestoredNetwork {
+        name: String::new(),
+        account: String::new(),
+        users: vec![user("1"), user("2")],
+        types: vec![],
+        last_poll: Some(LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success }),
+        last_success: Some(0),
+        user_list: None,
+        changes: RestoredChanges { counts: [5, 0, 0, 0, 0, 0], ..RestoredChanges::default() },
+        collectors: Vec::new(),
+    };
+    let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
+    let start = 86_400_000;
+    state.keep_restored(start);
+    let view = state.view();
+    assert_eq!((view.users_by_freshness(start), view.served_users(0).count()), ([0, 0, 2], 0));
+    let users = [id("1"), id("2")];
+    state.begin(&users, 2);
+    state.read(&users[0], vec![device("b")], start + 1);
+    state.failed(&users[1], ErrorKind::Timeout);
+    state.end(start + 2, DURATION, true);
+    assert_eq!(
+        (counts(&state), state.view().users_by_freshness(start + 2)),
+        ([6, 1, 0], [1, 0, 1])
+    );
+    // The data of the second user is still compared, later.
+    state.begin(&users, 1);
+    state.read(&users[1], vec![], start + 3);
+    state.end(start + 4, None, true);
+    assert_eq!(
+        (counts(&state), state.view().users_by_freshness(start + 4)),
+        ([6, 2, 0], [2, 0, 0])
+    );
+}
+
+#[test]
 fn a_user_that_returns_is_read_for_the_first_time() {
     let mut state = new_state();
     let users = [id("1"), id("2")];
