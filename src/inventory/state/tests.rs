@@ -245,6 +245,41 @@ fn continues_counting_changes_of_devices() {
 }
 
 #[test]
+fn compares_no_logins_after_a_time_zone_change_and_restarts() {
+    let hour = 3_600_000;
+    let users = ["1", "2", "3"].map(|id| id.parse().unwrap());
+    let logged_in = |at| vec![device(Some("a"), ApiTimestamp::at_millis(at))];
+    let logins = |publisher: &mut inventory::Publisher, user: usize, at| {
+        publisher.begin_partial(&users, 1);
+        publisher.read(&users[user], logged_in(at), at);
+        publisher.end_partial(at, true);
+    };
+    let mut restored = None;
+    // Each process polls one more user in the new time zone, in which times are 5 hours later.
+    for (process, timezone) in ["UTC", "Etc/GMT+5", "Etc/GMT+5", "Etc/GMT+5"].iter().enumerate() {
+        let (registrar, reader) = inventory::open();
+        let mut publisher = registrar.add(identity(), restored.take());
+        publisher.set_timezone(timezone);
+        match process {
+            0 => (0..3).for_each(|user| logins(&mut publisher, user, 0)),
+            process => logins(&mut publisher, process - 1, 5 * hour),
+        }
+        let snapshot = reader.snapshot();
+        assert_eq!(snapshot.networks[0].changes, [0; 6], "process {process}");
+        restored = decode(&encode(&snapshot).unwrap(), &Interner::default())
+            .unwrap()
+            .remove(&identity().id);
+        let remaining = restored.as_ref().unwrap().changes.in_other_timezone.len();
+        assert_eq!(remaining, [0, 2, 1, 0][process], "process {process}");
+    }
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity(), restored);
+    publisher.set_timezone("Etc/GMT+5");
+    (0..3).for_each(|user| logins(&mut publisher, user, 6 * hour));
+    assert_eq!(reader.snapshot().networks[0].changes, [0, 0, 0, 0, 0, 3]);
+}
+
+#[test]
 fn restores_the_values_of_collectors_that_still_exist() {
     use crate::{
         family::Family,
