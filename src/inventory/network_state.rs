@@ -201,14 +201,9 @@ impl NetworkState {
             changes: self.changes,
             exposed_changes: self.exposed_changes.clone(),
             timezone: self.timezone.clone(),
-            lookups_pending: !self.required_lookups.iter().all(|subject| self.has_ended(*subject)),
+            // A restored user list does not count: its accounts and facts are not saved.
+            lookups_pending: self.required_lookups.iter().any(|s| !self.lookups.has_ended(*s)),
         }
-    }
-
-    /// Whether the first attempt of a lookup has ended, or its result was restored.
-    fn has_ended(&self, subject: Subject) -> bool {
-        let restored = matches!(subject, Subject::Users) && self.directory.user_list.is_some();
-        restored || self.lookups.has_ended(subject)
     }
 
     pub(super) fn begin(&mut self, users: &[UserId], count: usize) {

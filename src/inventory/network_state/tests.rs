@@ -231,6 +231,30 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
 }
 
 #[test]
+fn is_not_ready_with_a_restored_user_list_before_the_first_lookup_has_ended() {
+    let list = DiscoveredUsers { selector_id: 1, users: [id("1")].into() };
+    let last_poll = LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success };
+    for attempt in [Ok(()), Err((Operation::ListUsers, ErrorKind::Timeout))] {
+        let restored = RestoredNetwork {
+            name: String::new(),
+            account: String::new(),
+            users: vec![],
+            types: vec![],
+            last_poll: Some(last_poll),
+            last_success: Some(0),
+            user_list: Some(list.clone()),
+            changes: RestoredChanges::default(),
+            collectors: Vec::new(),
+        };
+        let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
+        state.set_required_lookups(vec![Subject::Users]);
+        assert!(state.view().is_known() && !state.view().is_ready());
+        state.record_lookup(Subject::Users, attempt, 1);
+        assert!(state.view().is_ready());
+    }
+}
+
+#[test]
 fn drops_devices_of_an_unknown_user_at_once() {
     let mut state = new_state();
     state.begin(&[id("1"), id("2")], 2);
