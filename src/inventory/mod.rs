@@ -32,7 +32,9 @@ use tokio::time::Instant;
 
 pub use block::{Block, BlockVersion, Users};
 pub use changes::{ChangeCounts, ChangeKind, DeviceChange};
-pub use collected::{Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, Sample};
+pub use collected::{
+    Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, LastSuccess, Sample,
+};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
     Directory, DiscoveredUsers, LastPoll, ListedCounts, NetworkIdentity, NetworkView, PollLog,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::inventory::{self, Directory, NetworkIdentity};
+use crate::{
+    clock::Moment,
+    inventory::{self, Directory, NetworkIdentity},
+};
 
 fn identity() -> NetworkIdentity {
     NetworkIdentity {
@@ -293,7 +296,8 @@ fn restores_the_values_of_collectors_that_still_exist() {
     let _publisher = registrar.add(identity(), None);
     let recorder = registrar.add_collectors(identity().id, Vec::new());
     let interval = Duration::from_secs(60);
-    recorder.enable(interval, &[("kept", &[KEPT, CHANGED, GONE][..]), ("other", &[])]);
+    let collectors = [("kept", &[KEPT, CHANGED, GONE][..]), ("other", &[])];
+    recorder.enable(interval, &collectors, 1000.into());
     let mut collection = Collection::default();
     collection.add(&KEPT, &["a\n"], Some(0.1));
     collection.add(&CHANGED, &["b"], Some(2.0));
@@ -306,7 +310,7 @@ fn restores_the_values_of_collectors_that_still_exist() {
 
     let (registrar, reader) = open();
     let recorder = registrar.add_collectors(identity().id, restored.collectors);
-    recorder.enable(interval, &[("kept", &[KEPT, RELABELLED])]);
+    recorder.enable(interval, &[("kept", &[KEPT, RELABELLED])], 1000.into());
     let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
     assert_eq!(collected.collectors.len(), 1);
     assert_eq!(collected.collectors["kept"].last_run, None);
@@ -316,4 +320,43 @@ fn restores_the_values_of_collectors_that_still_exist() {
     assert_eq!(samples, [("wickr_kept", "a\n", 0.1)]);
     assert_eq!(collected.info("account_id", 1000.into()), "111122223333");
     assert_eq!(collected.values("kept", (1000 + 180_001).into()), None);
+}
+
+/// The records of a network whose collector `kept` an earlier process ran at `read`, restored and
+/// enabled at `start`.
+fn restored_collector(
+    read: i64,
+    start: Moment,
+) -> (inventory::Reader, inventory::CollectorRecorder) {
+    let saved = |registrar: &inventory::Registrar, restored| {
+        let recorder = registrar.add_collectors(identity().id, restored);
+        recorder.enable(Duration::from_secs(60), &[("kept", &[])], start);
+        recorder
+    };
+    let (registrar, reader) = inventory::open();
+    let _publisher = registrar.add(identity(), None);
+    let recorder = saved(&registrar, Vec::new());
+    recorder.record("kept", read.into(), Duration::ZERO, Ok(inventory::Collection::default()));
+    let bytes = encode(&reader.snapshot()).unwrap();
+    let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+    let (registrar, reader) = inventory::open();
+    let recorder = saved(&registrar, restored.collectors);
+    (reader, recorder)
+}
+
+#[test]
+fn restored_values_of_collectors_survive_a_step_of_a_clock_that_was_behind() {
+    let (read, day) = (1_767_225_600_000, 86_400_000);
+    // The age by the clock at the start, and the age that counts.
+    for (age, counted) in [(30_000, 30_000), (0, 0), (-30 * day, 0), (-read, 0)] {
+        let start = read + age;
+        let (reader, _recorder) = restored_collector(read, start.into());
+        // The clock is corrected at once.
+        let at = |passed| Moment { time: read + 30_000 + passed, steady: start + passed };
+        let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
+        let last = collected.collectors["kept"].last_success.clone().unwrap();
+        assert_eq!(last.time(at(1_000)), read, "{age}");
+        assert!(collected.values("kept", at(180_000 - counted)).is_some(), "{age}");
+        assert!(collected.values("kept", at(180_001 - counted)).is_none(), "{age}");
+    }
 }
