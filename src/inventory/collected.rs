@@ -1,6 +1,10 @@
 //! What the collectors of a network have read. Each collector has its own record beside the view.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 
@@ -147,7 +151,8 @@ pub(super) struct CollectedSlot {
 pub struct CollectorRecorder {
     pub(super) slot: Arc<CollectedSlot>,
     pub(super) registry: Arc<super::Registry>,
-    pub(super) restored: Vec<RestoredCollector>,
+    /// Those that were not enabled since the start.
+    pub(super) restored: Mutex<Vec<RestoredCollector>>,
 }
 
 impl CollectorRecorder {
@@ -159,19 +164,26 @@ impl CollectorRecorder {
     }
 
     /// Sets the interval and the enabled collectors with their families, at `now`. Other records are
-    /// dropped.
+    /// dropped. The values of an earlier process are used once, when a collector is first enabled.
     pub fn enable(
         &self,
         interval: Duration,
         collectors: &[(&'static str, &'static [Family])],
         now: Moment,
     ) {
+        let is_enabled = |part: &mut RestoredCollector| {
+            collectors.iter().any(|(name, _)| *name == part.collector())
+        };
+        let restored: Vec<_> = {
+            let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
+            restored.extract_if(.., is_enabled).collect()
+        };
         self.slot.records.rcu(|records| {
             let record = |(name, families): &(&'static str, &'static [Family])| {
                 let known = records.collectors.get(name).cloned();
                 let record = known.unwrap_or_else(|| {
                     let mut new = CollectorRecord { families, last_run: None, last_success: None };
-                    restore(&mut new, name, &self.restored, now);
+                    restore(&mut new, name, &restored, now);
                     new
                 });
                 (*name, record)

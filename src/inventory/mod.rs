@@ -145,7 +145,7 @@ impl Registrar {
     ) -> CollectorRecorder {
         let slot = Arc::new(CollectedSlot { network, records: ArcSwap::default() });
         self.registry.update_collected(|slots| slots.push(slot.clone()));
-        CollectorRecorder { slot, registry: self.registry.clone(), restored }
+        CollectorRecorder { slot, registry: self.registry.clone(), restored: restored.into() }
     }
 
     /// Sets the accounts whose networks are looked up.

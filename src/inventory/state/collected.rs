@@ -19,6 +19,13 @@ pub struct RestoredCollector {
     info: Vec<(String, String)>,
 }
 
+impl RestoredCollector {
+    /// The name of the collector.
+    pub(in crate::inventory) fn collector(&self) -> &str {
+        &self.collector
+    }
+}
+
 /// Family, label values, value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SamplePart(String, Vec<String>, f64);

@@ -360,3 +360,17 @@ fn restored_values_of_collectors_survive_a_step_of_a_clock_that_was_behind() {
         assert!(collected.values("kept", at(180_001 - counted)).is_none(), "{age}");
     }
 }
+
+#[test]
+fn restores_the_values_of_a_collector_only_once() {
+    let (reader, recorder) = restored_collector(1_000, 2_000.into());
+    let last_success = || {
+        let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
+        collected.collectors.get("kept").map(|record| record.last_success.is_some())
+    };
+    assert_eq!(last_success(), Some(true));
+    recorder.enable(Duration::from_secs(60), &[("other", &[])], 3_000.into());
+    assert_eq!(last_success(), None);
+    recorder.enable(Duration::from_secs(60), &[("kept", &[])], 4_000.into());
+    assert_eq!(last_success(), Some(false));
+}
