@@ -217,12 +217,14 @@ impl NetworkState {
     /// Data that has expired is not served, but the next reading is compared with it. Data from the
     /// future is served: most likely, this machine has no clock that runs while it is off.
     pub(super) fn keep_restored(&mut self, at: impl Into<Moment>) {
-        let (time, stale_after) = (at.into().time, self.identity.stale_after);
+        // Until now, the restored times of day count as steady times.
+        let now = Moment::unstepped(at.into().time);
+        let stale_after = self.identity.stale_after;
         self.users.update(|user| {
             if !user.restored || user.overdue_since.is_none() {
                 return None;
             }
-            let expired = user.data(time, stale_after).is_none();
+            let expired = user.data(now, stale_after).is_none();
             Some(UserRecord { expired, overdue_since: None, ..user.clone() })
         });
     }
