@@ -17,6 +17,7 @@ use bytes::Bytes;
 use divan::{Bencher, counter::BytesCount};
 use jiff::tz::TimeZone;
 use wickr_exporter::{
+    clock::Moment,
     exposition::{CompressionCache, Encoding, Exposition, Format, Group, Sink},
     inventory::{self, NetworkIdentity, Publisher, Reader, Summary},
     wickr::{self, ApiTimestamp, Device, Interner, UserId, devices_page},
@@ -76,7 +77,7 @@ fn fleet(users: u32) -> Fleet {
     for (number, id) in ids.iter().enumerate() {
         publisher.read(id, devices(number as u32, &labels), NOW);
     }
-    publisher.end(NOW, Duration::from_secs(1), true);
+    publisher.end(Moment::unstepped(NOW), Duration::from_secs(1), true);
     Fleet { publisher, reader, labels }
 }
 
@@ -97,7 +98,7 @@ fn render(encoding: Encoding, groups: &[Group], cache: &CompressionCache, now: i
     let snapshot = FLEET.reader.snapshot();
     let exposition = Exposition {
         snapshot: &snapshot,
-        now: now.into(),
+        now: Moment::unstepped(now),
         idle_buckets: &[1, 7, 30, 90].map(|days| Duration::from_secs(days * 86_400)),
         sso_horizons: &[1, 7].map(|days| Duration::from_secs(days * 86_400)),
         usernames: false,
@@ -151,7 +152,7 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
             let gauge = GaugeVec::new(Opts::new(name, "Help."), &labels).unwrap();
             for network in &snapshot.networks {
                 let id = network.identity.id.as_str();
-                for (user, reading) in network.served_users(NOW) {
+                for (user, reading) in network.served_users(Moment::unstepped(NOW)) {
                     for device in reading.devices.iter() {
                         let app_id = device.app_id.as_deref().unwrap_or_default();
                         let values = [id, user.id.as_str(), app_id, &*device.device_type];
@@ -172,7 +173,12 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn summary() -> Summary {
     let snapshot = FLEET.reader.snapshot();
-    Summary::new(&snapshot.networks[0], NOW, &[DAY, 7 * DAY, 30 * DAY], &[DAY, 7 * DAY])
+    Summary::new(
+        &snapshot.networks[0],
+        Moment::unstepped(NOW),
+        &[DAY, 7 * DAY, 30 * DAY],
+        &[DAY, 7 * DAY],
+    )
 }
 
 /// Updates a user and publishes the view, in a network of this many users.

@@ -32,6 +32,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// A moment of a clock that has never stepped, as in tests and benchmarks.
+    pub fn unstepped(time: Millis) -> Moment {
+        Moment { time, steady: time }
+    }
+
     /// The moment that is `millis` later.
     pub fn after(self, millis: Millis) -> Moment {
         let Moment { time, steady } = self;
@@ -50,10 +55,11 @@ impl Moment {
     }
 }
 
-/// A moment of a clock that never stepped.
+/// For unit tests only. Elsewhere, a time of day must not pass as a steady time by mistake.
+#[cfg(test)]
 impl From<Millis> for Moment {
     fn from(time: Millis) -> Moment {
-        Moment { time, steady: time }
+        Moment::unstepped(time)
     }
 }
 

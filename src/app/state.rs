@@ -141,16 +141,19 @@ impl StateFiles {
         let saving = tokio::task::spawn_blocking(move || this.write(&snapshot, since));
         match saving.await.unwrap_or_else(|error| Err((self.path.to_path_buf(), error.to_string())))
         {
-            Ok(()) => self.metrics.state_saved(self.clock.now()),
+            // If nothing has changed, the files are up to date.
+            Ok(true) => self.metrics.state_saved(self.clock.now()),
+            Ok(false) => {}
             Err((path, error)) => {
                 tracing::warn!(path = %path.display(), error, "saving the state file failed");
             }
         }
     }
 
-    /// Writes the files of changed networks, and removes those of others. A failure concerns one file;
+    /// Writes the files of changed networks, and removes those of others. Returns whether every network
+    /// is saved: an unreadable file is kept while there is no data to save. A failure concerns one file;
     /// the first is returned.
-    fn write(&self, snapshot: &Snapshot, since: Since) -> Result<(), (PathBuf, String)> {
+    fn write(&self, snapshot: &Snapshot, since: Since) -> Result<bool, (PathBuf, String)> {
         let mut files = self.lock();
         let mut result = Ok(());
         let mut failed = |path: PathBuf, error: String| {
@@ -175,14 +178,14 @@ impl StateFiles {
                 Err(error) => failed(path, error),
             }
         }
-        let is_saved = |view: &Arc<NetworkView>| files.saved.contains_key(&view.identity.id);
-        if files.common && snapshot.networks.iter().all(is_saved) {
+        let all_saved = networks.iter().all(|view| files.saved.contains_key(&view.identity.id));
+        if files.common && all_saved {
             match remove(&self.path) {
                 Ok(()) => files.common = false,
                 Err(error) => failed(self.path.to_path_buf(), error),
             }
         }
-        result
+        result.map(|()| all_saved)
     }
 
     /// Saves after polls, and changes of devices also during long polls, until `stop`. It does not wait for a write that blocks.

@@ -38,7 +38,7 @@ pub async fn run<F: Future<Output = Result<Collection, Error>>>(
     clock: &Clock,
     collect: impl Fn(CollectorRef) -> F,
 ) {
-    enable(schedule, recorder);
+    enable(schedule, recorder, clock);
     let start = Instant::now() + schedule.delay;
     let repeat = |collector: CollectorRef| {
         let collect = &collect;
@@ -72,7 +72,7 @@ pub async fn run_once<F: Future<Output = Result<Collection, Error>>>(
     clock: &Clock,
     collect: impl Fn(CollectorRef) -> F,
 ) {
-    enable(schedule, recorder);
+    enable(schedule, recorder, clock);
     let run = |collector: CollectorRef| {
         let mut runs =
             Runs { collector, network: &schedule.network, recorder, clock, failing: None };
@@ -82,13 +82,13 @@ pub async fn run_once<F: Future<Output = Result<Collection, Error>>>(
     join_all(schedule.collectors.iter().copied().map(run)).await;
 }
 
-fn enable(schedule: &Schedule, recorder: &CollectorRecorder) {
+fn enable(schedule: &Schedule, recorder: &CollectorRecorder, clock: &Clock) {
     let collectors: Vec<_> = schedule
         .collectors
         .iter()
         .map(|collector| (collector.name(), collector.families()))
         .collect();
-    recorder.enable(schedule.interval, &collectors);
+    recorder.enable(schedule.interval, &collectors, clock.moment());
 }
 
 /// The runs of one collector.

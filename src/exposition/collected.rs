@@ -60,7 +60,7 @@ impl NetworkFamilies<'_> {
                 record.last_run.map(|run| Value::Float(run.duration.as_secs_f64()))
             }),
             (&family::COLLECTOR_LAST_SUCCESS, |record, now| {
-                record.last_success.as_ref().map(|(at, _)| Value::Millis(now.time_of(*at)))
+                record.last_success.as_ref().map(|last| Value::Millis(last.time(now)))
             }),
         ];
         for (family, value) in families {

@@ -196,7 +196,7 @@ fn campaign(seed: u64, steps: usize) {
     let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
     let collectors: Vec<_> =
         collectors::CollectorRef::all().map(|c| (c.name(), c.families())).collect();
-    recorder.enable(Duration::from_secs(900), &collectors);
+    recorder.enable(Duration::from_secs(900), &collectors, world.now);
     let cache = CompressionCache::default();
     let buckets = [HOUR, 24 * HOUR, 720 * HOUR].map(|ms| Duration::from_millis(ms as u64));
     for step in 0..steps {

@@ -265,8 +265,8 @@ fn unexpired<'a>(
     collected.into_iter().flat_map(move |collected| {
         let kept = 3 * collected.interval.as_millis();
         collected.collectors.values().filter_map(move |record| {
-            let (at, collection) = record.last_success.as_ref()?;
-            ((now.steady - at.steady) as i128 <= kept as i128).then_some(&**collection)
+            let last = record.last_success.as_ref()?;
+            (last.age(now) as i128 <= kept as i128).then_some(&*last.collection)
         })
     })
 }

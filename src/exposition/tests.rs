@@ -137,7 +137,7 @@ fn collect(recorder: &CollectorRecorder) {
     let collectors: Vec<_> = crate::collectors::CollectorRef::all()
         .map(|collector| (collector.name(), collector.families()))
         .collect();
-    recorder.enable(Duration::from_secs(3600), &collectors);
+    recorder.enable(Duration::from_secs(3600), &collectors, NOW.into());
     for (name, families) in collectors {
         let mut collection = Collection::default();
         for (index, family) in families.iter().enumerate() {

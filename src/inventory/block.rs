@@ -248,6 +248,7 @@ mod tests {
             facts: None,
             last: Some(UserData { at, devices: Arc::new([]) }),
             expired: false,
+            in_other_timezone: false,
             overdue_since: None,
         }
     }

@@ -1,12 +1,16 @@
 //! What the collectors of a network have read. Each collector has its own record beside the view.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 
 use super::state::{RestoredCollector, collected::restore};
 use crate::{
-    clock::{Moment, to_millis},
+    clock::{Millis, Moment, to_millis},
     family::Family,
     wickr::{ErrorKind, NetworkId, Operation},
 };
@@ -75,8 +79,40 @@ pub struct CollectorRecord {
     pub families: &'static [Family],
     /// The last run of this process.
     pub last_run: Option<LastRun>,
-    /// When it last succeeded, and what it read.
-    pub last_success: Option<(Moment, Arc<Collection>)>,
+    /// The last run that succeeded, of this process or restored.
+    pub last_success: Option<LastSuccess>,
+}
+
+/// The last run of a collector that succeeded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastSuccess {
+    /// When it ended.
+    pub(super) at: Moment,
+    /// Whether it is from the state file. Then `at` has the time of day as saved, and the steady time
+    /// is from the age by the clock at the start.
+    pub(super) restored: bool,
+    /// What it read.
+    pub collection: Arc<Collection>,
+}
+
+impl LastSuccess {
+    /// A run of an earlier process, restored at `now`. By a clock that is behind, it has just ended.
+    pub(super) fn restored(time: Millis, collection: Collection, now: Moment) -> LastSuccess {
+        let age = now.time.saturating_sub(time).max(0);
+        let at = Moment { time, steady: now.steady.saturating_sub(age) };
+        LastSuccess { at, restored: true, collection: Arc::new(collection) }
+    }
+
+    /// When it ended, as a time of day. If the clock has stepped since, a time that this process
+    /// recorded is corrected.
+    pub fn time(&self, now: Moment) -> Millis {
+        if self.restored { self.at.time } else { now.time_of(self.at) }
+    }
+
+    /// Milliseconds since it ended.
+    pub fn age(&self, now: Moment) -> Millis {
+        now.steady.saturating_sub(self.at.steady)
+    }
 }
 
 /// The records of a network at one moment. They never change.
@@ -91,10 +127,9 @@ pub struct Collected {
 impl Collected {
     /// The values of a collector, if they have not expired at `now`.
     pub fn values(&self, collector: &str, now: Moment) -> Option<&Collection> {
-        let record = self.collectors.get(collector)?;
-        let (at, collection) = record.last_success.as_ref()?;
+        let last = self.collectors.get(collector)?.last_success.as_ref()?;
         let kept = to_millis(self.interval.saturating_mul(KEPT_INTERVALS));
-        (now.steady.saturating_sub(at.steady) <= kept).then_some(&**collection)
+        (last.age(now) <= kept).then_some(&*last.collection)
     }
 
     /// The label of `wickr_network_info` that a collector read; empty if unknown.
@@ -116,7 +151,8 @@ pub(super) struct CollectedSlot {
 pub struct CollectorRecorder {
     pub(super) slot: Arc<CollectedSlot>,
     pub(super) registry: Arc<super::Registry>,
-    pub(super) restored: Vec<RestoredCollector>,
+    /// Those that were not enabled since the start.
+    pub(super) restored: Mutex<Vec<RestoredCollector>>,
 }
 
 impl CollectorRecorder {
@@ -127,14 +163,27 @@ impl CollectorRecorder {
         });
     }
 
-    /// Sets the interval and the enabled collectors with their families. Other records are dropped.
-    pub fn enable(&self, interval: Duration, collectors: &[(&'static str, &'static [Family])]) {
+    /// Sets the interval and the enabled collectors with their families, at `now`. Other records are
+    /// dropped. The values of an earlier process are used once, when a collector is first enabled.
+    pub fn enable(
+        &self,
+        interval: Duration,
+        collectors: &[(&'static str, &'static [Family])],
+        now: Moment,
+    ) {
+        let is_enabled = |part: &mut RestoredCollector| {
+            collectors.iter().any(|(name, _)| *name == part.collector())
+        };
+        let restored: Vec<_> = {
+            let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
+            restored.extract_if(.., is_enabled).collect()
+        };
         self.slot.records.rcu(|records| {
             let record = |(name, families): &(&'static str, &'static [Family])| {
                 let known = records.collectors.get(name).cloned();
                 let record = known.unwrap_or_else(|| {
                     let mut new = CollectorRecord { families, last_run: None, last_success: None };
-                    restore(&mut new, name, &self.restored);
+                    restore(&mut new, name, &restored, now);
                     new
                 });
                 (*name, record)
@@ -163,7 +212,8 @@ impl CollectorRecorder {
             if let Some(record) = records.collectors.get_mut(collector) {
                 record.last_run = Some(LastRun { at, duration, failure });
                 if let Some(collection) = &collection {
-                    record.last_success = Some((at, collection.clone()));
+                    let collection = collection.clone();
+                    record.last_success = Some(LastSuccess { at, restored: false, collection });
                 }
             }
             records

@@ -32,7 +32,9 @@ use tokio::time::Instant;
 
 pub use block::{Block, BlockVersion, Users};
 pub use changes::{ChangeCounts, ChangeKind, DeviceChange};
-pub use collected::{Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, Sample};
+pub use collected::{
+    Collected, Collection, CollectorRecord, CollectorRecorder, LastRun, LastSuccess, Sample,
+};
 pub use lookups::{Account, Attempt, Lookup, LookupFailure, Lookups, ShardInfo, Subject};
 pub use network::{
     Directory, DiscoveredUsers, LastPoll, ListedCounts, NetworkIdentity, NetworkView, PollLog,
@@ -143,7 +145,7 @@ impl Registrar {
     ) -> CollectorRecorder {
         let slot = Arc::new(CollectedSlot { network, records: ArcSwap::default() });
         self.registry.update_collected(|slots| slots.push(slot.clone()));
-        CollectorRecorder { slot, registry: self.registry.clone(), restored }
+        CollectorRecorder { slot, registry: self.registry.clone(), restored: restored.into() }
     }
 
     /// Sets the accounts whose networks are looked up.

@@ -1,7 +1,7 @@
 //! The working copy of one network. [`super::Publisher`] documents its methods.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -37,8 +37,6 @@ pub(super) struct NetworkState {
     changes: ChangeCounts,
     exposed_changes: Arc<ExposedChanges>,
     timezone: Arc<str>,
-    /// Users whose times were last read in another time zone.
-    in_other_timezone: HashSet<UserId>,
 }
 
 impl NetworkState {
@@ -56,7 +54,6 @@ impl NetworkState {
             changes: [0; 6],
             exposed_changes: Arc::default(),
             timezone: "".into(),
-            in_other_timezone: HashSet::new(),
         }
     }
 
@@ -68,7 +65,9 @@ impl NetworkState {
             Some(poll) if at >= poll.at.saturating_sub(to_millis(poll.duration)) => at.max(poll.at),
             _ => at,
         };
+        let in_other_timezone = &restored.changes.in_other_timezone;
         let record = |id: UserId, last: Option<UserData>| UserRecord {
+            in_other_timezone: in_other_timezone.contains(&id),
             id,
             failure: None,
             restored: true,
@@ -120,7 +119,10 @@ impl NetworkState {
 
     pub(super) fn set_timezone(&mut self, name: &str) {
         if !self.timezone.is_empty() && *self.timezone != *name {
-            self.in_other_timezone.extend(self.users.iter().map(|user| user.id.clone()));
+            self.users.update(|user| {
+                let unmarked = user.last.is_some() && !user.in_other_timezone;
+                unmarked.then(|| UserRecord { in_other_timezone: true, ..user.clone() })
+            });
         }
         self.timezone = name.into();
     }
@@ -199,14 +201,9 @@ impl NetworkState {
             changes: self.changes,
             exposed_changes: self.exposed_changes.clone(),
             timezone: self.timezone.clone(),
-            lookups_pending: !self.required_lookups.iter().all(|subject| self.has_ended(*subject)),
+            // A restored user list does not count: its accounts and facts are not saved.
+            lookups_pending: self.required_lookups.iter().any(|s| !self.lookups.has_ended(*s)),
         }
-    }
-
-    /// Whether the first attempt of a lookup has ended, or its result was restored.
-    fn has_ended(&self, subject: Subject) -> bool {
-        let restored = matches!(subject, Subject::Users) && self.directory.user_list.is_some();
-        restored || self.lookups.has_ended(subject)
     }
 
     pub(super) fn begin(&mut self, users: &[UserId], count: usize) {
@@ -217,15 +214,18 @@ impl NetworkState {
         self.polls.next = None;
     }
 
-    /// Data from the future is kept: most likely, this machine has no clock that runs while it is off.
+    /// Data that has expired is not served, but the next reading is compared with it. Data from the
+    /// future is served: most likely, this machine has no clock that runs while it is off.
     pub(super) fn keep_restored(&mut self, at: impl Into<Moment>) {
-        let (time, stale_after) = (at.into().time, self.identity.stale_after);
+        // Until now, the restored times of day count as steady times.
+        let now = Moment::unstepped(at.into().time);
+        let stale_after = self.identity.stale_after;
         self.users.update(|user| {
             if !user.restored || user.overdue_since.is_none() {
                 return None;
             }
-            let last = user.data(time, stale_after).cloned();
-            Some(UserRecord { last, overdue_since: None, ..user.clone() })
+            let expired = user.data(now, stale_after).is_none();
+            Some(UserRecord { expired, overdue_since: None, ..user.clone() })
         });
     }
 
@@ -263,8 +263,9 @@ impl NetworkState {
             }
         }
         // Most users are unchanged; they share the devices with the last poll.
-        let known = self.users.get(user).and_then(|record| record.last.as_ref());
-        let is_same_timezone = !self.in_other_timezone.remove(user);
+        let record = self.users.get(user);
+        let is_same_timezone = !record.is_some_and(|record| record.in_other_timezone);
+        let known = record.and_then(|record| record.last.as_ref());
         let mut changes = Vec::new();
         let devices = match known {
             Some(known) if *known.devices == devices[..] => known.devices.clone(),
@@ -280,43 +281,41 @@ impl NetworkState {
             let count = &mut self.changes[change.kind as usize];
             *count = count.saturating_add(1);
         }
-        self.put(user, None, Some(UserData { at, devices }), false, None);
+        self.put(UserRecord { last: Some(UserData { at, devices }), ..self.requested(user) });
         changes
     }
 
     pub(super) fn failed(&mut self, user: &UserId, kind: ErrorKind) {
-        let known = self.users.get(user);
-        let overdue_since = known.and_then(|user| user.overdue_since);
-        let last = known.and_then(|user| user.last.clone());
-        let expired = known.is_some_and(|user| user.expired);
-        self.put(user, Some(kind), last, expired, overdue_since);
+        let requested = UserRecord { failure: Some(kind), ..self.requested(user) };
+        self.put(match self.users.get(user).cloned() {
+            Some(UserRecord { last, expired, in_other_timezone, overdue_since, .. }) => {
+                UserRecord { last, expired, in_other_timezone, overdue_since, ..requested }
+            }
+            None => requested,
+        });
     }
 
     pub(super) fn not_found(&mut self, user: &UserId) {
-        self.put(user, Some(ErrorKind::NotFound), None, false, None);
+        self.put(UserRecord { failure: Some(ErrorKind::NotFound), ..self.requested(user) });
     }
 
-    fn put(
-        &mut self,
-        user: &UserId,
-        failure: Option<ErrorKind>,
-        last: Option<UserData>,
-        expired: bool,
-        overdue_since: Option<Millis>,
-    ) {
-        let facts = self.directory.facts.get(user).cloned();
-        let id = user.clone();
-        let (restored, poll) = (false, self.poll);
-        self.users.put(UserRecord {
-            id,
-            failure,
-            restored,
-            poll,
-            facts,
-            last,
-            expired,
-            overdue_since,
-        });
+    /// The record of a user that the current poll requested, without data.
+    fn requested(&self, user: &UserId) -> UserRecord {
+        UserRecord {
+            id: user.clone(),
+            failure: None,
+            restored: false,
+            poll: self.poll,
+            facts: self.directory.facts.get(user).cloned(),
+            last: None,
+            expired: false,
+            in_other_timezone: false,
+            overdue_since: None,
+        }
+    }
+
+    fn put(&mut self, record: UserRecord) {
+        self.users.put(record);
         if let Some(progress) = &mut self.polls.progress {
             progress.done += 1;
         }

@@ -7,7 +7,12 @@
 pub(super) mod collected;
 mod sections;
 
-use std::{collections::HashMap, fmt, io::BufReader, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    io::BufReader,
+    time::Duration,
+};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{
@@ -64,6 +69,8 @@ pub struct RestoredChanges {
     pub timezone: String,
     /// Users whose data had expired. The next reading is compared with it.
     pub expired: Vec<RestoredUser>,
+    /// Users whose data was read in an earlier time zone.
+    pub in_other_timezone: HashSet<UserId>,
 }
 
 /// The data that an earlier process had for a user.
@@ -123,6 +130,9 @@ const CHANGES: &str = "device changes";
 /// data.
 #[derive(Serialize, Deserialize)]
 struct ChangesPart(Vec<u64>, String, Vec<UserPart>);
+
+/// The name of the section with the ids of users whose data was read in an earlier time zone.
+const OTHER_TIMEZONE: &str = "users in other time zone";
 
 /// Selector id and user ids.
 #[derive(Serialize, Deserialize)]
@@ -269,6 +279,11 @@ fn network_part(
         let part = ChangesPart(view.changes.into(), view.timezone.to_string(), expired);
         sections.put(CHANGES, &part)?;
     }
+    let in_other_timezone = view.users.iter().filter(|user| user.in_other_timezone);
+    let in_other_timezone: Vec<_> = in_other_timezone.map(|user| user.id.to_string()).collect();
+    if !in_other_timezone.is_empty() {
+        sections.put(OTHER_TIMEZONE, &in_other_timezone)?;
+    }
     let collectors = collected.map(collected::parts).unwrap_or_default();
     if !collectors.is_empty() {
         sections.put(collected::NAME, &collectors)?;
@@ -374,8 +389,14 @@ fn restore(
         let mut counts = ChangeCounts::default();
         counts.iter_mut().zip(saved).for_each(|(count, saved)| *count = saved);
         let expired = expired.into_iter().map(user).collect::<Result<_, StateError>>()?;
-        Ok(RestoredChanges { counts, timezone, expired })
+        let in_other_timezone = HashSet::new();
+        Ok(RestoredChanges { counts, timezone, expired, in_other_timezone })
     };
+    let changes = part.sections.get(CHANGES)?.map(changes).transpose()?.unwrap_or_default();
+    let in_other_timezone: Vec<String> = part.sections.get(OTHER_TIMEZONE)?.unwrap_or_default();
+    let in_other_timezone: Result<_, _> = in_other_timezone.iter().map(|id| id.parse()).collect();
+    let changes =
+        RestoredChanges { in_other_timezone: in_other_timezone.map_err(bad_id)?, ..changes };
     let network = RestoredNetwork {
         name: part.name,
         account: part.account,
@@ -384,7 +405,7 @@ fn restore(
         last_poll,
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,
-        changes: part.sections.get(CHANGES)?.map(changes).transpose()?.unwrap_or_default(),
+        changes,
         collectors: part.sections.get(collected::NAME)?.unwrap_or_default(),
     };
     Ok((part.id.parse().map_err(bad_id)?, network))

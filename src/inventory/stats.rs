@@ -202,6 +202,7 @@ mod tests {
             })),
             last: Some(data(at)),
             expired: false,
+            in_other_timezone: false,
             overdue_since: Some(at),
         };
         let users = [user("1", 5_000), user("2", 9_000)];

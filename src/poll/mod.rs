@@ -403,10 +403,11 @@ impl<S: Source + 'static> NetworkPoller<S> {
     fn apply(&mut self, result: LookupResult) {
         in_place(result.users().max(self.publisher.user_count()), || {
             let (subject, attempt, directory) = self.list.apply(result);
-            self.publisher.record_lookup(subject, attempt, self.plan.clock.moment());
+            // First the data: the end of a lookup can make the network ready.
             if let Some(directory) = directory {
                 self.publisher.set_directory(directory);
             }
+            self.publisher.record_lookup(subject, attempt, self.plan.clock.moment());
         });
     }
 

@@ -186,7 +186,7 @@ impl Metrics {
             // Registered only with a state file.
             state_saved: Gauge::new(
                 "wickr_exporter_state_last_save_timestamp_seconds",
-                "When this process last saved the state file; 0 if it has not.",
+                "When this process last saved the state files, or found them up to date; 0 if it has not.",
             )?,
             refusals: counter(
                 "wickr_exporter_web_refusals_total",

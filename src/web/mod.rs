@@ -5,7 +5,7 @@
 //! | the telemetry path (`/metrics`) | the exposition, see `scrape` |
 //! | `/`, `/devices`, `/api/v1/…` | pages and API, see `pages` |
 //! | `/-/healthy` | 200 |
-//! | `/-/ready` | 503 until the first poll of every network has ended, then 200 |
+//! | `/-/ready` | 503 until the first poll and lookups of every network have ended, then 200 |
 //! | `/-/reload` | a POST reloads the configuration, if enabled |
 //!
 //! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and

@@ -64,7 +64,7 @@ async fn serves_restored_data_as_stale_with_original_read_times() {
     simulator.faults().add("hang".parse::<Fault>().unwrap());
     let exporter = Exporter::start(&text);
     let samples = exporter.metrics().await;
-    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    assert_eq!(exporter.get("/-/ready").await.status(), 503, "the lookup of users is pending");
     assert_eq!(samples.get("wickr_network_info", &[("network_name", "production")]), Some(1.0));
     assert_eq!(samples.sum("wickr_network_devices"), 3.0);
     assert_eq!(samples.sum("wickr_network_devices_suspended"), 1.0);
@@ -75,6 +75,22 @@ async fn serves_restored_data_as_stale_with_original_read_times() {
     assert_eq!(read_at(&samples, "1"), read_at(&before, "1"));
     let succeeded = "wickr_exporter_last_success_timestamp_seconds";
     assert_eq!(samples.sum(succeeded), before.sum(succeeded));
+    drop(exporter);
+
+    // Only the requests for devices hang.
+    simulator.faults().clear();
+    simulator.faults().add("hang,op=ListDevicesForUser".parse::<Fault>().unwrap());
+    let exporter = Exporter::start(&text);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while exporter.get("/-/ready").await.status() != 200 {
+        assert!(Instant::now() < deadline, "not ready after the lookup of users");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let samples = exporter.metrics().await;
+    for family in ["wickr_network_admins", "wickr_network_users_suspended", "wickr_user_admin"] {
+        assert!(samples.has(family), "{family}");
+    }
+    assert_eq!(samples.get("wickr_network_users", &[("freshness", "stale")]), Some(2.0));
     drop(exporter);
 
     // The API responds again.

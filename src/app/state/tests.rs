@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, os::unix::fs::MetadataExt};
 
 use super::*;
 use crate::{
+    clock::ManualClock,
     inventory::{self, NetworkIdentity, Publisher, Registrar},
-    wickr::{ApiTimestamp, Device, UserId},
+    wickr::{ApiTimestamp, Device, ErrorKind, UserId},
 };
 
 const NOW: i64 = 1_767_225_600_000;
@@ -182,4 +183,42 @@ fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
     std::fs::remove_dir_all(folder.path()).unwrap();
     assert!(files.write(&reader.snapshot(), Since::LastPoll).is_err());
     assert_eq!(added(), 15);
+}
+
+#[tokio::test]
+async fn last_save_advances_only_if_every_network_is_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("state.11111111"), "of a newer version").unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap().with_state().unwrap());
+    let local = ManualClock::new(1_000);
+    let path = folder.path().join("state");
+    let files = StateFiles::new(&path, metrics.clone(), Clock::manual(&local));
+    files.load(&Interner::default());
+    let (registrar, reader) = inventory::open();
+    let (mut first, mut second) = (add(&registrar, "11111111"), add(&registrar, "22222222"));
+    let last_save = async |snapshot| {
+        local.advance(1_000);
+        files.save(snapshot, Since::LastPoll).await;
+        let families = metrics.gather();
+        let is_wanted = |name: &str| name == "wickr_exporter_state_last_save_timestamp_seconds";
+        families.iter().find(|family| is_wanted(family.name())).unwrap().get_metric()[0]
+            .get_gauge()
+            .get_value()
+    };
+    let users = users(1);
+    poll(&mut second, &users, NOW);
+    first.begin(&users);
+    first.failed(&users[0], ErrorKind::Timeout);
+    first.end(NOW, Duration::from_secs(1), true);
+    assert_eq!(
+        last_save(reader.snapshot()).await,
+        0.0,
+        "there is no data to replace the file with"
+    );
+    poll(&mut first, &users, NOW + 1);
+    assert_eq!(last_save(reader.snapshot()).await, 3.0);
+    assert_eq!(last_save(reader.snapshot()).await, 4.0, "the files are up to date");
+    poll(&mut first, &users, NOW + 2);
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    assert_eq!(last_save(reader.snapshot()).await, 4.0, "a failure");
 }

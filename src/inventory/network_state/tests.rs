@@ -231,6 +231,30 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
 }
 
 #[test]
+fn is_not_ready_with_a_restored_user_list_before_the_first_lookup_has_ended() {
+    let list = DiscoveredUsers { selector_id: 1, users: [id("1")].into() };
+    let last_poll = LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success };
+    for attempt in [Ok(()), Err((Operation::ListUsers, ErrorKind::Timeout))] {
+        let restored = RestoredNetwork {
+            name: String::new(),
+            account: String::new(),
+            users: vec![],
+            types: vec![],
+            last_poll: Some(last_poll),
+            last_success: Some(0),
+            user_list: Some(list.clone()),
+            changes: RestoredChanges::default(),
+            collectors: Vec::new(),
+        };
+        let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
+        state.set_required_lookups(vec![Subject::Users]);
+        assert!(state.view().is_known() && !state.view().is_ready());
+        state.record_lookup(Subject::Users, attempt, 1);
+        assert!(state.view().is_ready());
+    }
+}
+
+#[test]
 fn drops_devices_of_an_unknown_user_at_once() {
     let mut state = new_state();
     state.begin(&[id("1"), id("2")], 2);
@@ -405,6 +429,47 @@ fn compares_with_expired_data() {
     state.read(&id("1"), vec![device("b")], 120_000);
     state.end(120_000, DURATION, true);
     assert_eq!((counts(&state), state.view().users_by_freshness(120_000)), ([1, 1, 0], [1, 0, 0]));
+}
+
+#[test]
+fn compares_with_restored_data_after_a_downtime_longer_than_stale_after() {
+    let user = |id_: &str| RestoredUser {
+        id: id(id_),
+        data: UserData { at: 0, devices: Arc::new([device("a")]) },
+    };
+    let restored = RestoredNetwork {
+        name: String::new(),
+        account: String::new(),
+        users: vec![user("1"), user("2")],
+        types: vec![],
+        last_poll: Some(LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success }),
+        last_success: Some(0),
+        user_list: None,
+        changes: RestoredChanges { counts: [5, 0, 0, 0, 0, 0], ..RestoredChanges::default() },
+        collectors: Vec::new(),
+    };
+    let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
+    let start = 86_400_000;
+    state.keep_restored(start);
+    let view = state.view();
+    assert_eq!((view.users_by_freshness(start), view.served_users(0).count()), ([0, 0, 2], 0));
+    let users = [id("1"), id("2")];
+    state.begin(&users, 2);
+    state.read(&users[0], vec![device("b")], start + 1);
+    state.failed(&users[1], ErrorKind::Timeout);
+    state.end(start + 2, DURATION, true);
+    assert_eq!(
+        (counts(&state), state.view().users_by_freshness(start + 2)),
+        ([6, 1, 0], [1, 0, 1])
+    );
+    // The data of the second user is still compared, later.
+    state.begin(&users, 1);
+    state.read(&users[1], vec![], start + 3);
+    state.end(start + 4, None, true);
+    assert_eq!(
+        (counts(&state), state.view().users_by_freshness(start + 4)),
+        ([6, 2, 0], [2, 0, 0])
+    );
 }
 
 #[test]

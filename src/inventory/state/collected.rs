@@ -1,12 +1,10 @@
 //! The section with the last values of collectors.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Millis,
-    inventory::{Collected, Collection, CollectorRecord, Sample},
+    clock::{Millis, Moment},
+    inventory::{Collected, Collection, CollectorRecord, LastSuccess, Sample},
 };
 
 /// The name of the section.
@@ -21,13 +19,20 @@ pub struct RestoredCollector {
     info: Vec<(String, String)>,
 }
 
+impl RestoredCollector {
+    /// The name of the collector.
+    pub(in crate::inventory) fn collector(&self) -> &str {
+        &self.collector
+    }
+}
+
 /// Family, label values, value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SamplePart(String, Vec<String>, f64);
 
 pub(super) fn parts(collected: &Collected) -> Vec<RestoredCollector> {
     let part = |(name, record): (&&'static str, &CollectorRecord)| {
-        let (at, collection) = record.last_success.as_ref()?;
+        let LastSuccess { at, collection, .. } = record.last_success.as_ref()?;
         let texts = |labels: &[Box<str>]| labels.iter().map(|label| label.to_string()).collect();
         let samples = collection.samples.iter();
         let info = collection.info.iter();
@@ -46,12 +51,13 @@ pub(super) fn parts(collected: &Collected) -> Vec<RestoredCollector> {
 /// Labels of `wickr_network_info` that a collector can have read.
 const INFO_LABELS: [&str; 2] = ["account_id", "access_level"];
 
-/// Restores the values of a collector into its new record. Families that no longer exist or have other
+/// Restores the values of a collector into its new record, at `now`. Families that no longer exist or have other
 /// labels are dropped.
 pub(in crate::inventory) fn restore(
     record: &mut CollectorRecord,
     collector: &str,
     restored: &[RestoredCollector],
+    now: Moment,
 ) {
     let Some(part) = restored.iter().find(|part| part.collector == collector) else { return };
     let sample = |SamplePart(name, labels, value): &SamplePart| {
@@ -69,5 +75,5 @@ pub(in crate::inventory) fn restore(
         info: info.collect(),
     };
     collection.sort();
-    record.last_success = Some((part.at.into(), Arc::new(collection)));
+    record.last_success = Some(LastSuccess::restored(part.at, collection, now));
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::inventory::{self, Directory, NetworkIdentity};
+use crate::{
+    clock::Moment,
+    inventory::{self, Directory, NetworkIdentity},
+};
 
 fn identity() -> NetworkIdentity {
     NetworkIdentity {
@@ -245,6 +248,41 @@ fn continues_counting_changes_of_devices() {
 }
 
 #[test]
+fn compares_no_logins_after_a_time_zone_change_and_restarts() {
+    let hour = 3_600_000;
+    let users = ["1", "2", "3"].map(|id| id.parse().unwrap());
+    let logged_in = |at| vec![device(Some("a"), ApiTimestamp::at_millis(at))];
+    let logins = |publisher: &mut inventory::Publisher, user: usize, at| {
+        publisher.begin_partial(&users, 1);
+        publisher.read(&users[user], logged_in(at), at);
+        publisher.end_partial(at, true);
+    };
+    let mut restored = None;
+    // Each process polls one more user in the new time zone, in which times are 5 hours later.
+    for (process, timezone) in ["UTC", "Etc/GMT+5", "Etc/GMT+5", "Etc/GMT+5"].iter().enumerate() {
+        let (registrar, reader) = inventory::open();
+        let mut publisher = registrar.add(identity(), restored.take());
+        publisher.set_timezone(timezone);
+        match process {
+            0 => (0..3).for_each(|user| logins(&mut publisher, user, 0)),
+            process => logins(&mut publisher, process - 1, 5 * hour),
+        }
+        let snapshot = reader.snapshot();
+        assert_eq!(snapshot.networks[0].changes, [0; 6], "process {process}");
+        restored = decode(&encode(&snapshot).unwrap(), &Interner::default())
+            .unwrap()
+            .remove(&identity().id);
+        let remaining = restored.as_ref().unwrap().changes.in_other_timezone.len();
+        assert_eq!(remaining, [0, 2, 1, 0][process], "process {process}");
+    }
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity(), restored);
+    publisher.set_timezone("Etc/GMT+5");
+    (0..3).for_each(|user| logins(&mut publisher, user, 6 * hour));
+    assert_eq!(reader.snapshot().networks[0].changes, [0, 0, 0, 0, 0, 3]);
+}
+
+#[test]
 fn restores_the_values_of_collectors_that_still_exist() {
     use crate::{
         family::Family,
@@ -258,7 +296,8 @@ fn restores_the_values_of_collectors_that_still_exist() {
     let _publisher = registrar.add(identity(), None);
     let recorder = registrar.add_collectors(identity().id, Vec::new());
     let interval = Duration::from_secs(60);
-    recorder.enable(interval, &[("kept", &[KEPT, CHANGED, GONE][..]), ("other", &[])]);
+    let collectors = [("kept", &[KEPT, CHANGED, GONE][..]), ("other", &[])];
+    recorder.enable(interval, &collectors, 1000.into());
     let mut collection = Collection::default();
     collection.add(&KEPT, &["a\n"], Some(0.1));
     collection.add(&CHANGED, &["b"], Some(2.0));
@@ -271,7 +310,7 @@ fn restores_the_values_of_collectors_that_still_exist() {
 
     let (registrar, reader) = open();
     let recorder = registrar.add_collectors(identity().id, restored.collectors);
-    recorder.enable(interval, &[("kept", &[KEPT, RELABELLED])]);
+    recorder.enable(interval, &[("kept", &[KEPT, RELABELLED])], 1000.into());
     let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
     assert_eq!(collected.collectors.len(), 1);
     assert_eq!(collected.collectors["kept"].last_run, None);
@@ -281,4 +320,57 @@ fn restores_the_values_of_collectors_that_still_exist() {
     assert_eq!(samples, [("wickr_kept", "a\n", 0.1)]);
     assert_eq!(collected.info("account_id", 1000.into()), "111122223333");
     assert_eq!(collected.values("kept", (1000 + 180_001).into()), None);
+}
+
+/// The records of a network whose collector `kept` an earlier process ran at `read`, restored and
+/// enabled at `start`.
+fn restored_collector(
+    read: i64,
+    start: Moment,
+) -> (inventory::Reader, inventory::CollectorRecorder) {
+    let saved = |registrar: &inventory::Registrar, restored| {
+        let recorder = registrar.add_collectors(identity().id, restored);
+        recorder.enable(Duration::from_secs(60), &[("kept", &[])], start);
+        recorder
+    };
+    let (registrar, reader) = inventory::open();
+    let _publisher = registrar.add(identity(), None);
+    let recorder = saved(&registrar, Vec::new());
+    recorder.record("kept", read.into(), Duration::ZERO, Ok(inventory::Collection::default()));
+    let bytes = encode(&reader.snapshot()).unwrap();
+    let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
+    let (registrar, reader) = inventory::open();
+    let recorder = saved(&registrar, restored.collectors);
+    (reader, recorder)
+}
+
+#[test]
+fn restored_values_of_collectors_survive_a_step_of_a_clock_that_was_behind() {
+    let (read, day) = (1_767_225_600_000, 86_400_000);
+    // The age by the clock at the start, and the age that counts.
+    for (age, counted) in [(30_000, 30_000), (0, 0), (-30 * day, 0), (-read, 0)] {
+        let start = read + age;
+        let (reader, _recorder) = restored_collector(read, start.into());
+        // The clock is corrected at once.
+        let at = |passed| Moment { time: read + 30_000 + passed, steady: start + passed };
+        let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
+        let last = collected.collectors["kept"].last_success.clone().unwrap();
+        assert_eq!(last.time(at(1_000)), read, "{age}");
+        assert!(collected.values("kept", at(180_000 - counted)).is_some(), "{age}");
+        assert!(collected.values("kept", at(180_001 - counted)).is_none(), "{age}");
+    }
+}
+
+#[test]
+fn restores_the_values_of_a_collector_only_once() {
+    let (reader, recorder) = restored_collector(1_000, 2_000.into());
+    let last_success = || {
+        let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
+        collected.collectors.get("kept").map(|record| record.last_success.is_some())
+    };
+    assert_eq!(last_success(), Some(true));
+    recorder.enable(Duration::from_secs(60), &[("other", &[])], 3_000.into());
+    assert_eq!(last_success(), None);
+    recorder.enable(Duration::from_secs(60), &[("kept", &[])], 4_000.into());
+    assert_eq!(last_success(), Some(false));
 }

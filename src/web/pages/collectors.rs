@@ -84,7 +84,7 @@ impl CollectorStatus {
             success: last.map(|run| run.failure.is_none()),
             last_run_at: last.map(|run| Time(now.time_of(run.at))),
             duration_seconds: last.map(|run| Seconds(run.duration)),
-            last_success_at: record.last_success.as_ref().map(|(at, _)| Time(now.time_of(*at))),
+            last_success_at: record.last_success.as_ref().map(|last| Time(last.time(now))),
             operation: failure.map(|(operation, _)| operation.as_str()),
             reason: failure.map(|(_, kind)| kind.as_str()),
             remedy: failure.map(|(_, kind)| kind.remedy()),
@@ -173,7 +173,11 @@ mod tests {
     fn shows_values_by_the_names_of_their_families_until_they_expire() {
         let (registrar, reader) = open();
         let recorder = registrar.add_collectors("12345678".parse().unwrap(), Vec::new());
-        recorder.enable(Duration::from_secs(60), &[("x", &[COUNTS, AT, INFO, MANY]), ("y", &[])]);
+        recorder.enable(
+            Duration::from_secs(60),
+            &[("x", &[COUNTS, AT, INFO, MANY]), ("y", &[])],
+            NOW.into(),
+        );
         let mut collection = Collection::default();
         collection.add(&COUNTS, &["b"], Some(1234.0));
         collection.add(&COUNTS, &["a"], Some(0.5));

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::Service;
 use wickr_exporter::{
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, Moment},
     exposition::{CompressionCache, Encoding, Format, Group, encoding_for, format_for},
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
@@ -139,7 +139,7 @@ impl Fleet {
                 }
             }
             publisher.failed(&users[4], ErrorKind::ServerError);
-            publisher.end(NOW, Duration::from_secs(1), true);
+            publisher.end(Moment::unstepped(NOW), Duration::from_secs(1), true);
             publishers.push(publisher);
         }
         registrar.mark_complete();
@@ -184,7 +184,8 @@ pub fn queries(data: &[u8]) {
     assert_eq!(again.query.to_params(), written);
 
     let snapshot = FLEET.reader.snapshot();
-    let complete = find(&snapshot, NOW, &Query { limit: None, page: 1, ..query.clone() });
+    let complete =
+        find(&snapshot, Moment::unstepped(NOW), &Query { limit: None, page: 1, ..query.clone() });
     assert_eq!(complete.rows.len(), complete.matched);
     let key = |row: &Row<'_>| {
         let address = row.device as *const Device as usize;
@@ -197,7 +198,7 @@ pub fn queries(data: &[u8]) {
     assert_eq!(unique.len(), all.len(), "duplicate rows");
     if let Some(limit) = query.limit {
         let skipped = limit.saturating_mul(query.page - 1);
-        let page = find(&snapshot, NOW, &query);
+        let page = find(&snapshot, Moment::unstepped(NOW), &query);
         let page: Vec<_> = page.rows.iter().map(key).collect();
         let expected: Vec<_> = all.into_iter().skip(skipped).take(limit).collect();
         assert_eq!(page, expected);

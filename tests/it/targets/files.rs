@@ -5,6 +5,7 @@ use std::{collections::HashMap, io::Write, path::Path, time::Duration};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use wickr_exporter::{
+    clock::Moment,
     config,
     exposition::{Exposition, Format, Group},
     inventory::{
@@ -149,11 +150,11 @@ pub fn state(data: &[u8]) {
     decoded.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(restored, decoded);
     assert_eq!(encoded, encode(&decoded.into_iter().collect()).1);
-    let now = 1_767_225_600_000;
+    let now = Moment::unstepped(1_767_225_600_000);
     for format in [Format::Text, Format::OpenMetrics] {
         let exposition = Exposition {
             snapshot: &snapshot,
-            now: now.into(),
+            now,
             idle_buckets: &[Duration::from_secs(3600)],
             sso_horizons: &[Duration::from_secs(86_400)],
             usernames: true,

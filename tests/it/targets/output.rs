@@ -11,6 +11,7 @@ use std::{
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use wickr_exporter::{
+    clock::Moment,
     exposition::{CompressionCache, Encoding, Exposition, Format, Group},
     inventory::{self, Directory, NetworkIdentity, Snapshot, UserFacts},
     query::{Columns, Listing, Query, Record, find, write_csv, write_json, write_table},
@@ -56,7 +57,7 @@ impl Fleet {
         publisher.set_directory(Directory { facts, ..Directory::default() });
         publisher.begin(std::slice::from_ref(&user));
         publisher.read(&user, devices.clone(), NOW);
-        publisher.end(NOW, Duration::from_secs(1), true);
+        publisher.end(Moment::unstepped(NOW), Duration::from_secs(1), true);
         Some(Fleet { name, devices, snapshot: reader.snapshot() })
     }
 }
@@ -70,7 +71,7 @@ pub fn exposition(data: &[u8]) {
     let Some(fleet) = Fleet::of(data) else { return };
     let exposition = Exposition {
         snapshot: &fleet.snapshot,
-        now: NOW.into(),
+        now: Moment::unstepped(NOW),
         idle_buckets: &[Duration::from_secs(3600), Duration::from_secs(86_400)],
         sso_horizons: &[Duration::from_secs(86_400)],
         usernames: true,
@@ -180,13 +181,14 @@ fn unquoted(text: &str) -> (String, &str) {
 /// control characters.
 pub fn listing(data: &[u8]) {
     let Some(fleet) = Fleet::of(data) else { return };
-    let found = find(&fleet.snapshot, NOW, &Query { page: 1, ..Query::default() });
+    let found =
+        find(&fleet.snapshot, Moment::unstepped(NOW), &Query { page: 1, ..Query::default() });
     let columns = Columns { usernames: true };
     let records = || found.rows.iter().map(|row| Record::of(row, columns));
     assert_eq!(records().count(), fleet.devices.len());
 
     let mut json = Vec::new();
-    write_json(&mut json, &Listing::of(&found, NOW), records()).unwrap();
+    write_json(&mut json, &Listing::of(&found, Moment::unstepped(NOW)), records()).unwrap();
     let list: Value = serde_json::from_slice(&json).unwrap();
     let objects = list["devices"].as_array().unwrap().iter();
     let parsed: Vec<Record<'_>> =
