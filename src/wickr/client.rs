@@ -413,7 +413,7 @@ impl InvalidFieldLog {
             tracing::warn!(
                 field = invalid.field,
                 form = invalid.form,
-                "invalid device data (9 stands for a digit, a for a letter); this form is logged once"
+                "invalid data (9 stands for a digit, a for a letter); this form is logged once"
             );
             logged.insert(invalid);
         }
