@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -69,6 +69,8 @@ pub struct Clock {
     source: Source,
     /// The proven time of day minus the steady time, or [`UNPROVEN`].
     proven: Arc<AtomicI64>,
+    /// Whether a service that verifies the time of signatures has proven it.
+    verified: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,13 +117,13 @@ impl Clock {
     }
 
     fn of(source: Source) -> Clock {
-        Clock { source, proven: Arc::new(AtomicI64::new(UNPROVEN)) }
+        Clock { source, proven: Arc::new(AtomicI64::new(UNPROVEN)), verified: Arc::default() }
     }
 
     /// The same local clock, with a proof of its own.
     pub(crate) fn fork(&self) -> Clock {
         let proven = AtomicI64::new(self.proven.load(Ordering::Relaxed));
-        Clock { source: self.source.clone(), proven: Arc::new(proven) }
+        Clock { source: self.source.clone(), proven: Arc::new(proven), verified: Arc::default() }
     }
 
     /// The current time of day.
@@ -148,7 +150,20 @@ impl Clock {
     /// The service has proven that this was the time of day.
     pub(crate) fn prove(&self, moment: Moment) {
         let offset = moment.time.saturating_sub(moment.steady);
-        self.proven.store(offset, Ordering::Relaxed);
+        self.verified.store(true, Ordering::SeqCst);
+        self.proven.store(offset, Ordering::SeqCst);
+    }
+
+    /// A service that may not verify the time of signatures accepted this one. It has no effect once a
+    /// service that verifies it has proven another.
+    pub(crate) fn suggest(&self, moment: Moment) {
+        let before = self.proven.load(Ordering::SeqCst);
+        if self.verified.load(Ordering::SeqCst) {
+            return;
+        }
+        let offset = moment.time.saturating_sub(moment.steady);
+        // Fails if another service proves a time now.
+        let _ = self.proven.compare_exchange(before, offset, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 
@@ -241,6 +256,18 @@ mod tests {
         assert_eq!(fork.now(), 900 * HOUR);
         fork.prove(Moment { time: 901 * HOUR, ..fork.moment() });
         assert_eq!((fork.now(), fork.behind()), (901 * HOUR, 0));
+    }
+
+    #[test]
+    fn a_suggested_time_holds_until_one_is_proven() {
+        let local = ManualClock::new(HOUR);
+        let clock = Clock::manual(&local);
+        clock.suggest(clock.moment());
+        local.step(2 * HOUR);
+        assert_eq!(clock.now(), HOUR);
+        clock.prove(Moment { time: 900 * HOUR, ..clock.moment() });
+        clock.suggest(Moment { time: HOUR, ..clock.moment() });
+        assert_eq!(clock.now(), 900 * HOUR);
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Api<'_> {
         self.client.get(operation, self.network, path, self.limiter).await
     }
 
-    async fn list<T: DeserializeOwned>(
+    async fn list<T: DeserializeOwned + Default>(
         &self,
         operation: Operation,
         path: ListPath,
@@ -141,8 +141,8 @@ impl Api<'_> {
         self.client.list(operation, self.network, path, self.limiter).await
     }
 
-    fn seconds(&self, time: &Time) -> Option<f64> {
-        time.millis(self.client.timezone()).map(|millis: Millis| millis as f64 / 1e3)
+    fn seconds(&self, field: &'static str, time: &Time) -> Option<f64> {
+        self.client.millis(field, time).map(|millis: Millis| millis as f64 / 1e3)
     }
 }
 

@@ -93,7 +93,7 @@ impl Collector for NetworkSettings {
             collection.info = known.collect();
             collection.add(&STANDING, &[], network.standing.0);
             collection.add(&MIGRATION_STATE, &[], network.migration_state.0);
-            let trial = api.seconds(&network.free_trial_expiration);
+            let trial = api.seconds("network.freeTrialExpiration", &network.free_trial_expiration);
             collection.add(&TRIAL_EXPIRATION, &[], trial);
             let mut collection = not_empty(collection, Operation::GetNetwork)?;
             let settings = settings.settings.0;

@@ -135,7 +135,7 @@ impl Runs<'_> {
                     action,
                     %error,
                     remedy = error.kind.remedy(),
-                    "collector lacks a permission; its last values expire after three intervals"
+                    "collector refused; its last values expire after three intervals"
                 );
             }
             Some(error) => tracing::warn!(

@@ -1,9 +1,12 @@
 //! Single sign-on. The response can carry client secrets: only two values of it are read.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::{Api, Collector};
+use super::{Api, Collector, missing};
 use crate::{
     family::Family,
     inventory::Collection,
@@ -26,11 +29,7 @@ const TOKEN_GRACE: Family = Family::network_gauge(
 
 pub(super) struct Sso;
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Response {
-    openid_connect_info: Option<Info>,
-}
+type Response = BTreeMap<String, Box<RawValue>>;
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
@@ -54,14 +53,45 @@ impl Collector for Sso {
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
         Box::pin(async move {
-            let response: Response = api.get(Operation::GetOidcInfo, "oidc").await?;
-            let mut collection = Collection::default();
-            if let Some(info) = response.openid_connect_info {
-                collection.add_flag(&CONFIGURED, &[], Some(info.issuer.0));
-                let minutes = info.sso_token_buffer_minutes.value();
-                collection.add(&TOKEN_GRACE, &[], minutes.map(|minutes| minutes * 60.0));
-            }
-            Ok(collection)
+            collection(&api.get(Operation::GetOidcInfo, "oidc").await?)
         })
+    }
+}
+
+/// The service model requires neither member, and a network without SSO can have none. As for pages of
+/// lists, an object with other members only is not a response of the API.
+fn collection(response: &Response) -> Result<Collection, Error> {
+    let invalid = || missing(Operation::GetOidcInfo);
+    let info = response.get("openidConnectInfo");
+    if info.is_none() && !response.contains_key("tokenInfo") && !response.is_empty() {
+        return Err(invalid());
+    }
+    let info = info.map_or(Ok(None), |json| serde_json::from_str::<Option<Info>>(json.get()));
+    let mut collection = Collection::default();
+    if let Some(info) = info.map_err(|_| invalid())? {
+        collection.add_flag(&CONFIGURED, &[], Some(info.issuer.0));
+        let minutes = info.sso_token_buffer_minutes.value();
+        collection.add(&TOKEN_GRACE, &[], minutes.map(|minutes| minutes * 60.0));
+    }
+    Ok(collection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_with_other_members_only_fails_and_one_without_sso_has_no_samples() {
+        let samples = |body: &str| {
+            let collection = collection(&serde_json::from_str(body).unwrap());
+            collection.map(|collection| collection.samples.len()).ok()
+        };
+        for body in [r#"{"message": "x"}"#, r#"{"openidConnectInfo": "x"}"#] {
+            assert_eq!(samples(body), None, "{body}");
+        }
+        for body in ["{}", r#"{"openidConnectInfo": null}"#, r#"{"tokenInfo": null, "x": 1}"#] {
+            assert_eq!(samples(body), Some(0), "{body}");
+        }
+        assert_eq!(samples(r#"{"openidConnectInfo": {"issuer": "https://x"}}"#), Some(1));
     }
 }

@@ -5,7 +5,10 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -98,7 +101,9 @@ pub struct Client {
     pub(super) options: ClientOptions,
     host: String,
     transport: Transport,
-    invalid_fields: InvalidFieldLog,
+    /// Whether the service verifies the time of signatures: AWS does, and a service that rejected one.
+    verifies_time: AtomicBool,
+    pub(super) invalid_fields: InvalidFieldLog,
 }
 
 impl Client {
@@ -115,7 +120,9 @@ impl Client {
             None => host.to_owned(),
         };
         let transport = Transport::new(options.ca_bundle.as_deref(), options.request_timeout)?;
-        Ok(Client { options, host, transport, invalid_fields: InvalidFieldLog::default() })
+        let verifies_time = AtomicBool::new(options.endpoint.is_of_region(&options.region));
+        let invalid_fields = InvalidFieldLog::default();
+        Ok(Client { options, host, transport, verifies_time, invalid_fields })
     }
 
     /// All devices of a user, sorted by `appId` without duplicates.
@@ -284,7 +291,10 @@ impl Client {
             let result = self.attempt(list.operation, &url, token, &credentials, signed).await;
             drop(permit);
             let error = match result {
-                Ok(body) => return Ok(body),
+                Ok(body) => {
+                    self.accepted(signed, server_time.is_some());
+                    return Ok(body);
+                }
                 Err(error) => error,
             };
             if error.kind == ErrorKind::RateLimited {
@@ -307,6 +317,12 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The service accepted a signature; `corrected` after it rejected one with another time.
+    fn accepted(&self, signed: Moment, corrected: bool) {
+        let verified = self.verifies_time.fetch_or(corrected, Ordering::Relaxed) || corrected;
+        self.options.credentials.clock().accepted(signed, verified);
     }
 
     async fn credentials(&self, operation: Operation) -> Result<Arc<CachedCredentials>, Error> {
@@ -343,10 +359,7 @@ impl Client {
         let path = path.and_then(|path| path.split('?').next());
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
         match result {
-            Ok(Response { status, body, .. }) if status.is_success() => {
-                self.options.credentials.clock().accepted(signed);
-                Ok(body)
-            }
+            Ok(Response { status, body, .. }) if status.is_success() => Ok(body),
             Ok(response) => {
                 let error = response::classify(operation, &response, credentials, token, time);
                 Err(if operation == Operation::GetOidcInfo {
@@ -387,20 +400,20 @@ pub(super) fn invalid_body(list: &List, error: &serde_json::Error) -> Error {
 
 /// Logs each form of an invalid field once.
 #[derive(Debug, Default)]
-struct InvalidFieldLog(Mutex<HashSet<InvalidField>>);
+pub(super) struct InvalidFieldLog(Mutex<HashSet<InvalidField>>);
 
 impl InvalidFieldLog {
     /// Limit of forms, to bound memory and log lines.
     const MAX: usize = 100;
 
-    fn log(&self, invalid: InvalidField) {
+    pub(super) fn log(&self, invalid: InvalidField) {
         // A panic leaves the set consistent.
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() < Self::MAX && !logged.contains(&invalid) {
             tracing::warn!(
                 field = invalid.field,
                 form = invalid.form,
-                "invalid device data (9 stands for a digit, a for a letter); this form is logged once"
+                "invalid data (9 stands for a digit, a for a letter); this form is logged once"
             );
             logged.insert(invalid);
         }

@@ -22,6 +22,12 @@ impl Endpoint {
         Endpoint { base: format!("https://admin.{service}.{region}.{suffix}") }
     }
 
+    /// Whether this is an endpoint of the service in `region`.
+    pub(super) fn is_of_region(&self, region: &str) -> bool {
+        let flags = [(false, false), (true, false), (false, true), (true, true)];
+        flags.iter().any(|(fips, dual_stack)| *self == Endpoint::of_region(region, *fips, *dual_stack))
+    }
+
     /// A configured endpoint: a VPC endpoint, a proxy, a simulator.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! Reads any operation of a network, for collectors.
 
-use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use super::{
     Client, Error, NetworkId, Operation, client::invalid_body, concurrency::NetworkLimiter,
-    operation::List, paging, wire,
+    operation::List,
+    paging,
+    wire::{self, lenient::Time},
 };
+use crate::clock::Millis;
 
 /// Where a list is in the API.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +37,7 @@ impl Client {
     }
 
     /// A list of a network, as in [`Client::get`]: the items of `member`, in the order of `sort`.
-    pub async fn list<T: DeserializeOwned>(
+    pub async fn list<T: DeserializeOwned + Default>(
         &self,
         operation: Operation,
         network: &NetworkId,
@@ -45,12 +47,13 @@ impl Client {
         let page_size = self.options.page_size;
         let query = format!("maxResults={page_size}&sortDirection=ASC&sortFields={sort}");
         let list = List::of_network(operation, network, path, query);
-        let read = |body: &[u8]| wire::items_page(body, member);
+        let report = |invalid| self.invalid_fields.log(invalid);
+        let read = |body: &[u8]| wire::items_page(body, member, report);
         self.collect(&list, limiter, paging::ITEMS, read).await
     }
 
-    /// The time zone of timestamps without one.
-    pub fn timezone(&self) -> &TimeZone {
-        &self.options.timezone
+    /// A time of a response; None if it is absent, never or invalid. An invalid one is logged as `field`.
+    pub fn millis(&self, field: &'static str, time: &Time) -> Option<Millis> {
+        time.millis(field, &self.options.timezone, |invalid| self.invalid_fields.log(invalid))
     }
 }

@@ -13,7 +13,7 @@ use aws_smithy_async::time::TimeSource;
 use crate::clock::{Clock, Millis, Moment};
 
 /// The clock of one account's service. The process's clock learns from it only what the service has
-/// proven, so an endpoint with a wrong clock does not affect other accounts.
+/// proven, so an endpoint with a wrong clock, or that verifies no signatures, does not affect other accounts.
 #[derive(Debug, Clone)]
 pub(super) struct ServiceClock {
     account: Clock,
@@ -33,10 +33,14 @@ impl ServiceClock {
         server_time.map_or(now, |earlier| Moment { time: earlier.time_at(now.steady), ..now })
     }
 
-    /// The service accepted a signature of this time.
-    pub(super) fn accepted(&self, signed: Moment) {
+    /// The service accepted a signature of this time. `verified`: it would have rejected another time.
+    pub(super) fn accepted(&self, signed: Moment, verified: bool) {
         self.account.prove(signed);
-        self.process.prove(signed);
+        if verified {
+            self.process.prove(signed);
+        } else {
+            self.process.suggest(signed);
+        }
         let behind = self.account.behind();
         if self.logged.swap(behind != 0, Ordering::Relaxed) == (behind != 0) {
             return;

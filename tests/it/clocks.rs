@@ -350,6 +350,31 @@ async fn a_wrong_date_of_a_proxy_does_not_correct_the_clock() {
     assert_eq!(read_once(&simulator, &client).await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_verifies_no_signatures_does_not_change_a_proven_time() {
+    let simulator = serving(fleet()).await;
+    let clock = Clock::manual(&ManualClock::new(now() - 2 * HOUR));
+    let is_right = || (clock.now() - now()).abs() < 30_000;
+    let accepting = client_at(&accepting().await, clock.clone());
+    let verifying = client_with(&simulator, 10_000.0, clock.clone());
+    let limiter = ConcurrencyLimiter::new(1).open();
+    let (network, user) = (NETWORK.parse().unwrap(), USERS[0].parse().unwrap());
+    for (client, right) in [(&accepting, false), (&verifying, true), (&accepting, true)] {
+        client.devices(&network, &user, &limiter).await.unwrap();
+        assert_eq!(is_right(), right);
+    }
+    assert_eq!(read_once(&simulator, &verifying).await, 1);
+}
+
+/// A service that accepts every signature.
+async fn accepting() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(any(async || "{\"devices\": []}"));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
 fn client_at(url: &str, clock: Clock) -> wickr_exporter::wickr::Client {
     crate::client::client_at(url, 10_000.0, clock)
 }

@@ -38,10 +38,10 @@ impl Device {
     }
 }
 
-/// A field of a device that has an unexpected type or format.
+/// A field that has an unexpected type or format.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvalidField {
-    /// The JSON name of the field, or `device`.
+    /// The JSON name of the field of a device, or `device`; of other objects with the name of the object.
     pub field: &'static str,
     /// The form of the value, without the value.
     pub form: String,
@@ -117,8 +117,18 @@ impl<'a> Scalar<'a> {
         .unwrap_or(Scalar::Other)
     }
 
+    /// The value as a timestamp. `zone` applies to formats without a time zone.
+    pub(super) fn timestamp(&self, zone: &TimeZone) -> ApiTimestamp {
+        match self {
+            Scalar::Text(text) => ApiTimestamp::from_text(text, zone),
+            Scalar::Number(number) => ApiTimestamp::from_number(*number),
+            Scalar::Null => ApiTimestamp::NEVER,
+            Scalar::Bool(_) | Scalar::Other => ApiTimestamp::INVALID,
+        }
+    }
+
     /// The form of the value, for log lines.
-    fn form(&self) -> String {
+    pub(super) fn form(&self) -> String {
         match self {
             Scalar::Null => "null".into(),
             Scalar::Bool(_) => "boolean".into(),
@@ -168,12 +178,7 @@ pub(super) fn parse(
     };
     let mut timestamp = |name, field| {
         let value = value(field);
-        let timestamp = match &value {
-            Scalar::Text(text) => ApiTimestamp::from_text(text, zone),
-            Scalar::Number(number) => ApiTimestamp::from_number(*number),
-            Scalar::Null => ApiTimestamp::NEVER,
-            Scalar::Bool(_) | Scalar::Other => ApiTimestamp::INVALID,
-        };
+        let timestamp = value.timestamp(zone);
         if timestamp == ApiTimestamp::INVALID {
             report(name, value.form());
         }

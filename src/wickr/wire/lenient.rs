@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::device::Scalar;
+use super::device::{InvalidField, Scalar};
 use crate::{clock::Millis, wickr::ApiTimestamp};
 
 /// A count, a JSON number or a string of digits.
@@ -39,7 +40,7 @@ impl Text {
     }
 }
 
-/// A list; None if it is not a list. Items that are not objects are dropped.
+/// A list; None if it is not a list. An item that cannot be parsed is the default, so that it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items<T>(pub Option<Vec<T>>);
 
@@ -86,22 +87,24 @@ impl Object {
 pub struct Presence(pub bool);
 
 /// A time that is not parsed yet.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Time(Option<TimeForm>);
-
-#[derive(Debug, Clone, PartialEq)]
-enum TimeForm {
-    Number(f64),
-    Text(Box<str>),
-}
+#[derive(Debug, Clone, Default)]
+pub struct Time(Option<Box<RawValue>>);
 
 impl Time {
-    /// The time; None for absent, never and invalid. `zone` applies to formats without a time zone.
-    pub fn millis(&self, zone: &jiff::tz::TimeZone) -> Option<Millis> {
-        match self.0.as_ref()? {
-            TimeForm::Number(number) => ApiTimestamp::from_number(*number).millis(),
-            TimeForm::Text(text) => ApiTimestamp::from_text(text, zone).millis(),
+    /// The time; None for absent, never and invalid. An invalid one is reported as `field`. `zone` applies
+    /// to formats without a time zone.
+    pub fn millis(
+        &self,
+        field: &'static str,
+        zone: &TimeZone,
+        report: impl FnOnce(InvalidField),
+    ) -> Option<Millis> {
+        let value = Scalar::parse(self.0.as_ref()?.get());
+        let timestamp = value.timestamp(zone);
+        if timestamp == ApiTimestamp::INVALID {
+            report(InvalidField { field, form: value.form() });
         }
+        timestamp.millis()
     }
 }
 
@@ -159,12 +162,12 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Items<T> {
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Items<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = Box::<RawValue>::deserialize(deserializer)?;
         let items: Option<Vec<&RawValue>> = serde_json::from_str(json.get()).ok();
-        let item = |json: &RawValue| serde_json::from_str(json.get()).ok();
-        Ok(Items(items.map(|items| items.into_iter().filter_map(item).collect())))
+        let item = |json: &RawValue| serde_json::from_str(json.get()).unwrap_or_default();
+        Ok(Items(items.map(|items| items.into_iter().map(item).collect())))
     }
 }
 
@@ -186,11 +189,7 @@ impl<'de> Deserialize<'de> for Presence {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        scalar(deserializer, |value| match value {
-            Scalar::Number(number) => Time(Some(TimeForm::Number(number))),
-            Scalar::Text(text) => Time(Some(TimeForm::Text(text.into()))),
-            _ => Time(None),
-        })
+        Box::<RawValue>::deserialize(deserializer).map(|json| Time(Some(json)))
     }
 }
 
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(members("text", "\"\"").text.0, None);
         assert!(members("presence", "\"x\"").presence.0 && !members("presence", "null").presence.0);
         let absent = members("another", "1");
-        assert_eq!((absent.count.0, absent.flag.0, absent.time.0), (None, None, None));
+        assert_eq!((absent.count.0, absent.flag.0), (None, None));
     }
 
     #[test]
@@ -248,7 +247,7 @@ mod tests {
         )
         .unwrap();
         let counts: Vec<_> = nested.items.0.unwrap().iter().map(|item| item.count.0).collect();
-        assert_eq!(counts, [Some(1), None]);
+        assert_eq!(counts, [Some(1), None, None, None]);
         assert_eq!(nested.object.booleans(), [("a.c".into(), false), ("b".into(), true)]);
         assert_eq!(nested.object.get::<Count>("n").0, Some(3));
         assert_eq!(nested.object.get::<Count>("absent").0, None);
@@ -257,16 +256,25 @@ mod tests {
     }
 
     #[test]
-    fn reads_times_in_every_form() {
+    fn reads_times_in_every_form_and_reports_others() {
+        let read = |value: &str| {
+            let mut reported = None;
+            let report = |invalid| reported = Some(invalid);
+            let time = members("time", value).time.millis("time", &TimeZone::UTC, report);
+            (time, reported.map(|invalid| format!("{}: {}", invalid.field, invalid.form)))
+        };
         for value in
             ["1705314600", "\"1705314600\"", "\"2024-01-15 10:30:00\"", "\"2024-01-15T10:30:00Z\""]
         {
-            let time = members("time", value).time.millis(&jiff::tz::TimeZone::UTC);
-            assert_eq!(time, Some(1_705_314_600_000), "{value}");
+            assert_eq!(read(value), (Some(1_705_314_600_000), None), "{value}");
         }
-        for absent in ["null", "\"\"", "0", "\"0\"", "\"soon\"", "{}"] {
-            let time = members("time", absent).time.millis(&jiff::tz::TimeZone::UTC);
-            assert_eq!(time, None, "{absent}");
+        for absent in ["null", "\"\"", "0", "\"0\""] {
+            assert_eq!(read(absent), (None, None), "{absent}");
+        }
+        for (invalid, form) in
+            [("\"soon\"", "aaaa"), ("{}", "not a string, number or boolean"), ("true", "boolean")]
+        {
+            assert_eq!(read(invalid), (None, Some(format!("time: {form}"))), "{invalid}");
         }
     }
 }

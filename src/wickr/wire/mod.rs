@@ -36,17 +36,25 @@ pub fn devices_page(
     Ok((devices.filter_map(Result::transpose).collect::<Result<_, _>>()?, token))
 }
 
-/// Parses a page of items of which only a few members are read.
+/// Parses a page of items of which only a few members are read. An item that cannot be parsed is reported
+/// as `member` and is the default, so that it counts.
 ///
 /// # Errors
 ///
-/// When the body is not JSON or has no list `member`. An item that is not an object is dropped.
-pub(super) fn items_page<T: DeserializeOwned>(body: &[u8], member: &'static str) -> Page<T> {
+/// When the body is not JSON or has no list `member`.
+pub(super) fn items_page<T: DeserializeOwned + Default>(
+    body: &[u8],
+    member: &'static str,
+    report: impl Fn(InvalidField),
+) -> Page<T> {
     let (items, token) = page::<&RawValue>(body, member, true)?;
-    Ok((
-        items.into_iter().filter_map(|json| serde_json::from_str(json.get()).ok()).collect(),
-        token,
-    ))
+    let item = |json: &RawValue| {
+        serde_json::from_str(json.get()).unwrap_or_else(|_| {
+            report(InvalidField { field: member, form: "cannot be parsed".into() });
+            T::default()
+        })
+    };
+    Ok((items.into_iter().map(item).collect(), token))
 }
 
 /// Parses a page of a network's users.

@@ -261,7 +261,7 @@ impl Environment {
             std::thread::sleep(Duration::from_millis(500));
         }
         let log = self.exporter.as_ref().map(Exporter::log).unwrap_or_default();
-        let log = log.lines().filter(|line| !line.contains("invalid device data"));
+        let log = log.lines().filter(|line| !line.contains("invalid data"));
         let log: Vec<_> = log.rev().take(40).collect();
         let log: Vec<_> = log.into_iter().rev().collect();
         FailureReport(format!(
