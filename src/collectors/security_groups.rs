@@ -91,7 +91,11 @@ impl Collector for SecurityGroups {
                 for (name, on) in settings.booleans() {
                     collection.add_flag(&SETTING, &[id, &name], Some(on));
                 }
-                collection.add(&MODIFIED, &[id], api.seconds("securityGroup.modified", &group.modified));
+                collection.add(
+                    &MODIFIED,
+                    &[id],
+                    api.seconds("securityGroup.modified", &group.modified),
+                );
             }
             Ok(collection)
         })
