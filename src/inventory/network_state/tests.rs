@@ -1,5 +1,7 @@
 //! Freshness, overdue data and restored data of one network.
 
+mod changes;
+
 use super::*;
 use crate::{
     inventory::{UserFacts, state::RestoredChanges},
@@ -20,6 +22,20 @@ fn device(app_id: &str) -> Device {
         suspended: Some(false),
         created: ApiTimestamp::NEVER,
         last_login: ApiTimestamp::NEVER,
+    }
+}
+
+fn nothing_restored() -> RestoredNetwork {
+    RestoredNetwork {
+        name: String::new(),
+        account: String::new(),
+        users: vec![],
+        types: vec![],
+        last_poll: None,
+        last_success: None,
+        user_list: None,
+        changes: RestoredChanges::default(),
+        collectors: Vec::new(),
     }
 }
 
@@ -104,17 +120,7 @@ fn a_step_of_the_clock_changes_no_age() {
 fn restored_data_survives_a_step_of_a_clock_that_was_behind() {
     let (read, day) = (1_767_225_600_000, 86_400_000);
     let user = RestoredUser { id: id("1"), data: UserData { at: read, devices: Arc::new([]) } };
-    let restored = RestoredNetwork {
-        name: String::new(),
-        account: String::new(),
-        users: vec![user],
-        types: vec![],
-        last_poll: None,
-        last_success: None,
-        user_list: None,
-        changes: RestoredChanges::default(),
-        collectors: Vec::new(),
-    };
+    let restored = RestoredNetwork { users: vec![user], ..nothing_restored() };
     let identity = new_state().identity.as_ref().clone();
     for behind in [0, 7_200_000, 30 * day, read] {
         let mut state = NetworkState::restored(identity.clone(), restored.clone());
@@ -198,19 +204,13 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
         |id_: &str, at| RestoredUser { id: id(id_), data: UserData { at, devices: Arc::new([]) } };
     // The last poll took ten minutes until 600,000 and failed for the third user.
     let restored = RestoredNetwork {
-        name: String::new(),
-        account: String::new(),
         users: vec![user("1", 10), user("2", 599_000), user("3", -1)],
-        types: vec![],
         last_poll: Some(LastPoll {
             at: 600_000,
             duration: Duration::from_secs(600),
             result: PollResult::Partial,
         }),
-        last_success: None,
-        user_list: None,
-        changes: RestoredChanges::default(),
-        collectors: Vec::new(),
+        ..nothing_restored()
     };
     let restore =
         || NetworkState::restored(new_state().identity.as_ref().clone(), restored.clone());
@@ -236,15 +236,10 @@ fn is_not_ready_with_a_restored_user_list_before_the_first_lookup_has_ended() {
     let last_poll = LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success };
     for attempt in [Ok(()), Err((Operation::ListUsers, ErrorKind::Timeout))] {
         let restored = RestoredNetwork {
-            name: String::new(),
-            account: String::new(),
-            users: vec![],
-            types: vec![],
             last_poll: Some(last_poll),
             last_success: Some(0),
             user_list: Some(list.clone()),
-            changes: RestoredChanges::default(),
-            collectors: Vec::new(),
+            ..nothing_restored()
         };
         let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
         state.set_required_lookups(vec![Subject::Users]);
@@ -373,136 +368,4 @@ fn a_new_identity_resets_the_lookups() {
     state.set_identity(later);
     assert_eq!(state.view().identity.name, "renamed");
     assert_eq!(state.view().lookups, Lookups::default());
-}
-
-fn logged_in(app_id: &str, at: Millis) -> Device {
-    Device { last_login: ApiTimestamp::at_millis(at), ..device(app_id) }
-}
-
-/// Added, removed and login.
-fn counts(state: &NetworkState) -> [u64; 3] {
-    let [added, removed, 0, 0, 0, login] = state.view().changes else { panic!() };
-    [added, removed, login]
-}
-
-#[test]
-fn counts_changes_since_the_last_reading_of_the_user() {
-    let mut state = new_state();
-    let users = [id("1"), id("2")];
-    state.begin(&users, 2);
-    state.read(&users[0], vec![device("a"), device("b")], 0);
-    state.read(&users[1], vec![device("a")], 0);
-    state.end(0, DURATION, true);
-    assert_eq!(counts(&state), [0, 0, 0], "first readings");
-    state.begin(&users, 2);
-    let changes = state.read(&users[0], vec![logged_in("a", 5), device("c")], 1_000);
-    let changes: Vec<_> = changes.iter().map(|change| (change.kind, &*change.app_id)).collect();
-    let expected = [(ChangeKind::Login, "a"), (ChangeKind::Removed, "b"), (ChangeKind::Added, "c")];
-    assert_eq!(changes, expected);
-    state.failed(&users[1], ErrorKind::Timeout);
-    state.end(1_000, DURATION, true);
-    assert_eq!(counts(&state), [1, 1, 1]);
-    // The other user is read in a partial poll.
-    state.begin(&users, 1);
-    state.read(&users[1], vec![device("a"), device("x")], 2_000);
-    state.end(2_000, None, true);
-    assert_eq!(counts(&state), [2, 1, 1]);
-    state.set_identity((*state.identity).clone());
-    assert_eq!(counts(&state), [2, 1, 1], "after a reload");
-}
-
-#[test]
-fn compares_with_expired_data() {
-    let mut state = new_state();
-    state.begin(&[id("1")], 1);
-    state.read(&id("1"), vec![device("a")], 0);
-    state.end(0, DURATION, true);
-    for at in [20_000, 90_000, 110_000] {
-        state.begin(&[id("1")], 1);
-        state.failed(&id("1"), ErrorKind::Timeout);
-        state.end(at, DURATION, true);
-    }
-    let view = state.view();
-    assert_eq!((view.users_by_freshness(110_000), view.served_users(0).count()), ([0, 0, 1], 0));
-    assert!(!state.has_data(&id("1")));
-    state.begin(&[id("1")], 1);
-    state.read(&id("1"), vec![device("b")], 120_000);
-    state.end(120_000, DURATION, true);
-    assert_eq!((counts(&state), state.view().users_by_freshness(120_000)), ([1, 1, 0], [1, 0, 0]));
-}
-
-#[test]
-fn compares_with_restored_data_after_a_downtime_longer_than_stale_after() {
-    let user = |id_: &str| RestoredUser {
-        id: id(id_),
-        data: UserData { at: 0, devices: Arc::new([device("a")]) },
-    };
-    let restored = RestoredNetwork {
-        name: String::new(),
-        account: String::new(),
-        users: vec![user("1"), user("2")],
-        types: vec![],
-        last_poll: Some(LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success }),
-        last_success: Some(0),
-        user_list: None,
-        changes: RestoredChanges { counts: [5, 0, 0, 0, 0, 0], ..RestoredChanges::default() },
-        collectors: Vec::new(),
-    };
-    let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
-    let start = 86_400_000;
-    state.keep_restored(start);
-    let view = state.view();
-    assert_eq!((view.users_by_freshness(start), view.served_users(0).count()), ([0, 0, 2], 0));
-    let users = [id("1"), id("2")];
-    state.begin(&users, 2);
-    state.read(&users[0], vec![device("b")], start + 1);
-    state.failed(&users[1], ErrorKind::Timeout);
-    state.end(start + 2, DURATION, true);
-    assert_eq!(
-        (counts(&state), state.view().users_by_freshness(start + 2)),
-        ([6, 1, 0], [1, 0, 1])
-    );
-    // The data of the second user is still compared, later.
-    state.begin(&users, 1);
-    state.read(&users[1], vec![], start + 3);
-    state.end(start + 4, None, true);
-    assert_eq!(
-        (counts(&state), state.view().users_by_freshness(start + 4)),
-        ([6, 2, 0], [2, 0, 0])
-    );
-}
-
-#[test]
-fn a_user_that_returns_is_read_for_the_first_time() {
-    let mut state = new_state();
-    let users = [id("1"), id("2")];
-    let read = |state: &mut NetworkState, app_id: &str| {
-        state.begin(&users, 2);
-        users.iter().for_each(|user| drop(state.read(user, vec![device(app_id)], 0)));
-        state.end(0, DURATION, true);
-    };
-    read(&mut state, "a");
-    state.begin(&users[..1], 1);
-    state.not_found(&users[0]);
-    state.end(0, DURATION, true);
-    read(&mut state, "b");
-    assert_eq!(counts(&state), [0, 0, 0]);
-}
-
-#[test]
-fn does_not_compare_logins_of_different_time_zones() {
-    let mut state = new_state();
-    state.set_timezone("UTC");
-    let mut read = |timezone: &str, devices| {
-        state.set_timezone(timezone);
-        state.begin(&[id("1")], 1);
-        state.read(&id("1"), devices, 0);
-        counts(&state)
-    };
-    assert_eq!(read("UTC", vec![logged_in("a", 0)]), [0, 0, 0]);
-    let shifted = 5 * 3_600_000;
-    let devices = vec![logged_in("a", shifted), logged_in("b", shifted)];
-    assert_eq!(read("America/New_York", devices), [1, 0, 0]);
-    let devices = vec![logged_in("a", shifted + 1), logged_in("b", shifted)];
-    assert_eq!(read("America/New_York", devices), [1, 0, 1]);
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     clock::Moment,
     inventory::{self, Directory, NetworkIdentity},
+    wickr::ApiTimestamp,
 };
 
 fn identity() -> NetworkIdentity {
