@@ -114,6 +114,21 @@ const IN_ONE_REGION: &[Settings] = &[
         profile: "endpoint_url = https://profile.example",
         ..NONE
     },
+    // An empty endpoint hides no other.
+    Settings {
+        environment: &[("AWS_ENDPOINT_URL_WICKR", ""), ("AWS_ENDPOINT_URL", "https://all.example")],
+        ..NONE
+    },
+    Settings {
+        environment: &[("AWS_ENDPOINT_URL", "")],
+        profile: "endpoint_url = https://profile.example",
+        ..NONE
+    },
+    Settings {
+        profile: "services = local\nendpoint_url = https://profile.example\n[services local]\n\
+                  wickr =\n  endpoint_url =\n",
+        ..NONE
+    },
     Settings { profile: "endpoint_url = https://profile.example", ..NONE },
     Settings { profile: "endpoint_url = https://profile.example", explicit_profile: true, ..NONE },
     Settings {
@@ -160,6 +175,9 @@ fn is_documented_difference(case: &Case) -> bool {
     let has = |variable: &str| environment.iter().any(|(name, _)| *name == variable);
     let of_all = has("AWS_ENDPOINT_URL") || profile.starts_with("endpoint_url");
     let ignores = has("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") || profile.contains("\nignore_");
+    if case.service != Service::Wickr && environment.contains(&("AWS_ENDPOINT_URL", "")) {
+        return true;
+    }
     match case.service {
         Service::Wickr => false,
         Service::Sts => of_all && has("AWS_USE_FIPS_ENDPOINT"),
