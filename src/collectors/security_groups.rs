@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Api, Collector};
 use crate::{
-    family::Family,
+    family::{Family, SECURITY_GROUP_INFO},
     inventory::Collection,
     wickr::{
         Error, ListPath, Operation,
@@ -38,12 +38,6 @@ const MODIFIED: Family = Family::network_gauge(
     &["network_id", "group_id"],
     "When the security group was last modified.",
 );
-/// Not among [`Collector::families`]: the exposition writes it, also without this collector.
-const INFO: Family = Family::network_gauge(
-    "wickr_security_group_info",
-    &["network_id", "group_id", "group_name"],
-    "Name of the security group; always 1.",
-);
 
 pub(super) struct SecurityGroups;
 
@@ -68,7 +62,11 @@ impl Collector for SecurityGroups {
     }
 
     fn families(&self) -> &'static [Family] {
-        &[MEMBERS, MAX_SESSION, LOCKOUT_THRESHOLD, SETTING, MODIFIED]
+        &[MEMBERS, MAX_SESSION, LOCKOUT_THRESHOLD, SETTING, MODIFIED, SECURITY_GROUP_INFO]
+    }
+
+    fn shared_families(&self) -> &'static [Family] {
+        &[SECURITY_GROUP_INFO]
     }
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
@@ -79,7 +77,7 @@ impl Collector for SecurityGroups {
             for group in groups {
                 let Some(id) = group.id.0.as_deref() else { continue };
                 let settings = &group.security_group_settings;
-                collection.add(&INFO, &[id, group.name.as_str()], Some(1.0));
+                collection.add(&SECURITY_GROUP_INFO, &[id, group.name.as_str()], Some(1.0));
                 collection.add(&MEMBERS, &[id, "user"], group.active_members.value());
                 collection.add(&MEMBERS, &[id, "bot"], group.bot_members.value());
                 // 0 disables the limit.
@@ -91,7 +89,11 @@ impl Collector for SecurityGroups {
                 for (name, on) in settings.booleans() {
                     collection.add_flag(&SETTING, &[id, &name], Some(on));
                 }
-                collection.add(&MODIFIED, &[id], api.seconds("securityGroup.modified", &group.modified));
+                collection.add(
+                    &MODIFIED,
+                    &[id],
+                    api.seconds("securityGroup.modified", &group.modified),
+                );
             }
             Ok(collection)
         })

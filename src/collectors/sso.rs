@@ -52,9 +52,7 @@ impl Collector for Sso {
     }
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
-        Box::pin(async move {
-            collection(&api.get(Operation::GetOidcInfo, "oidc").await?)
-        })
+        Box::pin(async move { collection(&api.get(Operation::GetOidcInfo, "oidc").await?) })
     }
 }
 
