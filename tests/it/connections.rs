@@ -194,7 +194,13 @@ async fn plain_http_beyond_loopback_is_refused_whatever_names_it() {
         ),
         ("", "AWS_ENDPOINT_URL", "http://10.0.0.1", 2, "AWS_ENDPOINT_URL: must be https"),
         ("", "AWS_CONFIG_FILE", profile, 2, "endpoint_url of the profile default: must be https"),
-        (role.as_str(), "AWS_ENDPOINT_URL_STS", "http://h.invalid", 1, "named with plain http://"),
+        (
+            role.as_str(),
+            "AWS_ENDPOINT_URL_STS",
+            "http://h.invalid",
+            1,
+            "http://h.invalid is refused",
+        ),
     ] {
         let (output, text) = run(ONLINE, aws, &[(name, value)]).await;
         assert_eq!(output.status.code(), Some(status), "{text}");
