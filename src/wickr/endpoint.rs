@@ -25,7 +25,9 @@ impl Endpoint {
     /// Whether this is an endpoint of the service in `region`.
     pub(super) fn is_of_region(&self, region: &str) -> bool {
         let flags = [(false, false), (true, false), (false, true), (true, true)];
-        flags.iter().any(|(fips, dual_stack)| *self == Endpoint::of_region(region, *fips, *dual_stack))
+        flags
+            .iter()
+            .any(|(fips, dual_stack)| *self == Endpoint::of_region(region, *fips, *dual_stack))
     }
 
     /// A configured endpoint: a VPC endpoint, a proxy, a simulator.

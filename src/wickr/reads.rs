@@ -3,7 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use super::{
-    Client, Error, NetworkId, Operation, client::invalid_body, concurrency::NetworkLimiter,
+    Client, Error, NetworkId, Operation,
+    client::invalid_body,
+    concurrency::NetworkLimiter,
     operation::List,
     paging,
     wire::{self, lenient::Time},
