@@ -41,14 +41,10 @@ const PROVIDER_KEYS: [&str; 8] = [
 /// Those that STS, SSO or sign-in provide.
 const REMOTE_PROVIDER_KEYS: [&str; 5] =
     ["role_arn", "sso_session", "sso_start_url", "web_identity_token_file", "login_session"];
-/// The endpoints that the SDK reads for them.
-const SDK_ENDPOINTS: [&str; 5] = [
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_STS",
-    "AWS_ENDPOINT_URL_SSO",
-    "AWS_ENDPOINT_URL_SSO_OIDC",
-    "AWS_ENDPOINT_URL_SIGNIN",
-];
+/// The variable of all endpoints. The name of a service can follow it.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+/// The endpoints that the SDK reads for these providers.
+const SDK_ENDPOINTS: [&str; 5] = ["", "_STS", "_SSO", "_SSO_OIDC", "_SIGNIN"];
 /// Limit of the instance metadata.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -263,7 +259,8 @@ impl Lookup<'_> {
 
     /// The SDK panics if it must use an empty endpoint.
     fn empty_sdk_endpoint(&self) -> Option<String> {
-        let variables = SDK_ENDPOINTS.iter().filter_map(|name| self.in_environment((*name).into()));
+        let variable = |service: &&str| self.in_environment(format!("{ENDPOINT}{service}"));
+        let variables = SDK_ENDPOINTS.iter().filter_map(variable);
         let mut endpoints = variables.chain(self.in_profile("endpoint_url", false));
         let Setting { source, .. } = endpoints.find(|endpoint| endpoint.value.is_empty())?;
         Some(format!(
@@ -353,13 +350,11 @@ impl Lookup<'_> {
         found.filter(|setting| !setting.value.is_empty())
     }
 
-    /// An endpoint of Wickr only overrides one of all services. As in botocore, an empty endpoint hides
-    /// no other.
+    /// One of Wickr overrides one of all services. As in botocore, an empty endpoint hides no other.
     fn find_endpoint(&self) -> Option<Setting<String>> {
-        const VARIABLE: &str = "AWS_ENDPOINT_URL";
         let set = |setting: Option<Setting<String>>| setting.filter(|s| !s.value.is_empty());
-        set(self.in_environment(format!("{VARIABLE}_{}", SERVICE.to_uppercase())))
-            .or_else(|| set(self.in_environment(VARIABLE.to_owned())))
+        set(self.in_environment(format!("{ENDPOINT}_{}", SERVICE.to_uppercase())))
+            .or_else(|| set(self.in_environment(ENDPOINT.to_owned())))
             .or_else(|| set(self.in_profile("endpoint_url", true)))
             .or_else(|| set(self.in_profile("endpoint_url", false)))
     }
