@@ -1,16 +1,12 @@
 //! Security groups: members, limits and settings. `[sso]` reads only their SSO limits.
 
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
 
 use super::{Api, Collector};
 use crate::{
     family::{Family, SECURITY_GROUP_INFO},
     inventory::Collection,
-    wickr::{
-        Error, ListPath, Operation,
-        lenient::{Count, Object, Text, Time},
-    },
+    wickr::{Error, ListPath, Operation, SecurityGroupItem, lenient::Count},
 };
 
 const MEMBERS: Family = Family::network_gauge(
@@ -41,17 +37,6 @@ const MODIFIED: Family = Family::network_gauge(
 
 pub(super) struct SecurityGroups;
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Group {
-    id: Text,
-    name: Text,
-    active_members: Count,
-    bot_members: Count,
-    modified: Time,
-    security_group_settings: Object,
-}
-
 impl Collector for SecurityGroups {
     fn name(&self) -> &'static str {
         "security-groups"
@@ -72,7 +57,8 @@ impl Collector for SecurityGroups {
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
         Box::pin(async move {
             let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
-            let groups: Vec<Group> = api.list(Operation::ListSecurityGroups, path).await?;
+            let groups: Vec<SecurityGroupItem> =
+                api.list(Operation::ListSecurityGroups, path).await?;
             let mut collection = Collection::default();
             for group in groups {
                 let Some(id) = group.id.0.as_deref() else { continue };
