@@ -178,7 +178,7 @@ async fn check_online_names_the_step_that_failed_and_its_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_http_beyond_loopback_is_refused_whatever_names_it() {
+async fn plain_http_beyond_loopback_and_an_empty_endpoint_of_sts_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("config");
     fs::write(&profile, "[default]\nendpoint_url = http://me:hunter2@h.invalid\n").unwrap();
@@ -201,6 +201,7 @@ async fn plain_http_beyond_loopback_is_refused_whatever_names_it() {
             1,
             "http://h.invalid is refused",
         ),
+        (role.as_str(), "AWS_ENDPOINT_URL_STS", "", 2, "AWS_ENDPOINT_URL_STS: is empty"),
     ] {
         let (output, text) = run(ONLINE, aws, &[(name, value)]).await;
         assert_eq!(output.status.code(), Some(status), "{text}");
