@@ -57,6 +57,13 @@ pub struct Family {
     pub group: Group,
 }
 
+/// Written by discovery with `[sso]`, or by a collector.
+pub const SECURITY_GROUP_INFO: Family = Family::network_gauge(
+    "wickr_security_group_info",
+    &["network_id", "group_id", "group_name"],
+    "Name of the security group; always 1.",
+);
+
 impl Family {
     /// A gauge of a collector, in the group `network`. Its first label is `network_id`.
     pub const fn network_gauge(

@@ -8,8 +8,9 @@ use std::{
 
 use humantime::format_duration;
 
-use super::{accounts::Account, files, settings_summary};
+use super::{accounts::Account, collecting, files, settings_summary};
 use crate::{
+    collectors::CollectorRef,
     config::{
         CollectorsConfig, Config, Detail, FilterConfig, NetworkConfig, ShardConfig, SsoMaxIdle,
         UsersConfig,
@@ -72,7 +73,11 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     for (account, cost) in costs(config) {
         describe_cost(account, &cost, config.poll.requests_per_second, out)?;
     }
-    describe_collectors(&config.collectors, out)?;
+    let collectors = collecting::of_shard(config);
+    if collectors.enable.len() < config.collectors.enable.len() {
+        writeln!(out, "Collectors run in shard 0 only.")?;
+    }
+    describe_collectors(&collectors, out)?;
     describe_series(config, out)
 }
 
@@ -108,6 +113,14 @@ fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
     let is_discovered = |network: &NetworkConfig| matches!(network.users, UsersConfig::All(_));
     if per_user > 0 && config.networks.iter().any(is_discovered) {
         write!(out, ", plus {per_user} per discovered user")?;
+    }
+    let enabled = collecting::of_shard(config).enable;
+    let has = |label| enabled.iter().any(|collector| families_by(*collector, label) > 0);
+    if has("bot_id") {
+        write!(out, ", plus 3 per bot")?;
+    }
+    if has("group_id") {
+        write!(out, ", plus about 35 per security group")?;
     }
     writeln!(
         out,
@@ -252,6 +265,19 @@ fn human(duration: Duration) -> String {
     format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// Families of a collector that have this label after `network_id`.
+fn families_by(collector: CollectorRef, label: &str) -> usize {
+    collector.families().iter().filter(|family| family.labels.get(1) == Some(&label)).count()
+}
+
+/// Estimated series of a collector in each network: 3 are about its runs, and a family by status or
+/// setting has about 3. Those of bots and security groups are extra.
+fn collector_series(collector: CollectorRef) -> usize {
+    let families = collector.families().iter();
+    let single = families.filter(|family| family.labels.len() == 1).count();
+    3 + single + 3 * (families_by(collector, "status") + families_by(collector, "setting"))
+}
+
 /// Estimated series for the configured users, and for each discovered user.
 fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
@@ -260,7 +286,9 @@ fn series(config: &Config) -> (usize, usize) {
         None => (0, 0),
         Some(_) => (1 + config.sso_expiring_within.len(), 2),
     };
-    let network = 31 + TYPES * (4 + histogram + sso_types);
+    let collectors: usize =
+        collecting::of_shard(config).enable.into_iter().map(collector_series).sum();
+    let network = 31 + TYPES * (4 + histogram + sso_types) + collectors;
     let user = 4 + sso_users + 2 * DEVICES_PER_USER.min(TYPES);
     let device = 5 * DEVICES_PER_USER;
     let per_user = match config.metrics.detail {
@@ -302,6 +330,32 @@ mod tests {
             "[aws]\nregion = \"us-east-1\"\n[[network]]\nid = \"12345678\"\nusers = \"all\"",
         ));
         assert!(text.contains(", plus 25 per discovered user, assuming"), "{text}");
+    }
+
+    #[test]
+    fn only_the_first_shard_has_collectors_and_their_series() {
+        let shard = |index: u32, enable: &str| {
+            check(&parsed(&format!(
+                "[aws]\nregion = \"us-east-1\"\n{enable}\n\
+                 [shard]\nindex = {index}\ntotal = 2\n[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n"
+            )))
+        };
+        let enable = |names: &str| format!("[collectors]\nenable = [{names}]");
+        let series = |text: &str| {
+            let (_, rest) = text.split_once("\": about ").unwrap();
+            rest.split([',', '\n']).next().unwrap().parse::<usize>().unwrap()
+        };
+        let (none, first) =
+            (shard(0, ""), shard(0, &enable("\"accounts\", \"bots\", \"security-groups\"")));
+        // accounts 4, bots 3 and 3 about the runs of each.
+        assert_eq!(series(&first) - series(&none), 4 + 3 + 9);
+        for part in ["accounts  ", ", plus 3 per bot, plus about 35 per security group, assuming"] {
+            assert!(first.contains(part), "{part} in {first}");
+        }
+        let second = shard(1, &enable("\"accounts\", \"bots\""));
+        assert_eq!(series(&second), series(&none));
+        assert!(second.contains("Collectors run in shard 0 only.\n"), "{second}");
+        assert!(!second.contains("ListBots") && !second.contains("per bot"), "{second}");
     }
 
     #[test]

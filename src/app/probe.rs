@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::{AppError, accounts::Accounts, progress::Bar};
+use super::{AppError, accounts::Accounts, collecting, progress::Bar};
 use crate::{
     clock::Clock,
     collectors::Api,
@@ -17,8 +17,8 @@ use crate::{
 /// Users to try per network. A network fails only if all of them are unknown.
 const MAX_USERS: usize = 5;
 
-/// Signs in, reads one page from each network and runs each collector. Each network must have a region. Returns a line for each
-/// network, and whether all succeeded.
+/// Signs in, reads one page from each network and runs each collector of this process. Each network must
+/// have a region. Returns a line for each network and collector, and whether all succeeded.
 ///
 /// # Errors
 ///
@@ -29,6 +29,7 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     accounts.set_limits(config);
     let limiter = ConcurrencyLimiter::new(1).open();
     let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
+    let collectors = collecting::of_shard(config);
     let mut lines = Vec::new();
     for network in &config.networks {
         let client = accounts.client(network).map_err(AppError::Setup)?;
@@ -53,7 +54,7 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
                     bar.set(done, total);
                     let result = probe(&client, network, &id, by_groups, &limiter).await;
                     lines.push((format!("network {id}"), result));
-                    for collector in &config.collectors.enable {
+                    for collector in &collectors.enable {
                         let api = Api { client: &client, network: &id, limiter: &limiter };
                         let result = collector.collect(api).await.map(|collection| {
                             format!("OK, {}", counted(collection.samples.len(), "value", "values"))

@@ -42,6 +42,11 @@ pub trait Collector: Send + Sync {
     /// The families of its samples, in the order of the exposition.
     fn families(&self) -> &'static [Family];
 
+    /// Those of its families that the exposition also writes without it.
+    fn shared_families(&self) -> &'static [Family] {
+        &[]
+    }
+
     /// Reads the network. The result replaces the last one completely; an error keeps it.
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>>;
 }
@@ -112,9 +117,12 @@ impl FromStr for CollectorRef {
     }
 }
 
-/// The families of all collectors, in the order of the exposition.
+/// The families of all collectors without shared ones, in the order of the exposition.
 pub fn families() -> impl Iterator<Item = &'static Family> {
-    COLLECTORS.iter().flat_map(|collector| collector.families())
+    COLLECTORS.iter().flat_map(|collector| {
+        let shared = collector.shared_families();
+        collector.families().iter().filter(|family| !shared.contains(family))
+    })
 }
 
 /// The Admin API for one network.
@@ -180,6 +188,9 @@ mod tests {
         }
         for collector in COLLECTORS {
             assert!(!collector.operations().is_empty(), "{}", collector.name());
+            let shared: Vec<_> =
+                collector.families().iter().filter(|family| FAMILIES.contains(family)).collect();
+            assert!(shared.into_iter().eq(collector.shared_families()), "{}", collector.name());
         }
     }
 }

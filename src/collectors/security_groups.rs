@@ -1,16 +1,12 @@
 //! Security groups: members, limits and settings. `[sso]` reads only their SSO limits.
 
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
 
 use super::{Api, Collector};
 use crate::{
-    family::Family,
+    family::{Family, SECURITY_GROUP_INFO},
     inventory::Collection,
-    wickr::{
-        Error, ListPath, Operation,
-        lenient::{Count, Object, Text, Time},
-    },
+    wickr::{Error, ListPath, Operation, SecurityGroupItem, lenient::Count},
 };
 
 const MEMBERS: Family = Family::network_gauge(
@@ -38,25 +34,8 @@ const MODIFIED: Family = Family::network_gauge(
     &["network_id", "group_id"],
     "When the security group was last modified.",
 );
-/// Not among [`Collector::families`]: the exposition writes it, also without this collector.
-const INFO: Family = Family::network_gauge(
-    "wickr_security_group_info",
-    &["network_id", "group_id", "group_name"],
-    "Name of the security group; always 1.",
-);
 
 pub(super) struct SecurityGroups;
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Group {
-    id: Text,
-    name: Text,
-    active_members: Count,
-    bot_members: Count,
-    modified: Time,
-    security_group_settings: Object,
-}
 
 impl Collector for SecurityGroups {
     fn name(&self) -> &'static str {
@@ -68,18 +47,23 @@ impl Collector for SecurityGroups {
     }
 
     fn families(&self) -> &'static [Family] {
-        &[MEMBERS, MAX_SESSION, LOCKOUT_THRESHOLD, SETTING, MODIFIED]
+        &[MEMBERS, MAX_SESSION, LOCKOUT_THRESHOLD, SETTING, MODIFIED, SECURITY_GROUP_INFO]
+    }
+
+    fn shared_families(&self) -> &'static [Family] {
+        &[SECURITY_GROUP_INFO]
     }
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
         Box::pin(async move {
             let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
-            let groups: Vec<Group> = api.list(Operation::ListSecurityGroups, path).await?;
+            let groups: Vec<SecurityGroupItem> =
+                api.list(Operation::ListSecurityGroups, path).await?;
             let mut collection = Collection::default();
             for group in groups {
                 let Some(id) = group.id.0.as_deref() else { continue };
                 let settings = &group.security_group_settings;
-                collection.add(&INFO, &[id, group.name.as_str()], Some(1.0));
+                collection.add(&SECURITY_GROUP_INFO, &[id, group.name.as_str()], Some(1.0));
                 collection.add(&MEMBERS, &[id, "user"], group.active_members.value());
                 collection.add(&MEMBERS, &[id, "bot"], group.bot_members.value());
                 // 0 disables the limit.

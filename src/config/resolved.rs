@@ -274,6 +274,7 @@ impl Aws {
             dual_stack: self.dual_stack,
             endpoint_url: self.endpoint_url.clone(),
             role_session_name: self.role_session_name.clone(),
+            assumes_role: self.role_arn.is_some(),
         }
     }
 

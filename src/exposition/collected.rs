@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
-    family::{self, Family},
+    family::{self, FAMILIES, Family},
     network_families::{NetworkContext, NetworkFamilies},
     value::Value,
     writer::{FamilyWriter, Sink, Writer},
@@ -22,7 +22,7 @@ impl NetworkFamilies<'_> {
             .map(|(name, record)| (*name, record.families))
             .collect();
         for (name, families) in collectors {
-            for family in families {
+            for family in families.iter().filter(|family| !FAMILIES.contains(family)) {
                 let mut writer = out.family(family);
                 for network in &self.networks {
                     self.collected_samples(network, name, family, &mut writer)?;
@@ -32,8 +32,22 @@ impl NetworkFamilies<'_> {
         Ok(())
     }
 
+    /// Writes the samples of a family that collectors share with another part of the exposition.
+    pub(super) fn shared_samples<S: Sink>(
+        &self,
+        network: &NetworkContext<'_>,
+        family: &Family,
+        out: &mut FamilyWriter<'_, '_, S>,
+    ) -> io::Result<()> {
+        let records = network.collected.into_iter().flat_map(|collected| &collected.collectors);
+        for (name, _) in records.filter(|(_, record)| record.families.contains(family)) {
+            self.collected_samples(network, name, family, out)?;
+        }
+        Ok(())
+    }
+
     /// Writes the samples that a collector has of a family.
-    pub(super) fn collected_samples<S: Sink>(
+    fn collected_samples<S: Sink>(
         &self,
         network: &NetworkContext<'_>,
         collector: &str,

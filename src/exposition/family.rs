@@ -4,16 +4,20 @@
 pub use crate::family::{Family, Group, Kind};
 
 macro_rules! families {
-    ($($ident:ident: $group:ident $kind:ident $name:literal $labels:tt $help:literal;)*) => {
+    ($(
+        $ident:ident:
+        $($group:ident $kind:ident $name:literal $labels:tt $help:literal)?
+        $(= $shared:path)?;
+    )*) => {
         $(
-            #[doc = $help]
-            pub(super) const $ident: Family = Family {
+            $(#[doc = $help])?
+            pub(super) const $ident: Family = $(Family {
                 name: $name,
                 labels: &$labels,
                 help: $help,
                 kind: Kind::$kind,
                 group: Group::$group,
-            };
+            })? $($shared)?;
         )*
 
         /// All families that come from the inventory, in the order of the exposition.
@@ -50,8 +54,7 @@ families! {
         "Devices whose SSO session has not expired and ends within this time unless the user logs in.";
     NETWORK_DEVICE_CHANGES: Network Counter "wickr_network_device_changes_total" ["network_id", "change"]
         "Changes of devices between two readings of the same user.";
-    SECURITY_GROUP_INFO: Network Gauge "wickr_security_group_info" ["network_id", "group_id", "group_name"]
-        "Name of the security group; always 1.";
+    SECURITY_GROUP_INFO: = crate::family::SECURITY_GROUP_INFO;
     SECURITY_GROUP_SSO_MAX_IDLE: Network Gauge "wickr_security_group_sso_max_idle_seconds" ["network_id", "group_id"]
         "Idle time after which SSO sessions of the group's users end; absent if the group sets no limit.";
     USER_UP: User Gauge "wickr_user_up" ["network_id", "user_id"]

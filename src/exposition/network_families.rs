@@ -235,13 +235,7 @@ impl<'a> NetworkFamilies<'a> {
                 info.sample(&labels, Value::Count(1))?;
             }
             if groups.is_empty() {
-                let collector = "security-groups";
-                self.collected_samples(
-                    network,
-                    collector,
-                    &family::SECURITY_GROUP_INFO,
-                    &mut info,
-                )?;
+                self.shared_samples(network, &family::SECURITY_GROUP_INFO, &mut info)?;
             }
         }
         let mut limits = out.family(&family::SECURITY_GROUP_SSO_MAX_IDLE);

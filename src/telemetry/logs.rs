@@ -3,7 +3,8 @@
 //! Levels: `error`, an operator must act or the exporter ends; `warn`, data is missing or wrong;
 //! `info`, a few lines for each poll, and with `[log] changes` one for each change of a device;
 //! `debug`, single requests and users; `trace`, scrapes. Both formats have the same stable field
-//! names: `ts`, `level`, `message`, then those of the event. No level logs a secret. Other libraries log at `error` only, because some log what they send.
+//! names: `ts`, `level`, `message`, then those of the event. No level logs a secret. Other libraries log
+//! at `error` only, because some log what they send.
 //!
 //! `tracing-logfmt` 0.3.7 writes U+009B, U+007F and U+202E unescaped and unquoted, escapes others as
 //! `\u{1b}`, which logfmt parsers reject, and has no option for milliseconds or quoted empty values.

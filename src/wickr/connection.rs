@@ -8,11 +8,12 @@ use std::{
     io::{self, Read as _},
     net::IpAddr,
     path::Path,
+    sync::Arc,
 };
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy, Url, redirect};
+use reqwest::{Certificate, ClientBuilder, Proxy, Url, redirect};
 use tokio_rustls::rustls;
 
 use super::{
@@ -31,25 +32,28 @@ const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
 const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// A new HTTP client that uses the proxy of the environment and these certificate authorities instead of
-/// the system's. It follows no redirect, which would send the signature to another host.
+/// A new HTTP client that uses the proxy of the environment, which is returned for errors, and these
+/// certificate authorities instead of the system's. It follows no redirect, which would send the signature to another host.
 ///
 /// # Errors
 ///
 /// The proxy or the authorities are invalid. The message does not contain the proxy's password.
-pub(super) fn builder(ca_bundle: Option<&Path>) -> Result<ClientBuilder, String> {
+pub(super) fn builder(
+    ca_bundle: Option<&Path>,
+) -> Result<(ClientBuilder, Option<Arc<ProxySetting>>), String> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never());
-    if let Some(proxy) = ProxySetting::of_environment()? {
-        let url = Proxy::all(proxy.url.clone()).map_err(|error| chain(&error))?;
-        builder = builder.proxy(url.no_proxy(NoProxy::from_string(&proxy.no_proxy)));
+    let proxy = ProxySetting::of_environment()?.map(Arc::new);
+    if let Some(proxy) = proxy.clone() {
+        let applies = move |url: &Url| proxy.applies_to(url.as_str()).then(|| proxy.url.clone());
+        builder = builder.proxy(Proxy::custom(applies));
     }
     if let Some(file) = ca_bundle {
         builder = builder.tls_certs_only(authorities(file)?);
     }
-    Ok(builder)
+    Ok((builder, proxy))
 }
 
 /// The certificates of a file in PEM, at least one.
@@ -68,10 +72,11 @@ pub(super) fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {
 }
 
 /// The proxy of the environment.
-struct ProxySetting {
+pub(super) struct ProxySetting {
     url: Url,
     variable: &'static str,
-    no_proxy: String,
+    /// Decides which hosts have the proxy; its own URL is not used.
+    matcher: Matcher,
 }
 
 impl ProxySetting {
@@ -94,13 +99,12 @@ impl ProxySetting {
             return Err(format!("{name}: {scheme}:// is not supported; use http, https or socks5"));
         }
         let listed = first(&NO_PROXIES).map(|(_, value)| value).unwrap_or_default();
-        let no_proxy = format!("{DIRECT},{listed}");
-        Ok(Some(ProxySetting { url, variable: name, no_proxy }))
+        let matcher = Matcher::builder().all("http://proxy").no(format!("{DIRECT},{listed}"));
+        Ok(Some(ProxySetting { url, variable: name, matcher: matcher.build() }))
     }
 
-    fn applies_to(&self, uri: &Uri) -> bool {
-        let matcher = Matcher::builder().all("http://proxy").no(self.no_proxy.clone()).build();
-        matcher.intercept(uri).is_some()
+    fn applies_to(&self, url: &str) -> bool {
+        url.parse::<Uri>().is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
     }
 }
 
@@ -113,6 +117,12 @@ impl fmt::Display for ProxySetting {
     }
 }
 
+impl fmt::Debug for ProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// The proxy for `url` without its password, and the variable that sets it; None for a direct connection.
 ///
 /// # Errors
@@ -120,8 +130,7 @@ impl fmt::Display for ProxySetting {
 /// The variable is invalid.
 pub fn proxy_of(url: &str) -> Result<Option<(String, &'static str)>, String> {
     let Some(proxy) = ProxySetting::of_environment()? else { return Ok(None) };
-    let applies = url.parse().is_ok_and(|uri| proxy.applies_to(&uri));
-    Ok(applies.then(|| (proxy.to_string(), proxy.variable)))
+    Ok(proxy.applies_to(url).then(|| (proxy.to_string(), proxy.variable)))
 }
 
 /// Whether `host` is loopback.
@@ -154,10 +163,11 @@ pub(super) struct ConnectionError {
 
 impl ConnectionError {
     /// The message contains neither the URL, which can contain a page token, nor the proxy's password.
-    pub(super) fn new(error: reqwest::Error) -> ConnectionError {
-        let url = error.url().and_then(|url| url.as_str().parse::<Uri>().ok());
-        let proxy = ProxySetting::of_environment().ok().flatten();
-        let proxy = proxy.filter(|proxy| url.is_some_and(|url| proxy.applies_to(&url)));
+    /// `proxy` is that of the client.
+    pub(super) fn new(error: reqwest::Error, proxy: Option<&ProxySetting>) -> ConnectionError {
+        let applies =
+            |proxy: &&ProxySetting| error.url().is_some_and(|url| proxy.applies_to(url.as_str()));
+        let proxy = proxy.filter(applies);
         let error = error.without_url();
         let step = step(&error, proxy.is_some());
         let cause = cause(&error);
@@ -193,7 +203,7 @@ impl fmt::Display for ConnectionError {
 
 impl StdError for ConnectionError {}
 
-/// The causes without reqwest's words around them.
+/// The causes without reqwest's prefixes.
 fn cause(error: &reqwest::Error) -> String {
     let mut cause: &(dyn StdError + 'static) = error;
     while let Some(next) = cause.source() {
@@ -206,7 +216,7 @@ fn cause(error: &reqwest::Error) -> String {
     chain(cause)
 }
 
-/// The step that failed. reqwest's own causes are private types, so their texts must do.
+/// The step that failed. reqwest's own causes are private types, so this matches their texts.
 fn step(error: &reqwest::Error, proxied: bool) -> Option<Step> {
     let mut dns = false;
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
@@ -277,7 +287,7 @@ mod tests {
             ("https://10.1.2.3", false),
             ("https://169.254.1.1", true),
         ] {
-            assert_eq!(proxy.applies_to(&url.parse().unwrap()), proxied, "{url}");
+            assert_eq!(proxy.applies_to(url), proxied, "{url}");
         }
         for (host, metadata) in [
             ("169.254.170.23", true),

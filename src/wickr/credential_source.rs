@@ -222,7 +222,7 @@ async fn first_of(providers: Providers) -> Result<Credentials, CredentialError> 
     Err(CredentialError::new(format!("no provider has any: {}", reasons.join("; "))))
 }
 
-/// The error without the words that every error of a provider begins with.
+/// The error without the common prefix.
 fn reason(error: &CredentialsError) -> String {
     let text = match (connection_error(error), error.source()) {
         (Some(connection), _) => connection.to_string(),

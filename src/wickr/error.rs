@@ -192,9 +192,7 @@ impl Error {
             step: None,
         }
     }
-}
 
-impl Error {
     /// Without the message of the service, for a response that can contain secrets.
     pub(super) fn without_message(self) -> Error {
         Error { message: "the message of the service is not shown".into(), ..self }

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::{Error, ErrorKind, Operation, transport::Response};
 use crate::clock::TOLERANCE;
 
-/// Returns the error of a response whose status is not 2xx, to a request with a signature of `signed`. The error does not contain the credentials
-/// or the page token of the request.
+/// Returns the error of a response whose status is not 2xx, to a request with a signature of `signed`.
+/// The error does not contain the credentials or the page token of the request.
 pub fn classify(
     operation: Operation,
     response: &Response,

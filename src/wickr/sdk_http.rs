@@ -1,7 +1,7 @@
 //! The HTTP client of aws-config, on top of reqwest: STS, SSO and metadata are reached with the same
 //! proxies, authorities and rules as the Admin API.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use aws_smithy_runtime_api::client::{
     http::{
@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::{
-    connection::{self, ConnectionError, is_loopback, is_metadata},
+    connection::{self, ConnectionError, ProxySetting, is_loopback, is_metadata},
     error::chain,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct SdkHttpClient {
     aws: reqwest::Client,
     /// Loopback and metadata, without a proxy.
     local: reqwest::Client,
+    proxy: Option<Arc<ProxySetting>>,
 }
 
 impl SdkHttpClient {
@@ -39,10 +40,13 @@ impl SdkHttpClient {
     /// The proxy or the certificate authorities are invalid.
     pub(super) fn new(ca_bundle: Option<&Path>) -> Result<SdkHttpClient, String> {
         let build = |timeout| {
-            let builder = connection::builder(ca_bundle)?.connect_timeout(timeout);
-            builder.build().map_err(|error| chain(&error))
+            let (builder, proxy) = connection::builder(ca_bundle)?;
+            let http = builder.connect_timeout(timeout).build().map_err(|error| chain(&error))?;
+            Ok::<_, String>((http, proxy))
         };
-        Ok(SdkHttpClient { aws: build(CONNECT_TIMEOUT)?, local: build(METADATA_CONNECT_TIMEOUT)? })
+        let (aws, proxy) = build(CONNECT_TIMEOUT)?;
+        let (local, _) = build(METADATA_CONNECT_TIMEOUT)?;
+        Ok(SdkHttpClient { aws, local, proxy })
     }
 }
 
@@ -89,13 +93,13 @@ impl SdkHttpClient {
         let local = is_loopback(host) || is_metadata(host);
         if request.url().scheme() != "https" && !local {
             let message = format!(
-                "{host} is named with plain http://, which is for loopback and instance metadata only"
+                "http://{host} is refused: plain http is allowed only for loopback and instance metadata; use https://"
             );
             return Err(ConnectorError::user(ConnectionError::refused(message).into()));
         }
         let (host, started) = (host.to_owned(), Instant::now());
         let http = if local { &self.local } else { &self.aws };
-        let result = exchange(http, request).await;
+        let result = exchange(http, request, self.proxy.as_deref()).await;
         let seconds = started.elapsed().as_secs_f64();
         match &result {
             Ok(response) => {
@@ -114,12 +118,13 @@ impl SdkHttpClient {
 async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
+    proxy: Option<&ProxySetting>,
 ) -> Result<HttpResponse, ConnectorError> {
     let failed = |error: reqwest::Error| {
         if error.is_timeout() {
             return ConnectorError::timeout(chain(&error.without_url()).into());
         }
-        ConnectorError::io(ConnectionError::new(error).into())
+        ConnectorError::io(ConnectionError::new(error, proxy).into())
     };
     let mut response = http.execute(request).await.map_err(failed)?;
     let mut body = BytesMut::new();

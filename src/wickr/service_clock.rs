@@ -13,7 +13,8 @@ use aws_smithy_async::time::TimeSource;
 use crate::clock::{Clock, Millis, Moment};
 
 /// The clock of one account's service. The process's clock learns from it only what the service has
-/// proven, so an endpoint with a wrong clock, or that verifies no signatures, does not affect other accounts.
+/// proven, so an endpoint with a wrong clock, or one that verifies no signatures, does not affect other
+/// accounts.
 #[derive(Debug, Clone)]
 pub(super) struct ServiceClock {
     account: Clock,

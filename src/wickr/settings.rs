@@ -38,6 +38,13 @@ const PROVIDER_KEYS: [&str; 8] = [
     "credential_source",
     "aws_access_key_id",
 ];
+/// Those that STS, SSO or sign-in provide.
+const REMOTE_PROVIDER_KEYS: [&str; 5] =
+    ["role_arn", "sso_session", "sso_start_url", "web_identity_token_file", "login_session"];
+/// The variable of all endpoints. The name of a service can follow it.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+/// The endpoints that the SDK reads for these providers.
+const SDK_ENDPOINTS: [&str; 5] = ["", "_STS", "_SSO", "_SSO_OIDC", "_SIGNIN"];
 /// Limit of the instance metadata.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -56,6 +63,8 @@ pub struct ConfiguredSettings {
     pub endpoint_url: Option<Endpoint>,
     /// The session name of an assumed role.
     pub role_session_name: Option<String>,
+    /// Whether a role is assumed.
+    pub assumes_role: bool,
 }
 
 /// A value and where it comes from.
@@ -226,30 +235,44 @@ impl Lookup<'_> {
         let endpoint_url = self.endpoint(configured, problems);
         let region = configured.region.clone().map_or_else(
             || {
-                let variable = |name| self.find(Some(name), None, false);
+                let variable = |name| self.find(Some(name), None);
                 variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"))
             },
             |value| Some(Setting { value, source: Source::Configuration("region") }),
         );
+        let credentials = self.credentials(configured.profile.is_none());
+        if configured.assumes_role || is_remote(&credentials) {
+            problems.extend(self.empty_sdk_endpoint());
+        }
         Settings {
             region,
             fips,
             dual_stack,
             endpoint_url,
             ca_bundle: self
-                .find(Some("AWS_CA_BUNDLE"), Some("ca_bundle"), false)
+                .find(Some("AWS_CA_BUNDLE"), Some("ca_bundle"))
                 .map(|Setting { value, source }| Setting { value: value.into(), source }),
             role_session_name: self.session_name(configured, problems),
-            credentials: self.credentials(configured.profile.is_none()),
+            credentials,
         }
+    }
+
+    /// The SDK panics if it must use an empty endpoint.
+    fn empty_sdk_endpoint(&self) -> Option<String> {
+        let variable = |service: &&str| self.in_environment(format!("{ENDPOINT}{service}"));
+        let variables = SDK_ENDPOINTS.iter().filter_map(variable);
+        let mut endpoints = variables.chain(self.in_profile("endpoint_url", false));
+        let Setting { source, .. } = endpoints.find(|endpoint| endpoint.value.is_empty())?;
+        Some(format!(
+            "{source}: is empty, so that the provider of credentials has no endpoint; remove it"
+        ))
     }
 
     /// The first variable or key of a profile that selects a provider, in the order of the chain.
     fn credentials(&self, from_environment: bool) -> Source {
-        let variable =
-            |names: &[&str]| names.iter().find_map(|name| self.find(Some(name), None, false));
+        let variable = |names: &[&str]| names.iter().find_map(|name| self.find(Some(name), None));
         let own = || variable(&["AWS_ACCESS_KEY_ID"]);
-        let of_profile = || PROVIDER_KEYS.iter().find_map(|key| self.find(None, Some(key), false));
+        let of_profile = || PROVIDER_KEYS.iter().find_map(|key| self.find(None, Some(key)));
         let web_identity = || variable(&["AWS_WEB_IDENTITY_TOKEN_FILE"]);
         let container = || {
             let uris =
@@ -271,7 +294,7 @@ impl Lookup<'_> {
         if let Some(value) = configured.role_session_name.clone() {
             return Setting { value, source: Source::Configuration("role_session_name") };
         }
-        match self.find(Some("AWS_ROLE_SESSION_NAME"), None, false) {
+        match self.find(Some("AWS_ROLE_SESSION_NAME"), None) {
             Some(setting) if is_session_name(&setting.value) => setting,
             Some(_) => {
                 problems.push(format!("AWS_ROLE_SESSION_NAME: {SESSION_NAME_RULE}"));
@@ -296,8 +319,7 @@ impl Lookup<'_> {
             Ok(_) => {}
             Err(problem) => problems.push(problem),
         }
-        let Setting { value, source } =
-            self.find(Some("AWS_ENDPOINT_URL"), Some("endpoint_url"), true)?;
+        let Setting { value, source } = self.find_endpoint()?;
         match Endpoint::parse(&value) {
             Ok(value) => Some(Setting { value, source }),
             Err(problem) => {
@@ -309,7 +331,7 @@ impl Lookup<'_> {
 
     /// False by default.
     fn boolean(&self, variable: &str, key: &'static str) -> Result<Setting<bool>, String> {
-        match self.find(Some(variable), Some(key), false) {
+        match self.find(Some(variable), Some(key)) {
             None => Ok(Setting { value: false, source: Source::Default }),
             Some(Setting { value, source }) if value.eq_ignore_ascii_case("true") => {
                 Ok(Setting { value: true, source })
@@ -321,24 +343,25 @@ impl Lookup<'_> {
         }
     }
 
-    /// With `service`, a value for Wickr only overrides one for all services. An empty variable hides the
-    /// profile.
-    fn find(
-        &self,
-        variable: Option<&str>,
-        key: Option<&'static str>,
-        service: bool,
-    ) -> Option<Setting<String>> {
-        let set = |name: String| {
-            let value = self.env.get(&name).ok()?;
-            Some(Setting { value, source: Source::Variable(name) })
-        };
-        let of_service = variable.filter(|_| service);
-        let found = of_service
-            .and_then(|name| set(format!("{name}_{}", SERVICE.to_uppercase())))
-            .or_else(|| variable.and_then(|name| set(name.to_owned())))
-            .or_else(|| self.in_profile(key?, service));
+    /// An empty variable hides the profile, as in botocore.
+    fn find(&self, variable: Option<&str>, key: Option<&'static str>) -> Option<Setting<String>> {
+        let found = variable.and_then(|name| self.in_environment(name.to_owned()));
+        let found = found.or_else(|| self.in_profile(key?, false));
         found.filter(|setting| !setting.value.is_empty())
+    }
+
+    /// One of Wickr overrides one of all services. As in botocore, an empty endpoint hides no other.
+    fn find_endpoint(&self) -> Option<Setting<String>> {
+        let set = |setting: Option<Setting<String>>| setting.filter(|s| !s.value.is_empty());
+        set(self.in_environment(format!("{ENDPOINT}_{}", SERVICE.to_uppercase())))
+            .or_else(|| set(self.in_environment(ENDPOINT.to_owned())))
+            .or_else(|| set(self.in_profile("endpoint_url", true)))
+            .or_else(|| set(self.in_profile("endpoint_url", false)))
+    }
+
+    fn in_environment(&self, name: String) -> Option<Setting<String>> {
+        let value = self.env.get(&name).ok()?;
+        Some(Setting { value, source: Source::Variable(name) })
     }
 
     fn in_profile(&self, key: &'static str, service: bool) -> Option<Setting<String>> {
@@ -354,6 +377,15 @@ impl Lookup<'_> {
             value: value.into_owned(),
             source: Source::Profile { key, profile, of_service },
         })
+    }
+}
+
+/// Whether STS, SSO or sign-in provides the credentials.
+fn is_remote(credentials: &Source) -> bool {
+    match credentials {
+        Source::Variable(name) => name == "AWS_WEB_IDENTITY_TOKEN_FILE",
+        Source::Profile { key, .. } => REMOTE_PROVIDER_KEYS.contains(key),
+        _ => false,
     }
 }
 

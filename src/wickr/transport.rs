@@ -1,13 +1,13 @@
 //! Sends one GET request, with limits of time and size.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use reqwest::Url;
 
 use super::{
-    connection::{self, ConnectionError},
+    connection::{self, ConnectionError, ProxySetting},
     error::chain,
 };
 
@@ -40,6 +40,7 @@ pub(super) enum TransportError {
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
+    proxy: Option<Arc<ProxySetting>>,
     timeout: Duration,
 }
 
@@ -48,16 +49,18 @@ impl Transport {
     ///
     /// When the certificate authorities or the proxy are invalid.
     pub(super) fn new(ca_bundle: Option<&Path>, timeout: Duration) -> Result<Transport, String> {
-        let builder = connection::builder(ca_bundle)?
+        let (builder, proxy) = connection::builder(ca_bundle)?;
+        let builder = builder
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .pool_idle_timeout(Duration::from_secs(90))
-            // All requests share one HTTP/2 connection. If it stalls, it is closed about when its requests
-            // time out, so that the next attempt gets a new connection. Only while requests are in flight.
+            // All requests share one HTTP/2 connection. If it stalls, it is closed about when its
+            // requests time out, so that the next attempt gets a new connection. Only while requests are
+            // in flight.
             .http2_keep_alive_interval(MIN_PING.max(timeout / 2))
             .http2_keep_alive_timeout(MIN_PING.max(timeout / 2));
         let http = builder.build().map_err(|error| chain(&error))?;
-        Ok(Transport { http, timeout })
+        Ok(Transport { http, proxy, timeout })
     }
 
     pub(super) async fn get(
@@ -73,15 +76,19 @@ impl Transport {
     }
 
     async fn send(&self, request: reqwest::Request) -> Result<Response, TransportError> {
-        let mut response = self.http.execute(request).await?;
+        let failed = |error: reqwest::Error| match error.is_timeout() {
+            true => TransportError::Timeout,
+            false => TransportError::Connection(ConnectionError::new(error, self.proxy.as_deref())),
+        };
+        let mut response = self.http.execute(request).await.map_err(failed)?;
         let status = response.status();
         let length = response.content_length().unwrap_or(0);
         if length > MAX_BODY as u64 {
             return Err(TransportError::TooLarge(status));
         }
         let headers = std::mem::take(response.headers_mut());
-        let first = response.chunk().await?.unwrap_or_default();
-        let Some(second) = response.chunk().await? else {
+        let first = response.chunk().await.map_err(failed)?.unwrap_or_default();
+        let Some(second) = response.chunk().await.map_err(failed)? else {
             return Ok(Response { status, headers, body: first });
         };
         let mut body = BytesMut::with_capacity((length as usize).max(first.len() + second.len()));
@@ -92,17 +99,8 @@ impl Transport {
                 return Err(TransportError::TooLarge(status));
             }
             body.extend_from_slice(&chunk);
-            next = response.chunk().await?;
+            next = response.chunk().await.map_err(failed)?;
         }
         Ok(Response { status, headers, body: body.freeze() })
-    }
-}
-
-impl From<reqwest::Error> for TransportError {
-    fn from(error: reqwest::Error) -> TransportError {
-        if error.is_timeout() {
-            return TransportError::Timeout;
-        }
-        TransportError::Connection(ConnectionError::new(error))
     }
 }

@@ -295,20 +295,23 @@ async fn a_reload_enables_and_disables_collectors_and_keeps_the_values_of_others
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_survive_a_restart_without_being_a_success() {
-    let simulator = serving(Fleet::new().network(small())).await;
+    let simulator = serving(Fleet::new().network(small().group(security_group("g")))).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let config = collecting(&simulator, &["accounts", "network"]).replace("\"2s\"", "\"1h\"");
+    let enable = ["accounts", "network", "security-groups"];
+    let config = collecting(&simulator, &enable).replace("\"2s\"", "\"1h\"");
     let config = format!("[state]\npath = {state:?}\n{config}");
     let exporter = Exporter::start(&config);
-    exporter.wait_for("both", |s| s.sum(SUCCESS) == 2.0).await;
+    exporter.wait_for("all", |s| s.sum(SUCCESS) == 3.0).await;
     exporter.polled(1.0).await;
     exporter.stop();
     simulator.faults().add(fault("hang,op=GetUsersCount"));
     simulator.faults().add(fault("503,op=GetNetwork"));
+    simulator.faults().add(fault("hang,op=ListSecurityGroups"));
     let samples = Exporter::start(&config).polled(1.0).await;
     assert_eq!(samples.sum("wickr_network_accounts"), 2.0);
     assert_eq!(samples.get("wickr_network_info", &[("access_level", "PREMIUM")]), Some(1.0));
+    assert_eq!(samples.get("wickr_security_group_info", &[("group_id", "g")]), Some(1.0));
     assert_eq!(samples.get(SUCCESS, &[("collector", "accounts")]), None);
 }
 

@@ -178,7 +178,7 @@ async fn check_online_names_the_step_that_failed_and_its_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_http_beyond_loopback_is_refused_whatever_names_it() {
+async fn plain_http_beyond_loopback_and_an_empty_endpoint_of_sts_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("config");
     fs::write(&profile, "[default]\nendpoint_url = http://me:hunter2@h.invalid\n").unwrap();
@@ -194,7 +194,14 @@ async fn plain_http_beyond_loopback_is_refused_whatever_names_it() {
         ),
         ("", "AWS_ENDPOINT_URL", "http://10.0.0.1", 2, "AWS_ENDPOINT_URL: must be https"),
         ("", "AWS_CONFIG_FILE", profile, 2, "endpoint_url of the profile default: must be https"),
-        (role.as_str(), "AWS_ENDPOINT_URL_STS", "http://h.invalid", 1, "named with plain http://"),
+        (
+            role.as_str(),
+            "AWS_ENDPOINT_URL_STS",
+            "http://h.invalid",
+            1,
+            "http://h.invalid is refused",
+        ),
+        (role.as_str(), "AWS_ENDPOINT_URL_STS", "", 2, "AWS_ENDPOINT_URL_STS: is empty"),
     ] {
         let (output, text) = run(ONLINE, aws, &[(name, value)]).await;
         assert_eq!(output.status.code(), Some(status), "{text}");

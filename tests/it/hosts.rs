@@ -3,17 +3,15 @@
 //!
 //! A key of the configuration stands for the environment variable of the same meaning, which it overrides.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
 
 use crate::{
     connect_log::ConnectLog,
@@ -114,6 +112,21 @@ const IN_ONE_REGION: &[Settings] = &[
         profile: "endpoint_url = https://profile.example",
         ..NONE
     },
+    // An empty endpoint hides no other.
+    Settings {
+        environment: &[("AWS_ENDPOINT_URL_WICKR", ""), ("AWS_ENDPOINT_URL", "https://all.example")],
+        ..NONE
+    },
+    Settings {
+        environment: &[("AWS_ENDPOINT_URL", "")],
+        profile: "endpoint_url = https://profile.example",
+        ..NONE
+    },
+    Settings {
+        profile: "services = local\nendpoint_url = https://profile.example\n[services local]\n\
+                  wickr =\n  endpoint_url =\n",
+        ..NONE
+    },
     Settings { profile: "endpoint_url = https://profile.example", ..NONE },
     Settings { profile: "endpoint_url = https://profile.example", explicit_profile: true, ..NONE },
     Settings {
@@ -160,6 +173,9 @@ fn is_documented_difference(case: &Case) -> bool {
     let has = |variable: &str| environment.iter().any(|(name, _)| *name == variable);
     let of_all = has("AWS_ENDPOINT_URL") || profile.starts_with("endpoint_url");
     let ignores = has("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") || profile.contains("\nignore_");
+    if case.service != Service::Wickr && environment.contains(&("AWS_ENDPOINT_URL", "")) {
+        return true;
+    }
     match case.service {
         Service::Wickr => false,
         Service::Sts => of_all && has("AWS_USE_FIPS_ENDPOINT"),
@@ -287,7 +303,7 @@ impl Case {
 /// The host that the program contacts first, or its messages if it contacts none.
 async fn contacted(case: &Case) -> Result<String, String> {
     let mut proxy = ConnectLog::start().await;
-    let mut command = tokio::process::Command::from(program());
+    let mut command = Command::from(program());
     command
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
@@ -310,7 +326,8 @@ async fn contacted(case: &Case) -> Result<String, String> {
     }
 }
 
-/// The host that botocore contacts first in each case, or its error.
+/// The host that botocore contacts first in each case, or its error. Does not block the task, in which
+/// the program runs, too.
 async fn contacted_by_botocore(python: &Path, cases: &[Case]) -> Vec<Result<String, String>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/hosts.py");
     let mut child = Command::new(python)
@@ -324,12 +341,13 @@ async fn contacted_by_botocore(python: &Path, cases: &[Case]) -> Vec<Result<Stri
     let mut hosts = Vec::new();
     for case in cases {
         let mut proxy = ConnectLog::start().await;
-        writeln!(stdin, "{}", case.for_botocore(&proxy)).unwrap();
-        let error = tokio::task::block_in_place(|| lines.next().unwrap().unwrap());
+        let line = format!("{}\n", case.for_botocore(&proxy));
+        stdin.write_all(line.as_bytes()).await.unwrap();
+        let error = lines.next_line().await.unwrap().unwrap();
         hosts.push(proxy.so_far().into_iter().next().ok_or(error));
     }
     drop(stdin);
-    assert!(child.wait().unwrap().success());
+    assert!(child.wait().await.unwrap().success());
     hosts
 }
 

@@ -41,7 +41,7 @@ impl Device {
 /// A field that has an unexpected type or format.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvalidField {
-    /// The JSON name of the field of a device, or `device`; of other objects with the name of the object.
+    /// The JSON name of the field of a device, or `device`; of others with the name of the object.
     pub field: &'static str,
     /// The form of the value, without the value.
     pub form: String,

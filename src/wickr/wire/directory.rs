@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
+use super::lenient::{Count, Object, Text, Time};
 use crate::wickr::{NetworkId, UserId};
 
 /// One user of a network. `inviteCode` is a secret and is not parsed.
@@ -50,6 +51,24 @@ pub struct SecurityGroup {
     pub sso_max_idle: Option<Duration>,
 }
 
+/// A security group as the service returns it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SecurityGroupItem {
+    /// The id.
+    pub id: Text,
+    /// The display name.
+    pub name: Text,
+    /// Users.
+    pub active_members: Count,
+    /// Bots.
+    pub bot_members: Count,
+    /// When it was last modified.
+    pub modified: Time,
+    /// Its settings.
+    pub security_group_settings: Object,
+}
+
 impl<'de> Deserialize<'de> for User {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -82,23 +101,20 @@ impl Network {
 
 impl<'de> Deserialize<'de> for SecurityGroup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let id = text(&value, "id").ok_or_else(|| D::Error::missing_field("id"))?;
-        let limit = value.get("securityGroupSettings").and_then(|s| s.get("ssoMaxIdleMinutes"));
-        let sso_max_idle = match limit.unwrap_or(&Value::Null) {
-            Value::Null => None,
-            limit => match limit.as_f64() {
-                Some(0.0) => None,
-                Some(minutes) if minutes > 0.0 && minutes.fract() == 0.0 => {
-                    Some(Duration::from_secs((minutes as u64).saturating_mul(60)))
-                }
-                _ => {
-                    tracing::warn!(group_id = id, "invalid ssoMaxIdleMinutes ignored");
-                    None
-                }
-            },
-        };
-        Ok(SecurityGroup { id, name: text(&value, "name"), sso_max_idle })
+        const LIMIT: &str = "ssoMaxIdleMinutes";
+        let group = SecurityGroupItem::deserialize(deserializer)?;
+        let id = group.id.0.ok_or_else(|| D::Error::missing_field("id"))?;
+        let settings = &group.security_group_settings;
+        let minutes = settings.get::<Count>(LIMIT).0;
+        if minutes.is_none() && !settings.get::<Value>(LIMIT).is_null() {
+            tracing::warn!(group_id = &*id, "invalid ssoMaxIdleMinutes ignored");
+        }
+        let limit = minutes.filter(|minutes| *minutes > 0);
+        Ok(SecurityGroup {
+            id: id.into(),
+            name: group.name.0.map(Into::into),
+            sso_max_idle: limit.map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
+        })
     }
 }
 
@@ -168,10 +184,10 @@ mod tests {
         };
         let limit = |minutes| group("\"g\"", minutes).unwrap().sso_max_idle;
         assert_eq!(limit("1.0"), Some(Duration::from_secs(60)));
-        for none in ["-1", "1.5", "-0.5", "\"30\"", "[30]", "true", "null", "0"] {
+        assert_eq!(limit("\"30\""), Some(Duration::from_secs(1_800)));
+        for none in ["-1", "1.5", "-0.5", "\"x\"", "[30]", "true", "null", "0", "1e300"] {
             assert_eq!(limit(none), None, "{none}");
         }
-        assert!(limit("1e300").is_some());
         assert_eq!(group("17", "1").unwrap().id, "17");
         for bad in ["-17", "1.5", "\"\"", "null", "[]"] {
             assert!(group(bad, "1").is_err(), "{bad}");

@@ -91,8 +91,8 @@ pub struct Presence(pub bool);
 pub struct Time(Option<Box<RawValue>>);
 
 impl Time {
-    /// The time; None for absent, never and invalid. An invalid one is reported as `field`. `zone` applies
-    /// to formats without a time zone.
+    /// The time; None for absent, never and invalid. An invalid one is reported as `field`. `zone`
+    /// applies to formats without a time zone.
     pub fn millis(
         &self,
         field: &'static str,

@@ -14,7 +14,7 @@ pub mod lenient;
 mod page;
 
 pub use device::{Device, InvalidField};
-pub use directory::{Network, SecurityGroup, User};
+pub use directory::{Network, SecurityGroup, SecurityGroupItem, User};
 
 /// Items and the token of the next page.
 pub(super) type Page<T> = serde_json::Result<(Vec<T>, Option<String>)>;
@@ -83,4 +83,28 @@ pub fn networks_page(body: &[u8]) -> Page<Option<Network>> {
 /// When the body is not JSON or not a page of security groups, or a group has no id.
 pub fn security_groups_page(body: &[u8]) -> Page<SecurityGroup> {
     page(body, "securityGroups", true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn an_item_that_cannot_be_parsed_counts_and_is_reported() {
+        let reports = Cell::new(0);
+        let report = |invalid: InvalidField| {
+            assert_eq!((invalid.field, &*invalid.form), ("bots", "cannot be parsed"));
+            reports.set(reports.get() + 1);
+        };
+        let body = br#"{"bots": [{"id": "a"}, null, 7, {"id": "b", "id": "c"}]}"#;
+        #[derive(Default, serde::Deserialize)]
+        struct Bot {
+            id: lenient::Text,
+        }
+        let (bots, _) = items_page::<Bot>(body, "bots", report).unwrap();
+        let ids: Vec<_> = bots.iter().map(|bot| bot.id.as_str()).collect();
+        assert_eq!((ids, reports.get()), (vec!["a", "", "", ""], 3));
+    }
 }
