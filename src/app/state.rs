@@ -188,7 +188,8 @@ impl StateFiles {
         result.map(|()| all_saved)
     }
 
-    /// Saves after polls, and changes of devices also during long polls, until `stop`. It does not wait for a write that blocks.
+    /// Saves after polls, and changes of devices also during long polls, until `stop`. It does not wait
+    /// for a write that blocks.
     pub(super) async fn save_after_polls(
         self,
         reader: Reader,

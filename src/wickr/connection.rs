@@ -33,7 +33,8 @@ const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROX
 const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// A new HTTP client that uses the proxy of the environment, which is returned for errors, and these
-/// certificate authorities instead of the system's. It follows no redirect, which would send the signature to another host.
+/// certificate authorities instead of the system's. It follows no redirect, which would send the
+/// signature to another host.
 ///
 /// # Errors
 ///

@@ -51,8 +51,8 @@ pub(super) fn parts(collected: &Collected) -> Vec<RestoredCollector> {
 /// Labels of `wickr_network_info` that a collector can have read.
 const INFO_LABELS: [&str; 2] = ["account_id", "access_level"];
 
-/// Restores the values of a collector into its new record, at `now`. Families that no longer exist or have other
-/// labels are dropped.
+/// Restores the values of a collector into its new record, at `now`. Families that no longer exist or
+/// have other labels are dropped.
 pub(in crate::inventory) fn restore(
     record: &mut CollectorRecord,
     collector: &str,
