@@ -65,7 +65,7 @@ struct Saved {
 /// Which networks a save writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Since {
-    /// Those of which a poll has ended.
+    /// Those with a poll that has ended.
     LastPoll,
     /// Those, and those with changes of devices that are not exposed.
     UnexposedChange,

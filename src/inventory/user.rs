@@ -152,7 +152,7 @@ impl UserRecord {
         self.facts.as_ref()?.sso_max_idle
     }
 
-    /// When the SSO session on a device of the user ends, if nobody logs in before. None without a
+    /// When the SSO session on a device of the user ends without another login. None without a
     /// limit or a last login.
     pub fn sso_end(&self, device: &Device) -> Option<Millis> {
         Some(device.last_login.millis()?.saturating_add(to_millis(self.sso_max_idle()?)))

@@ -43,7 +43,7 @@ impl Setup {
             setup.set(name, value);
         }
         let url = setup.identity.url();
-        // A proxy that must not be used for loopback, the first port of which is never open.
+        // A proxy that must not be used for loopback. Its port is never open.
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             setup.set(name, "http://127.0.0.1:1");
         }

@@ -36,7 +36,7 @@ pub fn devices_page(
     Ok((devices.filter_map(Result::transpose).collect::<Result<_, _>>()?, token))
 }
 
-/// Parses a page of items of which only a few members are read. An item that cannot be parsed is reported
+/// Parses a page of items and reads a few of their members. An item that cannot be parsed is reported
 /// as `member` and is the default, so that it counts.
 ///
 /// # Errors
