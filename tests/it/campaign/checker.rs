@@ -25,7 +25,8 @@ pub struct Context<'a> {
     /// When the process was started.
     pub started: Ms,
     pub stale_after: Ms,
-    pub interval: Ms,
+    /// The longest interval and `stale_after` since the process was started.
+    pub longest: (Ms, Ms),
     pub overdue: &'a Overdue,
     pub sso: Sso,
 }
@@ -332,8 +333,9 @@ impl Checker<'_> {
                 format!("{key:?}: fresh, but read by an earlier process")
             });
             // Data is refreshed by the next poll, in which each user delays the others by less than
-            // `stale_after`.
-            let max_age = duration + context.interval + context.stale_after * (users as Ms + 1);
+            // `stale_after`. A reload may have shortened both.
+            let (interval, stale_after) = context.longest;
+            let max_age = duration + interval + stale_after * (users as Ms + 1);
             self.require(age <= max_age, || format!("{key:?}: fresh at the age of {age} ms"));
         } else if let Some(since) = context.overdue.since(key, read_at) {
             let overdue = scrape.from - since;

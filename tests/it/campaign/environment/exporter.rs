@@ -37,6 +37,7 @@ impl Environment {
         self.earlier_requests = self.request_counts();
         self.started = now();
         self.overdue = Overdue::default();
+        self.longest = (self.setup.interval, self.setup.stale_after);
         self.saves = Saves::default();
         self.calm = false;
         let exporter = Exporter::start_with(&self.config(), &arguments, &environment);
@@ -156,7 +157,7 @@ impl Environment {
             pages_repeat: &self.pages_repeat,
             started: self.started,
             stale_after: self.setup.stale_after,
-            interval: self.setup.interval,
+            longest: self.longest,
             overdue: &self.overdue,
             sso: self.setup.sso,
         }
@@ -382,6 +383,8 @@ impl Environment {
         }
         let setup = Setup::random(&mut self.rng);
         self.log_event(&format!("reload: {setup:?}"));
+        let (interval, stale_after) = self.longest;
+        self.longest = (interval.max(setup.interval), stale_after.max(setup.stale_after));
         self.setup = setup;
         self.reloaded = true;
         self.overdue = Overdue::default();

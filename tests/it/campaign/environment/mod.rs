@@ -95,6 +95,8 @@ pub struct Environment {
     setup: Setup,
     /// The minimum of `stale_after` since the last scrape.
     min_stale_after: Ms,
+    /// The longest interval and `stale_after` since the process was started.
+    longest: (Ms, Ms),
     expected: Expected,
     organisations: Organisations,
     /// The longest interval of collectors since the last scrape.
@@ -167,6 +169,7 @@ impl Environment {
             exporter: None,
             setup: Setup::random(&mut rng),
             min_stale_after: Ms::MAX,
+            longest: (0, 0),
             expected: Expected::default(),
             organisations: Organisations::default(),
             max_collectors: None,
