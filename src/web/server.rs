@@ -76,7 +76,7 @@ pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// An IPv6 socket that accepts IPv4, whatever `net.ipv6.bindv6only` is.
+/// An IPv6 socket that accepts IPv4, regardless of `net.ipv6.bindv6only`.
 fn dual_stack(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     socket.set_only_v6(false)?;
@@ -193,7 +193,7 @@ impl Server {
         watcher: Watcher,
         stop: CancellationToken,
     ) {
-        // Small responses are sent at once. A socket that does not support this still works.
+        // Small responses are sent immediately. A socket that does not support this still works.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
@@ -280,7 +280,7 @@ impl Server {
         });
         // The panic hook counts and logs a panic. Other requests are not affected.
         let mut response = response.catch_unwind().await.unwrap_or_else(|_| {
-            let text = "Internal error: a bug of wickr-exporter. See its log.\n";
+            let text = "Internal error, which is a bug in wickr-exporter. See its log.\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
         // Rejections do not pass the router, which sets these headers.
@@ -318,7 +318,7 @@ impl Server {
     }
 }
 
-/// A connection whose client cannot block a write for ever.
+/// A connection on which a write has a timeout.
 type TimedStream = std::pin::Pin<Box<TimeoutStream<TcpStream>>>;
 
 fn with_timeout(stream: TcpStream) -> TimedStream {
@@ -375,7 +375,7 @@ mod tests {
     use crate::telemetry::{Metrics, watch_panics};
 
     #[tokio::test]
-    async fn a_panic_while_a_request_is_answered_is_that_requests_alone() {
+    async fn a_panic_affects_only_its_request() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let panics = || {
             let families = metrics.gather();
