@@ -15,8 +15,8 @@ use std::{
 use tempfile::TempDir;
 use wickr_exporter::simulator::{ACCESS_KEY, Fleet, Options, SECRET_KEY, Simulator};
 
-/// The time limit of each wait, generous for slow machines.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// The time limit of each wait, generous for slow machines and tests that run at the same time.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The program, with credentials for the simulator and without this machine's AWS and proxy settings.
 pub fn program() -> Command {
