@@ -8,15 +8,15 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, LazyLock, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 use wickr_exporter::simulator::{ACCESS_KEY, Fleet, Options, SECRET_KEY, Simulator};
 
-/// The time limit of each wait, generous for slow machines.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// The time limit of each wait, generous for slow machines and tests that run at the same time.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The program, with credentials for the simulator and without this machine's AWS and proxy settings.
 pub fn program() -> Command {
@@ -230,9 +230,14 @@ fn last_lines(log: &[String]) -> String {
     log[log.len().saturating_sub(20)..].join("\n")
 }
 
-/// An HTTP client without retries or proxy.
-pub fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap()
+/// An HTTP client without TLS, retries, proxy and idle connections, which would end with their runtime.
+pub fn http() -> &'static reqwest::Client {
+    // Reading the certificates of this machine takes longer than a request.
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+        builder.tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap()
+    });
+    &CLIENT
 }
 
 /// The values of a scrape in the text format, by series as written.

@@ -72,15 +72,16 @@ const EVERYWHERE: &[Settings] =
 const BY_REGION: &[Settings] = &[
     Settings { explicit_profile: true, ..NONE },
     Settings { configuration: "fips = true", ..NONE },
-    Settings { environment: &[("AWS_USE_FIPS_ENDPOINT", "true")], ..NONE },
-    Settings { profile: "use_fips_endpoint = true", ..NONE },
     Settings { configuration: "dual_stack = true", ..NONE },
-    Settings { environment: &[("AWS_USE_DUALSTACK_ENDPOINT", "True")], ..NONE },
-    Settings { profile: "use_dualstack_endpoint = true", explicit_profile: true, ..NONE },
 ];
 
-/// Replace or keep the host in any region: tried in one.
+/// Other sources of these settings, and settings that replace or keep the host in any region: tried in
+/// one.
 const IN_ONE_REGION: &[Settings] = &[
+    Settings { environment: &[("AWS_USE_FIPS_ENDPOINT", "true")], ..NONE },
+    Settings { profile: "use_fips_endpoint = true", ..NONE },
+    Settings { environment: &[("AWS_USE_DUALSTACK_ENDPOINT", "True")], ..NONE },
+    Settings { profile: "use_dualstack_endpoint = true", explicit_profile: true, ..NONE },
     // The configuration overrides the environment, which overrides the profile.
     Settings {
         configuration: "fips = false",

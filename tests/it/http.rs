@@ -7,7 +7,7 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode, header};
-use wickr_exporter::simulator::{Fault, Fleet, Options, device, network, user};
+use wickr_exporter::simulator::{Count, Fault, Fleet, Options, Simulator, device, network, user};
 
 use crate::harness::{Exporter, FAST, TIMEOUT, config, http, serving, simulator};
 
@@ -156,14 +156,20 @@ async fn is_healthy_at_once_and_ready_after_the_first_poll() {
     assert_eq!(exporter.get("/-/ready").await.status(), StatusCode::OK);
 }
 
+/// A network whose scrape does not fit into the socket buffers, and its users.
+async fn many_devices() -> (Simulator, Vec<String>) {
+    let devices_per_user = Count { min: 100, max: 100 };
+    let simulator = simulator(Options { users: 80, devices_per_user, ..Options::default() }).await;
+    (simulator, (1001..1081).map(|id| id.to_string()).collect())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_is_prompt_during_a_poll_and_completes_responses() {
-    let options = Options { users: 2_000, ..Options::default() };
-    let simulator = simulator(options).await;
+    let (simulator, users) = many_devices().await;
     simulator.faults().add("hang,user=1001".parse::<Fault>().unwrap());
-    let users: Vec<_> = (1001..3001).map(|id| id.to_string()).collect();
     let exporter = Exporter::start(&config(&simulator.endpoint(), FAST, "12345678", &users));
-    exporter.wait_for("all users but one", |samples| samples.sum("wickr_user_up") >= 1_999.0).await;
+    let others = (users.len() - 1) as f64;
+    exporter.wait_for("all users but one", |samples| samples.sum("wickr_user_up") >= others).await;
     // A client that does not read the response, and one that sends nothing.
     let address = exporter.base.trim_start_matches("http://").to_owned();
     let mut unread = TcpStream::connect(&address).unwrap();
@@ -190,9 +196,9 @@ async fn shutdown_is_prompt_during_a_poll_and_completes_responses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_scrapes_above_the_limit_until_a_permit_is_free() {
-    let simulator = simulator(Options { users: 3_000, ..Options::default() }).await;
-    let users: Vec<_> = (1001..4001).map(|id| id.to_string()).collect();
-    let config = config(&simulator.endpoint(), FAST, "12345678", &users);
+    let (simulator, users) = many_devices().await;
+    let poll = "interval = \"1h\"\nrequests_per_second = 10000";
+    let config = config(&simulator.endpoint(), poll, "12345678", &users);
     let exporter = Exporter::start(&format!("{config}[web]\nmax_concurrent_scrapes = 1\n"));
     exporter.polled(1.0).await;
     let mut slow = TcpStream::connect(exporter.base.trim_start_matches("http://")).unwrap();

@@ -399,7 +399,7 @@ async fn lists_with_missing_or_stale_users_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_readers_use_up_the_permits_for_large_lists_only() {
     let options =
-        Options { users: 3_000, devices_per_user: Count { min: 8, max: 8 }, ..Options::default() };
+        Options { users: 240, devices_per_user: Count { min: 96, max: 96 }, ..Options::default() };
     let simulator = simulator(options).await;
     let exporter =
         Exporter::start(&everything(&simulator, SLOW, "[metrics]\ndetail = \"network\""));

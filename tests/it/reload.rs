@@ -1,12 +1,10 @@
 //! Reloads of the configuration: by signal, by request, and after a change of the file.
 
-use std::time::{Duration, Instant};
-
 use wickr_exporter::simulator::{
     Fault, Fleet, Operation, Options, Simulator, device, network, user,
 };
 
-use crate::harness::{Exporter, Samples, TIMEOUT, http, serving, simulator};
+use crate::harness::{Exporter, Samples, http, serving, simulator};
 
 fn two_networks() -> Fleet {
     ["11111111", "22222222"].iter().fold(Fleet::new(), |fleet, id| {
@@ -193,7 +191,8 @@ async fn auto_reload_detects_changed_content_after_link_swap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frequent_reloads_lose_no_data_and_block_no_scrapes() {
-    let simulator = simulator(Options { users: 2_000, churn: 50.0, ..Options::default() }).await;
+    const RELOADS: u32 = 20;
+    let simulator = simulator(Options { users: 400, churn: 50.0, ..Options::default() }).await;
     let text = |rate: u32| {
         format!(
             "[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1h\"\n\
@@ -204,20 +203,15 @@ async fn frequent_reloads_lose_no_data_and_block_no_scrapes() {
     let exporter = Exporter::start_with(&text(10_000), &["--web.enable-lifecycle"], &[]);
     exporter.polled(1.0).await;
     let before = simulator.requests().count(Operation::ListDevicesForUser);
-    let until = Instant::now() + Duration::from_secs(5);
-    let mut reloads = 0;
-    while Instant::now() < until {
-        reloads += 1;
+    for reloads in 1..=RELOADS {
         std::fs::write(exporter.config_path(), text(10_000 + reloads)).unwrap();
         let ((status, body), samples) = tokio::join!(post(&exporter), exporter.metrics());
         assert_eq!(status, 200, "{body}");
-        assert_eq!(samples.sum("wickr_network_users"), 2_000.0);
+        assert_eq!(samples.sum("wickr_network_users"), 400.0);
         assert_eq!(samples.sum("wickr_up"), 1.0);
     }
-    assert!(reloads >= 3, "{reloads}");
     let samples = exporter.metrics().await;
-    assert_eq!(samples.sum("wickr_exporter_api_rate_limit"), f64::from(10_000 + reloads));
+    assert_eq!(samples.sum("wickr_exporter_api_rate_limit"), f64::from(10_000 + RELOADS));
     let after = simulator.requests().count(Operation::ListDevicesForUser);
     assert_eq!(after, before, "no user is polled again");
-    assert!(until.elapsed() < TIMEOUT);
 }

@@ -1,6 +1,7 @@
-"""Reads manifests as JSON {name: text} and prints their objects as {name: [object]}.
+"""Parses the manifests of each line, {"texts": {name: text}, "validate": false}, and prints their objects
+as {"Ok": {name: [object]}}, or the problems as {"Err": "…"}.
 
-With the argument "validate", checks each object against the schemas of Kubernetes, in the oldest and
+With "validate", checks each object against the schemas of Kubernetes, in the oldest and
 newest supported version, and of the Prometheus Operator. Unknown fields are errors.
 """
 
@@ -52,7 +53,7 @@ def lost(before, after, path):
             yield from lost(*pair, f"{path}[{index}]")
 
 
-class Strict(yaml.SafeLoader):
+class Strict(yaml.CSafeLoader):
     """Rejects duplicate keys."""
 
 
@@ -63,7 +64,7 @@ def mapping(loader, node, deep=False):
     duplicates = {key for key in keys if keys.count(key) > 1}
     if duplicates:
         raise ValueError(f"{node.start_mark}: duplicate: {duplicates}")
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
+    return yaml.CSafeLoader.construct_mapping(loader, node, deep)
 
 
 Strict.add_constructor(
@@ -71,20 +72,27 @@ Strict.add_constructor(
     lambda loader, node: mapping(loader, node, deep=True),
 )
 
-objects = {
-    name: [obj for obj in yaml.load_all(text, Strict) if obj is not None]
-    for name, text in json.load(sys.stdin).items()
-}
-if sys.argv[1:] == ["validate"]:
-    # Most objects occur in several manifests.
-    cache = {}
+# Most objects occur in several manifests.
+problems = {}
+
+
+def respond(request):
+    try:
+        objects = {
+            name: [obj for obj in yaml.load_all(text, Strict) if obj is not None]
+            for name, text in request["texts"].items()
+        }
+    except (ValueError, yaml.YAMLError) as error:
+        return {"Err": str(error)}
     errors = []
-    for name, manifest in objects.items():
+    for name, manifest in objects.items() if request["validate"] else []:
         for obj in manifest:
             text = json.dumps(obj, sort_keys=True, default=str)
-            if text not in cache:
-                cache[text] = list(validate(obj))
-            errors += [f"{name}: {obj['kind']}: {error}" for error in cache[text]]
-    if errors:
-        sys.exit("\n".join(errors))
-json.dump(objects, sys.stdout, default=str)
+            if text not in problems:
+                problems[text] = list(validate(obj))
+            errors += [f"{name}: {obj['kind']}: {error}" for error in problems[text]]
+    return {"Err": "\n".join(errors)} if errors else {"Ok": objects}
+
+
+for line in sys.stdin:
+    print(json.dumps(respond(json.loads(line)), default=str), flush=True)

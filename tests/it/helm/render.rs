@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Mutex, OnceLock},
 };
 
 use serde_json::{Value, json};
@@ -23,7 +23,43 @@ pub type Objects = Vec<Value>;
 /// The programs for the chart.
 pub struct Chart {
     pub helm: PathBuf,
-    python: PathBuf,
+    manifests: &'static Manifests,
+}
+
+/// `manifests.py`. All tests share one process, because its imports take seconds.
+struct Manifests(Mutex<(ChildStdin, BufReader<ChildStdout>)>);
+
+impl Manifests {
+    /// None if a library is missing.
+    fn start(python: &Path) -> Option<Manifests> {
+        let output = Command::new(python).args(["-c", HAS_LIBRARIES]).output().unwrap();
+        if !output.status.success() {
+            return None;
+        }
+        // It ends with this process, which closes its input.
+        let Child { stdin, stdout, .. } = Command::new(python)
+            .args(["-c", include_str!("manifests.py")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Some(Manifests(Mutex::new((stdin.unwrap(), BufReader::new(stdout.unwrap())))))
+    }
+
+    fn read(
+        &self,
+        texts: &BTreeMap<&str, String>,
+        validate: bool,
+    ) -> Result<BTreeMap<String, Objects>, String> {
+        let request = json!({ "texts": texts, "validate": validate });
+        let mut response = String::new();
+        {
+            let (stdin, stdout) = &mut *self.0.lock().unwrap();
+            stdin.write_all(format!("{request}\n").as_bytes()).unwrap();
+            stdout.read_line(&mut response).unwrap();
+        }
+        serde_json::from_str(&response).unwrap()
+    }
 }
 
 pub fn folder() -> PathBuf {
@@ -32,14 +68,14 @@ pub fn folder() -> PathBuf {
 
 impl Chart {
     pub fn find() -> Option<Chart> {
+        static MANIFESTS: OnceLock<Option<Manifests>> = OnceLock::new();
         let helm = tools::find("helm")?;
         let python = tools::find("python3")?;
-        let output = Command::new(&python).args(["-c", HAS_LIBRARIES]).output().unwrap();
-        if !output.status.success() {
+        let Some(manifests) = MANIFESTS.get_or_init(|| Manifests::start(&python)) else {
             tools::skip("python3 has no kubernetes-validate or cloudcoil");
             return None;
-        }
-        Some(Chart { helm, python })
+        };
+        Some(Chart { helm, manifests })
     }
 
     /// `helm template` with these values; on error, Helm's message.
@@ -72,7 +108,7 @@ impl Chart {
 
     /// The objects of each manifest.
     pub fn objects(&self, texts: &BTreeMap<&str, String>) -> BTreeMap<String, Objects> {
-        self.python(texts, &[]).unwrap_or_else(|errors| panic!("{errors}"))
+        self.manifests.read(texts, false).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
     /// As `objects`, validated against the schemas of Kubernetes and the operator.
@@ -80,28 +116,7 @@ impl Chart {
         &self,
         texts: &BTreeMap<&str, String>,
     ) -> Result<BTreeMap<String, Objects>, String> {
-        self.python(texts, &["validate"])
-    }
-
-    fn python(
-        &self,
-        texts: &BTreeMap<&str, String>,
-        arguments: &[&str],
-    ) -> Result<BTreeMap<String, Objects>, String> {
-        // A file, because a pipe could fill up.
-        let mut input = tempfile::tempfile().unwrap();
-        input.write_all(json!(texts).to_string().as_bytes()).unwrap();
-        std::io::Seek::rewind(&mut input).unwrap();
-        let output = Command::new(&self.python)
-            .args(["-c", include_str!("manifests.py")])
-            .args(arguments)
-            .stdin(input)
-            .output()
-            .unwrap();
-        match output.status.success() {
-            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
+        self.manifests.read(texts, true)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wickr_exporter::simulator::Options;
+use wickr_exporter::simulator::{Count, Options};
 
 use super::*;
 use crate::harness::simulator;
@@ -144,9 +144,9 @@ async fn scraper_reuses_its_connection() {
 async fn slow_readers_do_not_delay_scrapes() {
     let Some(program) = tools::find("slowhttptest") else { return };
     // A response that does not fit into the socket buffers.
-    let simulator = simulator(Options { users: 3_000, ..Options::default() }).await;
-    let users: Vec<_> = (1001..4001).map(|id| id.to_string()).collect();
-    let users: Vec<_> = users.iter().map(String::as_str).collect();
+    let devices_per_user = Count { min: 100, max: 100 };
+    let simulator = simulator(Options { users: 80, devices_per_user, ..Options::default() }).await;
+    let users: Vec<_> = (1001..1081).map(|id| id.to_string()).collect();
     let poll = "interval = \"1h\"\nrequests_per_second = 10000";
     let exporter = Exporter::start(&config(&simulator.endpoint(), poll, NETWORK, &users));
     exporter.polled(1.0).await;

@@ -101,7 +101,8 @@ async fn only_an_explicit_reload_weakens_protection() {
     setup.write("web.yml", "");
     setup.exporter.signal("HUP");
     let url = format!("{}/metrics", setup.exporter.base);
-    let client = crate::harness::http();
+    // Keeps its connection, unlike the harness's client.
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap();
     let scrape = async || {
         let response = client.get(&url).send().await.ok()?;
         let status = response.status();
