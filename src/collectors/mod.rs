@@ -22,7 +22,6 @@ use serde::de::DeserializeOwned;
 pub use scheduler::{Schedule, run, run_once};
 
 use crate::{
-    clock::Millis,
     family::Family,
     inventory::Collection,
     wickr::{
@@ -149,8 +148,16 @@ impl Api<'_> {
         self.client.list(operation, self.network, path, self.limiter).await
     }
 
-    fn seconds(&self, field: &'static str, time: &Time) -> Option<f64> {
-        self.client.millis(field, time).map(|millis: Millis| millis as f64 / 1e3)
+    /// Adds a time to `collection`. An invalid one is logged and counted as `field`.
+    fn add_time(
+        &self,
+        collection: &mut Collection,
+        family: &Family,
+        labels: &[&str],
+        field: &'static str,
+        time: &Time,
+    ) {
+        collection.add_time(family, labels, field, self.client.timestamp(field, time));
     }
 }
 

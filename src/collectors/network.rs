@@ -93,8 +93,8 @@ impl Collector for NetworkSettings {
             collection.info = known.collect();
             collection.add(&STANDING, &[], network.standing.0);
             collection.add(&MIGRATION_STATE, &[], network.migration_state.0);
-            let trial = api.seconds("network.freeTrialExpiration", &network.free_trial_expiration);
-            collection.add(&TRIAL_EXPIRATION, &[], trial);
+            let (field, trial) = ("network.freeTrialExpiration", &network.free_trial_expiration);
+            api.add_time(&mut collection, &TRIAL_EXPIRATION, &[], field, trial);
             let mut collection = not_empty(collection, Operation::GetNetwork)?;
             let settings = settings.settings.0;
             for setting in settings.ok_or_else(|| missing(Operation::GetNetworkSettings))? {

@@ -1,5 +1,7 @@
 //! Security groups: members, limits and settings. `[sso]` reads only their SSO limits.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::BoxFuture;
 
 use super::{Api, Collector};
@@ -59,9 +61,11 @@ impl Collector for SecurityGroups {
             let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
             let groups: Vec<SecurityGroupItem> =
                 api.list(Operation::ListSecurityGroups, path).await?;
+            // The same id on two pages is one group.
+            let groups: BTreeMap<_, _> =
+                groups.iter().filter_map(|group| Some((group.id.0.as_deref()?, group))).collect();
             let mut collection = Collection::default();
-            for group in groups {
-                let Some(id) = group.id.0.as_deref() else { continue };
+            for (id, group) in groups {
                 let settings = &group.security_group_settings;
                 collection.add(&SECURITY_GROUP_INFO, &[id, group.name.as_str()], Some(1.0));
                 collection.add(&MEMBERS, &[id, "user"], group.active_members.value());
@@ -75,11 +79,9 @@ impl Collector for SecurityGroups {
                 for (name, on) in settings.booleans() {
                     collection.add_flag(&SETTING, &[id, &name], Some(on));
                 }
-                collection.add(
-                    &MODIFIED,
-                    &[id],
-                    api.seconds("securityGroup.modified", &group.modified),
-                );
+                let modified = &group.modified;
+                let field = "securityGroup.modified";
+                api.add_time(&mut collection, &MODIFIED, &[id], field, modified);
             }
             Ok(collection)
         })

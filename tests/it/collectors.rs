@@ -170,7 +170,12 @@ async fn absent_and_invalid_members_have_no_sample() {
     let simulator = serving(Fleet::new().network(network)).await;
     let exporter = Exporter::start(&collecting(&simulator, &all()));
     collected(&exporter).await;
-    let exposed = exposed(&exporter.text("/metrics").await);
+    let text = exporter.text("/metrics").await;
+    let samples = Samples::parse(&text);
+    let invalid = |field| samples.get("wickr_exporter_invalid_timestamps", &[("field", field)]);
+    assert_eq!(invalid("network.freeTrialExpiration"), Some(1.0));
+    assert_eq!(invalid("bot.lastLogin"), Some(0.0));
+    let exposed = exposed(&text);
     let expected = [
         ("wickr_network_accounts{,status=\"active\"}", 7.0),
         ("wickr_network_bots{,status=\"9\"}", 1.0),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::device::{InvalidField, Scalar};
-use crate::{clock::Millis, wickr::ApiTimestamp};
+use crate::wickr::ApiTimestamp;
 
 /// A count, a JSON number or a string of digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,20 +91,21 @@ pub struct Presence(pub bool);
 pub struct Time(Option<Box<RawValue>>);
 
 impl Time {
-    /// The time; None for absent, never and invalid. An invalid one is reported as `field`. `zone`
-    /// applies to formats without a time zone.
-    pub fn millis(
+    /// The time; never if it is absent. An invalid one is reported as `field`. `zone` applies to formats
+    /// without a time zone.
+    pub fn timestamp(
         &self,
         field: &'static str,
         zone: &TimeZone,
         report: impl FnOnce(InvalidField),
-    ) -> Option<Millis> {
-        let value = Scalar::parse(self.0.as_ref()?.get());
+    ) -> ApiTimestamp {
+        let Some(json) = &self.0 else { return ApiTimestamp::NEVER };
+        let value = Scalar::parse(json.get());
         let timestamp = value.timestamp(zone);
         if timestamp == ApiTimestamp::INVALID {
             report(InvalidField { field, form: value.form() });
         }
-        timestamp.millis()
+        timestamp
     }
 }
 
@@ -260,8 +261,8 @@ mod tests {
         let read = |value: &str| {
             let mut reported = None;
             let report = |invalid| reported = Some(invalid);
-            let time = members("time", value).time.millis("time", &TimeZone::UTC, report);
-            (time, reported.map(|invalid| format!("{}: {}", invalid.field, invalid.form)))
+            let time = members("time", value).time.timestamp("time", &TimeZone::UTC, report);
+            (time.millis(), reported.map(|invalid| format!("{}: {}", invalid.field, invalid.form)))
         };
         for value in
             ["1705314600", "\"1705314600\"", "\"2024-01-15 10:30:00\"", "\"2024-01-15T10:30:00Z\""]
