@@ -263,7 +263,13 @@ impl Supervisor {
                     let publisher = self.stop(&id).await?;
                     match plans.remove(&id) {
                         Some(plan) => self.poll(plan, publisher)?,
-                        None => drop(publisher.map(Publisher::withdraw)),
+                        None => {
+                            if let Some(publisher) = &publisher {
+                                publisher.withdraw();
+                            }
+                            // Freeing the data of a million users must not block the supervisor.
+                            tokio::task::spawn_blocking(move || drop(publisher));
+                        }
                     }
                 }
             }
