@@ -8,6 +8,7 @@
 mod accounts;
 mod bots;
 mod data_retention;
+mod discovered;
 mod guests;
 mod network;
 mod scheduler;
@@ -19,6 +20,7 @@ use std::{fmt, str::FromStr};
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+pub use discovered::{Discovered, LastLookup, LookupReader};
 pub use scheduler::{Schedule, run, run_once};
 
 use crate::{
@@ -34,8 +36,8 @@ pub trait Collector: Send + Sync {
     /// The value in `[collectors] enable` and of the label `collector`.
     fn name(&self) -> &'static str;
 
-    /// The requests of one run, with one page for each list. Each needs the IAM permission `wickr:` with
-    /// its name.
+    /// The requests of one run if discovery reads none of it, with one page for each list. Each needs the
+    /// IAM permission `wickr:` with its name.
     fn operations(&self) -> &'static [Operation];
 
     /// The families of its samples, in the order of the exposition.
@@ -133,6 +135,8 @@ pub struct Api<'a> {
     pub network: &'a NetworkId,
     /// Limits requests in flight.
     pub limiter: &'a NetworkLimiter,
+    /// What needs no request.
+    pub discovered: &'a Discovered,
 }
 
 impl Api<'_> {

@@ -1,6 +1,6 @@
-//! Security groups: members, limits and settings. `[sso]` reads only their SSO limits.
+//! Security groups: members, limits and settings.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
@@ -58,9 +58,7 @@ impl Collector for SecurityGroups {
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
         Box::pin(async move {
-            let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
-            let groups: Vec<SecurityGroupItem> =
-                api.list(Operation::ListSecurityGroups, path).await?;
+            let groups = groups(api).await?;
             // The same id on two pages is one group.
             let groups: BTreeMap<_, _> =
                 groups.iter().filter_map(|group| Some((group.id.0.as_deref()?, group))).collect();
@@ -86,4 +84,13 @@ impl Collector for SecurityGroups {
             Ok(collection)
         })
     }
+}
+
+/// From discovery if it reads them.
+async fn groups(api: Api<'_>) -> Result<Arc<[SecurityGroupItem]>, Error> {
+    if let Some(groups) = api.discovered.groups.last().await {
+        return groups;
+    }
+    let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
+    Ok(api.list(Operation::ListSecurityGroups, path).await?.into())
 }

@@ -40,6 +40,22 @@ impl Text {
     }
 }
 
+/// A year and a month, in the form `2024_01`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Month(pub Option<(u16, u8)>);
+
+impl Month {
+    fn parse(text: &str) -> Option<(u16, u8)> {
+        let (year, month) = text.split_once('_')?;
+        let is_number = |text: &str, digits| {
+            text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let is_month = is_number(year, 4) && is_number(month, 2);
+        let month = is_month.then(|| Some((year.parse().ok()?, month.parse().ok()?))).flatten();
+        month.filter(|(_, month)| (1..=12).contains(month))
+    }
+}
+
 /// A list; None if it is not a list. An item that cannot be parsed is the default, so that it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items<T>(pub Option<Vec<T>>);
@@ -89,6 +105,14 @@ pub struct Presence(pub bool);
 /// A time that is not parsed yet.
 #[derive(Debug, Clone, Default)]
 pub struct Time(Option<Box<RawValue>>);
+
+/// Equal as JSON text.
+impl PartialEq for Time {
+    fn eq(&self, other: &Time) -> bool {
+        let json = |time: &Time| time.0.as_ref().map(|json| json.get().to_owned());
+        json(self) == json(other)
+    }
+}
 
 impl Time {
     /// The time; never if it is absent. An invalid one is reported as `field`. `zone` applies to formats
@@ -159,6 +183,15 @@ impl<'de> Deserialize<'de> for Text {
             Scalar::Text(text) if !text.is_empty() => Text(Some(text.into())),
             Scalar::Number(number) => Text(whole(number).map(|number| number.to_string().into())),
             _ => Text(None),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Month {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        scalar(deserializer, |value| match value {
+            Scalar::Text(text) => Month(Month::parse(&text)),
+            _ => Month(None),
         })
     }
 }
