@@ -77,11 +77,15 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     if collectors.enable.len() < config.collectors.enable.len() {
         writeln!(out, "Collectors run in shard 0 only.")?;
     }
-    describe_collectors(&collectors, out)?;
+    describe_collectors(&collectors, config, out)?;
     describe_series(config, out)
 }
 
-fn describe_collectors(collectors: &CollectorsConfig, out: &mut String) -> fmt::Result {
+fn describe_collectors(
+    collectors: &CollectorsConfig,
+    config: &Config,
+    out: &mut String,
+) -> fmt::Result {
     if collectors.enable.is_empty() {
         return Ok(());
     }
@@ -93,10 +97,20 @@ fn describe_collectors(collectors: &CollectorsConfig, out: &mut String) -> fmt::
     };
     let mut total = 0;
     for collector in &collectors.enable {
-        let operations = collector.operations();
-        total += operations.len();
-        let names: Vec<_> = operations.iter().map(|operation| operation.as_str()).collect();
-        let (name, hourly) = (collector.name(), hourly(operations.len()));
+        let mut requests = 0;
+        let names = collector.operations().iter().map(|operation| {
+            let networks = config.networks.iter();
+            match collecting::discovered_with(*operation, config.sso, networks) {
+                Some(discovered) => format!("{} of discovery", discovered.as_str()),
+                None => {
+                    requests += 1;
+                    operation.as_str().to_owned()
+                }
+            }
+        });
+        let names: Vec<_> = names.collect();
+        total += requests;
+        let (name, hourly) = (collector.name(), hourly(requests));
         writeln!(out, "  {name:<15} {hourly} requests per hour: {}", names.join(", "))?;
     }
     writeln!(
@@ -361,6 +375,35 @@ mod tests {
         assert_eq!(series(&second), series(&none));
         assert!(second.contains("Collectors run in shard 0 only.\n"), "{second}");
         assert!(!second.contains("ListBots") && !second.contains("per bot"), "{second}");
+    }
+
+    #[test]
+    fn collectors_have_no_cost_for_what_discovery_reads() {
+        let costs = |network: &str, more: &str| {
+            let text = check(&parsed(&format!(
+                "[aws]\nregion = \"us-east-1\"\n\
+                 [collectors]\nenable = [\"accounts\", \"network\", \"security-groups\"]\n{more}\n\
+                 [[network]]\nid = \"{network}\"\nusers = \"all\"\n"
+            )));
+            let (_, costs) = text.split_once("in each network:\n").unwrap();
+            costs.lines().skip(1).take(3).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            costs("12345678", ""),
+            [
+                "  network         2.0 requests per hour: GetNetwork, GetNetworkSettings",
+                "  security-groups 1.0 requests per hour: ListSecurityGroups",
+                "  total           4.0 requests per hour, plus further pages of lists",
+            ]
+        );
+        assert_eq!(
+            costs("all", "[sso]\nmax_idle = \"security-groups\""),
+            [
+                "  network         1.0 requests per hour: ListNetworks of discovery, GetNetworkSettings",
+                "  security-groups 0.0 requests per hour: ListSecurityGroups of discovery",
+                "  total           2.0 requests per hour, plus further pages of lists",
+            ]
+        );
     }
 
     #[test]

@@ -10,10 +10,10 @@ use super::{
     AppError, accounts::AccountSettings, network_plan::NetworkPlan, pollers::PollerFactory,
 };
 use crate::{
-    collectors::{self, Api, Schedule},
-    config::{CollectorsConfig, Config, ShardConfig},
+    collectors::{self, Api, Discovered, Schedule},
+    config::{CollectorsConfig, Config, NetworkConfig, NetworkSelector, ShardConfig, SsoMaxIdle},
     inventory::CollectorRecorder,
-    wickr::{Client, NetworkId, NetworkLimiter},
+    wickr::{Client, NetworkId, NetworkLimiter, Operation},
 };
 
 /// Delay between the first runs of two networks. At the default rate of 10 requests per second, those of
@@ -31,6 +31,7 @@ fn start_delay(index: usize, interval: Duration) -> Duration {
 #[derive(Debug, Clone, PartialEq)]
 struct Plan {
     account: AccountSettings,
+    is_discovered: bool,
     collectors: CollectorsConfig,
 }
 
@@ -61,6 +62,7 @@ impl CollectorTasks {
         let mut recorders = BTreeMap::new();
         let plan = |network: &NetworkPlan| Plan {
             account: AccountSettings::of(&network.network),
+            is_discovered: network.is_discovered(),
             collectors: collectors.clone(),
         };
         let wanted =
@@ -151,6 +153,21 @@ pub(super) fn of_shard(config: &Config) -> CollectorsConfig {
     }
 }
 
+/// The operation with which discovery reads what collectors of `networks` would request with `operation`.
+pub(super) fn discovered_with<'a>(
+    operation: Operation,
+    sso: Option<SsoMaxIdle>,
+    mut networks: impl Iterator<Item = &'a NetworkConfig>,
+) -> Option<Operation> {
+    match operation {
+        Operation::ListSecurityGroups if sso == Some(SsoMaxIdle::SecurityGroups) => Some(operation),
+        Operation::GetNetwork if networks.all(|network| network.id == NetworkSelector::All) => {
+            Some(Operation::ListNetworks)
+        }
+        _ => None,
+    }
+}
+
 fn schedule(id: &NetworkId, collectors: &CollectorsConfig, delay: Duration) -> Schedule {
     Schedule {
         network: id.clone(),
@@ -172,13 +189,15 @@ struct Connection {
     client: Arc<Client>,
     network: NetworkId,
     limiter: Arc<NetworkLimiter>,
+    discovered: Discovered,
 }
 
 impl Connection {
     fn new(network: &NetworkPlan, factory: &mut PollerFactory) -> Result<Connection, AppError> {
         let (client, limiter) =
             factory.collector_client(&network.network).map_err(AppError::Setup)?;
-        Ok(Connection { client, network: network.id.clone(), limiter })
+        let discovered = factory.discovered(network);
+        Ok(Connection { client, network: network.id.clone(), limiter, discovered })
     }
 
     fn collect(
@@ -186,8 +205,8 @@ impl Connection {
         collector: collectors::CollectorRef,
     ) -> impl Future<Output = Result<crate::inventory::Collection, crate::wickr::Error>> + Send
     {
-        let (client, network, limiter) = (&*self.client, &self.network, &*self.limiter);
-        collector.get().collect(Api { client, network, limiter })
+        let Connection { client, network, limiter, discovered } = self;
+        collector.get().collect(Api { client, network, limiter, discovered })
     }
 }
 

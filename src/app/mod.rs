@@ -16,6 +16,7 @@ mod devices;
 mod files;
 mod health;
 mod network_plan;
+mod network_source;
 mod notify;
 mod once;
 mod pem;

@@ -28,6 +28,16 @@ impl NetworkPlan {
         NetworkPlan { id, network, sso, discovery, shard, usernames: config.metrics.username }
     }
 
+    /// Whether discovery found the network.
+    pub(super) fn is_discovered(&self) -> bool {
+        self.network.id == NetworkSelector::All
+    }
+
+    /// Whether discovery reads its security groups.
+    pub(super) fn reads_groups(&self) -> bool {
+        self.sso == Some(SsoMaxIdle::SecurityGroups)
+    }
+
     pub(super) fn identity(&self) -> NetworkIdentity {
         NetworkIdentity {
             id: self.id.clone(),
@@ -111,6 +121,7 @@ pub(super) fn plans(config: &Config, found: &NetworksByEntry) -> BTreeMap<Networ
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wickr::NetworkDetails;
 
     fn parsed(text: &str) -> Config {
         config::parse(text, "test").unwrap()
@@ -125,7 +136,7 @@ mod tests {
         let network = |id: &str| Network {
             id: id.parse().unwrap(),
             name: Some(format!("found {id}")),
-            account: None,
+            details: NetworkDetails::default(),
         };
         let found = NetworksByEntry::from([(0, vec![network("12345678"), network("87654321")])]);
         let plans = plans(&config, &found);

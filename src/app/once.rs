@@ -83,6 +83,8 @@ pub(super) async fn poll(
     for (index, network) in network_plan::discovered(config) {
         let (client, limiter) = factory.client(network).map_err(AppError::Setup)?;
         let networks = client.networks(&limiter).await;
+        let last = factory.networks(&network.aws);
+        last.set(networks.as_ref().map(|(networks, _)| &networks[..]));
         let mut lookup = Lookup::default();
         lookup.record(attempt(&networks), clock.moment());
         let region = network.aws.region.clone().unwrap_or_default();

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
+use super::collecting;
 use crate::{
     config::{Config, NetworkConfig, NetworkSelector, SsoMaxIdle, UsersConfig},
     wickr::{Operation, Partition},
@@ -98,7 +99,11 @@ fn policy(config: &Config, identity: &Identity) -> Policy {
         statement(Operation::ListDevicesForUser, arns(networks())),
         statement(Operation::ListUsers, arns(networks().filter(lists_users))),
         statement(Operation::ListSecurityGroups, arns(networks().filter(|_| by_groups))),
-        allow("WickrExporterCollectors".to_owned(), collector_actions(config), arns(networks())),
+        allow(
+            "WickrExporterCollectors".to_owned(),
+            collector_actions(config, networks),
+            arns(networks()),
+        ),
         // The service authorization reference allows only * for it.
         statement(
             Operation::ListNetworks,
@@ -125,12 +130,15 @@ fn action(operation: Operation) -> String {
     format!("wickr:{}", operation.as_str())
 }
 
-/// The actions of collectors that no other statement allows on the same networks.
-fn collector_actions(config: &Config) -> Vec<String> {
+/// The actions of collectors on `networks`, without those for what discovery reads.
+fn collector_actions<'a, I: Iterator<Item = &'a NetworkConfig>>(
+    config: &Config,
+    networks: impl Fn() -> I,
+) -> Vec<String> {
     let operations = config.collectors.enable.iter().flat_map(|collector| collector.operations());
-    let by_groups = config.sso == Some(SsoMaxIdle::SecurityGroups);
-    let allowed = |operation: Operation| by_groups && operation == Operation::ListSecurityGroups;
-    let actions = operations.filter(|operation| !allowed(**operation));
+    let actions = operations.filter(|operation| {
+        collecting::discovered_with(**operation, config.sso, networks()).is_none()
+    });
     actions.map(|operation| action(*operation)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -269,5 +277,13 @@ mod tests {
                 action("ListNetworks", &[&any]),
             ]
         );
+        // Collectors need no action for what discovery reads.
+        text.push_str("[collectors]\nenable = [\"network\", \"security-groups\"]\n");
+        let of_collectors = |text: &str| policies(text)[0].1[3].clone();
+        let settings = action("GetNetworkSettings", &[&all, &one]);
+        let both = ("wickr:GetNetwork".to_owned() + &settings.0, settings.1.clone());
+        assert_eq!(of_collectors(&text), both);
+        let by_id = "[[network]]\n            id = \"12345678\"\n            users = [\"1\"]\n";
+        assert_eq!(of_collectors(&text.replace(by_id, "")).0, settings.0);
     }
 }

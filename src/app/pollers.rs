@@ -1,19 +1,30 @@
 //! Creates pollers from accounts, limiters, the inventory's registrar and restored state.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use tokio::sync::Notify;
 
-use super::{accounts::Accounts, network_plan::NetworkPlan};
+use super::{
+    accounts::{self, Accounts},
+    network_plan::NetworkPlan,
+    network_source::NetworkSource,
+};
 use crate::{
     clock::Clock,
+    collectors::{Discovered, LastLookup, LookupReader},
     config::{self, Config},
     inventory::{
         Account, CollectorRecorder, Publisher, Registrar, ShardInfo, state::RestoredNetwork,
     },
     poll::{self, NetworkPoller},
     telemetry::Metrics,
-    wickr::{Client, ConcurrencyLimiter, CredentialSource, Interner, NetworkId, NetworkLimiter},
+    wickr::{
+        Client, ConcurrencyLimiter, CredentialSource, Interner, Network, NetworkId, NetworkLimiter,
+        SecurityGroupItem,
+    },
 };
 
 #[derive(Debug)]
@@ -24,6 +35,10 @@ pub(super) struct PollerFactory {
     /// without collectors.
     collector_limiter: Option<Arc<NetworkLimiter>>,
     registrar: Registrar,
+    /// What discovery reads for collectors: the networks of each account, and the security groups of each
+    /// network, with its account.
+    networks: HashMap<String, Arc<LastLookup<Network>>>,
+    groups: HashMap<NetworkId, (String, Arc<LastLookup<SecurityGroupItem>>)>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// Notified when a poll ends.
@@ -46,6 +61,8 @@ impl PollerFactory {
             limiter: ConcurrencyLimiter::new(1),
             collector_limiter: None,
             registrar,
+            networks: HashMap::new(),
+            groups: HashMap::new(),
             metrics,
             clock,
             polled: Arc::default(),
@@ -79,11 +96,14 @@ impl PollerFactory {
         &mut self,
         network: &NetworkPlan,
         publisher: Option<Publisher>,
-    ) -> Result<NetworkPoller<Client>, String> {
+    ) -> Result<NetworkPoller<NetworkSource>, String> {
+        let groups = self.groups(network);
+        groups.restart(network.reads_groups());
+        let client = self.accounts.client(&network.network)?;
         let plan = poll::Plan {
             identity: network.identity(),
             user_list: network.user_list(),
-            source: self.accounts.client(&network.network)?,
+            source: Arc::new(NetworkSource { client, groups }),
             limiter: Arc::new(self.limiter.open()),
             observer: self.metrics.clone(),
             polled: self.polled.clone(),
@@ -107,6 +127,39 @@ impl PollerFactory {
     ) -> Result<(Arc<Client>, Arc<NetworkLimiter>), String> {
         let limiter = self.collector_limiter.get_or_insert_with(|| Arc::new(self.limiter.open()));
         Ok((self.accounts.client(network)?, limiter.clone()))
+    }
+
+    /// What discovery reads for the collectors of a network.
+    pub(super) fn discovered(&mut self, network: &NetworkPlan) -> Discovered {
+        let networks = match network.is_discovered() {
+            true => self.networks(&network.network.aws).reader(),
+            false => LookupReader::default(),
+        };
+        Discovered { networks, groups: self.groups(network).reader() }
+    }
+
+    /// The last list of the networks of an account.
+    pub(super) fn networks(&mut self, aws: &config::Aws) -> Arc<LastLookup<Network>> {
+        let lookup = self.networks.entry(accounts::key(aws));
+        lookup.or_insert_with(|| Arc::new(LastLookup::new(false))).clone()
+    }
+
+    /// The last list of the security groups of a network.
+    fn groups(&mut self, network: &NetworkPlan) -> Arc<LastLookup<SecurityGroupItem>> {
+        let account = accounts::key(&network.network.aws);
+        match self.groups.get(&network.id) {
+            Some((known, groups)) if *known == account => groups.clone(),
+            _ => {
+                let groups = Arc::new(LastLookup::new(network.reads_groups()));
+                self.groups.insert(network.id.clone(), (account, groups.clone()));
+                groups
+            }
+        }
+    }
+
+    /// Forgets what was read for networks without a plan.
+    pub(super) fn forget_others(&mut self, plans: &BTreeMap<NetworkId, NetworkPlan>) {
+        self.groups.retain(|id, _| plans.contains_key(id));
     }
 
     /// Adds records of a network's collectors.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use super::{AppError, accounts::Accounts, collecting, progress::Bar};
 use crate::{
     clock::Clock,
-    collectors::Api,
+    collectors::{Api, Discovered, LastLookup},
     config::{Config, NetworkConfig, NetworkSelector, SsoMaxIdle, UserStatus, UsersConfig},
     telemetry::Metrics,
     text::counted,
@@ -33,12 +33,14 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
     let mut lines = Vec::new();
     for network in &config.networks {
         let client = accounts.client(network).map_err(AppError::Setup)?;
+        let found = LastLookup::new(false);
+        let discovered = Discovered { networks: found.reader(), ..Discovered::default() };
         let ids = match &network.id {
             NetworkSelector::One(id) => Ok(vec![id.clone()]),
-            NetworkSelector::All => client
-                .networks(&limiter)
-                .await
-                .map(|(networks, _)| networks.into_iter().map(|network| network.id).collect()),
+            NetworkSelector::All => client.networks(&limiter).await.map(|(networks, _)| {
+                found.set(Ok(&networks));
+                networks.into_iter().map(|network| network.id).collect()
+            }),
         };
         match ids {
             Err(error) => lines.push(("all networks".to_owned(), Err(error))),
@@ -55,7 +57,8 @@ pub async fn check_online(config: &Config) -> Result<(String, bool), AppError> {
                     let result = probe(&client, network, &id, by_groups, &limiter).await;
                     lines.push((format!("network {id}"), result));
                     for collector in &collectors.enable {
-                        let api = Api { client: &client, network: &id, limiter: &limiter };
+                        let (client, limiter) = (&*client, &limiter);
+                        let api = Api { client, network: &id, limiter, discovered: &discovered };
                         let result = collector.collect(api).await.map(|collection| {
                             format!("OK, {}", counted(collection.samples.len(), "value", "values"))
                         });

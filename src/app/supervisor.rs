@@ -30,7 +30,7 @@ use crate::{
     lifecycle::{ReloadRequests, ReloadResult},
     poll::DiscoveryObserver,
     web::{AccessControl, DisplaySettings, WebConfig},
-    wickr::{Error, ErrorKind, Network, NetworkId, Operation},
+    wickr::{Error, ErrorKind, Network, NetworkDetails, NetworkId, Operation},
 };
 
 /// Delay after a failed lookup, if the interval is not shorter.
@@ -126,7 +126,7 @@ impl Supervisor {
                 .map(|(id, network)| Network {
                     id: id.clone(),
                     name: Some(network.name.clone()).filter(|name| !name.is_empty()),
-                    account: None,
+                    details: NetworkDetails::default(),
                 })
                 .collect();
             if !networks.is_empty() {
@@ -195,9 +195,12 @@ impl Supervisor {
             let (client, limiter) = self.factory.client(&network).map_err(AppError::Setup)?;
             let (sender, generation) = (self.discoveries.0.clone(), self.generation);
             let interval = self.config.discovery.interval;
+            let last = self.factory.networks(&network.aws);
+            last.restart(true);
             self.discoverers.spawn(async move {
                 loop {
                     let networks = client.networks(&limiter).await;
+                    last.set(networks.as_ref().map(|(networks, _)| &networks[..]));
                     let delay = if networks.is_ok() { interval } else { interval.min(RETRY_DELAY) };
                     if sender.send(NetworksLookup { generation, index, networks }).await.is_err() {
                         return;
@@ -251,6 +254,7 @@ impl Supervisor {
     /// Starts and stops pollers so that they match the plans.
     async fn reconcile(&mut self) -> Result<(), AppError> {
         let mut plans = network_plan::plans(&self.config, &self.found);
+        self.factory.forget_others(&plans);
         self.collectors.reconcile(&plans, &self.config, &mut self.factory).await?;
         let running: Vec<NetworkId> = self.running.keys().cloned().collect();
         for id in running {
@@ -263,7 +267,13 @@ impl Supervisor {
                     let publisher = self.stop(&id).await?;
                     match plans.remove(&id) {
                         Some(plan) => self.poll(plan, publisher)?,
-                        None => drop(publisher.map(Publisher::withdraw)),
+                        None => {
+                            if let Some(publisher) = &publisher {
+                                publisher.withdraw();
+                            }
+                            // Freeing the data of a million users must not block the supervisor.
+                            tokio::task::spawn_blocking(move || drop(publisher));
+                        }
                     }
                 }
             }
@@ -381,7 +391,7 @@ impl Supervisor {
             .map(|plan| Network {
                 id: plan.id.clone(),
                 name: plan.network.name.clone(),
-                account: None,
+                details: NetworkDetails::default(),
             })
             .collect()
     }

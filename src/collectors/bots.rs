@@ -84,7 +84,8 @@ impl Collector for Bots {
                     (bot.bot_id.as_str(), bot.display_name.as_str(), bot.group_id.as_str());
                 collection.add(&INFO, &[id, name, group], Some(1.0));
                 collection.add_flag(&SUSPENDED, &[id], bot.suspended.0);
-                collection.add(&LAST_LOGIN, &[id], api.seconds("bot.lastLogin", &bot.last_login));
+                let last_login = &bot.last_login;
+                api.add_time(&mut collection, &LAST_LOGIN, &[id], "bot.lastLogin", last_login);
             }
             Ok(collection)
         })

@@ -11,7 +11,7 @@ use crate::{
     inventory::Collection,
     wickr::{
         Error, ListPath, Operation,
-        lenient::{Count, Items, Text},
+        lenient::{Count, Items, Month, Text},
     },
 };
 
@@ -37,7 +37,7 @@ struct History {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Period {
-    month: Text,
+    month: Month,
     count: Count,
 }
 
@@ -82,11 +82,7 @@ impl Collector for Guests {
     }
 }
 
-/// The period with the last month, in the form `2024_01`.
+/// The period with the last month.
 fn latest(history: &[Period]) -> Option<&Period> {
-    let month = |period: &Period| {
-        let (year, month) = period.month.as_str().split_once('_')?;
-        Some((year.parse::<u16>().ok()?, month.parse::<u8>().ok()?))
-    };
-    history.iter().filter(|period| month(period).is_some()).max_by_key(|period| month(period))
+    history.iter().filter(|period| period.month.0.is_some()).max_by_key(|period| period.month.0)
 }

@@ -8,6 +8,7 @@
 mod accounts;
 mod bots;
 mod data_retention;
+mod discovered;
 mod guests;
 mod network;
 mod scheduler;
@@ -19,10 +20,10 @@ use std::{fmt, str::FromStr};
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+pub use discovered::{Discovered, LastLookup, LookupReader};
 pub use scheduler::{Schedule, run, run_once};
 
 use crate::{
-    clock::Millis,
     family::Family,
     inventory::Collection,
     wickr::{
@@ -35,8 +36,8 @@ pub trait Collector: Send + Sync {
     /// The value in `[collectors] enable` and of the label `collector`.
     fn name(&self) -> &'static str;
 
-    /// The requests of one run, with one page for each list. Each needs the IAM permission `wickr:` with
-    /// its name.
+    /// The requests of one run if discovery reads none of it, with one page for each list. Each needs the
+    /// IAM permission `wickr:` with its name.
     fn operations(&self) -> &'static [Operation];
 
     /// The families of its samples, in the order of the exposition.
@@ -134,6 +135,8 @@ pub struct Api<'a> {
     pub network: &'a NetworkId,
     /// Limits requests in flight.
     pub limiter: &'a NetworkLimiter,
+    /// What needs no request.
+    pub discovered: &'a Discovered,
 }
 
 impl Api<'_> {
@@ -149,8 +152,16 @@ impl Api<'_> {
         self.client.list(operation, self.network, path, self.limiter).await
     }
 
-    fn seconds(&self, field: &'static str, time: &Time) -> Option<f64> {
-        self.client.millis(field, time).map(|millis: Millis| millis as f64 / 1e3)
+    /// Adds a time to `collection`. An invalid one is logged and counted as `field`.
+    fn add_time(
+        &self,
+        collection: &mut Collection,
+        family: &Family,
+        labels: &[&str],
+        field: &'static str,
+        time: &Time,
+    ) {
+        collection.add_time(family, labels, field, self.client.timestamp(field, time));
     }
 }
 

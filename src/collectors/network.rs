@@ -8,8 +8,8 @@ use crate::{
     family::Family,
     inventory::Collection,
     wickr::{
-        Error, Operation,
-        lenient::{Flag, Items, Number, Text, Time},
+        Error, ErrorKind, NetworkDetails, Operation,
+        lenient::{Flag, Items, Text},
     },
 };
 
@@ -35,16 +35,6 @@ const SETTING: Family = Family::network_gauge(
 );
 
 pub(super) struct NetworkSettings;
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Network {
-    access_level: Text,
-    aws_account_id: Text,
-    standing: Number,
-    migration_state: Number,
-    free_trial_expiration: Time,
-}
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -82,7 +72,7 @@ impl Collector for NetworkSettings {
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
         Box::pin(async move {
-            let network: Network = api.get(Operation::GetNetwork, "").await?;
+            let network = network(api).await?;
             let settings: Settings = api.get(Operation::GetNetworkSettings, "settings").await?;
             let mut collection = Collection::default();
             let info = [
@@ -93,8 +83,8 @@ impl Collector for NetworkSettings {
             collection.info = known.collect();
             collection.add(&STANDING, &[], network.standing.0);
             collection.add(&MIGRATION_STATE, &[], network.migration_state.0);
-            let trial = api.seconds("network.freeTrialExpiration", &network.free_trial_expiration);
-            collection.add(&TRIAL_EXPIRATION, &[], trial);
+            let (field, trial) = ("network.freeTrialExpiration", &network.free_trial_expiration);
+            api.add_time(&mut collection, &TRIAL_EXPIRATION, &[], field, trial);
             let mut collection = not_empty(collection, Operation::GetNetwork)?;
             let settings = settings.settings.0;
             for setting in settings.ok_or_else(|| missing(Operation::GetNetworkSettings))? {
@@ -107,4 +97,17 @@ impl Collector for NetworkSettings {
             Ok(collection)
         })
     }
+}
+
+/// From the list of networks if discovery reads it.
+async fn network(api: Api<'_>) -> Result<NetworkDetails, Error> {
+    let Some(networks) = api.discovered.networks.last().await else {
+        return api.get(Operation::GetNetwork, "").await;
+    };
+    let networks = networks?;
+    let network = networks.iter().find(|network| network.id == *api.network);
+    network.map(|network| network.details.clone()).ok_or_else(|| {
+        let message = "the list of networks lacks this network";
+        Error::new(Operation::ListNetworks, ErrorKind::InvalidResponse, message)
+    })
 }

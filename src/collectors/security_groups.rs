@@ -1,4 +1,6 @@
-//! Security groups: members, limits and settings. `[sso]` reads only their SSO limits.
+//! Security groups: members, limits and settings.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
@@ -56,12 +58,12 @@ impl Collector for SecurityGroups {
 
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>> {
         Box::pin(async move {
-            let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
-            let groups: Vec<SecurityGroupItem> =
-                api.list(Operation::ListSecurityGroups, path).await?;
+            let groups = groups(api).await?;
+            // The same id on two pages is one group.
+            let groups: BTreeMap<_, _> =
+                groups.iter().filter_map(|group| Some((group.id.0.as_deref()?, group))).collect();
             let mut collection = Collection::default();
-            for group in groups {
-                let Some(id) = group.id.0.as_deref() else { continue };
+            for (id, group) in groups {
                 let settings = &group.security_group_settings;
                 collection.add(&SECURITY_GROUP_INFO, &[id, group.name.as_str()], Some(1.0));
                 collection.add(&MEMBERS, &[id, "user"], group.active_members.value());
@@ -75,13 +77,20 @@ impl Collector for SecurityGroups {
                 for (name, on) in settings.booleans() {
                     collection.add_flag(&SETTING, &[id, &name], Some(on));
                 }
-                collection.add(
-                    &MODIFIED,
-                    &[id],
-                    api.seconds("securityGroup.modified", &group.modified),
-                );
+                let modified = &group.modified;
+                let field = "securityGroup.modified";
+                api.add_time(&mut collection, &MODIFIED, &[id], field, modified);
             }
             Ok(collection)
         })
     }
+}
+
+/// From discovery if it reads them.
+async fn groups(api: Api<'_>) -> Result<Arc<[SecurityGroupItem]>, Error> {
+    if let Some(groups) = api.discovered.groups.last().await {
+        return groups;
+    }
+    let path = ListPath { path: "security-groups", member: "securityGroups", sort: "id" };
+    Ok(api.list(Operation::ListSecurityGroups, path).await?.into())
 }

@@ -112,7 +112,7 @@ families! {
     COLLECTOR_LAST_SUCCESS: Exporter Gauge "wickr_exporter_collector_last_success_timestamp_seconds" ["network_id", "collector"]
         "When the collector's last successful run ended.";
     INVALID_TIMESTAMPS: Exporter Gauge "wickr_exporter_invalid_timestamps" ["network_id", "field"]
-        "Devices with an invalid timestamp, by field.";
+        "Devices with an invalid created or lastLogin, and invalid times that collectors have read, by field.";
 }
 
 #[cfg(test)]

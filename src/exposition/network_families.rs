@@ -228,8 +228,9 @@ impl<'a> NetworkFamilies<'a> {
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
         for network in &self.networks {
             // With `[sso]`, discovery reads the groups; otherwise the collector may have read them.
-            let groups = network.view.sso.as_deref().map_or(&[][..], Sso::groups);
-            for group in groups.iter().filter(|_| network.view.is_known()) {
+            let sso = network.view.sso.as_deref().filter(|_| network.view.is_known());
+            let groups = sso.map_or(&[][..], Sso::groups);
+            for group in groups {
                 let name = group.name.as_deref().unwrap_or_default();
                 let labels = network.labels.with(&[("group_id", &group.id), ("group_name", name)]);
                 info.sample(&labels, Value::Count(1))?;
@@ -290,10 +291,12 @@ impl<'a> NetworkFamilies<'a> {
         }
         self.collector_families(out)?;
         let mut invalid = out.family(&family::INVALID_TIMESTAMPS);
-        for NetworkContext { labels, summary, .. } in self.known() {
-            for (field, count) in
-                [("created", summary.invalid_created), ("lastLogin", summary.invalid_last_login)]
-            {
+        for NetworkContext { view, labels, summary, collected } in &self.networks {
+            let of_devices =
+                [("created", summary.invalid_created), ("lastLogin", summary.invalid_last_login)];
+            let of_devices = of_devices.into_iter().filter(|_| view.is_known());
+            let others = collected.into_iter().flat_map(|records| records.invalid_times(self.now));
+            for (field, count) in of_devices.chain(others) {
                 invalid.sample(&labels.with(&[("field", field)]), Value::Count(count))?;
             }
         }

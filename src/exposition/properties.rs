@@ -76,6 +76,7 @@ impl World {
         }
         if self.random.bool() {
             collection.info.insert("account_id", self.text().into());
+            collection.invalid_times.insert(name, self.random.u8(..3).into());
         }
         let failure = Err((crate::wickr::Operation::ListBots, ErrorKind::Timeout));
         let result = if self.random.u8(..3) == 0 { failure } else { Ok(collection) };

@@ -242,14 +242,19 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                 (vec![("reason", kind.as_str().into())], failed.to_string())
             })
             .into(),
-        "wickr_exporter_invalid_timestamps" if is_known => ["created", "lastLogin"]
-            .map(|field| {
+        "wickr_exporter_invalid_timestamps" => {
+            let mut counts = Vec::new();
+            for field in ["created", "lastLogin"].into_iter().filter(|_| is_known) {
                 let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
                 let time = |d: &Device| if field == "created" { d.created } else { d.last_login };
                 let invalid = devices.filter(|d| time(d) == ApiTimestamp::INVALID).count();
-                (vec![("field", field.into())], invalid.to_string())
-            })
-            .into(),
+                counts.push((vec![("field", field.to_owned())], invalid.to_string()));
+            }
+            for (field, count) in unexpired(exposition, view).flat_map(|c| &c.invalid_times) {
+                counts.push((vec![("field", (*field).to_owned())], count.to_string()));
+            }
+            counts
+        }
         _ => vec![],
     };
     series.into_iter().map(|(labels, value)| ("", labels, value)).collect()

@@ -150,6 +150,9 @@ fn collect(recorder: &CollectorRecorder) {
             let labels: Vec<_> = labels.iter().map(String::as_str).collect();
             collection.add(family, &labels, Some(index as f64 + 0.5));
         }
+        if name == "bots" {
+            collection.invalid_times.insert("bot.lastLogin", 2);
+        }
         if name == "network" {
             collection.info =
                 [("account_id", "111122223333".into()), ("access_level", "PREMIUM".into())].into();
@@ -258,6 +261,21 @@ fn renders_nothing_before_the_first_poll() {
     assert_eq!(text, "");
     let text = rendered(&reader.snapshot(), Format::OpenMetrics, &[]);
     assert_eq!(text, "# EOF\n");
+}
+
+#[test]
+fn renders_values_of_collectors_before_the_first_poll_has_ended() {
+    let (registrar, reader) = inventory::open();
+    let mut publisher = registrar.add(identity("12345678", "x"), None);
+    let group = SecurityGroup { id: "discovered".into(), name: None, sso_max_idle: None };
+    let sso = Some(Arc::new(Sso::Groups(vec![group])));
+    publisher.set_directory(Directory { sso, ..Directory::default() });
+    collect(&registrar.add_collectors("12345678".parse().unwrap(), Vec::new()));
+    let text = rendered(&reader.snapshot(), Format::Text, &Group::ALL);
+    let has = |family: &str| text.lines().filter(|line| line.starts_with(family)).count();
+    assert_eq!(has("wickr_security_group_info{"), 1, "{text}");
+    assert!(!text.contains("discovered") && has("wickr_network_info{") == 0, "{text}");
+    assert_eq!(has("wickr_exporter_invalid_timestamps{"), 1, "{text}");
 }
 
 #[test]

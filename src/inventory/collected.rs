@@ -12,7 +12,7 @@ use super::state::{RestoredCollector, collected::restore};
 use crate::{
     clock::{Millis, Moment, to_millis},
     family::Family,
-    wickr::{ErrorKind, NetworkId, Operation},
+    wickr::{ApiTimestamp, ErrorKind, NetworkId, Operation},
 };
 
 /// Values stay for this many intervals after the last success.
@@ -36,6 +36,8 @@ pub struct Collection {
     pub samples: Vec<Sample>,
     /// Labels of `wickr_network_info`, by name.
     pub info: BTreeMap<&'static str, Box<str>>,
+    /// Number of invalid times in each field that was read.
+    pub invalid_times: BTreeMap<&'static str, u64>,
 }
 
 impl Collection {
@@ -51,6 +53,18 @@ impl Collection {
     /// Adds a sample of 0 or 1.
     pub fn add_flag(&mut self, family: &Family, labels: &[&str], flag: Option<bool>) {
         self.add(family, labels, flag.map(|flag| u8::from(flag).into()));
+    }
+
+    /// Adds a time, or counts it under `field` if it is invalid.
+    pub fn add_time(
+        &mut self,
+        family: &Family,
+        labels: &[&str],
+        field: &'static str,
+        time: ApiTimestamp,
+    ) {
+        *self.invalid_times.entry(field).or_default() += u64::from(time == ApiTimestamp::INVALID);
+        self.add(family, labels, time.millis().map(|millis| millis as f64 / 1e3));
     }
 
     /// Sorts the samples by labels. Of several values of one series, the last one stays.
@@ -130,6 +144,12 @@ impl Collected {
         let last = self.collectors.get(collector)?.last_success.as_ref()?;
         let kept = to_millis(self.interval.saturating_mul(KEPT_INTERVALS));
         (last.age(now) <= kept).then_some(&*last.collection)
+    }
+
+    /// Invalid times by field, among the values that have not expired at `now`.
+    pub fn invalid_times(&self, now: Moment) -> impl Iterator<Item = (&'static str, u64)> {
+        let values = self.collectors.keys().filter_map(move |name| self.values(name, now));
+        values.flat_map(|values| values.invalid_times.iter().map(|(field, count)| (*field, *count)))
     }
 
     /// The label of `wickr_network_info` that a collector read; empty if unknown.

@@ -295,8 +295,15 @@ impl NetworkState {
         });
     }
 
+    /// The data is no longer served, but the next reading is compared with it: the service can be wrong.
     pub(super) fn not_found(&mut self, user: &UserId) {
-        self.put(UserRecord { failure: Some(ErrorKind::NotFound), ..self.requested(user) });
+        let requested = UserRecord { failure: Some(ErrorKind::NotFound), ..self.requested(user) };
+        self.put(match self.users.get(user).cloned() {
+            Some(UserRecord { last, in_other_timezone, .. }) => {
+                UserRecord { expired: last.is_some(), last, in_other_timezone, ..requested }
+            }
+            None => requested,
+        });
     }
 
     /// The record of a user that the current poll requested, without data.

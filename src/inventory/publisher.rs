@@ -34,8 +34,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Removes the network. A dropped publisher leaves its last view, so that it is still saved.
-    pub fn withdraw(self) {
+    /// Removes the network; its data is freed with the publisher. A dropped publisher leaves its last view, so that it is still saved.
+    pub fn withdraw(&self) {
         self.registry.update(|slots| slots.retain(|slot| !Arc::ptr_eq(slot, &self.slot)));
     }
 
@@ -133,7 +133,7 @@ impl Publisher {
         self.state.has_failures()
     }
 
-    /// Whether a user has data, expired or not.
+    /// Whether a user has data that can still be served.
     pub fn has_data(&self, user: &UserId) -> bool {
         self.state.has_data(user)
     }
@@ -158,7 +158,7 @@ impl Publisher {
         self.publish_batch();
     }
 
-    /// The service does not know a user: its data is dropped.
+    /// The service does not know a user: its data is no longer served.
     pub fn not_found(&mut self, user: &UserId) {
         self.state.not_found(user);
         self.publish_batch();

@@ -56,7 +56,8 @@ pub struct UserRecord {
     pub facts: Option<Arc<UserFacts>>,
     /// The last data that was read, expired or not. The next read is compared with it.
     pub(super) last: Option<UserData>,
-    /// Whether a poll has ended after `last` expired, so that it is never served again.
+    /// Whether `last` is never served again: a poll has ended after it expired, or the service did not
+    /// know the user.
     pub(super) expired: bool,
     /// Whether `last` was read in another time zone than the current one, so that its logins cannot be
     /// compared.
@@ -100,7 +101,7 @@ impl UserRecord {
         self.unexpired().filter(|_| !self.overdue_since.is_some_and(overdue))
     }
 
-    /// The last data, unless a poll has ended after it expired.
+    /// The last data that can still be served, unless it expires before the end of a poll.
     pub(super) fn unexpired(&self) -> Option<&UserData> {
         self.last.as_ref().filter(|_| !self.expired)
     }
@@ -114,7 +115,7 @@ impl UserRecord {
         }
     }
 
-    /// Whether it has data, unless a poll has ended after it expired.
+    /// Whether it has data that can still be served.
     pub fn has_data(&self) -> bool {
         self.unexpired().is_some()
     }

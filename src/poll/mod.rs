@@ -125,7 +125,9 @@ impl<S: Source + 'static> NetworkPoller<S> {
             () = discovery => {}
             () = self.poll_on_schedule(lookups) => {}
         }
-        self.publisher
+        let NetworkPoller { publisher, list, .. } = self;
+        in_place(publisher.user_count(), || drop(list));
+        publisher
     }
 
     /// Looks up what is needed, then polls all users once.

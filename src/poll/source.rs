@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use crate::wickr::{
-    Client, Device, Error, ListUsersFilter, NetworkId, NetworkLimiter, SecurityGroup, User, UserId,
+    Device, Error, ListUsersFilter, NetworkId, NetworkLimiter, SecurityGroup, User, UserId,
 };
 
 /// A service that lists users, security groups and devices. Every request takes a permit of
@@ -32,33 +32,4 @@ pub trait Source: Send + Sync {
         user: &UserId,
         limiter: &NetworkLimiter,
     ) -> impl Future<Output = Result<Vec<Device>, Error>> + Send;
-}
-
-impl Source for Client {
-    async fn users<T: Send>(
-        &self,
-        network: &NetworkId,
-        filter: &ListUsersFilter,
-        limiter: &NetworkLimiter,
-        keep: impl Fn(User) -> Option<T> + Send + Sync,
-    ) -> Result<Vec<T>, Error> {
-        Client::users(self, network, filter, limiter, keep).await
-    }
-
-    async fn security_groups(
-        &self,
-        network: &NetworkId,
-        limiter: &NetworkLimiter,
-    ) -> Result<Vec<SecurityGroup>, Error> {
-        Client::security_groups(self, network, limiter).await
-    }
-
-    async fn devices(
-        &self,
-        network: &NetworkId,
-        user: &UserId,
-        limiter: &NetworkLimiter,
-    ) -> Result<Vec<Device>, Error> {
-        Client::devices(self, network, user, limiter).await
-    }
 }

@@ -96,6 +96,16 @@ impl Organisation {
         self.overrides.entry(operation).or_default().set(member, value);
     }
 
+    /// Adds its members of a network to the JSON of one.
+    pub(super) fn describe_network(&self, network: &mut Value) {
+        if let Some(state) = self.migration_state {
+            network["migrationState"] = state.into();
+        }
+        if let Some(ends) = self.trial_ends {
+            network["freeTrialExpiration"] = date_time(ends).into();
+        }
+    }
+
     pub(super) fn add_bot(&mut self, bot: Bot) {
         self.bots.push(bot);
     }
@@ -204,7 +214,7 @@ pub(super) fn response(
     let organisation = &network.organisation;
     let mut response = match operation {
         Operation::GetUsersCount => users_count(network),
-        Operation::GetNetwork => get_network(network, options),
+        Operation::GetNetwork => network.to_json(options),
         Operation::GetNetworkSettings => {
             let setting = |(name, (value, kind)): (&String, &(String, String))| json!({ "optionName": name, "value": value, "type": kind });
             json!({ "settings": organisation.settings.iter().map(setting).collect::<Vec<_>>() })
@@ -240,18 +250,6 @@ fn users_count(network: &Network) -> Value {
         "remaining": (SEATS - total).max(0),
         "total": total,
     })
-}
-
-fn get_network(network: &Network, options: &Options) -> Value {
-    let mut response = network.to_json(options);
-    let organisation = &network.organisation;
-    if let Some(state) = organisation.migration_state {
-        response["migrationState"] = state.into();
-    }
-    if let Some(ends) = organisation.trial_ends {
-        response["freeTrialExpiration"] = date_time(ends).into();
-    }
-    response
 }
 
 fn data_retention(retention: DataRetention) -> Value {

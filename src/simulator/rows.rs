@@ -35,14 +35,16 @@ impl Row for &Network {
 impl ToJson for &Network {
     fn to_json(&self, options: &Options) -> Value {
         let account = self.account.as_deref().unwrap_or(&options.account);
-        json!({
+        let mut network = json!({
             "networkId": self.id,
             "networkName": self.name,
             "accessLevel": self.access_level,
             "awsAccountId": account,
             "networkArn": network_arn(&options.region, account, &self.id),
             "standing": self.standing,
-        })
+        });
+        self.organisation.describe_network(&mut network);
+        network
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lists that polls and discovery read: devices, users, networks and security groups.
 
 use super::{
-    Client, Device, Error, ErrorKind, Network, NetworkId, SecurityGroup, User, UserId,
+    Client, Device, Error, ErrorKind, Network, NetworkId, SecurityGroupItem, User, UserId,
     client::invalid_body,
     concurrency::NetworkLimiter,
     operation::{List, ListUsersFilter},
@@ -91,12 +91,12 @@ impl Client {
         Ok((networks, invalid))
     }
 
-    /// The security groups of a network, in the order of the service.
+    /// The security groups of a network, in the order of the service. Each has an id.
     pub async fn security_groups(
         &self,
         network: &NetworkId,
         limiter: &NetworkLimiter,
-    ) -> Result<Vec<SecurityGroup>, Error> {
+    ) -> Result<Vec<SecurityGroupItem>, Error> {
         let list = List::security_groups(network, self.options.page_size);
         self.collect(&list, limiter, paging::DIRECTORY, wire::security_groups_page).await
     }

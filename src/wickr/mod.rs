@@ -56,8 +56,8 @@ pub use signing::sign;
 pub use timestamp::ApiTimestamp;
 pub use transport::Response;
 pub use wire::{
-    Device, InvalidField, Network, SecurityGroup, SecurityGroupItem, User, devices_page, lenient,
-    networks_page, security_groups_page, users_page,
+    Device, InvalidField, Network, NetworkDetails, SecurityGroup, SecurityGroupItem, User,
+    devices_page, lenient, networks_page, security_groups_page, users_page,
 };
 
 #[cfg(test)]

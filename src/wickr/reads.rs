@@ -3,14 +3,13 @@
 use serde::de::DeserializeOwned;
 
 use super::{
-    Client, Error, NetworkId, Operation,
+    ApiTimestamp, Client, Error, NetworkId, Operation,
     client::invalid_body,
     concurrency::NetworkLimiter,
     operation::List,
     paging,
     wire::{self, lenient::Time},
 };
-use crate::clock::Millis;
 
 /// Where a list is in the API.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +53,8 @@ impl Client {
         self.collect(&list, limiter, paging::ITEMS, read).await
     }
 
-    /// A time of a response; None if it is absent, never or invalid. An invalid one is logged as `field`.
-    pub fn millis(&self, field: &'static str, time: &Time) -> Option<Millis> {
-        time.millis(field, &self.options.timezone, |invalid| self.invalid_fields.log(invalid))
+    /// A time of a response. An invalid one is logged as `field`.
+    pub fn timestamp(&self, field: &'static str, time: &Time) -> ApiTimestamp {
+        time.timestamp(field, &self.options.timezone, |invalid| self.invalid_fields.log(invalid))
     }
 }

@@ -130,6 +130,51 @@ async fn agrees_with_boto3_on_every_series() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn collectors_send_no_request_for_what_discovery_reads() {
+    let simulator = serving(Fleet::new().network(small().group(security_group("g")))).await;
+    let enable = ["network", "security-groups"];
+    let by_id = collecting(&simulator, &enable);
+    let by_id = by_id.replace("users = [\"1\"]", "users = \"all\"");
+    let by_id = format!("[sso]\nmax_idle = \"30d\"\n{by_id}");
+    let discovering = by_id
+        .replace("\"30d\"", "\"security-groups\"")
+        .replace(&format!("id = \"{NETWORK}\"\nname = \"test\""), "id = \"all\"");
+    let count = |operation| simulator.requests().count(operation);
+    let own = || (count(Operation::GetNetwork), count(Operation::ListSecurityGroups));
+    let exporter = Exporter::start(&discovering);
+    exporter.wait_for("both", |s| s.sum(SUCCESS) == 2.0).await;
+    exporter.polled(1.0).await;
+    let runs = count(Operation::GetNetworkSettings);
+    exporter.wait_for("two runs", |_| count(Operation::GetNetworkSettings) >= runs + 2).await;
+    assert_eq!((own(), count(Operation::ListNetworks)), ((0, 1), 1));
+    let text = exporter.text("/metrics").await;
+    let values = exposed(&text);
+    let samples = Samples::parse(&text);
+    assert_eq!(samples.get("wickr_network_info", &[("access_level", "PREMIUM")]), Some(1.0));
+    // Without discovery, the collectors read the same.
+    std::fs::write(exporter.config_path(), &by_id).unwrap();
+    exporter.signal("HUP");
+    exporter.wait_for("own requests", |_| own().0 > 1 && own().1 > 2).await;
+    assert_eq!(exposed(&exporter.text("/metrics").await), values);
+    exporter.stop();
+    let before = own();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, &discovering).unwrap();
+    let mut once = program();
+    once.arg("once").arg(format!("--config.file={}", file.display()));
+    let output = tokio::task::spawn_blocking(move || once.output().unwrap()).await.unwrap();
+    let samples = Samples::parse(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!((samples.sum(SUCCESS), own()), (2.0, (before.0, before.1 + 1)));
+    // A collector fails with the lookup.
+    simulator.faults().add(fault("forbidden,op=ListSecurityGroups"));
+    let exporter = Exporter::start(&discovering);
+    let samples = exporter.wait_for("both", |s| s.series(SUCCESS, &[]).count() == 2).await;
+    let success = |name| samples.get(SUCCESS, &[("collector", name)]);
+    assert_eq!((success("network"), success("security-groups")), (Some(1.0), Some(0.0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn absent_and_invalid_members_have_no_sample() {
     let network = small()
         .with(Operation::GetUsersCount, "active", "7")
@@ -170,7 +215,12 @@ async fn absent_and_invalid_members_have_no_sample() {
     let simulator = serving(Fleet::new().network(network)).await;
     let exporter = Exporter::start(&collecting(&simulator, &all()));
     collected(&exporter).await;
-    let exposed = exposed(&exporter.text("/metrics").await);
+    let text = exporter.text("/metrics").await;
+    let samples = Samples::parse(&text);
+    let invalid = |field| samples.get("wickr_exporter_invalid_timestamps", &[("field", field)]);
+    assert_eq!(invalid("network.freeTrialExpiration"), Some(1.0));
+    assert_eq!(invalid("bot.lastLogin"), Some(0.0));
+    let exposed = exposed(&text);
     let expected = [
         ("wickr_network_accounts{,status=\"active\"}", 7.0),
         ("wickr_network_bots{,status=\"9\"}", 1.0),
@@ -370,6 +420,13 @@ async fn once_and_check_run_every_collector() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+    let discovering = collecting(&simulator, &all())
+        .replace(&format!("id = \"{NETWORK}\"\nname = \"test\""), "id = \"all\"")
+        .replace("users = [\"1\"]", "users = \"all\"");
+    std::fs::write(&file, discovering).unwrap();
+    simulator.faults().add(fault("forbidden,op=GetNetwork"));
+    let output = run(&["check", "--online"]).await.unwrap();
+    assert!(output.status.success(), "the list of networks has what the collector needs");
     simulator.faults().add(fault("forbidden,op=GetNetworkSettings"));
     let output = run(&["check", "--online"]).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

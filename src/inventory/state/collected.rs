@@ -73,6 +73,7 @@ pub(in crate::inventory) fn restore(
     let mut collection = Collection {
         samples: part.samples.iter().filter_map(sample).collect(),
         info: info.collect(),
+        ..Collection::default()
     };
     collection.sort();
     record.last_success = Some(LastSuccess::restored(part.at, collection, now));

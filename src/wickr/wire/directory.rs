@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::lenient::{Count, Object, Text, Time};
+use super::lenient::{Count, Number, Object, Text, Time};
 use crate::wickr::{NetworkId, UserId};
 
 /// One user of a network. `inviteCode` is a secret and is not parsed.
@@ -30,14 +30,30 @@ pub struct User {
 }
 
 /// One network of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The id.
     pub id: NetworkId,
     /// The display name.
     pub name: Option<String>,
+    /// What else the service has about it.
+    pub details: NetworkDetails,
+}
+
+/// What the service has about a network, in its own response and in the list of networks.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NetworkDetails {
+    /// The plan.
+    pub access_level: Text,
     /// The AWS account id.
-    pub account: Option<String>,
+    pub aws_account_id: Text,
+    /// A number without a published meaning.
+    pub standing: Number,
+    /// The migration of the SSO redirect URI.
+    pub migration_state: Number,
+    /// When the free trial ends.
+    pub free_trial_expiration: Time,
 }
 
 /// One security group of a network.
@@ -94,27 +110,26 @@ impl Network {
         Some(Network {
             id: text(value, "networkId")?.parse().ok()?,
             name: text(value, "networkName"),
-            account: text(value, "awsAccountId"),
+            details: NetworkDetails::deserialize(value).unwrap_or_default(),
         })
     }
 }
 
-impl<'de> Deserialize<'de> for SecurityGroup {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl From<&SecurityGroupItem> for SecurityGroup {
+    fn from(group: &SecurityGroupItem) -> Self {
         const LIMIT: &str = "ssoMaxIdleMinutes";
-        let group = SecurityGroupItem::deserialize(deserializer)?;
-        let id = group.id.0.ok_or_else(|| D::Error::missing_field("id"))?;
+        let id = group.id.as_str();
         let settings = &group.security_group_settings;
         let minutes = settings.get::<Count>(LIMIT).0;
         if minutes.is_none() && !settings.get::<Value>(LIMIT).is_null() {
-            tracing::warn!(group_id = &*id, "invalid ssoMaxIdleMinutes ignored");
+            tracing::warn!(group_id = id, "invalid ssoMaxIdleMinutes ignored");
         }
         let limit = minutes.filter(|minutes| *minutes > 0);
-        Ok(SecurityGroup {
-            id: id.into(),
-            name: group.name.0.map(Into::into),
+        SecurityGroup {
+            id: id.to_owned(),
+            name: group.name.0.as_deref().map(str::to_owned),
             sso_max_idle: limit.map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
-        })
+        }
     }
 }
 
@@ -180,7 +195,7 @@ mod tests {
             let settings = format!(r#"{{"ssoMaxIdleMinutes": {minutes}}}"#);
             let group = format!(r#"{{"id": {id}, "securityGroupSettings": {settings}}}"#);
             let page = format!(r#"{{"securityGroups": [{group}]}}"#);
-            security_groups_page(page.as_bytes()).map(|(mut groups, _)| groups.remove(0))
+            security_groups_page(page.as_bytes()).map(|(groups, _)| SecurityGroup::from(&groups[0]))
         };
         let limit = |minutes| group("\"g\"", minutes).unwrap().sso_max_idle;
         assert_eq!(limit("1.0"), Some(Duration::from_secs(60)));
@@ -193,6 +208,6 @@ mod tests {
             assert!(group(bad, "1").is_err(), "{bad}");
         }
         let no_settings = security_groups_page(br#"{"securityGroups": [{"id": "g"}]}"#).unwrap();
-        assert_eq!(no_settings.0[0].sso_max_idle, None);
+        assert_eq!(SecurityGroup::from(&no_settings.0[0]).sso_max_idle, None);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::device::{InvalidField, Scalar};
-use crate::{clock::Millis, wickr::ApiTimestamp};
+use crate::wickr::ApiTimestamp;
 
 /// A count: a JSON number or a string of digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +37,22 @@ impl Text {
     /// The text; empty if absent.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// A year and a month, in the form `2024_01`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Month(pub Option<(u16, u8)>);
+
+impl Month {
+    fn parse(text: &str) -> Option<(u16, u8)> {
+        let (year, month) = text.split_once('_')?;
+        let is_number = |text: &str, digits| {
+            text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let is_month = is_number(year, 4) && is_number(month, 2);
+        let month = is_month.then(|| Some((year.parse().ok()?, month.parse().ok()?))).flatten();
+        month.filter(|(_, month)| (1..=12).contains(month))
     }
 }
 
@@ -90,21 +106,30 @@ pub struct Presence(pub bool);
 #[derive(Debug, Clone, Default)]
 pub struct Time(Option<Box<RawValue>>);
 
+/// Equal as JSON text.
+impl PartialEq for Time {
+    fn eq(&self, other: &Time) -> bool {
+        let json = |time: &Time| time.0.as_ref().map(|json| json.get().to_owned());
+        json(self) == json(other)
+    }
+}
+
 impl Time {
-    /// The time; None for absent, never and invalid. An invalid one is reported as `field`. `zone`
-    /// applies to formats without a time zone.
-    pub fn millis(
+    /// The time; never if it is absent. An invalid one is reported as `field`. `zone` applies to formats
+    /// without a time zone.
+    pub fn timestamp(
         &self,
         field: &'static str,
         zone: &TimeZone,
         report: impl FnOnce(InvalidField),
-    ) -> Option<Millis> {
-        let value = Scalar::parse(self.0.as_ref()?.get());
+    ) -> ApiTimestamp {
+        let Some(json) = &self.0 else { return ApiTimestamp::NEVER };
+        let value = Scalar::parse(json.get());
         let timestamp = value.timestamp(zone);
         if timestamp == ApiTimestamp::INVALID {
             report(InvalidField { field, form: value.form() });
         }
-        timestamp.millis()
+        timestamp
     }
 }
 
@@ -158,6 +183,15 @@ impl<'de> Deserialize<'de> for Text {
             Scalar::Text(text) if !text.is_empty() => Text(Some(text.into())),
             Scalar::Number(number) => Text(whole(number).map(|number| number.to_string().into())),
             _ => Text(None),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Month {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        scalar(deserializer, |value| match value {
+            Scalar::Text(text) => Month(Month::parse(&text)),
+            _ => Month(None),
         })
     }
 }
@@ -260,8 +294,8 @@ mod tests {
         let read = |value: &str| {
             let mut reported = None;
             let report = |invalid| reported = Some(invalid);
-            let time = members("time", value).time.millis("time", &TimeZone::UTC, report);
-            (time, reported.map(|invalid| format!("{}: {}", invalid.field, invalid.form)))
+            let time = members("time", value).time.timestamp("time", &TimeZone::UTC, report);
+            (time.millis(), reported.map(|invalid| format!("{}: {}", invalid.field, invalid.form)))
         };
         for value in
             ["1705314600", "\"1705314600\"", "\"2024-01-15 10:30:00\"", "\"2024-01-15T10:30:00Z\""]

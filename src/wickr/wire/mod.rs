@@ -2,7 +2,7 @@
 //! field does not affect the others. Every parser returns the items and the token of the next page.
 
 use jiff::tz::TimeZone;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Value, value::RawValue};
 
 use super::Interner;
@@ -14,7 +14,7 @@ pub mod lenient;
 mod page;
 
 pub use device::{Device, InvalidField};
-pub use directory::{Network, SecurityGroup, SecurityGroupItem, User};
+pub use directory::{Network, NetworkDetails, SecurityGroup, SecurityGroupItem, User};
 
 /// Items and the token of the next page.
 pub(super) type Page<T> = serde_json::Result<(Vec<T>, Option<String>)>;
@@ -81,8 +81,12 @@ pub fn networks_page(body: &[u8]) -> Page<Option<Network>> {
 /// # Errors
 ///
 /// When the body is not JSON or not a page of security groups, or a group has no id.
-pub fn security_groups_page(body: &[u8]) -> Page<SecurityGroup> {
-    page(body, "securityGroups", true)
+pub fn security_groups_page(body: &[u8]) -> Page<SecurityGroupItem> {
+    let (groups, token) = page::<SecurityGroupItem>(body, "securityGroups", true)?;
+    match groups.iter().all(|group| group.id.0.is_some()) {
+        true => Ok((groups, token)),
+        false => Err(serde_json::Error::missing_field("id")),
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use wickr_exporter::{
     query::iso,
     wickr::{
-        ApiTimestamp, Device, ErrorKind, Interner, InvalidField, Operation, Response, classify,
-        devices_page, networks_page, security_groups_page, users_page,
+        ApiTimestamp, Device, ErrorKind, Interner, InvalidField, Operation, Response,
+        SecurityGroup, classify, devices_page, networks_page, security_groups_page, users_page,
     },
 };
 
@@ -28,13 +28,7 @@ fn read_devices(body: &[u8]) -> (Result<Page, String>, Vec<InvalidField>) {
 /// Pages of devices equal serde_json's tree, and reports of invalid fields do not contain values.
 pub fn devices(data: &[u8]) {
     let (page, invalid) = read_devices(data);
-    for InvalidField { field, form } in &invalid {
-        let allowed = ["not a string, number or boolean", "not an object", "boolean", "null"];
-        let form = form.strip_prefix("number ").unwrap_or(form);
-        let shape = |c: char| "9a?".contains(c) || c == ' ' || c.is_ascii_punctuation();
-        assert!(allowed.contains(&form) || form.chars().all(shape), "{field}: {form}");
-        assert!(form.len() <= 48, "{field}: {form}");
-    }
+    invalid.iter().for_each(check_form);
     if let Ok((devices, token)) = &page {
         assert!(devices.len() <= MAX_ITEMS && token.as_deref() != Some(""));
         devices.iter().flat_map(|device| [device.created, device.last_login]).for_each(check_range);
@@ -95,8 +89,13 @@ pub fn directory(data: &[u8]) {
     let token_of = |tree: &Value| {
         tree["nextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned)
     };
-    let (users, networks, groups) =
-        (users_page(data), networks_page(data), security_groups_page(data));
+    let groups_page = |data: &[u8]| {
+        let page = security_groups_page(data);
+        page.map(|(groups, token)| {
+            (groups.iter().map(SecurityGroup::from).collect::<Vec<_>>(), token)
+        })
+    };
+    let (users, networks, groups) = (users_page(data), networks_page(data), groups_page(data));
     let Ok(tree) = serde_json::from_slice::<Value>(data) else {
         if let Ok((users, _)) = users {
             assert!(users.len() <= MAX_ITEMS);
@@ -139,7 +138,7 @@ pub fn directory(data: &[u8]) {
         }
     }
 
-    let again = security_groups_page(canonical.as_bytes());
+    let again = groups_page(canonical.as_bytes());
     let listed = items(&tree, "securityGroups", true)
         .filter(|listed| listed.iter().all(|item| text(item, "id").is_some()));
     assert_eq!(again.is_ok(), listed.is_some(), "{again:?}");
@@ -161,7 +160,16 @@ pub fn directory(data: &[u8]) {
 /// The start of the year 10000.
 const END: i64 = 253_402_300_800_000;
 
-fn check_range(stamp: ApiTimestamp) {
+/// A report of an invalid field quotes no value.
+pub(super) fn check_form(InvalidField { field, form }: &InvalidField) {
+    let allowed = ["not a string, number or boolean", "not an object", "boolean", "null"];
+    let form = form.strip_prefix("number ").unwrap_or(form);
+    let shape = |c: char| "9a?".contains(c) || c == ' ' || c.is_ascii_punctuation();
+    assert!(allowed.contains(&form) || form.chars().all(shape), "{field}: {form}");
+    assert!(form.len() <= 48, "{field}: {form}");
+}
+
+pub(super) fn check_range(stamp: ApiTimestamp) {
     if let Some(millis) = stamp.millis() {
         assert!((0..END).contains(&millis), "{millis}");
     }

@@ -96,20 +96,29 @@ fn compares_with_restored_data_after_a_downtime_longer_than_stale_after() {
 }
 
 #[test]
-fn a_user_that_returns_is_read_for_the_first_time() {
+fn compares_users_that_were_unknown_and_no_users_that_were_removed() {
     let mut state = new_state();
-    let users = [id("1"), id("2")];
-    let read = |state: &mut NetworkState, app_id: &str| {
-        state.begin(&users, 2);
-        users.iter().for_each(|user| drop(state.read(user, vec![device(app_id)], 0)));
+    let users = [id("1"), id("2"), id("3")];
+    let read = |state: &mut NetworkState, app_ids: &[&str]| {
+        state.begin(&users, 3);
+        let devices = || app_ids.iter().map(|app_id| device(app_id)).collect();
+        users.iter().for_each(|user| drop(state.read(user, devices(), 0)));
         state.end(0, DURATION, true);
     };
-    read(&mut state, "a");
-    state.begin(&users[..1], 1);
+    read(&mut state, &["a", "b"]);
+    // The data of the second user expires before it is unknown. The third is removed.
+    state.begin(&users[..2], 2);
     state.not_found(&users[0]);
+    state.failed(&users[1], ErrorKind::Timeout);
     state.end(0, DURATION, true);
-    read(&mut state, "b");
-    assert_eq!(counts(&state), [0, 0, 0]);
+    state.begin(&users[..2], 2);
+    state.not_found(&users[0]);
+    state.failed(&users[1], ErrorKind::Timeout);
+    state.end(100_000, DURATION, true);
+    state.not_found(&users[1]);
+    assert_eq!((state.view().served_users(0).count(), counts(&state)), (0, [0, 0, 0]));
+    read(&mut state, &["b", "c"]);
+    assert_eq!(counts(&state), [2, 2, 0]);
 }
 
 #[test]
