@@ -196,7 +196,7 @@ async fn exposition(folder: &Path, now: Millis) -> String {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let telemetry_path: TelemetryPath = "/metrics".parse().unwrap();
     let serving = Serving {
-        listeners: vec![listener],
+        listeners: vec![listener.into()],
         telemetry_path,
         route_prefix: RoutePrefix::default(),
         external_url: None,
