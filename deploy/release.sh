@@ -49,6 +49,12 @@ program=${CARGO_TARGET_DIR:-target}/dist/wickr-exporter
 target=$(rustc -vV | sed -n 's/^host: //p')
 [[ $("$program" --version) == "wickr-exporter $version" ]] || fail "$program is not version $version"
 
+# The program must not need a later glibc than the table of platforms states.
+stated=$(sed -n 's/^| Linux x86_64.*glibc \([0-9.]*\) or later.*/\1/p' deploy/README.md)
+needed=$(objdump -T "$program" | grep -oP 'GLIBC_\K[0-9.]+' | sort -uV | tail -n 1)
+[[ -n $stated && $(printf '%s\n' "$stated" "$needed" | sort -V | tail -n 1) == "$stated" ]] ||
+    fail "$program needs glibc $needed, but deploy/README.md states ${stated:-no version}"
+
 rm -rf dist
 mkdir -p dist/assets
 (
