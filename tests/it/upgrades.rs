@@ -61,7 +61,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The state files: `state` up to version 0.1.0, later `state.NETWORK`.
+/// The state files: `state.NETWORK`.
 fn state_files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
