@@ -39,6 +39,10 @@ else
     [[ -d tests/releases/$version ]] ||
         fail "tests/releases/$version is missing; see CONTRIBUTING.md, Release"
     [[ -n ${DEBEMAIL-} ]] || fail "DEBEMAIL is not set; it names the maintainer of the package"
+    tags=$(git tag --points-at HEAD 'v*')
+    [[ -z $tags || $tags == "v$version" ]] || fail "the tag $tags of this commit is not v$version"
+    ! grep -q '^repository = .*/OWNER/' Cargo.toml ||
+        echo "release: repository in Cargo.toml has the placeholder OWNER, so some links lead nowhere; see CONTRIBUTING.md, Release" >&2
     cargo test --locked
 fi
 
