@@ -221,7 +221,7 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     let stop = CancellationToken::new();
     tokio::spawn(
         Server::new(router, access, RoutePrefix::default(), RoutePrefix::default())
-            .serve(listener, stop.clone()),
+            .serve(listener.into(), stop.clone()),
     );
     (address, stop)
 }

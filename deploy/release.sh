@@ -39,6 +39,10 @@ else
     [[ -d tests/releases/$version ]] ||
         fail "tests/releases/$version is missing; see CONTRIBUTING.md, Release"
     [[ -n ${DEBEMAIL-} ]] || fail "DEBEMAIL is not set; it names the maintainer of the package"
+    tags=$(git tag --points-at HEAD 'v*')
+    [[ -z $tags || $tags == "v$version" ]] || fail "the tag $tags of this commit is not v$version"
+    ! grep -q '^repository = .*/OWNER/' Cargo.toml ||
+        echo "release: repository in Cargo.toml has the placeholder OWNER, so some links lead nowhere; see CONTRIBUTING.md, Release" >&2
     cargo test --locked
 fi
 
@@ -48,6 +52,12 @@ export SOURCE_DATE_EPOCH
 program=${CARGO_TARGET_DIR:-target}/dist/wickr-exporter
 target=$(rustc -vV | sed -n 's/^host: //p')
 [[ $("$program" --version) == "wickr-exporter $version" ]] || fail "$program is not version $version"
+
+# The program must not need a later glibc than the table of platforms states.
+stated=$(sed -n 's/^| Linux x86_64.*glibc \([0-9.]*\) or later.*/\1/p' deploy/README.md)
+needed=$(objdump -T "$program" | grep -oP 'GLIBC_\K[0-9.]+' | sort -uV | tail -n 1)
+[[ -n $stated && $(printf '%s\n' "$stated" "$needed" | sort -V | tail -n 1) == "$stated" ]] ||
+    fail "$program needs glibc $needed, but deploy/README.md states ${stated:-no version}"
 
 rm -rf dist
 mkdir -p dist/assets

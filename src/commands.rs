@@ -10,7 +10,6 @@ use std::{
 };
 
 use clap::CommandFactory;
-use tokio::net::TcpListener;
 
 use crate::{
     app::{
@@ -23,7 +22,7 @@ use crate::{
     query::{Filter, Query},
     shutdown,
     telemetry::{self, LogLevel},
-    web::{self, WebConfig},
+    web::{self, Listener, WebConfig},
 };
 
 const SUCCESS: u8 = 0;
@@ -316,9 +315,9 @@ async fn serving(
     })
 }
 
-fn systemd_listeners() -> Result<Vec<TcpListener>, Failure> {
+fn systemd_listeners() -> Result<Vec<Listener>, Failure> {
     let listeners = web::passed().map_err(|error| Failure {
-        message: format!("--web.systemd-socket: cannot use a socket from systemd: {error}"),
+        message: format!("--web.systemd-socket: {error}"),
         status: RUNTIME_ERROR,
     })?;
     if listeners.is_empty() {
@@ -332,14 +331,14 @@ fn systemd_listeners() -> Result<Vec<TcpListener>, Failure> {
 async fn bind(
     options: &GlobalOptions,
     configured: &[ListenAddress],
-) -> Result<Vec<TcpListener>, Failure> {
+) -> Result<Vec<Listener>, Failure> {
     let addresses = if options.listen.is_empty() { configured } else { &options.listen };
     let mut listeners = Vec::new();
     for address in addresses {
         let bound = web::bind(address.host.as_deref(), address.port).await;
         let listener =
             bound.map_err(|error| AppError::Listen { address: address.to_string(), error })?;
-        listeners.push(listener);
+        listeners.push(listener.into());
     }
     Ok(listeners)
 }

@@ -4,7 +4,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
-    net::TcpListener,
     sync::Notify,
     task::{Id, JoinSet},
 };
@@ -27,7 +26,7 @@ use crate::{
     lifecycle,
     telemetry::Metrics,
     web::{
-        self, AccessControl, DisplaySettings, ExternalUrl, RoutePrefix, Server, Site,
+        self, AccessControl, DisplaySettings, ExternalUrl, Listener, RoutePrefix, Server, Site,
         TelemetryPath, WebConfig,
     },
     wickr::{CredentialSource, Interner},
@@ -40,7 +39,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Serving {
     /// Listening sockets.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
     /// Path of the metrics.
     pub telemetry_path: TelemetryPath,
     /// The prefix of all paths.
@@ -155,8 +154,7 @@ impl Daemon {
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         for listener in serving.listeners {
-            let address = listener.local_addr().map(|at| at.to_string()).unwrap_or_default();
-            tracing::info!(address, tls = access.has_tls(), "listening");
+            tracing::info!(address = %listener, tls = access.has_tls(), "listening");
             warn_if_exposed(&listener, &access);
             tasks.spawn("HTTP server", infallible(server.clone().serve(listener, stop.clone())));
         }
@@ -217,8 +215,8 @@ impl Daemon {
 }
 
 /// Warns if clients on the network can read the metrics without authentication or encryption.
-fn warn_if_exposed(listener: &TcpListener, access: &AccessControl) {
-    let Ok(address) = listener.local_addr() else { return };
+fn warn_if_exposed(listener: &Listener, access: &AccessControl) {
+    let Some(address) = listener.address() else { return };
     if let Some(exposure) = access.exposure()
         && !address.ip().to_canonical().is_loopback()
     {

@@ -11,6 +11,7 @@ use crate::{
     config::{self, Config},
     inventory::{Freshness, Reader, Summary, TypeSummary},
     simulator::{ACCESS_KEY, Count, Options, SECRET_KEY, Simulator},
+    web::Listener,
     wickr::CredentialSource,
 };
 
@@ -137,7 +138,7 @@ fn configuration(simulator: &Simulator) -> Result<Config, AppError> {
 }
 
 fn welcome(simulator: &Simulator, serving: &Serving) -> String {
-    let address = serving.listeners.first().and_then(|listener| listener.local_addr().ok());
+    let address = serving.listeners.first().and_then(Listener::address);
     let scheme = match &serving.web_config {
         Some(config) if config.has_tls() => "https",
         _ => "http",

@@ -68,7 +68,6 @@ impl NetworkPlan {
             usernames: self.usernames,
             refresh: self.discovery.interval,
             selector_id: selector::id(&self.network.users, self.shard),
-            former_selector_id: selector::former_id(&self.network.users, self.shard),
         }
     }
 }

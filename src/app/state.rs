@@ -1,7 +1,6 @@
 //! The state files, one for each network: read at the start, written after polls and at shutdown.
 //!
-//! With the configured path `state`, the state of network 12345678 is in `state.12345678`. Version 0.1
-//! wrote one file for all networks, `state`. It is read, and removed when every network has its own.
+//! With the configured path `state`, the state of network 12345678 is in `state.12345678`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -48,8 +47,6 @@ struct Files {
     /// Networks whose file cannot be read, perhaps because a newer version wrote it. It is kept until
     /// there is data to save, and then backed up.
     unreadable: HashSet<NetworkId>,
-    /// The file for all networks was read.
-    common: bool,
 }
 
 /// What the file of a network contains.
@@ -83,15 +80,6 @@ impl StateFiles {
     pub(super) fn load(&self, labels: &Interner) -> HashMap<NetworkId, RestoredNetwork> {
         let mut files = self.lock();
         let (mut networks, mut all_readable) = (HashMap::new(), true);
-        match read(&self.path, labels) {
-            Ok(Some(found)) => (files.common, networks) = (true, found),
-            Ok(None) => {}
-            Err(error) => {
-                let path = self.path.display();
-                tracing::warn!(%path, error, "state file of version 0.1 ignored; remove it");
-                all_readable = false;
-            }
-        }
         for id in self.networks_with_files() {
             let path = self.file(&id);
             let found = read(&path, labels).and_then(|found| match found {
@@ -107,11 +95,7 @@ impl StateFiles {
                     let saved =
                         Saved { last_poll: network.last_poll, view: Weak::new(), collected: None };
                     files.saved.insert(id.clone(), saved);
-                    // After a downgrade and an upgrade, the file for all networks is newer.
-                    let ended = |network: &RestoredNetwork| network.last_poll.map(|poll| poll.at);
-                    if networks.get(&id).is_none_or(|other| ended(other) <= ended(&network)) {
-                        networks.insert(id, network);
-                    }
+                    networks.insert(id, network);
                 }
                 Err(error) => {
                     tracing::warn!(
@@ -179,12 +163,6 @@ impl StateFiles {
             }
         }
         let all_saved = networks.iter().all(|view| files.saved.contains_key(&view.identity.id));
-        if files.common && all_saved {
-            match remove(&self.path) {
-                Ok(()) => files.common = false,
-                Err(error) => failed(self.path.to_path_buf(), error),
-            }
-        }
         result.map(|()| all_saved)
     }
 

@@ -41,8 +41,6 @@ pub struct UserListPlan {
     pub refresh: Duration,
     /// Identifies `users` and `shard`. A restored user list is complete only for the same selection.
     pub selector_id: u64,
-    /// The id that earlier versions stored for the same selection.
-    pub former_selector_id: Option<u64>,
 }
 
 /// The users to poll, or how to find them.

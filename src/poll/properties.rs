@@ -137,7 +137,6 @@ fn network(random: &mut fastrand::Rng, kinds: &[ErrorKind]) -> Fixture {
             usernames: false,
             refresh: Duration::from_secs(3600),
             selector_id: 0,
-            former_selector_id: None,
         },
         source: source.clone(),
         limiter: Arc::new(ConcurrencyLimiter::new(in_flight).open()),

@@ -119,7 +119,6 @@ fn listed(users: u32) -> UserListPlan {
         usernames: false,
         refresh: Duration::from_secs(3600),
         selector_id: 1,
-        former_selector_id: Some(7),
     }
 }
 

@@ -61,10 +61,7 @@ impl UserList {
         let own = |users: &[UserId]| -> Arc<[UserId]> {
             users.iter().filter(|user| plan.shard.has(network, user)).cloned().collect()
         };
-        let restored = restored.filter(|list| {
-            list.selector_id == plan.selector_id
-                || Some(list.selector_id) == plan.former_selector_id
-        });
+        let restored = restored.filter(|list| list.selector_id == plan.selector_id);
         let (users, complete) = match (&plan.users, restored) {
             (UserSelector::Listed(users), _) => (Some(own(users)), true),
             (UserSelector::All(_), Some(list)) => (Some(list.users.clone()), true),

@@ -1,16 +1,9 @@
-//! Listening sockets, connections and graceful shutdown.
+//! Connections and graceful shutdown.
 //!
 //! With TLS, a connection starts with a handshake. Each request passes the access control before
 //! routing. [`connections`](super::connections) limits the number of connections.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::{Ipv6Addr, SocketAddr},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -25,20 +18,19 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
-use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream, lookup_host},
     task::JoinSet,
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{either::Either, sync::CancellationToken};
 use tower::Service;
 
 use super::{
     auth::{self, AccessControl, Client, ClientTransport},
     connections::{Connection, ConnectionHandle, Connections},
+    listener::{ClientAddress, Listener, Stream},
     pages,
     paths::RoutePrefix,
 };
@@ -53,56 +45,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 const BUFFER_SIZE: usize = 64 << 10;
-const BACKLOG: i32 = 1024;
 /// The time for responses in progress at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Listens on `host:port`, or on all IPv4 and IPv6 addresses without a host.
-///
-/// # Errors
-///
-/// When the address is in use, or is not an address of this machine.
-pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
-    if let Some(host) = host {
-        let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-        return TcpListener::bind(&addresses[..]).await;
-    }
-    match dual_stack(port) {
-        // The machine has no IPv6.
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(("0.0.0.0", port)).await
-        }
-        bound => bound,
-    }
-}
-
-/// An IPv6 socket that accepts IPv4, regardless of `net.ipv6.bindv6only`.
-fn dual_stack(port: u16) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
-    socket.set_only_v6(false)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// The sockets that systemd passes to the process.
-///
-/// # Errors
-///
-/// When one of them is not a TCP socket.
-pub fn passed() -> io::Result<Vec<TcpListener>> {
-    let mut passed = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..passed.len() {
-        if let Some(listener) = passed.take_tcp_listener(index)? {
-            listener.set_nonblocking(true)?;
-            listeners.push(TcpListener::from_std(listener)?);
-        }
-    }
-    Ok(listeners)
-}
 
 /// An HTTP server on any number of sockets.
 #[derive(Debug, Clone)]
@@ -126,7 +70,7 @@ impl Server {
     }
 
     /// Serves one socket until `stop`, then finishes responses in progress for a few seconds.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    pub async fn serve(self, listener: Listener, stop: CancellationToken) {
         let graceful = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -170,8 +114,8 @@ impl Server {
     /// Serves one connection until it ends or has to be closed.
     async fn run(
         self,
-        stream: TcpStream,
-        address: SocketAddr,
+        stream: Stream,
+        address: ClientAddress,
         connection: Connection,
         watcher: Watcher,
         stop: CancellationToken,
@@ -187,16 +131,12 @@ impl Server {
 
     async fn serve_stream(
         &self,
-        stream: TcpStream,
-        address: SocketAddr,
+        stream: Stream,
+        address: ClientAddress,
         requests: ConnectionHandle,
         watcher: Watcher,
         stop: CancellationToken,
     ) {
-        // Small responses are sent immediately. A socket that does not support this still works.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
         let peer = address.into();
         let Some(config) = self.access.tls_config() else {
             let client = Client { peer, transport: ClientTransport::Plain };
@@ -319,21 +259,24 @@ impl Server {
 }
 
 /// A connection on which a write has a timeout.
-type TimedStream = std::pin::Pin<Box<TimeoutStream<TcpStream>>>;
+type TimedStream = std::pin::Pin<Box<TimeoutStream<Stream>>>;
 
-fn with_timeout(stream: TcpStream) -> TimedStream {
+fn with_timeout(stream: Stream) -> TimedStream {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     Box::pin(stream)
 }
 
-/// Performs the TLS handshake. A client that sends plain HTTP gets a response that says so.
+/// Performs the TLS handshake. A TCP client that sends plain HTTP gets a response that says so.
 async fn tls_handshake(
-    mut stream: TcpStream,
+    mut stream: Stream,
     config: Arc<ServerConfig>,
 ) -> io::Result<TlsStream<TimedStream>> {
     let mut first = [0];
-    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+    if let Either::Left(stream) = &mut stream
+        && stream.peek(&mut first).await? == 1
+        && first[0].is_ascii_uppercase()
+    {
         let text = "This port serves HTTPS: use https://.\n";
         let response = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -370,8 +313,9 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
+    use tokio::net::TcpStream;
 
-    use super::*;
+    use super::{super::listener::bind, *};
     use crate::telemetry::{Metrics, watch_panics};
 
     #[tokio::test]
@@ -391,7 +335,7 @@ mod tests {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(
             Server::new(router, access, RoutePrefix::default(), RoutePrefix::default())
-                .serve(listener, stop.clone()),
+                .serve(listener.into(), stop.clone()),
         );
         watch_panics();
         let before = panics();

@@ -12,7 +12,8 @@
 //!   proxies (`connect_log`, `inspecting_proxy`), authorities and failed connections
 //! - `organisation`: discovery, SSO limits, accounts, shards
 //! - `reload`, `restart`; `upgrades`: files of released versions
-//! - `service`: systemd's notification protocol; `health`: the command
+//! - `service`: systemd's notification protocol; `health`: the command;
+//!   `sockets`: sockets of systemd
 //! - `http`: routes, formats, compression, shutdown; `compression`: other decoders
 //! - `prefix`: below another path, behind nginx
 //! - `web_auth`: TLS, passwords, client certificates, hostile clients; `keys`: certificates for tests
@@ -76,6 +77,7 @@ mod restart;
 mod sbom;
 mod scrapers;
 mod service;
+mod sockets;
 mod stage;
 mod systemd;
 mod targets;

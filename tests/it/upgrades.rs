@@ -61,7 +61,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The state files: `state` up to version 0.1.0, later `state.NETWORK`.
+/// The state files: `state.NETWORK`.
 fn state_files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -196,7 +196,7 @@ async fn exposition(folder: &Path, now: Millis) -> String {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let telemetry_path: TelemetryPath = "/metrics".parse().unwrap();
     let serving = Serving {
-        listeners: vec![listener],
+        listeners: vec![listener.into()],
         telemetry_path,
         route_prefix: RoutePrefix::default(),
         external_url: None,

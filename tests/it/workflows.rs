@@ -1,6 +1,7 @@
 //! `.github/workflows` and the links to the repository. actionlint checks the workflows.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -91,6 +92,19 @@ fn links_begin_with_the_repository_of_the_manifest() {
     files.extend(rules.iter().cloned());
     let has_link = |file: &PathBuf| read(file).contains("/runbooks.md#");
     files.extend(deploy::rule_tests().into_iter().filter(has_link));
+    // No other file names the repository. An archive without git is not searched, and neither are files
+    // that UPDATE_DOCS=1 is about to change.
+    let grep = ["grep", "--files-with-matches", "--fixed-strings", home];
+    let found = Command::new("git").args(grep).current_dir(root("")).output();
+    if let Ok(found) = found
+        && found.status.success()
+        && home == repository
+    {
+        let found = String::from_utf8(found.stdout).unwrap();
+        let found: BTreeSet<_> = found.lines().map(root).collect();
+        let listed = files.iter().cloned().chain([root("Cargo.toml")]).collect();
+        assert_eq!(found, listed, "files that link to the repository");
+    }
     for file in files {
         let text = read(&file);
         assert!(text.contains(home), "{} does not link to {home}", file.display());

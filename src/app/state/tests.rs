@@ -103,7 +103,7 @@ fn writes_only_networks_that_were_polled_since_the_last_save() {
 }
 
 #[test]
-fn removes_files_of_removed_networks_and_the_file_of_version_0_1() {
+fn removes_files_of_removed_networks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     let (registrar, reader) = inventory::open();
@@ -111,24 +111,14 @@ fn removes_files_of_removed_networks_and_the_file_of_version_0_1() {
     let users = users(3);
     poll(&mut first, &users, NOW);
     poll(&mut second, &users, NOW);
-    std::fs::write(&path, state::encode(&reader.snapshot()).unwrap()).unwrap();
 
     let files = state_files(&path);
-    assert_eq!(files.load(&Interner::default()).len(), 2);
-    poll(&mut first, &users, NOW + 1);
     files.write(&reader.snapshot(), Since::LastPoll).unwrap();
     let names = |folder: &Path| listed(folder).into_keys().collect::<Vec<_>>();
     assert_eq!(names(folder.path()), ["state.11111111", "state.22222222"]);
     second.withdraw();
     files.write(&reader.snapshot(), Since::LastPoll).unwrap();
     assert_eq!(names(folder.path()), ["state.11111111"]);
-
-    // After a downgrade, version 0.1 wrote newer data.
-    poll(&mut first, &users, NOW + 2);
-    std::fs::write(&path, state::encode(&reader.snapshot()).unwrap()).unwrap();
-    let restored = state_files(&path).load(&Interner::default());
-    let last_poll = restored.values().map(|network| network.last_poll.unwrap().at);
-    assert_eq!(last_poll.collect::<Vec<_>>(), [NOW + 2]);
 }
 
 #[test]

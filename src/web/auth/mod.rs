@@ -7,7 +7,7 @@ mod rate_limit;
 mod reload;
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Instant,
@@ -155,26 +155,23 @@ pub(super) enum ClientTransport {
     Tls(Option<Vec<CertificateDer<'static>>>),
 }
 
-/// A client for per-client limits: an IPv4 address or an IPv6 /64 network.
+/// A client for per-client limits: an IPv4 address, an IPv6 /64 network, or all clients of Unix sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Peer(IpAddr);
+pub struct Peer(Option<IpAddr>);
 
 impl Peer {
+    /// The clients of Unix sockets.
+    pub(super) const UNIX: Peer = Peer(None);
+
     /// The peer that an address belongs to.
     pub fn of(address: IpAddr) -> Peer {
-        Peer(match address.to_canonical() {
+        Peer(Some(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
                 Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
             }
-        })
-    }
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Peer {
-        Peer::of(address.ip())
+        }))
     }
 }
 
