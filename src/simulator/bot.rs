@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fleet::Overrides;
 use super::options::Options;
-use super::paging::{Key, Row};
+use super::paging::{Key, Row, sort_keys};
 use super::rows::ToJson;
 
 /// A bot with this id: active, without a login.
@@ -78,17 +78,13 @@ impl Bot {
 }
 
 impl Row for &Bot {
-    const FIELDS: &'static [&'static str] =
-        &["username", "firstName", "displayName", "status", "groupId"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "username" => Key::text(&self.username),
-            "displayName" => Key::text(&self.name),
-            "status" => Key::Number(self.status),
-            "groupId" => self.group.as_deref().map_or(Key::Absent, Key::text),
-            _ => Key::Absent,
-        }
+    sort_keys! {
+        |bot|
+        "username" => Key::text(&bot.username),
+        "firstName" => Key::Absent,
+        "displayName" => Key::text(&bot.name),
+        "status" => Key::Number(bot.status),
+        "groupId" => Key::optional_text(&bot.group),
     }
 
     fn tie_breaker(&self) -> Key<'_> {

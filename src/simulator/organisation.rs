@@ -11,7 +11,7 @@ use super::bot::{Bot, bot};
 use super::call::Operation;
 use super::fleet::{Network, Overrides};
 use super::options::Options;
-use super::paging::{Key, Row};
+use super::paging::{Key, Row, sort_keys};
 use super::rows::ToJson;
 
 /// Users that a network of the simulator can have.
@@ -36,15 +36,11 @@ pub(super) struct BlockedGuest {
 }
 
 impl Row for &BlockedGuest {
-    const FIELDS: &'static [&'static str] = &["username", "admin", "modified"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "username" => Key::text(&self.username),
-            "admin" => Key::text(&self.admin),
-            "modified" => Key::Number(self.modified),
-            _ => Key::Absent,
-        }
+    sort_keys! {
+        |guest|
+        "username" => Key::text(&guest.username),
+        "admin" => Key::text(&guest.admin),
+        "modified" => Key::Number(guest.modified),
     }
 
     fn tie_breaker(&self) -> Key<'_> {

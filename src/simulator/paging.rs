@@ -29,6 +29,10 @@ impl<'a> Key<'a> {
         Self::Text(Cow::Borrowed(text))
     }
 
+    pub(super) fn optional_text(text: &'a Option<String>) -> Self {
+        text.as_deref().map_or(Self::Absent, Self::text)
+    }
+
     pub(super) fn id(id: &'a str) -> Self {
         Self::Id(id.len(), Cow::Borrowed(id))
     }
@@ -66,6 +70,22 @@ pub(super) trait Row {
     /// A unique key: the order of rows whose other keys are equal.
     fn tie_breaker(&self) -> Key<'_>;
 }
+
+/// The fields and keys of a [`Row`].
+macro_rules! sort_keys {
+    (|$row:pat_param| $($field:literal => $key:expr,)*) => {
+        const FIELDS: &'static [&'static str] = &[$($field),*];
+
+        fn key(&self, field: &str) -> Key<'_> {
+            let $row = self;
+            match field {
+                $($field => $key,)*
+                _ => Key::Absent,
+            }
+        }
+    };
+}
+pub(super) use sort_keys;
 
 /// The order of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -238,10 +258,9 @@ mod tests {
     struct Item(i64, i64);
 
     impl Row for Item {
-        const FIELDS: &'static [&'static str] = &["a"];
-
-        fn key(&self, _: &str) -> Key<'_> {
-            Key::Number(self.0)
+        sort_keys! {
+            |item|
+            "a" => Key::Number(item.0),
         }
 
         fn tie_breaker(&self) -> Key<'_> {

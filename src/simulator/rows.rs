@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::device::Device;
 use super::fleet::{Network, SecurityGroup};
 use super::options::Options;
-use super::paging::{Key, Row};
+use super::paging::{Key, Row, sort_keys};
 use super::user::User;
 
 pub(super) trait ToJson {
@@ -13,18 +13,13 @@ pub(super) trait ToJson {
 }
 
 impl Row for &Network {
-    const FIELDS: &'static [&'static str] =
-        &["networkId", "networkName", "accessLevel", "awsAccountId", "standing"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "networkId" => Key::id(&self.id),
-            "networkName" => Key::text(&self.name),
-            "accessLevel" => Key::text(&self.access_level),
-            "awsAccountId" => self.account.as_deref().map_or(Key::Absent, Key::text),
-            "standing" => Key::Number(self.standing),
-            _ => Key::Absent,
-        }
+    sort_keys! {
+        |network|
+        "networkId" => Key::id(&network.id),
+        "networkName" => Key::text(&network.name),
+        "accessLevel" => Key::text(&network.access_level),
+        "awsAccountId" => Key::optional_text(&network.account),
+        "standing" => Key::Number(network.standing),
     }
 
     fn tie_breaker(&self) -> Key<'_> {
@@ -56,20 +51,15 @@ pub(super) fn network_arn(region: &str, account: &str, network: &str) -> String 
 }
 
 impl Row for &User {
-    const FIELDS: &'static [&'static str] =
-        &["userId", "username", "firstName", "lastName", "status", "isAdmin", "suspended"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "userId" => Key::id(&self.id),
-            "username" => Key::text(&self.username),
-            "firstName" => Key::text(&self.first_name),
-            "lastName" => Key::text(&self.last_name),
-            "status" => Key::Number(self.status),
-            "isAdmin" => Key::Number(self.admin.into()),
-            "suspended" => Key::Number(self.suspended.into()),
-            _ => Key::Absent,
-        }
+    sort_keys! {
+        |user|
+        "userId" => Key::id(&user.id),
+        "username" => Key::text(&user.username),
+        "firstName" => Key::text(&user.first_name),
+        "lastName" => Key::text(&user.last_name),
+        "status" => Key::Number(user.status),
+        "isAdmin" => Key::Number(user.admin.into()),
+        "suspended" => Key::Number(user.suspended.into()),
     }
 
     fn tie_breaker(&self) -> Key<'_> {
@@ -156,20 +146,14 @@ impl ToJson for &Device {
 }
 
 impl Row for (usize, &SecurityGroup) {
-    const FIELDS: &'static [&'static str] =
-        &["id", "name", "isDefault", "activeMembers", "botMembers", "modified"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        let group = self.1;
-        match field {
-            "id" => Key::text(&group.id),
-            "name" => Key::text(&group.name),
-            "isDefault" => Key::Number(group.default.into()),
-            "activeMembers" => Key::Number(group.active_members),
-            "botMembers" => Key::Number(group.bot_members),
-            "modified" => Key::Number(group.modified),
-            _ => Key::Absent,
-        }
+    sort_keys! {
+        |(_, group)|
+        "id" => Key::text(&group.id),
+        "name" => Key::text(&group.name),
+        "isDefault" => Key::Number(group.default.into()),
+        "activeMembers" => Key::Number(group.active_members),
+        "botMembers" => Key::Number(group.bot_members),
+        "modified" => Key::Number(group.modified),
     }
 
     fn tie_breaker(&self) -> Key<'_> {
