@@ -23,7 +23,10 @@ use tokio_rustls::rustls::{ServerConfig, pki_types::CertificateDer};
 
 use self::passwords::{Passwords, Verdict};
 pub(super) use self::rate_limit::TokenBucket;
-use super::web_config::{AccessSettings, FilesDigest, WebConfig};
+use super::{
+    lock,
+    web_config::{AccessSettings, FilesDigest, WebConfig},
+};
 use crate::telemetry::{Metrics, RejectionReason};
 
 /// The paths that need no authentication.

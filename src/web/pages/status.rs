@@ -11,7 +11,7 @@ use super::{
     collectors::CollectorStatus,
 };
 use crate::{
-    clock::{Millis, Moment},
+    clock::{Millis, Moment, to_millis},
     inventory::{
         Account, Collected, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary,
         TypeSummary,
@@ -305,10 +305,7 @@ fn failures(view: &NetworkView) -> Vec<FailureStatus> {
 
 impl DeviceStatus {
     fn of(view: &NetworkView, idle_buckets: &[Duration], now: Moment) -> DeviceStatus {
-        let bounds: Vec<i64> = idle_buckets
-            .iter()
-            .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
-            .collect();
+        let bounds: Vec<Millis> = idle_buckets.iter().copied().map(to_millis).collect();
         let summary = Summary::new(view, now, &bounds, &[]);
         let sum = |field: fn(&TypeSummary) -> u64| summary.types.iter().map(field).sum();
         let sso = view.sso.is_some();

@@ -9,8 +9,11 @@ use super::{
     links::{NavLinks, devices_url},
     status::{DeviceStatus, FailureStatus, IdleStatus, NetworkStatus, Seconds, Status, Time},
 };
-use crate::query::{Filter, Query};
-use crate::text::format_duration;
+use crate::{
+    clock::to_millis,
+    query::{Filter, Query},
+    text::format_duration,
+};
 
 /// A line of a bar chart.
 struct Bar {
@@ -115,7 +118,7 @@ fn html_time(Time(at): Time, Time(now): Time) -> HtmlTime {
 }
 
 fn seconds(Seconds(time): Seconds) -> String {
-    duration(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+    duration(to_millis(time))
 }
 
 type SetFilter = fn(&mut Filter);
