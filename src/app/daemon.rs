@@ -199,7 +199,8 @@ impl Daemon {
             }
             error = tasks.next_end() => Err(error),
         };
-        // Taken before the tasks stop. After a task failed, the state may be inconsistent and is not saved.
+        // Taken before the tasks stop. After a task failed, the state may be inconsistent and is
+        // not saved.
         let snapshot = result.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
         manager.stopping().await;

@@ -1,8 +1,9 @@
-//! Notifications for the service manager in systemd's protocol: ready, reloading, stopping, status and
-//! watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A manager that does not read delays nothing for long.
+//! Notifications for the service manager in systemd's protocol: ready, reloading, stopping, status
+//! and watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A manager that does not read delays
+//! nothing for long.
 //!
-//! Before each watchdog message, the supervisor must respond. That shows that timers fire, the runtime runs
-//! tasks, and the central task makes progress.
+//! Before each watchdog message, the supervisor must respond. That shows that timers fire, the
+//! runtime runs tasks, and the central task makes progress.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -29,8 +29,8 @@ pub(super) fn id(users: &UsersConfig, shard: ShardConfig) -> u64 {
     first_eight_bytes(&hash.finalize())
 }
 
-/// The id that versions up to 0.1.0 wrote, a hash of Rust debug output. `None` for a configured user list,
-/// which they did not store.
+/// The id that versions up to 0.1.0 wrote, a hash of Rust debug output. `None` for a configured
+/// user list, which they did not store.
 pub(super) fn former_id(users: &UsersConfig, shard: ShardConfig) -> Option<u64> {
     let UsersConfig::All(FilterConfig { status, groups, username }) = users else { return None };
     let status = match status.map(|status| status.as_str()) {

@@ -7,7 +7,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 
 use super::errors::ApiError;
-use super::paging::Sort;
+use super::paging::ListOrder;
 
 macro_rules! operations {
     ($($name:ident = $path:literal,)*) => {
@@ -165,7 +165,11 @@ impl Call {
         if !problems.is_empty() {
             return Err(ApiError::validation(&problems));
         }
-        Ok(Parameters { size, sort: Sort { fields, descending }, status: status.ok().flatten() })
+        Ok(Parameters {
+            size,
+            sort: ListOrder { fields, descending },
+            status: status.ok().flatten(),
+        })
     }
 }
 
@@ -187,7 +191,7 @@ fn ids(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
 #[derive(Debug)]
 pub(super) struct Parameters {
     pub(super) size: usize,
-    pub(super) sort: Sort,
+    pub(super) sort: ListOrder,
     pub(super) status: Option<i64>,
 }
 
@@ -250,6 +254,6 @@ mod tests {
     fn parameters_default_as_documented() {
         let call = Call::parse("/networks", "").unwrap();
         let parameters = call.validate(&[]).unwrap();
-        assert_eq!((parameters.size, parameters.sort), (10, Sort::default()));
+        assert_eq!((parameters.size, parameters.sort), (10, ListOrder::default()));
     }
 }

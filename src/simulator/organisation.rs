@@ -11,7 +11,7 @@ use super::bot::{Bot, bot};
 use super::call::Operation;
 use super::fleet::{Network, Overrides};
 use super::options::Options;
-use super::paging::{Key, Row, sort_keys};
+use super::paging::{ListRow, RowKey, sort_keys};
 use super::rows::ToJson;
 
 /// Users that a network of the simulator can have.
@@ -35,16 +35,16 @@ pub(super) struct BlockedGuest {
     modified: i64,
 }
 
-impl Row for &BlockedGuest {
+impl ListRow for &BlockedGuest {
     sort_keys! {
         |guest|
-        "username" => Key::text(&guest.username),
-        "admin" => Key::text(&guest.admin),
-        "modified" => Key::Number(guest.modified),
+        "username" => RowKey::text(&guest.username),
+        "admin" => RowKey::text(&guest.admin),
+        "modified" => RowKey::Number(guest.modified),
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::text(&self.username)
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::text(&self.username)
     }
 }
 

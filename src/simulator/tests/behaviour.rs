@@ -145,6 +145,7 @@ async fn changes_between_pages_neither_skip_nor_repeat_devices() {
     simulator.change_fleet(|fleet| {
         let jane = fleet.user_mut("12345678", "1001").unwrap();
         assert!(jane.remove_device("d002") && !jane.remove_device("nobody"));
+        jane.add_device(device("oldest").created_ago(days(2000)));
         jane.device_mut("d004").unwrap().log_in();
         jane.add_device(device("new").created_ago(minutes(1)));
     });

@@ -89,7 +89,11 @@ impl AccessControl {
     }
 
     /// Checks a request; the error is the response to it.
-    pub(super) async fn authorize(&self, request: &Parts, client: &Client) -> Result<(), Response> {
+    pub(super) async fn authorize(
+        &self,
+        request: &Parts,
+        client: &HttpClient,
+    ) -> Result<(), Response> {
         if is_public(&request.uri) {
             return Ok(());
         }
@@ -104,7 +108,7 @@ impl AccessControl {
         &self,
         settings: &AccessSettings,
         request: &Parts,
-        client: &Client,
+        client: &HttpClient,
     ) -> Result<(), RejectionReason> {
         if let Some(tls) = &settings.tls {
             // The connection may be older than the TLS settings.
@@ -146,7 +150,7 @@ pub(super) fn is_public(uri: &Uri) -> bool {
 
 /// The client of a connection.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct HttpClient {
     pub(super) peer: Peer,
     pub(super) transport: ClientTransport,
 }
