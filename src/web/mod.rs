@@ -8,13 +8,14 @@
 //! | `/-/ready` | 503 until the first poll and lookups of every network have ended, then 200 |
 //! | `/-/reload` | a POST reloads the configuration, if enabled |
 //!
-//! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and
-//! HEAD is 405. `server` accepts connections, `connections` and `slots` limit them and large responses;
-//! `web_config`, `auth` and `tls` protect them.
+//! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET
+//! and HEAD is 405. `listen` opens sockets, `server` accepts connections, `connections` and `slots`
+//! limit them and large responses; `web_config`, `auth` and `tls` protect them.
 
 mod auth;
 mod body;
 mod connections;
+mod listen;
 mod pages;
 mod paths;
 mod scrape;
@@ -38,9 +39,10 @@ use axum::{
 };
 
 pub use auth::{AccessControl, Peer, credentials};
+pub use listen::{bind, passed};
 pub use paths::{ExternalUrl, RoutePrefix};
 pub use scrape::groups;
-pub use server::{Server, bind, passed};
+pub use server::Server;
 pub use slots::ResponseSlots;
 pub use tls::names_of;
 pub use web_config::{WebConfig, problems_of};

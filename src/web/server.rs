@@ -1,15 +1,10 @@
-//! Listening sockets, connections and graceful shutdown.
+//! Connections and graceful shutdown.
 //!
 //! With TLS, a connection starts with a handshake. Each request passes the access control before
 //! routing. [`connections`](super::connections) limits the number of connections.
 
 use std::{
-    convert::Infallible,
-    io,
-    net::{Ipv6Addr, SocketAddr},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
+    convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
 };
 
 use axum::{
@@ -25,10 +20,9 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
-use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream, lookup_host},
+    net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -53,56 +47,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 const BUFFER_SIZE: usize = 64 << 10;
-const BACKLOG: i32 = 1024;
 /// The time for responses in progress at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Listens on `host:port`, or on all IPv4 and IPv6 addresses without a host.
-///
-/// # Errors
-///
-/// When the address is in use, or is not an address of this machine.
-pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
-    if let Some(host) = host {
-        let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-        return TcpListener::bind(&addresses[..]).await;
-    }
-    match dual_stack(port) {
-        // The machine has no IPv6.
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(("0.0.0.0", port)).await
-        }
-        bound => bound,
-    }
-}
-
-/// An IPv6 socket that accepts IPv4, whatever `net.ipv6.bindv6only` is.
-fn dual_stack(port: u16) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
-    socket.set_only_v6(false)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// The sockets that systemd passes to the process.
-///
-/// # Errors
-///
-/// When one of them is not a TCP socket.
-pub fn passed() -> io::Result<Vec<TcpListener>> {
-    let mut passed = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..passed.len() {
-        if let Some(listener) = passed.take_tcp_listener(index)? {
-            listener.set_nonblocking(true)?;
-            listeners.push(TcpListener::from_std(listener)?);
-        }
-    }
-    Ok(listeners)
-}
 
 /// An HTTP server on any number of sockets.
 #[derive(Debug, Clone)]
@@ -386,7 +332,7 @@ mod tests {
             .route("/bad", get(|| async { std::hint::black_box(None::<Response>).unwrap() }))
             .route("/good", get(|| async { "good" }));
         let access = Arc::new(AccessControl::new(None, metrics.clone()).unwrap());
-        let listener = bind(Some("127.0.0.1"), 0).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(
