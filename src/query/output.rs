@@ -11,27 +11,21 @@ use std::{
 };
 
 use super::{Columns, Listing, Record};
-use crate::text::is_invisible;
+use crate::{named::named_values, text::is_invisible};
 
-/// An output format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ListFormat {
-    /// An object with the metadata and `devices`.
-    #[default]
-    Json,
-    /// One line per device, after a header.
-    Csv,
+named_values! {
+    /// An output format: the parameter `format`.
+    #[derive(Default)]
+    pub enum ListFormat {
+        /// An object with the metadata and `devices`.
+        #[default]
+        Json = "json",
+        /// One line per device, after a header.
+        Csv = "csv",
+    }
 }
 
 impl ListFormat {
-    /// The value of the parameter `format`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ListFormat::Json => "json",
-            ListFormat::Csv => "csv",
-        }
-    }
-
     /// The media type.
     pub fn content_type(self) -> &'static str {
         match self {
@@ -45,8 +39,10 @@ impl FromStr for ListFormat {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<ListFormat, &'static str> {
-        let all = [ListFormat::Json, ListFormat::Csv];
-        all.into_iter().find(|format| format.as_str() == text).ok_or("must be json or csv")
+        ListFormat::ALL
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or("must be json or csv")
     }
 }
 

@@ -194,8 +194,7 @@ impl FromStr for Order {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Order, &'static str> {
-        let all = [Order::Ascending, Order::Descending];
-        all.into_iter().find(|order| order.as_str() == text).ok_or("must be asc or desc")
+        Order::ALL.into_iter().find(|order| order.as_str() == text).ok_or("must be asc or desc")
     }
 }
 
