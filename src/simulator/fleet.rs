@@ -230,11 +230,6 @@ impl Network {
         self.users.values()
     }
 
-    /// The number of users, pending ones included.
-    pub fn user_count(&self) -> usize {
-        self.users.len()
-    }
-
     /// The user with this id.
     pub fn get(&self, id: &str) -> Option<&User> {
         self.users.get(&IdKey::new(id))
