@@ -123,17 +123,7 @@ mod tests {
     use ChangeKind::*;
 
     use super::*;
-
-    fn device(app_id: &str) -> Device {
-        Device {
-            app_id: Some(app_id.into()),
-            device_type: "iOS".into(),
-            status: "Active".into(),
-            suspended: Some(false),
-            created: ApiTimestamp::NEVER,
-            last_login: ApiTimestamp::NEVER,
-        }
-    }
+    use crate::inventory::fixtures::device;
 
     fn kinds(before: &[Device], now: &[Device]) -> Vec<(ChangeKind, String)> {
         let changes = changes_between(before, now).into_iter();

@@ -10,7 +10,7 @@ use crate::{
     clock::Millis,
     inventory::{
         Directory, Freshness, NetworkIdentity, NetworkView, Publisher, Reader, Registrar, Sso,
-        Summary, UserFacts, open,
+        Summary, UserFacts, fixtures::identity, open,
     },
     wickr::{ApiTimestamp, Device, ErrorKind, InternedStr, UserId},
 };
@@ -19,17 +19,6 @@ const NOW: Millis = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
 const TYPES: [&str; 5] = ["iOS", "Android", "Windows", "=cmd|' /C calc'!A0", "<b>\"x\"</b>"];
 const STATUSES: [&str; 4] = ["Active", "Reset", "reset", ""];
-
-pub(crate) fn identity(id: &str, name: &str) -> NetworkIdentity {
-    NetworkIdentity {
-        id: id.parse().unwrap(),
-        name: name.into(),
-        region: "us-east-1".into(),
-        account: String::new(),
-        interval: Duration::from_secs(60),
-        stale_after: Duration::from_secs(180),
-    }
-}
 
 fn stamp(random: &mut fastrand::Rng) -> ApiTimestamp {
     match random.u8(0..8) {
@@ -52,8 +41,13 @@ fn device(random: &mut fastrand::Rng, n: usize) -> Device {
 }
 
 fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publisher {
-    let mut publisher =
-        registrar.add(identity(&format!("1000000{n}"), ["", "production", "=x"][n % 3]), None);
+    let mut publisher = registrar.add(
+        NetworkIdentity {
+            name: ["", "production", "=x"][n % 3].into(),
+            ..identity(&format!("1000000{n}"))
+        },
+        None,
+    );
     let users: Vec<UserId> =
         (0..random.usize(0..12)).map(|u| (u * 7 + 1).to_string().parse().unwrap()).collect();
     let user_facts = |random: &mut fastrand::Rng| UserFacts {
@@ -222,7 +216,7 @@ fn reports_whether_a_list_is_complete() {
     };
     let (registrar, reader) = open();
     assert!(!scope(&reader, "").is_complete());
-    let mut publisher = registrar.add(identity("10000000", ""), None);
+    let mut publisher = registrar.add(identity("10000000"), None);
     assert!(!scope(&reader, "").is_complete());
     let users: Vec<UserId> = ["1", "2"].map(|id| id.parse().unwrap()).into();
     publisher.begin(&users);
@@ -296,7 +290,7 @@ fn csv_and_json_have_the_same_values() {
 #[test]
 fn lists_the_statuses_of_all_devices() {
     let (registrar, reader) = open();
-    let mut publisher = registrar.add(identity("10000000", ""), None);
+    let mut publisher = registrar.add(identity("10000000"), None);
     let user: UserId = "1".parse().unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     let devices = (0..300)
