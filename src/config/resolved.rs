@@ -280,23 +280,6 @@ impl Aws {
     }
 }
 
-impl Default for Aws {
-    fn default() -> Self {
-        Aws {
-            region: None,
-            profile: None,
-            role_arn: None,
-            external_id: None,
-            role_session_name: None,
-            fips: None,
-            dual_stack: None,
-            endpoint_url: None,
-            timezone: TimeZone::UTC,
-            settings: None,
-        }
-    }
-}
-
 // `TimeZone` does not implement `Hash`. Equal zones have equal names.
 impl Hash for Aws {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -63,7 +63,7 @@ pub enum Refusal {
 }
 
 /// The credentials of a running simulator, and the networks denied to all of them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Credentials {
     entries: RwLock<HashMap<String, Arc<Entry>>>,
     denied_networks: RwLock<BTreeSet<String>>,
@@ -74,15 +74,6 @@ pub(super) struct Entry {
     pub(super) refusal: Option<Refusal>,
     /// The last derived signing key and its day (`YYYYMMDD`).
     pub(super) signing_key: Mutex<Option<(String, [u8; 32])>>,
-}
-
-/// Without the signing key.
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut this = f.debug_struct("Entry");
-        this.field("credential", &self.credential).field("refusal", &self.refusal);
-        this.finish_non_exhaustive()
-    }
 }
 
 impl Entry {

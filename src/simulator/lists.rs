@@ -15,7 +15,7 @@ use super::rows::{ToJson, network_arn};
 use super::user::User;
 
 /// The data that a response is made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Lists<'a> {
     pub(super) options: &'a Options,
     pub(super) fleet: &'a Fleet,

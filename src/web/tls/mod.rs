@@ -33,9 +33,14 @@ pub(super) fn build(raw: &RawTls, files: &mut FilesReader, problems: &Problems) 
     let provider = Arc::new(provider(raw));
     let client_certs = client_certs(raw, &provider, files, problems);
     let (chain, key, client_certs) = (chain?, key?, Arc::new(client_certs?));
+    let versions = versions(raw);
+    // Reported by the validation of the versions and cipher suites.
+    if versions.is_empty() {
+        return None;
+    }
     let not_after = chain.first().and_then(not_after);
     let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions(raw))
+        .with_protocol_versions(&versions)
         .map(|builder| builder.with_client_cert_verifier(client_certs.clone()))
         .and_then(|builder| builder.with_single_cert(chain, key));
     let mut config = match config {
