@@ -200,38 +200,34 @@ pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 fn response(reason: RejectionReason) -> Response {
-    let (status, text) = match reason {
-        RejectionReason::Unencrypted => (StatusCode::FORBIDDEN, "Use https.\n"),
+    let retry = Some((header::RETRY_AFTER, "1"));
+    // The next request needs a new handshake.
+    let close = Some((header::CONNECTION, "close"));
+    let basic = Some((header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\""));
+    let (status, header, text) = match reason {
+        RejectionReason::Unencrypted => (StatusCode::FORBIDDEN, close, "Use https."),
         RejectionReason::Certificate => {
-            (StatusCode::FORBIDDEN, "A valid client certificate is required.\n")
+            (StatusCode::FORBIDDEN, close, "A valid client certificate is required.")
         }
         RejectionReason::Credentials => {
-            (StatusCode::UNAUTHORIZED, "A user and password are required.\n")
+            (StatusCode::UNAUTHORIZED, basic, "A user and password are required.")
         }
         RejectionReason::Busy => {
-            (StatusCode::TOO_MANY_REQUESTS, "Too many password checks in progress; try again.\n")
+            let text = "Too many password checks in progress; try again.";
+            (StatusCode::TOO_MANY_REQUESTS, retry, text)
         }
         RejectionReason::RateLimit => {
-            (StatusCode::TOO_MANY_REQUESTS, "The rate limit is exceeded.\n")
+            (StatusCode::TOO_MANY_REQUESTS, retry, "The rate limit is exceeded.")
         }
         RejectionReason::Handshake | RejectionReason::Connection => {
-            (StatusCode::SERVICE_UNAVAILABLE, "\n")
+            (StatusCode::SERVICE_UNAVAILABLE, None, "")
         }
     };
-    let (name, value) = match reason {
-        RejectionReason::Credentials => {
-            (header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\"")
-        }
-        RejectionReason::Busy | RejectionReason::RateLimit => (header::RETRY_AFTER, "1"),
-        // The next request needs a new handshake.
-        RejectionReason::Unencrypted | RejectionReason::Certificate => {
-            (header::CONNECTION, "close")
-        }
-        RejectionReason::Handshake | RejectionReason::Connection => {
-            return (status, text).into_response();
-        }
-    };
-    (status, [(name, HeaderValue::from_static(value))], text).into_response()
+    let mut response = (status, format!("{text}\n")).into_response();
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 #[cfg(test)]
