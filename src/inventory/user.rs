@@ -50,8 +50,8 @@ pub struct UserRecord {
     /// Whether `last` was read in another time zone than the current one, so that its logins cannot be
     /// compared.
     pub(super) in_other_timezone: bool,
-    /// The steady time when the first poll that failed to refresh `last` ended or stalled. None if `last`
-    /// is from the last poll, or while the first poll after it proceeds.
+    /// The steady time when the first poll that failed to refresh `last` ended or stalled. None if
+    /// `last` is from the last poll, or while the first poll after it proceeds.
     pub(super) overdue_since: Option<Millis>,
 }
 

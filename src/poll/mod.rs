@@ -199,7 +199,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
         users.len() == all
     }
 
-    /// Polls `users`, of `all` on the list. From `refresh_from` on, data of all users has to be refreshed.
+    /// Polls `users`, of `all` on the list. From `refresh_from` on, data of all users has to be
+    /// refreshed.
     async fn poll_users(
         &mut self,
         users: &[UserId],

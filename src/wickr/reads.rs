@@ -54,7 +54,8 @@ impl Client {
         self.collect(&list, limiter, paging::ITEMS, read).await
     }
 
-    /// A time of a response; None if it is absent, never or invalid. An invalid one is logged as `field`.
+    /// A time of a response; None if it is absent, never or invalid. An invalid one is logged as
+    /// `field`.
     pub fn millis(&self, field: &'static str, time: &Time) -> Option<Millis> {
         time.millis(field, &self.options.timezone, |invalid| self.invalid_fields.log(invalid))
     }
