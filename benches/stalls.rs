@@ -1,6 +1,6 @@
-//! The longest stall of the HTTP server while a large network is polled:
-//! `cargo bench --bench stalls -- [USERS] [current-thread]`, a million by default. With `current-thread`,
-//! no other thread takes over while the exporter does work on all users.
+//! The longest stall of the HTTP server while a large network is polled: `cargo bench --bench
+//! stalls -- [USERS] [current-thread]`, a million by default. With `current-thread`, no other
+//! thread takes over while the exporter does work on all users.
 //!
 //! Polls run against a source in memory, so that they consist of the exporter's own work. The runtime
 //! has one worker thread, as in a container with one CPU, where a stalled worker delays every request.

@@ -40,7 +40,8 @@ fn documentation() -> Result<(), Box<dyn Error>> {
     for file in files.iter().filter(|file| file.ends_with(".md")) {
         println!("cargo:rerun-if-changed={file}");
         let markdown = fs::read_to_string(file)?;
-        let Some(render::Document { slug, title, html }) = render::render(file, &markdown) else {
+        let Some(render::RenderedDocument { slug, title, html }) = render::render(file, &markdown)
+        else {
             continue;
         };
         let path = format!("/docs/{slug}");

@@ -24,9 +24,10 @@
 //!
 //! Outside the data flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
 //! metrics), [`family`] (metric families), `diagnostics` (configuration files and their problems),
-//! `files` (bounded reads), `text` (escaping of untrusted text), [`clock`] and [`shutdown`] (time
-//! and signals as arguments), and `simulator`, a Wickr Admin API for the demo and the tests. The
-//! simulator shares no code with the client, and is compiled with the default feature `simulator`.
+//! `files` (bounded reads), `named` (enums with names), `text` (escaping of untrusted text), [`clock`]
+//! and [`shutdown`] (time and signals as arguments), and `simulator`, a Wickr Admin API for the demo
+//! and the tests. The simulator shares no code with the client, and is compiled with the default
+//! feature `simulator`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -42,6 +43,7 @@ pub mod family;
 mod files;
 pub mod inventory;
 pub mod lifecycle;
+mod named;
 pub mod poll;
 pub mod query;
 pub mod shutdown;

@@ -2,30 +2,20 @@
 
 use std::io;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 /// Resolves with the signal's name on the first SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// If a signal handler cannot be installed.
 pub fn signals() -> io::Result<impl Future<Output = &'static str> + Send> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        Ok(async move {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Without the handler, the process can still be terminated.
-            std::future::pending::<()>().await;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
-        "ctrl-c"
     })
 }

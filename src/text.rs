@@ -82,6 +82,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn formats_durations_in_days_and_smaller_units() {
+        for (millis, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (900_000, "15m"),
+            (5_400_000, "1h30m"),
+            (86_400_000 * 30, "30d"),
+        ] {
+            assert_eq!(format_duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
     fn escapes_invisible_characters() {
         for hidden in [
             '\u{ad}',

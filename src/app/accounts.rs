@@ -18,15 +18,15 @@ use crate::{
 
 /// Region and identity, which determine the rate limiter. Empty where the configuration sets none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Account {
+pub(super) struct RateLimitKey {
     pub(super) region: String,
     pub(super) profile: String,
     pub(super) role_arn: String,
 }
 
-impl Account {
-    pub(super) fn of(aws: &Aws) -> Account {
-        Account {
+impl RateLimitKey {
+    pub(super) fn of(aws: &Aws) -> RateLimitKey {
+        RateLimitKey {
             region: aws.region.clone().unwrap_or_default(),
             profile: aws.profile.clone().unwrap_or_default(),
             role_arn: aws.role_arn.clone().unwrap_or_default(),
@@ -34,9 +34,10 @@ impl Account {
     }
 }
 
-/// Identifies an account in the state file: equal for networks with the same region, identity and endpoint.
+/// Identifies an account in the state file: equal for networks with the same region, identity and
+/// endpoint.
 pub(super) fn key(aws: &Aws) -> String {
-    let Account { region, profile, role_arn } = Account::of(aws);
+    let RateLimitKey { region, profile, role_arn } = RateLimitKey::of(aws);
     let settings = aws.settings();
     let endpoint = settings.endpoint_url.as_ref().map(|setting| setting.value.as_str());
     let endpoint = endpoint.unwrap_or_default();
@@ -61,7 +62,7 @@ pub(super) struct Accounts {
     clock: Clock,
     labels: Arc<Interner>,
     requests_per_second: f64,
-    limiters: BTreeMap<Account, Arc<RateLimiter>>,
+    limiters: BTreeMap<RateLimitKey, Arc<RateLimiter>>,
     stores: HashMap<CredentialSource, Arc<CredentialStore>>,
     clients: Vec<(AccountSettings, Arc<Client>)>,
 }
@@ -110,7 +111,8 @@ impl Accounts {
         self.requests_per_second = config.poll.requests_per_second;
         let settings: Vec<_> = config.networks.iter().map(AccountSettings::of).collect();
         self.clients.retain(|(client, _)| settings.contains(client));
-        let accounts: Vec<_> = settings.iter().map(|settings| Account::of(&settings.aws)).collect();
+        let accounts: Vec<_> =
+            settings.iter().map(|settings| RateLimitKey::of(&settings.aws)).collect();
         self.limiters.retain(|account, _| accounts.contains(account));
         for account in accounts {
             self.limiters
@@ -120,7 +122,7 @@ impl Accounts {
         }
         let sources: Vec<_> = settings.iter().map(|settings| source(&settings.aws)).collect();
         self.stores.retain(|source, _| self.credentials.is_some() || sources.contains(source));
-        let row = |(account, limiter): (&Account, &Arc<RateLimiter>)| {
+        let row = |(account, limiter): (&RateLimitKey, &Arc<RateLimiter>)| {
             (account.region.clone(), account.role_arn.clone(), limiter.clone())
         };
         self.limiters.iter().map(row).collect()
@@ -140,7 +142,7 @@ impl Accounts {
         let ceiling = self.requests_per_second;
         let rate = self
             .limiters
-            .entry(Account::of(&network.aws))
+            .entry(RateLimitKey::of(&network.aws))
             .or_insert_with(|| Arc::new(RateLimiter::new(ceiling)));
         let client = Client::new(ClientOptions {
             endpoint: endpoint(&network.aws),

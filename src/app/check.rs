@@ -8,7 +8,7 @@ use std::{
 
 use humantime::format_duration;
 
-use super::{accounts::Account, collecting, files, settings_summary};
+use super::{accounts::RateLimitKey, collecting, files, settings_summary};
 use crate::{
     collectors::CollectorRef,
     config::{
@@ -141,7 +141,12 @@ fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
     )
 }
 
-fn describe_cost(account: Account, cost: &Cost, rate_limit: f64, out: &mut String) -> fmt::Result {
+fn describe_cost(
+    account: RateLimitKey,
+    cost: &Cost,
+    rate_limit: f64,
+    out: &mut String,
+) -> fmt::Result {
     let mut name = account.region;
     for (word, value) in [("with profile", account.profile), ("as", account.role_arn)] {
         if !value.is_empty() {
@@ -245,10 +250,10 @@ struct Cost {
     per_second: f64,
 }
 
-fn costs(config: &Config) -> BTreeMap<Account, Cost> {
-    let mut costs: BTreeMap<Account, Cost> = BTreeMap::new();
+fn costs(config: &Config) -> BTreeMap<RateLimitKey, Cost> {
+    let mut costs: BTreeMap<RateLimitKey, Cost> = BTreeMap::new();
     for network in &config.networks {
-        let mut account = Account::of(&network.aws);
+        let mut account = RateLimitKey::of(&network.aws);
         if account.region.is_empty() {
             account.region = "region of the instance".into();
         }

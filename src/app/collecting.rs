@@ -29,15 +29,15 @@ fn start_delay(index: usize, interval: Duration) -> Duration {
 
 /// Everything that determines a task. It restarts only if this changes.
 #[derive(Debug, Clone, PartialEq)]
-struct Plan {
+struct CollectorPlan {
     account: AccountSettings,
     is_discovered: bool,
     collectors: CollectorsConfig,
 }
 
 #[derive(Debug)]
-struct Running {
-    plan: Plan,
+struct RunningCollectors {
+    plan: CollectorPlan,
     stop: CancellationToken,
     recorder: Arc<CollectorRecorder>,
 }
@@ -45,7 +45,7 @@ struct Running {
 /// The collectors of all networks.
 #[derive(Debug, Default)]
 pub(super) struct CollectorTasks {
-    running: BTreeMap<NetworkId, Running>,
+    running: BTreeMap<NetworkId, RunningCollectors>,
     tasks: JoinSet<NetworkId>,
 }
 
@@ -60,7 +60,7 @@ impl CollectorTasks {
     ) -> Result<(), AppError> {
         let collectors = &of_shard(config);
         let mut recorders = BTreeMap::new();
-        let plan = |network: &NetworkPlan| Plan {
+        let plan = |network: &NetworkPlan| CollectorPlan {
             account: AccountSettings::of(&network.network),
             is_discovered: network.is_discovered(),
             collectors: collectors.clone(),
@@ -100,7 +100,7 @@ impl CollectorTasks {
             let connection = Connection::new(network, factory)?;
             let (stop, clock) = (CancellationToken::new(), factory.clock.clone());
             let (id, stopped, records) = (id.clone(), stop.clone(), recorder.clone());
-            self.running.insert(id.clone(), Running { plan, stop, recorder });
+            self.running.insert(id.clone(), RunningCollectors { plan, stop, recorder });
             self.tasks.spawn(async move {
                 let collect = |collector| connection.collect(collector);
                 let runs = collectors::run(&schedule, &records, &clock, collect);
@@ -144,8 +144,8 @@ pub(super) async fn run_once(
     Ok(async move { _ = join_all(runs).await })
 }
 
-/// The collectors of this process. The first shard runs all: their values cover all users of a network, and
-/// must not be counted once for each shard.
+/// The collectors of this process. The first shard runs all: their values cover all users of a
+/// network, and must not be counted once for each shard.
 pub(super) fn of_shard(config: &Config) -> CollectorsConfig {
     match config.shard {
         ShardConfig::Of { index: 1.., .. } => CollectorsConfig::default(),

@@ -168,11 +168,8 @@ impl Daemon {
         let supervisor = self.supervisor.run(requests, (manager.clone(), responder), stop.clone());
         tasks.spawn("supervisor", supervisor);
         if let Some(source) = self.source {
-            #[cfg(unix)]
-            {
-                let hangups = reload::on_hangup(reloads.clone(), stop.clone());
-                tasks.spawn("SIGHUP handler", infallible(hangups.map_err(AppError::setup)?));
-            }
+            let hangups = reload::on_hangup(reloads.clone(), stop.clone());
+            tasks.spawn("SIGHUP handler", infallible(hangups.map_err(AppError::setup)?));
             if let Some(digest) = source.digest {
                 let watcher = reload::on_change(source.file, digest, reloads, stop.clone());
                 tasks.spawn("configuration watcher", infallible(watcher));
@@ -197,7 +194,8 @@ impl Daemon {
             }
             error = tasks.next_end() => Err(error),
         };
-        // Taken before the tasks stop. After a task failed, the state may be inconsistent and is not saved.
+        // Taken before the tasks stop. After a task failed, the state may be inconsistent and is
+        // not saved.
         let snapshot = result.is_ok().then(|| self.reader.snapshot());
         stop.cancel();
         manager.stopping().await;

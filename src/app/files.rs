@@ -2,10 +2,13 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, Metadata, OpenOptions},
+    fs::{File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+use rustix::fs::{Mode, OFlags, open};
 
 use super::AppError;
 
@@ -186,37 +189,16 @@ fn is_own_link(path: &Path) -> io::Result<bool> {
 }
 
 /// Opens without blocking on a pipe. Without `follow`, fails for a link that was created in the meantime.
-#[cfg(unix)]
 fn open_nonblocking(path: &Path, follow: bool) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags, open};
     let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     flags.set(OFlags::NOFOLLOW, !follow);
     Ok(open(path, flags, Mode::empty())?.into())
 }
 
-#[cfg(not(unix))]
-fn open_nonblocking(path: &Path, _: bool) -> io::Result<File> {
-    File::open(path)
-}
-
-#[cfg(unix)]
 fn is_foreign(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
     metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw()
 }
 
-#[cfg(not(unix))]
-fn is_foreign(_: &Metadata) -> bool {
-    false
-}
-
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::{fs::Permissions, os::unix::fs::PermissionsExt};
-        file.set_permissions(Permissions::from_mode(mode))?;
-    }
-    #[cfg(not(unix))]
-    let _ = (file, mode);
-    Ok(())
+    file.set_permissions(Permissions::from_mode(mode))
 }

@@ -1,10 +1,11 @@
 //! Connects all modules and implements the commands.
 //!
-//! `resolve` adds values from the environment to the configuration. `network_plan` derives the networks
-//! to poll, `accounts` creates their clients, `pollers` their pollers, and `supervisor` runs them, with
-//! their collectors (`collecting`), across discovery and reloads (`reload`). `state` reads and writes the
-//! state file; `notify` reports to systemd. The commands: `daemon`, `once`, `devices` (with `remote` and
-//! `validate`), `check` (with `probe` and `policy`), `demo` and `health`.
+//! `resolve` adds values from the environment to the configuration. `network_plan` derives the
+//! networks to poll, `accounts` creates their clients, `pollers` their pollers, and `supervisor`
+//! runs them, with their collectors (`collecting`), across discovery and reloads (`reload`).
+//! `state` reads and writes the state file; `notify` reports to systemd. The commands: `daemon`,
+//! `once`, `devices` (with `remote` and `validate`), `check` (with `probe` and `policy`), `demo`
+//! and `health`.
 
 mod accounts;
 mod check;

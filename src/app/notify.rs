@@ -1,12 +1,14 @@
-//! Notifications for the service manager in systemd's protocol: ready, reloading, stopping, status and
-//! watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A message times out if the manager does not read it.
+//! Notifications for the service manager in systemd's protocol: ready, reloading, stopping, status
+//! and watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A manager that does not read delays
+//! nothing for long.
 //!
-//! Before each watchdog message, the supervisor must respond. That shows that timers fire, the runtime runs
-//! tasks, and the central task makes progress.
+//! Before each watchdog message, the supervisor must respond. That shows that timers fire, the
+//! runtime runs tasks, and the central task makes progress.
 
 use std::{
     ffi::{OsStr, OsString},
     io,
+    os::unix::net::{SocketAddr, UnixDatagram},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -124,25 +126,19 @@ impl Manager {
 
 /// The manager's watchdog timeout, if it has one.
 pub(super) fn watchdog_timeout() -> Option<Duration> {
-    #[cfg(unix)]
-    return sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
-    #[cfg(not(unix))]
-    None
+    sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
 }
 
 /// The field by which systemd distinguishes reloads.
 fn monotonic_time() -> String {
-    #[cfg(unix)]
-    if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
-        return format!("\n{now}");
+    match sd_notify::NotifyState::monotonic_usec_now() {
+        Ok(now) => format!("\n{now}"),
+        Err(_) => String::new(),
     }
-    String::new()
 }
 
 /// `sd_notify::notify` would block while the manager does not read.
-#[cfg(unix)]
 async fn send(address: &OsStr, message: &str) -> io::Result<()> {
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
     let socket = UnixDatagram::unbound()?;
     let address = match abstract_address(address) {
         Some(address) => address?,
@@ -154,21 +150,15 @@ async fn send(address: &OsStr, message: &str) -> io::Result<()> {
 }
 
 /// The abstract socket address for a name that starts with `@`.
-#[cfg(unix)]
-fn abstract_address(address: &OsStr) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
+fn abstract_address(address: &OsStr) -> Option<io::Result<SocketAddr>> {
     let name = address.as_encoded_bytes().strip_prefix(b"@")?;
     #[cfg(target_os = "linux")]
     return {
         use std::os::linux::net::SocketAddrExt;
-        Some(std::os::unix::net::SocketAddr::from_abstract_name(name))
+        Some(SocketAddr::from_abstract_name(name))
     };
     #[cfg(not(target_os = "linux"))]
     Some(Err(io::Error::new(io::ErrorKind::Unsupported, "abstract socket addresses require Linux")))
-}
-
-#[cfg(not(unix))]
-async fn send(_: &OsStr, _: &str) -> io::Result<()> {
-    Ok(())
 }
 
 /// The state of the polls in one line.
@@ -242,7 +232,7 @@ impl Responder {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use tokio::net::UnixDatagram;
 

@@ -54,8 +54,8 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The policy of each identity: first those that assume roles or need none, then the roles, in the order of
-/// the configuration. An unknown account or region is `*`.
+/// The policy of each identity: first those that assume roles or need none, then the roles, in the
+/// order of the configuration. An unknown account or region is `*`.
 pub fn iam_policies(config: &Config) -> Vec<(Identity, Policy)> {
     let (mut identities, mut roles) = (Vec::new(), Vec::new());
     for network in &config.networks {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::ReloadHandle;
@@ -22,12 +25,10 @@ const LAST_RETRY: Duration = Duration::from_secs(3600);
 /// # Errors
 ///
 /// The signal cannot be handled.
-#[cfg(unix)]
 pub(super) fn on_hangup(
     reloads: ReloadHandle,
     stop: CancellationToken,
 ) -> std::io::Result<impl Future<Output = ()> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {

@@ -28,32 +28,32 @@ pub struct Remote {
     /// The URL of the device list, without credentials.
     url: Url,
     http: reqwest::Client,
-    credentials: Option<Credentials>,
+    credentials: Option<BasicAuth>,
 }
 
-struct Credentials {
+struct BasicAuth {
     username: String,
     password: String,
 }
 
-impl std::fmt::Debug for Credentials {
+impl std::fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials")
+        f.write_str("BasicAuth")
     }
 }
 
 /// The response of the exporter.
 #[derive(Debug, Deserialize)]
-pub(super) struct List {
+pub(super) struct RemoteList {
     #[serde(flatten)]
     pub(super) listing: Listing,
     pub(super) devices: Vec<Record<'static>>,
 }
 
 impl Remote {
-    /// The exporter at `address`, which can contain a username and a password. The password can come from a
-    /// file. `ca_file` replaces the public certificate authorities. `identity` is the files of a client
-    /// certificate and its key.
+    /// The exporter at `address`, which can contain a username and a password. The password can
+    /// come from a file. `ca_file` replaces the public certificate authorities. `identity` is the
+    /// files of a client certificate and its key.
     ///
     /// # Errors
     ///
@@ -99,13 +99,13 @@ impl Remote {
     }
 
     /// The devices that match `query`.
-    pub(super) async fn devices(&self, query: &Query) -> Result<List, String> {
+    pub(super) async fn devices(&self, query: &Query) -> Result<RemoteList, String> {
         let mut url = self.url.clone();
         url.set_query(
             Some(&query.to_params()).filter(|params| !params.is_empty()).map(String::as_str),
         );
         let mut request = self.http.get(url).header(header::ACCEPT, "application/json");
-        if let Some(Credentials { username, password }) = &self.credentials {
+        if let Some(BasicAuth { username, password }) = &self.credentials {
             request = request.basic_auth(username, Some(password));
         }
         let message = |error: reqwest::Error| {
@@ -128,7 +128,7 @@ impl Remote {
         if status != StatusCode::OK {
             return Err(self.error(status, &String::from_utf8_lossy(&body)));
         }
-        let list: Option<List> = serde_json::from_slice(&body).ok();
+        let list: Option<RemoteList> = serde_json::from_slice(&body).ok();
         list.filter(is_valid).ok_or_else(|| format!("{}: {NOT_AN_EXPORTER}", self.url))
     }
 
@@ -160,7 +160,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Removes username and password from a URL and returns them.
-fn take_credentials(url: &mut Url, file: Option<&Path>) -> Result<Option<Credentials>, String> {
+fn take_credentials(url: &mut Url, file: Option<&Path>) -> Result<Option<BasicAuth>, String> {
     let decoded =
         |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (username, in_url) = (decoded(url.username()), url.password().map(decoded));
@@ -183,7 +183,7 @@ fn take_credentials(url: &mut Url, file: Option<&Path>) -> Result<Option<Credent
             Err("--from: a password requires a username, as in http://NAME@HOST".into())
         }
         (username, password) => {
-            Ok(Some(Credentials { username, password: password.unwrap_or_default() }))
+            Ok(Some(BasicAuth { username, password: password.unwrap_or_default() }))
         }
     }
 }

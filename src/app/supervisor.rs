@@ -1,5 +1,5 @@
-//! Runs a poller for each network. Discovery and reloads start and stop pollers; a poller whose plan is
-//! unchanged continues.
+//! Runs a poller for each network. Discovery and reloads start and stop pollers; a poller whose plan
+//! is unchanged continues.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,7 +50,7 @@ struct Loaded {
     web_config: Option<WebConfig>,
 }
 
-struct Running {
+struct RunningPoller {
     plan: NetworkPlan,
     stop: CancellationToken,
     task: Id,
@@ -66,7 +66,7 @@ pub(super) struct Supervisor {
     access: Option<Arc<AccessControl>>,
     /// `web.listen` and `state.path` at the start; changes require a restart.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),
-    running: BTreeMap<NetworkId, Running>,
+    running: BTreeMap<NetworkId, RunningPoller>,
     collectors: CollectorTasks,
     pollers: JoinSet<(NetworkId, Publisher)>,
     /// Networks of each `id = "all"` entry.
@@ -304,7 +304,7 @@ impl Supervisor {
         let stop = CancellationToken::new();
         let (id, stopped) = (plan.id.clone(), stop.clone());
         let task = self.pollers.spawn(async move { (id, poller.run(stopped).await) }).id();
-        self.running.insert(plan.id.clone(), Running { plan, stop, task });
+        self.running.insert(plan.id.clone(), RunningPoller { plan, stop, task });
         Ok(())
     }
 

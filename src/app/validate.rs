@@ -1,9 +1,9 @@
-//! Validates a device list from a running exporter: the server is untrusted, and the list is printed to a
-//! terminal or opened in a spreadsheet.
+//! Validates a device list from a running exporter: the server can be anyone, and the list is
+//! printed to a terminal or opened in a spreadsheet.
 
 use jiff::Timestamp;
 
-use super::remote::List;
+use super::remote::RemoteList;
 use crate::{
     query::{Record, iso},
     wickr::{NetworkId, UserId},
@@ -19,7 +19,7 @@ const MAX_SHARDS: u32 = 1000;
 const MAX_DURATION: f64 = 4e11;
 
 /// Whether an exporter can have written the list.
-pub(super) fn is_valid(list: &List) -> bool {
+pub(super) fn is_valid(list: &RemoteList) -> bool {
     let scope = &list.listing.scope;
     let (networks, users) = (&scope.not_known.network_id, &scope.not_known.user_id);
     is_time(&list.listing.generated_at)
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn rejects_values_that_no_exporter_writes() {
-        let valid = |list: Value| is_valid(&serde_json::from_value::<List>(list).unwrap());
+        let valid = |list: Value| is_valid(&serde_json::from_value::<RemoteList>(list).unwrap());
         assert!(valid(list()));
         let escape = "\u{1b}]0;x\u{7}";
         for (path, bad) in [

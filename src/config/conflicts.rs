@@ -3,12 +3,12 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use super::{
-    raw::{self, RawFile, RawUsers},
-    resolved::{NetworkSelector, Poll},
-    values::brief,
+    raw::{self, RawFile},
+    resolved::{NetworkSelector, Poll, UsersConfig},
 };
 use crate::{
     diagnostics::{Field, Location, Problems},
+    text::format_duration,
     wickr::Endpoint,
 };
 
@@ -37,7 +37,7 @@ fn check_stale_after(poll: &raw::RawPoll, shared: Option<&raw::RawPoll>, problem
         Field::Invalid => return,
     };
     if *stale_after < interval {
-        let (stale_after, interval) = (brief(*stale_after), brief(interval));
+        let (stale_after, interval) = (format_duration(*stale_after), format_duration(interval));
         problems.add_derived(
             location,
             format!("must be at least {source}, which is {interval}, not {stale_after}"),
@@ -126,8 +126,7 @@ fn check_shard(shard: &raw::RawShard, problems: &Problems) {
 
 /// A filter does not apply to a list of users.
 fn check_filter(network: &raw::RawNetwork, problems: &Problems) {
-    if let (Some(location), Some(RawUsers::Listed(_))) =
-        (&network.filter.location, network.users.valid())
+    if let (Some(location), Some(UsersConfig::Listed(_))) = (&network.filter, network.users.valid())
     {
         let message = r#"requires users = "all", but users is a list; remove one"#;
         problems.add_derived(location, message);
@@ -137,7 +136,7 @@ fn check_filter(network: &raw::RawNetwork, problems: &Problems) {
 /// User ids and a name belong to one network.
 fn check_all(network: &raw::RawNetwork, problems: &Problems) {
     let Some(NetworkSelector::All) = network.id.valid() else { return };
-    if let Field::Valid(RawUsers::Listed(_), location) = &network.users {
+    if let Field::Valid(UsersConfig::Listed(_), location) = &network.users {
         problems.add_derived(
             location,
             r#"must be "all" if id is "all": user ids differ between networks"#,

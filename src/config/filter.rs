@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use regex_lite::Regex;
 
+use crate::named::named_values;
+
 /// A user must match every part. The default matches all users.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FilterConfig {
@@ -15,24 +17,18 @@ pub struct FilterConfig {
     pub username: Option<UsernamePattern>,
 }
 
-/// The status of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UserStatus {
-    /// Invited, but not active yet.
-    Pending,
-    /// Has joined the network.
-    Active,
+named_values! {
+    /// The status of a user.
+    #[derive(Hash)]
+    pub enum UserStatus {
+        /// Invited, but not active yet.
+        Pending = "pending",
+        /// Has joined the network.
+        Active = "active",
+    }
 }
 
 impl UserStatus {
-    /// The value in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UserStatus::Pending => "pending",
-            UserStatus::Active => "active",
-        }
-    }
-
     /// The value in the API.
     pub fn as_number(self) -> u8 {
         match self {
@@ -52,8 +48,7 @@ impl FromStr for UserStatus {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let all = [UserStatus::Pending, UserStatus::Active];
-        let found = all.into_iter().find(|status| status.as_str() == text);
+        let found = UserStatus::ALL.into_iter().find(|status| status.as_str() == text);
         found.ok_or(r#"must be "pending" or "active""#)
     }
 }

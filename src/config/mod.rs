@@ -3,8 +3,8 @@
 //! 1. `diagnostics` parses the text into a tree.
 //! 2. `raw` reads the tree key by key, with the list of keys (`shape`) and the value parsers
 //!    (`values`, `listen`, `filter`).
-//! 3. `resolve` applies network overrides and defaults, which gives `resolved`, and checks keys
-//!    against each other (`conflicts`).
+//! 3. `resolve` applies the overrides of networks, which gives `resolved`, and checks keys against
+//!    each other (`conflicts`).
 //!
 //! Nothing here reads the environment, the command line or the network. Messages never contain
 //! external ids, endpoint addresses or the values of unknown keys, which could be secret.

@@ -1,21 +1,25 @@
 //! The raw configuration: the values in the file, each valid on its own or reported.
 //!
-//! [`resolve`](super::resolve) adds defaults and checks values against each other.
+//! Most tables are complete here, with defaults. [`resolve`](super::resolve) completes those that
+//! networks override, and checks values against each other.
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
 
 use super::{
-    filter::{UserStatus, UsernamePattern},
-    listen::ListenAddress,
-    resolved::{Detail, ExternalId, NetworkSelector, SsoMaxIdle},
+    filter::FilterConfig,
+    resolved::{
+        CollectorsConfig, DiscoveryConfig, ExternalId, MetricsConfig, NetworkSelector,
+        RequestLimits, SsoMaxIdle, UsersConfig, Web,
+    },
     shape, values,
 };
 use crate::{
     collectors::CollectorRef,
     diagnostics::{Field, Location, Node, Problems, Table},
-    wickr::{Endpoint, UserId},
+    text::format_duration,
+    wickr::Endpoint,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -43,27 +47,26 @@ const COLLECTORS_INTERVAL: RangeInclusive<Duration> = SECOND..=days(30);
 const TOTAL_SHARDS: RangeInclusive<i64> = 1..=1000;
 const SHARD_INDEX: RangeInclusive<i64> = 0..=999;
 
+/// A day to act before a session ends, and a week to plan.
+const DEFAULT_EXPIRING_WITHIN: [Duration; 2] = [days(1), days(7)];
+
 const NETWORK_EXAMPLE: &str = r#"[[network]] with id = "12345678" and users = ["1001"]"#;
 
+/// Invalid values are replaced by defaults, except in a [`Field`].
 pub(super) struct RawFile {
-    pub(super) web: RawWeb,
+    pub(super) web: Web,
     pub(super) aws: RawAws,
-    pub(super) limits: RawRequestLimits,
+    pub(super) limits: RequestLimits,
     pub(super) poll: RawPoll,
-    pub(super) discovery_interval: Field<Duration>,
-    pub(super) metrics: RawMetrics,
-    pub(super) sso_max_idle: Field<SsoMaxIdle>,
-    pub(super) sso_expiring_within: Field<Vec<Duration>>,
-    pub(super) collectors: RawCollectors,
-    pub(super) state_path: Field<PathBuf>,
+    pub(super) discovery: DiscoveryConfig,
+    pub(super) metrics: MetricsConfig,
+    pub(super) sso: Option<SsoMaxIdle>,
+    pub(super) sso_expiring_within: Vec<Duration>,
+    pub(super) collectors: CollectorsConfig,
+    pub(super) state: Option<PathBuf>,
     pub(super) shard: RawShard,
-    pub(super) log_changes: Field<bool>,
+    pub(super) log_changes: bool,
     pub(super) networks: Vec<RawNetwork>,
-}
-
-pub(super) struct RawWeb {
-    pub(super) listen: Field<Vec<ListenAddress>>,
-    pub(super) max_concurrent_scrapes: Field<usize>,
 }
 
 /// `[aws]` or `network.aws`.
@@ -79,30 +82,13 @@ pub(super) struct RawAws {
     pub(super) timezone: Field<TimeZone>,
 }
 
-/// The keys of `[poll]` that a network cannot override.
-pub(super) struct RawRequestLimits {
-    pub(super) concurrency: Field<usize>,
-    pub(super) requests_per_second: Field<f64>,
-}
-
-/// The other keys of `[poll]`, or `network.poll`.
+/// The keys of `[poll]` that a network can override, or `network.poll`.
 pub(super) struct RawPoll {
     pub(super) interval: Field<Duration>,
     pub(super) stale_after: Field<Duration>,
     pub(super) request_timeout: Field<Duration>,
     pub(super) max_attempts: Field<u32>,
     pub(super) page_size: Field<u16>,
-}
-
-pub(super) struct RawMetrics {
-    pub(super) detail: Field<Detail>,
-    pub(super) username: Field<bool>,
-    pub(super) idle_buckets: Field<Vec<Duration>>,
-}
-
-pub(super) struct RawCollectors {
-    pub(super) enable: Field<Vec<CollectorRef>>,
-    pub(super) interval: Field<Duration>,
 }
 
 /// `None` is `"auto"`.
@@ -115,44 +101,34 @@ pub(super) struct RawNetwork {
     pub(super) location: Location,
     pub(super) id: Field<NetworkSelector>,
     pub(super) name: Field<String>,
-    pub(super) users: Field<RawUsers>,
-    pub(super) filter: RawFilter,
+    pub(super) users: Field<UsersConfig>,
+    /// None if the network has no filter.
+    pub(super) filter: Option<Location>,
     pub(super) aws: RawAws,
     pub(super) poll: RawPoll,
-}
-
-pub(super) enum RawUsers {
-    Listed(Vec<UserId>),
-    All,
-}
-
-pub(super) struct RawFilter {
-    /// None if the network has no filter.
-    pub(super) location: Option<Location>,
-    pub(super) status: Field<UserStatus>,
-    pub(super) groups: Field<Vec<String>>,
-    pub(super) username: Field<UsernamePattern>,
 }
 
 pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
     let root = Table::root(problems, &shape::SCHEMA, Some(tree));
     let poll_table = root.table("poll", &shape::POLL);
-    let discovery = root.table("discovery", &shape::DISCOVERY);
     let sso = root.table("sso", &shape::SSO);
     RawFile {
         web: web(&root.table("web", &shape::WEB)),
         aws: aws(&root.table("aws", &shape::AWS)),
         limits: limits(&poll_table),
         poll: poll(&poll_table),
-        discovery_interval: discovery
-            .read("interval", |value| values::duration(value, DISCOVERY_INTERVAL)),
+        discovery: discovery(&root.table("discovery", &shape::DISCOVERY)),
         metrics: metrics(&root.table("metrics", &shape::METRICS)),
-        sso_max_idle: sso_max_idle(&sso),
-        sso_expiring_within: ascending(&sso, "expiring_within", r#"["1d", "7d"]"#),
+        sso: sso_max_idle(&sso),
+        sso_expiring_within: ascending(&sso, "expiring_within", r#"["1d", "7d"]"#)
+            .valid_or(DEFAULT_EXPIRING_WITHIN.into()),
         collectors: collectors(&root.table("collectors", &shape::COLLECTORS)),
-        state_path: state_path(&root.table("state", &shape::STATE)),
+        state: state_path(&root.table("state", &shape::STATE)),
         shard: shard(&root.table("shard", &shape::SHARD)),
-        log_changes: root.table("log", &shape::LOG).read("changes", values::boolean),
+        log_changes: root
+            .table("log", &shape::LOG)
+            .read("changes", values::boolean)
+            .valid_or(false),
         networks: root
             .tables("network", &shape::NETWORK, NETWORK_EXAMPLE)
             .iter()
@@ -161,11 +137,15 @@ pub(super) fn read(tree: &Node, problems: &Problems) -> RawFile {
     }
 }
 
-fn web(table: &Table<'_>) -> RawWeb {
-    RawWeb {
-        listen: table.unique_list("listen", r#"[":10471"]"#, values::parsed),
+fn web(table: &Table<'_>) -> Web {
+    let default = Web::default();
+    Web {
+        listen: table
+            .unique_list("listen", r#"[":10471"]"#, values::parsed)
+            .valid_or(default.listen),
         max_concurrent_scrapes: table
-            .read("max_concurrent_scrapes", |value| values::integer(value, CONCURRENCY)),
+            .read("max_concurrent_scrapes", |value| values::integer(value, CONCURRENCY))
+            .valid_or(default.max_concurrent_scrapes),
     }
 }
 
@@ -183,10 +163,15 @@ fn aws(table: &Table<'_>) -> RawAws {
     }
 }
 
-fn limits(table: &Table<'_>) -> RawRequestLimits {
-    RawRequestLimits {
-        concurrency: table.read("concurrency", |value| values::integer(value, CONCURRENCY)),
-        requests_per_second: table.read("requests_per_second", values::rate),
+fn limits(table: &Table<'_>) -> RequestLimits {
+    let default = RequestLimits::default();
+    RequestLimits {
+        concurrency: table
+            .read("concurrency", |value| values::integer(value, CONCURRENCY))
+            .valid_or(default.concurrency),
+        requests_per_second: table
+            .read("requests_per_second", values::rate)
+            .valid_or(default.requests_per_second),
     }
 }
 
@@ -201,11 +186,18 @@ fn poll(table: &Table<'_>) -> RawPoll {
     }
 }
 
-fn metrics(table: &Table<'_>) -> RawMetrics {
-    RawMetrics {
-        detail: table.read("detail", values::parsed),
-        username: table.read("username", values::boolean),
-        idle_buckets: ascending(table, "idle_buckets", r#"["1h", "1d"]"#),
+fn discovery(table: &Table<'_>) -> DiscoveryConfig {
+    let interval = table.read("interval", |value| values::duration(value, DISCOVERY_INTERVAL));
+    DiscoveryConfig { interval: interval.valid_or(DiscoveryConfig::default().interval) }
+}
+
+fn metrics(table: &Table<'_>) -> MetricsConfig {
+    let default = MetricsConfig::default();
+    MetricsConfig {
+        detail: table.read("detail", values::parsed).valid_or(default.detail),
+        username: table.read("username", values::boolean).valid_or(default.username),
+        idle_buckets: ascending(table, "idle_buckets", r#"["1h", "1d"]"#)
+            .valid_or(default.idle_buckets),
     }
 }
 
@@ -216,31 +208,35 @@ fn ascending(table: &Table<'_>, key: &'static str, example: &str) -> Field<Vec<D
         let Some(pair) = list.windows(2).find(|pair| pair[0] >= pair[1]) else {
             return Field::Valid(list, location);
         };
-        let (previous, next) = (values::brief(pair[0]), values::brief(pair[1]));
+        let (previous, next) = (format_duration(pair[0]), format_duration(pair[1]));
         let message = format!("must be in ascending order, but {next} follows {previous}");
         table.problems.add(&location, message);
         Field::Invalid
     })
 }
 
-fn sso_max_idle(table: &Table<'_>) -> Field<SsoMaxIdle> {
+fn sso_max_idle(table: &Table<'_>) -> Option<SsoMaxIdle> {
     let max_idle = table.read("max_idle", |value| values::max_idle(value, MAX_IDLE));
     let example =
         r#"max_idle = "security-groups" for each user's own limit, or "30d" for one limit for all"#;
     table.require("max_idle", &max_idle, example);
-    max_idle
+    max_idle.into_valid()
 }
 
-fn collectors(table: &Table<'_>) -> RawCollectors {
-    let enable = table.unique_list("enable", r#"["accounts", "bots"]"#, values::parsed);
+fn collectors(table: &Table<'_>) -> CollectorsConfig {
+    let default = CollectorsConfig::default();
+    let mut enable: Vec<CollectorRef> = table
+        .unique_list("enable", r#"["accounts", "bots"]"#, values::parsed)
+        .valid_or(default.enable);
+    enable.sort_by_key(|collector| collector.name());
     let interval = table.read("interval", |value| values::duration(value, COLLECTORS_INTERVAL));
-    RawCollectors { enable, interval }
+    CollectorsConfig { enable, interval: interval.valid_or(default.interval) }
 }
 
-fn state_path(table: &Table<'_>) -> Field<PathBuf> {
+fn state_path(table: &Table<'_>) -> Option<PathBuf> {
     let path = table.read("path", values::path);
     table.require("path", &path, r#"path = "/var/lib/wickr-exporter/state", for example"#);
-    path
+    path.into_valid()
 }
 
 fn shard(table: &Table<'_>) -> RawShard {
@@ -251,12 +247,13 @@ fn shard(table: &Table<'_>) -> RawShard {
 }
 
 fn network(table: &Table<'_>) -> RawNetwork {
+    let filter_table = table.table("filter", &shape::NETWORK_FILTER);
     let network = RawNetwork {
         location: table.location.clone(),
         id: table.read("id", values::network_selector),
         name: table.read("name", values::non_empty),
-        users: users(table),
-        filter: filter(&table.table("filter", &shape::NETWORK_FILTER)),
+        users: users(table, filter(&filter_table)),
+        filter: filter_table.is_present().then_some(filter_table.location),
         aws: aws(&table.table("aws", &shape::NETWORK_AWS)),
         poll: poll(&table.table("poll", &shape::NETWORK_POLL)),
     };
@@ -267,20 +264,25 @@ fn network(table: &Table<'_>) -> RawNetwork {
     network
 }
 
-fn users(table: &Table<'_>) -> Field<RawUsers> {
+fn users(table: &Table<'_>, filter: FilterConfig) -> Field<UsersConfig> {
     table.read("users", values::all_or_list).and_then(|is_all, location| match is_all {
-        true => Field::Valid(RawUsers::All, location),
+        true => Field::Valid(UsersConfig::All(filter), location),
         false => {
-            table.unique_list("users", r#"["1001", "1002"]"#, values::user_id).map(RawUsers::Listed)
+            let users = table.unique_list("users", r#"["1001", "1002"]"#, values::user_id);
+            users.map(|mut users| {
+                users.sort_unstable();
+                UsersConfig::Listed(users)
+            })
         }
     })
 }
 
-fn filter(table: &Table<'_>) -> RawFilter {
-    RawFilter {
-        location: table.is_present().then(|| table.location.clone()),
-        status: table.read("status", values::parsed),
-        groups: table.unique_list("groups", r#"["security-group-id"]"#, values::non_empty),
-        username: table.read("username", values::username_pattern),
+fn filter(table: &Table<'_>) -> FilterConfig {
+    FilterConfig {
+        status: table.read("status", values::parsed).into_valid(),
+        groups: table
+            .unique_list("groups", r#"["security-group-id"]"#, values::non_empty)
+            .valid_or(Vec::new()),
+        username: table.read("username", values::username_pattern).into_valid(),
     }
 }

@@ -1,69 +1,29 @@
 //! Resolves the raw configuration. A network's own value overrides the shared one, which overrides
 //! the default.
 
-use std::time::Duration;
-
 use jiff::tz::TimeZone;
 
 use super::{
-    conflicts,
-    filter::FilterConfig,
-    raw,
-    resolved::{
-        Aws, CollectorsConfig, Config, DiscoveryConfig, MetricsConfig, NetworkConfig, Poll,
-        RequestLimits, ShardConfig, UsersConfig, Web,
-    },
+    conflicts, raw,
+    resolved::{Aws, Config, NetworkConfig, Poll, ShardConfig, UsersConfig},
 };
 use crate::diagnostics::{Field, Problems};
-
-/// A day to act before a session ends, and a week to plan.
-const DEFAULT_EXPIRING_WITHIN: [Duration; 2] =
-    [Duration::from_secs(86_400), Duration::from_secs(7 * 86_400)];
 
 /// The result is valid only if there are no problems: defaults replace invalid values.
 pub(super) fn resolve(file: raw::RawFile, problems: &Problems) -> Config {
     conflicts::check(&file, problems);
     Config {
         networks: networks(&file),
-        web: web(file.web),
-        poll: limits(file.limits),
-        discovery: discovery(file.discovery_interval),
-        metrics: metrics(file.metrics),
-        sso: file.sso_max_idle.into_valid(),
-        sso_expiring_within: file.sso_expiring_within.valid_or(DEFAULT_EXPIRING_WITHIN.into()),
-        collectors: collectors(file.collectors),
-        state: file.state_path.into_valid(),
+        web: file.web,
+        poll: file.limits,
+        discovery: file.discovery,
+        metrics: file.metrics,
+        sso: file.sso,
+        sso_expiring_within: file.sso_expiring_within,
+        collectors: file.collectors,
+        state: file.state,
         shard: shard(file.shard),
-        log_changes: file.log_changes.valid_or(false),
-    }
-}
-
-fn web(raw: raw::RawWeb) -> Web {
-    let default = Web::default();
-    Web {
-        listen: raw.listen.valid_or(default.listen),
-        max_concurrent_scrapes: raw.max_concurrent_scrapes.valid_or(default.max_concurrent_scrapes),
-    }
-}
-
-fn limits(raw: raw::RawRequestLimits) -> RequestLimits {
-    let default = RequestLimits::default();
-    RequestLimits {
-        concurrency: raw.concurrency.valid_or(default.concurrency),
-        requests_per_second: raw.requests_per_second.valid_or(default.requests_per_second),
-    }
-}
-
-fn discovery(interval: Field<Duration>) -> DiscoveryConfig {
-    DiscoveryConfig { interval: interval.valid_or(DiscoveryConfig::default().interval) }
-}
-
-fn collectors(raw: raw::RawCollectors) -> CollectorsConfig {
-    let mut enable = raw.enable.into_valid().unwrap_or_default();
-    enable.sort_by_key(|collector| collector.name());
-    CollectorsConfig {
-        enable,
-        interval: raw.interval.valid_or(CollectorsConfig::default().interval),
+        log_changes: file.log_changes,
     }
 }
 
@@ -75,47 +35,18 @@ fn shard(raw: raw::RawShard) -> ShardConfig {
     }
 }
 
-fn metrics(raw: raw::RawMetrics) -> MetricsConfig {
-    let default = MetricsConfig::default();
-    MetricsConfig {
-        detail: raw.detail.valid_or(default.detail),
-        username: raw.username.valid_or(default.username),
-        idle_buckets: raw.idle_buckets.valid_or(default.idle_buckets),
-    }
-}
-
 /// Leaves out networks with an invalid id, which has been reported.
 fn networks(file: &raw::RawFile) -> Vec<NetworkConfig> {
     let resolve = |network: &raw::RawNetwork| {
         Some(NetworkConfig {
             id: network.id.valid()?.clone(),
             name: network.name.valid().cloned(),
-            users: users(network),
+            users: network.users.valid().cloned().unwrap_or(UsersConfig::Listed(Vec::new())),
             aws: aws(&network.aws, &file.aws),
             poll: poll(&network.poll, &file.poll),
         })
     };
     file.networks.iter().filter_map(resolve).collect()
-}
-
-fn users(network: &raw::RawNetwork) -> UsersConfig {
-    match network.users.valid() {
-        Some(raw::RawUsers::All) => UsersConfig::All(filter(&network.filter)),
-        Some(raw::RawUsers::Listed(users)) => {
-            let mut users = users.clone();
-            users.sort_unstable();
-            UsersConfig::Listed(users)
-        }
-        None => UsersConfig::Listed(Vec::new()),
-    }
-}
-
-fn filter(raw: &raw::RawFilter) -> FilterConfig {
-    FilterConfig {
-        status: raw.status.valid().copied(),
-        groups: raw.groups.valid().cloned().unwrap_or_default(),
-        username: raw.username.valid().cloned(),
-    }
 }
 
 fn aws(own: &raw::RawAws, shared: &raw::RawAws) -> Aws {

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::{filter::FilterConfig, listen::ListenAddress};
 use crate::{
     collectors::CollectorRef,
+    named::named_values,
     wickr::{ConfiguredSettings, Endpoint, NetworkId, Settings, UserId},
 };
 
@@ -101,25 +102,16 @@ impl Default for MetricsConfig {
     }
 }
 
-/// The level of detail of the exposition. Each level includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Detail {
-    /// Networks only.
-    Network,
-    /// Networks and users.
-    User,
-    /// Networks, users and devices.
-    Device,
-}
-
-impl Detail {
-    /// The value in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Detail::Network => "network",
-            Detail::User => "user",
-            Detail::Device => "device",
-        }
+named_values! {
+    /// The level of detail of the exposition. Each level includes those before it.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Detail {
+        /// Networks only.
+        Network = "network",
+        /// Networks and users.
+        User = "user",
+        /// Networks, users and devices.
+        Device = "device",
     }
 }
 
@@ -133,8 +125,7 @@ impl FromStr for Detail {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let all = [Detail::Network, Detail::User, Detail::Device];
-        let found = all.into_iter().find(|detail| detail.as_str() == text);
+        let found = Detail::ALL.into_iter().find(|detail| detail.as_str() == text);
         found.ok_or(r#"must be "network", "user" or "device""#)
     }
 }
@@ -286,23 +277,6 @@ impl Aws {
     /// The IANA name of `timezone`.
     pub fn timezone_name(&self) -> &str {
         self.timezone.iana_name().unwrap_or("UTC")
-    }
-}
-
-impl Default for Aws {
-    fn default() -> Self {
-        Aws {
-            region: None,
-            profile: None,
-            role_arn: None,
-            external_id: None,
-            role_session_name: None,
-            fips: None,
-            dual_stack: None,
-            endpoint_url: None,
-            timezone: TimeZone::UTC,
-            settings: None,
-        }
     }
 }
 

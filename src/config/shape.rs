@@ -3,26 +3,7 @@
 //! The checks for unknown keys, the suggestions and the tests of the example and the documentation
 //! use the same list.
 
-use crate::diagnostics::{Schema, Shape};
-
-pub(super) static FILE: Shape = Shape {
-    path: "",
-    keys: &[
-        "web",
-        "aws",
-        "poll",
-        "discovery",
-        "metrics",
-        "sso",
-        "collectors",
-        "state",
-        "shard",
-        "log",
-        "network",
-    ],
-};
-
-pub(super) static WEB: Shape = Shape { path: "web", keys: &["listen", "max_concurrent_scrapes"] };
+use crate::diagnostics::{Schema, Shape, schema};
 
 const AWS_KEYS: &[&str] = &[
     "region",
@@ -36,70 +17,32 @@ const AWS_KEYS: &[&str] = &[
     "timezone",
 ];
 
-pub(super) static AWS: Shape = Shape { path: "aws", keys: AWS_KEYS };
-
-pub(super) static POLL: Shape = Shape {
-    path: "poll",
-    keys: &[
-        "interval",
-        "concurrency",
-        "requests_per_second",
-        "request_timeout",
-        "max_attempts",
-        "page_size",
-        "stale_after",
-    ],
-};
-
-pub(super) static DISCOVERY: Shape = Shape { path: "discovery", keys: &["interval"] };
-
-pub(super) static METRICS: Shape =
-    Shape { path: "metrics", keys: &["detail", "username", "idle_buckets"] };
-
-pub(super) static SSO: Shape = Shape { path: "sso", keys: &["max_idle", "expiring_within"] };
-
-pub(super) static COLLECTORS: Shape = Shape { path: "collectors", keys: &["enable", "interval"] };
-
-pub(super) static STATE: Shape = Shape { path: "state", keys: &["path"] };
-
-pub(super) static SHARD: Shape = Shape { path: "shard", keys: &["index", "total"] };
-
-pub(super) static LOG: Shape = Shape { path: "log", keys: &["changes"] };
-
-pub(super) static NETWORK: Shape =
-    Shape { path: "network", keys: &["id", "name", "users", "filter", "aws", "poll"] };
-
-pub(super) static NETWORK_FILTER: Shape =
-    Shape { path: "network.filter", keys: &["status", "groups", "username"] };
-
-pub(super) static NETWORK_AWS: Shape = Shape { path: "network.aws", keys: AWS_KEYS };
-
-pub(super) static NETWORK_POLL: Shape = Shape {
-    path: "network.poll",
-    keys: &["interval", "request_timeout", "max_attempts", "page_size", "stale_after"],
-};
-
-pub(super) static SCHEMA: Schema = Schema {
-    root: &FILE,
-    hides_unknown_keys: false,
-    tables: &[
-        &FILE,
-        &WEB,
-        &AWS,
-        &POLL,
-        &DISCOVERY,
-        &METRICS,
-        &SSO,
-        &COLLECTORS,
-        &STATE,
-        &SHARD,
-        &LOG,
-        &NETWORK,
-        &NETWORK_FILTER,
-        &NETWORK_AWS,
-        &NETWORK_POLL,
-    ],
-};
+schema! {
+    hides_unknown_keys: false;
+    FILE "" &[
+        "web", "aws", "poll", "discovery", "metrics", "sso", "collectors", "state", "shard", "log",
+        "network",
+    ];
+    WEB "web" &["listen", "max_concurrent_scrapes"];
+    AWS "aws" AWS_KEYS;
+    POLL "poll" &[
+        "interval", "concurrency", "requests_per_second", "request_timeout", "max_attempts",
+        "page_size", "stale_after",
+    ];
+    DISCOVERY "discovery" &["interval"];
+    METRICS "metrics" &["detail", "username", "idle_buckets"];
+    SSO "sso" &["max_idle", "expiring_within"];
+    COLLECTORS "collectors" &["enable", "interval"];
+    STATE "state" &["path"];
+    SHARD "shard" &["index", "total"];
+    LOG "log" &["changes"];
+    NETWORK "network" &["id", "name", "users", "filter", "aws", "poll"];
+    NETWORK_FILTER "network.filter" &["status", "groups", "username"];
+    NETWORK_AWS "network.aws" AWS_KEYS;
+    NETWORK_POLL "network.poll" &[
+        "interval", "request_timeout", "max_attempts", "page_size", "stale_after",
+    ];
+}
 
 #[cfg(test)]
 mod tests {

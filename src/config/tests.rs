@@ -10,7 +10,7 @@ use super::{
     shape::{FILE, SCHEMA},
     *,
 };
-use crate::diagnostics::KeyPath;
+use crate::{diagnostics::KeyPath, wickr::ConfiguredSettings};
 
 const NETWORK: &str = "[[network]]\nid = \"12345678\"\nusers = [\"1001\"]\n";
 
@@ -105,7 +105,8 @@ fn applies_defaults() {
     assert_eq!((config.sso, config.state, config.shard), (None, None, ShardConfig::default()));
     let [network] = &config.networks[..] else { panic!() };
     assert_eq!((network.id.to_string().as_str(), &network.name), ("12345678", &None));
-    assert_eq!((&network.aws, &network.poll), (&Aws::default(), &Poll::default()));
+    assert_eq!(network.aws.configured(), ConfiguredSettings::default());
+    assert_eq!((network.aws.timezone_name(), &network.poll), ("UTC", &Poll::default()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     diagnostics::{Parsed, Value, nearest, quoted},
+    text::format_duration,
     wickr::{Endpoint, SESSION_NAME_RULE, UserId, is_session_name},
 };
 
@@ -90,7 +91,7 @@ fn duration_or(
         Value::Integer(..) | Value::Float(_) => false,
         _ => true,
     };
-    let (min, max) = (brief(*range.start()), brief(*range.end()));
+    let (min, max) = (format_duration(*range.start()), format_duration(*range.end()));
     let expected =
         format!(r#"{alternative}a duration from {min} to {max}, such as "90s" or "1h 30m""#);
     let hint = if has_unit { "" } else { "; add a unit" };
@@ -102,21 +103,6 @@ pub(super) fn max_idle(value: &Value, range: RangeInclusive<Duration>) -> Parsed
         Value::String(text) if text == "security-groups" => Ok(SsoMaxIdle::SecurityGroups),
         value => duration_or(r#""security-groups" or "#, value, range).map(SsoMaxIdle::Fixed),
     }
-}
-
-/// A duration in its largest units, to the millisecond: `15m`, `1h 30m`, `250ms`.
-pub(super) fn brief(duration: Duration) -> String {
-    const UNITS: [(&str, u128); 5] =
-        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    let mut rest = duration.as_millis();
-    let mut parts = Vec::new();
-    for (unit, millis) in UNITS {
-        if rest >= millis {
-            parts.push(format!("{}{unit}", rest / millis));
-            rest %= millis;
-        }
-    }
-    if parts.is_empty() { "0s".into() } else { parts.join(" ") }
 }
 
 /// A network id or `"all"`.
@@ -293,15 +279,5 @@ mod tests {
         ] {
             assert!(!is_role_arn(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn formats_durations_in_their_largest_units() {
-        let brief = |millis| super::brief(Duration::from_millis(millis));
-        assert_eq!(brief(0), "0s");
-        assert_eq!(brief(250), "250ms");
-        assert_eq!(brief(900_000), "15m");
-        assert_eq!(brief(5_400_000), "1h 30m");
-        assert_eq!(brief(86_400_000 * 30), "30d");
     }
 }

@@ -18,6 +18,6 @@ pub use problem::{ConfigError, Problem};
 pub(crate) use problem::{Location, Problems, decode};
 #[cfg(test)]
 pub(crate) use shape::KeyPath;
-pub(crate) use shape::{Schema, Shape, nearest};
+pub(crate) use shape::{Schema, Shape, nearest, schema};
 pub(crate) use table::{Field, Parsed, Table};
 pub(crate) use tree::{Node, Value, quoted};

@@ -14,12 +14,23 @@ pub(crate) struct Shape {
 /// The tables of a file.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    pub(crate) root: &'static Shape,
-    /// All tables. If several have a key, the first is suggested first.
+    /// All tables, the root table first. If several have a key, the first is suggested first.
     pub(crate) tables: &'static [&'static Shape],
     /// Whether a key could be a misplaced secret, so that no message may show it.
     pub(crate) hides_unknown_keys: bool,
 }
+
+/// Declares each table, as `NAME "path" keys;`, and the schema of all.
+macro_rules! schema {
+    (hides_unknown_keys: $hides:literal; $($(#[$doc:meta])* $name:ident $path:literal $keys:expr;)*) => {
+        $(
+            $(#[$doc])*
+            pub(super) static $name: Shape = Shape { path: $path, keys: $keys };
+        )*
+        pub(super) static SCHEMA: Schema = Schema { tables: &[$(&$name),*], hides_unknown_keys: $hides };
+    };
+}
+pub(crate) use schema;
 
 impl Shape {
     pub(crate) fn allows(&self, key: &str) -> bool {

@@ -105,7 +105,7 @@ impl<'a> Table<'a> {
         root: Option<&'a Node>,
     ) -> Self {
         let location = Location { offset: root.map_or(0, |root| root.offset), key: String::new() };
-        Table { problems, schema, shape: schema.root, location, entries: None }.open(root)
+        Table { problems, schema, shape: schema.tables[0], location, entries: None }.open(root)
     }
 
     /// Adds the entries of `node`. Reports keys that are not in the shape.

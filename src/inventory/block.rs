@@ -311,13 +311,9 @@ mod tests {
 
     #[test]
     fn detects_each_kind_of_change() {
-        let device = |app_id: &str, login| Device {
-            app_id: Some(app_id.into()),
-            device_type: "iOS".into(),
-            status: "Active".into(),
-            suspended: Some(false),
-            created: ApiTimestamp::NEVER,
-            last_login: ApiTimestamp::at_millis(login),
+        let device = |app_id: &str, login| {
+            let last_login = ApiTimestamp::at_millis(login);
+            Device { last_login, ..crate::inventory::fixtures::device(app_id) }
         };
         let with = |devices: Vec<Device>| Some(UserData { at: 5, devices: devices.into() });
         let before = UserRecord { last: with(vec![device("a", 1)]), ..record(1, 5) };

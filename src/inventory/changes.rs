@@ -5,46 +5,26 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::wickr::{ApiTimestamp, Device, InternedStr};
+use crate::{
+    named::named_values,
+    wickr::{ApiTimestamp, Device, InternedStr},
+};
 
-/// The kind of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// The device is new.
-    Added,
-    /// The device is gone.
-    Removed,
-    /// `suspend` changed from false to true.
-    Suspended,
-    /// `suspend` changed from true to false.
-    Unsuspended,
-    /// The device is now marked for reset.
-    Reset,
-    /// The last login is later, or the first.
-    Login,
-}
-
-impl ChangeKind {
-    /// All values.
-    pub const ALL: [ChangeKind; 6] = [
-        ChangeKind::Added,
-        ChangeKind::Removed,
-        ChangeKind::Suspended,
-        ChangeKind::Unsuspended,
-        ChangeKind::Reset,
-        ChangeKind::Login,
-    ];
-
-    /// The value of the label `change`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ChangeKind::Added => "added",
-            ChangeKind::Removed => "removed",
-            ChangeKind::Suspended => "suspended",
-            ChangeKind::Unsuspended => "unsuspended",
-            ChangeKind::Reset => "reset",
-            ChangeKind::Login => "login",
-        }
+named_values! {
+    /// The kind of a change: the label `change`.
+    pub enum ChangeKind {
+        /// The device is new.
+        Added = "added",
+        /// The device is gone.
+        Removed = "removed",
+        /// `suspend` changed from false to true.
+        Suspended = "suspended",
+        /// `suspend` changed from true to false.
+        Unsuspended = "unsuspended",
+        /// The device is now marked for reset.
+        Reset = "reset",
+        /// The last login is later, or the first.
+        Login = "login",
     }
 }
 
@@ -143,17 +123,7 @@ mod tests {
     use ChangeKind::*;
 
     use super::*;
-
-    fn device(app_id: &str) -> Device {
-        Device {
-            app_id: Some(app_id.into()),
-            device_type: "iOS".into(),
-            status: "Active".into(),
-            suspended: Some(false),
-            created: ApiTimestamp::NEVER,
-            last_login: ApiTimestamp::NEVER,
-        }
-    }
+    use crate::inventory::fixtures::device;
 
     fn kinds(before: &[Device], now: &[Device]) -> Vec<(ChangeKind, String)> {
         let changes = changes_between(before, now).into_iter();

@@ -10,6 +10,8 @@
 mod block;
 mod changes;
 mod collected;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod lookups;
 mod network;
 mod network_state;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::{Millis, Moment},
+    named::named_values,
     wickr::{InternedStr, NetworkId, SecurityGroup, UserId},
 };
 
@@ -84,29 +85,15 @@ pub struct Directory {
     pub user_list: Option<DiscoveredUsers>,
 }
 
-/// The outcome of a poll.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PollResult {
-    /// Every user was read.
-    Success,
-    /// Some users were read.
-    Partial,
-    /// No user was read.
-    Failure,
-}
-
-impl PollResult {
-    /// All values.
-    pub const ALL: [PollResult; 3] =
-        [PollResult::Success, PollResult::Partial, PollResult::Failure];
-
-    /// The value of the label `result`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PollResult::Success => "success",
-            PollResult::Partial => "partial",
-            PollResult::Failure => "failure",
-        }
+named_values! {
+    /// The outcome of a poll: the label `result`.
+    pub enum PollResult {
+        /// Every user was read.
+        Success = "success",
+        /// Some users were read.
+        Partial = "partial",
+        /// No user was read.
+        Failure = "failure",
     }
 }
 

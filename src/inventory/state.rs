@@ -35,7 +35,7 @@ const MAGIC_PREFIX: &[u8] = b"wickr-exporter state ";
 const CHECKSUM_LEN: usize = 32;
 
 /// The data that an earlier process had for a network.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RestoredNetwork {
     /// The display name; can be empty.
     pub name: String,

@@ -179,12 +179,9 @@ mod tests {
     fn bounds_are_inclusive() {
         const LIMIT: Duration = Duration::from_secs(1);
         let device = |created, last_login| Device {
-            app_id: None,
-            device_type: "iOS".into(),
-            status: "Active".into(),
-            suspended: None,
             created,
             last_login,
+            ..crate::inventory::fixtures::device("a")
         };
         let devices = vec![
             device(ApiTimestamp::INVALID, ApiTimestamp::at_millis(5_000)),

@@ -4,31 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::{Millis, Moment, to_millis},
+    named::named_values,
     wickr::{Device, ErrorKind, UserId},
 };
 
-/// The freshness of the data of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Freshness {
-    /// Read in the last poll.
-    Fresh,
-    /// Not read in the last poll; data of an earlier poll is served.
-    Stale,
-    /// There is no data, or it has expired.
-    Missing,
-}
-
-impl Freshness {
-    /// All values.
-    pub const ALL: [Freshness; 3] = [Freshness::Fresh, Freshness::Stale, Freshness::Missing];
-
-    /// The value of the label `freshness`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Freshness::Fresh => "fresh",
-            Freshness::Stale => "stale",
-            Freshness::Missing => "missing",
-        }
+named_values! {
+    /// The freshness of the data of a user: the label `freshness`.
+    #[derive(PartialOrd, Ord)]
+    pub enum Freshness {
+        /// Read in the last poll.
+        Fresh = "fresh",
+        /// Not read in the last poll; data of an earlier poll is served.
+        Stale = "stale",
+        /// There is no data, or it has expired.
+        Missing = "missing",
     }
 }
 
@@ -62,8 +51,8 @@ pub struct UserRecord {
     /// Whether `last` was read in another time zone than the current one, so that its logins cannot be
     /// compared.
     pub(super) in_other_timezone: bool,
-    /// The steady time when the first poll that failed to refresh `last` ended or stalled. None if `last`
-    /// is from the last poll, or while the first poll after it proceeds.
+    /// The steady time when the first poll that failed to refresh `last` ended or stalled. None if
+    /// `last` is from the last poll, or while the first poll after it proceeds.
     pub(super) overdue_since: Option<Millis>,
 }
 

@@ -201,7 +201,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
         users.len() == all
     }
 
-    /// Polls `users`. The list has `all` users. From `refresh_from` on, data of all users must be refreshed.
+    /// Polls `users`, of `all` on the list. From `refresh_from` on, data of all users has to be
+    /// refreshed.
     async fn poll_users(
         &mut self,
         users: &[UserId],

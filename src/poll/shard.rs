@@ -1,8 +1,8 @@
 //! Divides the users among several processes.
 //!
-//! The shard of a user is the jump consistent hash (Lamping and Veach, 2014) of the SHA-256 digest of its
-//! network and id. Shards are of equal size. A new shard takes 1/total of the users, and no user moves
-//! between other shards; removing the last shard moves only its users.
+//! The shard of a user is the jump consistent hash (Lamping and Veach, 2014) of the SHA-256 digest
+//! of its network and id. Shards are of equal size. A new shard takes 1/total of the users, and no
+//! user moves between other shards; removing the last shard moves only its users.
 
 use sha2::{Digest, Sha256};
 

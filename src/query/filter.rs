@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::select::Row;
 use crate::{
+    clock::to_millis,
     inventory::{Freshness, NetworkView, UserRecord},
     wickr::{ApiTimestamp, NetworkId, UserId},
 };
@@ -40,11 +41,6 @@ pub struct Filter {
     pub freshness: Option<Freshness>,
 }
 
-/// Saturates.
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 fn contains<T: PartialEq<U>, U: ?Sized>(accepted: &[T], value: &U) -> bool {
     accepted.is_empty() || accepted.iter().any(|accepted| accepted == value)
 }
@@ -64,11 +60,11 @@ impl Filter {
 
     /// Checks the device only, not its network or user.
     pub(super) fn matches_device(&self, row: &Row<'_>) -> bool {
-        let idle_over = self.idle_over.is_none_or(|min| row.idle > Some(millis(min)));
+        let idle_over = self.idle_over.is_none_or(|min| row.idle > Some(to_millis(min)));
         let idle_up_to =
-            self.idle_up_to.is_none_or(|max| row.idle.is_some_and(|idle| idle <= millis(max)));
+            self.idle_up_to.is_none_or(|max| row.idle.is_some_and(|idle| idle <= to_millis(max)));
         let sso_expires = self.sso_expires_within.is_none_or(|max| {
-            row.sso_ends_in().is_some_and(|ends_in| (0..=millis(max)).contains(&ends_in))
+            row.sso_ends_in().is_some_and(|ends_in| (0..=to_millis(max)).contains(&ends_in))
         });
         let never_logged_in = match row.device.last_login {
             ApiTimestamp::INVALID => None,

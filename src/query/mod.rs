@@ -29,6 +29,7 @@ pub use table::write_table;
 
 #[cfg(doc)]
 use crate::inventory::Snapshot;
+use crate::named::named_values;
 
 /// Which devices to list, and in what order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,24 +59,17 @@ impl Query {
     }
 }
 
-/// The direction of a sort.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// The smallest value first.
-    Ascending,
-    /// The largest value first.
-    Descending,
+named_values! {
+    /// The direction of a sort: the parameter `order`.
+    pub enum Order {
+        /// The smallest value first.
+        Ascending = "asc",
+        /// The largest value first.
+        Descending = "desc",
+    }
 }
 
 impl Order {
-    /// The value of the parameter `order`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Order::Ascending => "asc",
-            Order::Descending => "desc",
-        }
-    }
-
     /// The opposite order.
     pub fn reversed(self) -> Order {
         match self {

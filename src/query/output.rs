@@ -6,32 +6,27 @@
 
 use std::{
     borrow::Cow,
+    fmt::Display,
     io::{self, Write},
     str::FromStr,
 };
 
 use super::{Columns, Listing, Record};
-use crate::text::is_invisible;
+use crate::{named::named_values, text::is_invisible};
 
-/// An output format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ListFormat {
-    /// An object with the metadata and `devices`.
-    #[default]
-    Json,
-    /// One line per device, after a header.
-    Csv,
+named_values! {
+    /// An output format: the parameter `format`.
+    #[derive(Default)]
+    pub enum ListFormat {
+        /// An object with the metadata and `devices`.
+        #[default]
+        Json = "json",
+        /// One line per device, after a header.
+        Csv = "csv",
+    }
 }
 
 impl ListFormat {
-    /// The value of the parameter `format`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ListFormat::Json => "json",
-            ListFormat::Csv => "csv",
-        }
-    }
-
     /// The media type.
     pub fn content_type(self) -> &'static str {
         match self {
@@ -45,8 +40,10 @@ impl FromStr for ListFormat {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<ListFormat, &'static str> {
-        let all = [ListFormat::Json, ListFormat::Csv];
-        all.into_iter().find(|format| format.as_str() == text).ok_or("must be json or csv")
+        ListFormat::ALL
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or("must be json or csv")
     }
 }
 
@@ -73,6 +70,28 @@ pub fn write_json<'a>(
     out.write_all(b"\n]}\n")
 }
 
+/// The text of a cell.
+type Cell = for<'r> fn(&'r Record<'_>) -> Cow<'r, str>;
+
+const COLUMNS: [(&str, Cell); 16] = [
+    ("network_id", |record| escape_formula(&record.network_id)),
+    ("network_name", |record| escape_formula(&record.network_name)),
+    ("user_id", |record| escape_formula(&record.user_id)),
+    ("username", |record| optional(record.username.as_ref().and_then(|name| name.as_deref()))),
+    ("app_id", |record| optional(record.app_id.as_deref())),
+    ("device_type", |record| escape_formula(&record.device_type)),
+    ("status", |record| escape_formula(&record.status)),
+    ("suspended", |record| displayed(record.suspended)),
+    ("created", |record| optional(record.created.as_deref())),
+    ("last_login", |record| optional(record.last_login.as_deref())),
+    ("never_logged_in", |record| displayed(record.never_logged_in)),
+    ("idle_seconds", |record| displayed(record.idle_seconds)),
+    ("sso_max_idle_seconds", |record| displayed(record.sso_max_idle_seconds)),
+    ("sso_expired", |record| displayed(record.sso_expired)),
+    ("freshness", |record| escape_formula(&record.freshness)),
+    ("read_at", |record| escape_formula(&record.read_at)),
+];
+
 /// Writes a list as CSV.
 ///
 /// # Errors
@@ -88,54 +107,23 @@ pub fn write_csv<'a>(
         // Some locales use another separator, which a text can contain.
         .quote_style(csv::QuoteStyle::NonNumeric)
         .from_writer(out);
-    let username = columns.usernames.then_some("username");
-    let ids = ["network_id", "network_name", "user_id"];
-    let rest = [
-        "app_id",
-        "device_type",
-        "status",
-        "suspended",
-        "created",
-        "last_login",
-        "never_logged_in",
-        "idle_seconds",
-        "sso_max_idle_seconds",
-        "sso_expired",
-        "freshness",
-        "read_at",
-    ];
-    out.write_record(ids.into_iter().chain(username).chain(rest))?;
+    let shown = COLUMNS.iter().filter(|(name, _)| columns.usernames || *name != "username");
+    out.write_record(shown.clone().map(|(name, _)| name))?;
     for record in records {
-        out.write_field(&*escape_formula(&record.network_id))?;
-        out.write_field(&*escape_formula(&record.network_name))?;
-        out.write_field(&*escape_formula(&record.user_id))?;
-        if columns.usernames {
-            let username = record.username.flatten().unwrap_or_default();
-            out.write_field(&*escape_formula(&username))?;
+        for (_, cell) in shown.clone() {
+            out.write_field(&*cell(&record))?;
         }
-        out.write_field(&*escape_formula(&record.app_id.unwrap_or_default()))?;
-        out.write_field(&*escape_formula(&record.device_type))?;
-        out.write_field(&*escape_formula(&record.status))?;
-        out.write_field(boolean(record.suspended))?;
-        out.write_field(&*escape_formula(&record.created.unwrap_or_default()))?;
-        out.write_field(&*escape_formula(&record.last_login.unwrap_or_default()))?;
-        out.write_field(boolean(record.never_logged_in))?;
-        out.write_field(record.idle_seconds.map(|s| s.to_string()).unwrap_or_default())?;
-        out.write_field(record.sso_max_idle_seconds.map(|s| s.to_string()).unwrap_or_default())?;
-        out.write_field(boolean(record.sso_expired))?;
-        out.write_field(&*escape_formula(&record.freshness))?;
-        out.write_field(&*escape_formula(&record.read_at))?;
         out.write_record(None::<&[u8]>)?;
     }
     out.flush()
 }
 
-fn boolean(value: Option<bool>) -> &'static str {
-    match value {
-        Some(true) => "true",
-        Some(false) => "false",
-        None => "",
-    }
+fn displayed<T: Display>(value: Option<T>) -> Cow<'static, str> {
+    value.map(|value| value.to_string()).unwrap_or_default().into()
+}
+
+fn optional(text: Option<&str>) -> Cow<'_, str> {
+    escape_formula(text.unwrap_or_default())
 }
 
 /// Prefixes a text that a spreadsheet could evaluate.

@@ -81,7 +81,8 @@ impl Params {
                 params.has_empty = true;
                 continue;
             }
-            params.set(known, &value, seen.contains(known))?;
+            let set = params.set(known, &value, seen.contains(known));
+            set.map_err(|reason| BadParameter::new(*known, reason))?;
             seen.push(known);
         }
         if params.query.page > 1 && params.query.limit.is_none() {
@@ -93,40 +94,32 @@ impl Params {
         Ok(params)
     }
 
-    fn set(&mut self, name: &str, value: &str, is_repeated: bool) -> Result<(), BadParameter> {
+    fn set(&mut self, name: &str, value: &str, is_repeated: bool) -> Result<(), String> {
         let Query { filter, sort, order, limit, page } = &mut self.query;
-        let bad = |reason: &dyn Display| BadParameter::new(name, reason);
-        // These can be repeated: a device must match one of the values.
         match name {
-            "network_id" => return add_ids(&mut filter.networks, name, value),
-            "user_id" => return add_ids(&mut filter.users, name, value),
-            "device_type" => return add(&mut filter.device_types, name, value.to_owned()),
-            "status" => return add(&mut filter.statuses, name, value.to_owned()),
-            _ if is_repeated => return Err(bad(&"must not be repeated")),
-            _ => {}
-        }
-        match name {
-            "suspended" => filter.suspended = Some(boolean(value).map_err(|e| bad(&e))?),
-            "reset" => filter.reset = Some(boolean(value).map_err(|e| bad(&e))?),
-            "never_logged_in" => {
-                filter.never_logged_in = Some(boolean(value).map_err(|e| bad(&e))?);
-            }
-            "sso_expired" => filter.sso_expired = Some(boolean(value).map_err(|e| bad(&e))?),
-            "idle_over" => filter.idle_over = Some(duration(value).map_err(|e| bad(&e))?),
-            "idle_up_to" => filter.idle_up_to = Some(duration(value).map_err(|e| bad(&e))?),
-            "sso_expires_within" => {
-                filter.sso_expires_within = Some(duration(value).map_err(|e| bad(&e))?);
-            }
+            // These can be repeated: a device must match one of the values.
+            "network_id" => add_ids(&mut filter.networks, value)?,
+            "user_id" => add_ids(&mut filter.users, value)?,
+            "device_type" => add(&mut filter.device_types, value.to_owned())?,
+            "status" => add(&mut filter.statuses, value.to_owned())?,
+            _ if is_repeated => return Err("must not be repeated".into()),
+            "suspended" => filter.suspended = Some(boolean(value)?),
+            "reset" => filter.reset = Some(boolean(value)?),
+            "never_logged_in" => filter.never_logged_in = Some(boolean(value)?),
+            "sso_expired" => filter.sso_expired = Some(boolean(value)?),
+            "idle_over" => filter.idle_over = Some(duration(value)?),
+            "idle_up_to" => filter.idle_up_to = Some(duration(value)?),
+            "sso_expires_within" => filter.sso_expires_within = Some(duration(value)?),
             "freshness" => {
                 let accepted = [Freshness::Fresh, Freshness::Stale];
                 let found = accepted.into_iter().find(|freshness| freshness.as_str() == value);
-                filter.freshness = Some(found.ok_or_else(|| bad(&"must be fresh or stale"))?);
+                filter.freshness = Some(found.ok_or("must be fresh or stale")?);
             }
-            "sort" => *sort = value.parse().map_err(|e| bad(&e))?,
-            "order" => *order = Some(value.parse().map_err(|e| bad(&e))?),
-            "limit" => *limit = Some(count(value).map_err(|e| bad(&e))?),
-            "page" => *page = count(value).map_err(|e| bad(&e))?,
-            _ => self.format = Some(value.parse().map_err(|e| bad(&e))?),
+            "sort" => *sort = value.parse()?,
+            "order" => *order = Some(value.parse()?),
+            "limit" => *limit = Some(count(value)?),
+            "page" => *page = count(value)?,
+            _ => self.format = Some(value.parse()?),
         }
         Ok(())
     }
@@ -135,23 +128,21 @@ impl Params {
 /// Adds ids separated by commas or spaces.
 fn add_ids<T: FromStr<Err: Display> + PartialEq>(
     values: &mut Vec<T>,
-    name: &str,
     value: &str,
-) -> Result<(), BadParameter> {
+) -> Result<(), String> {
     let mut ids = value.split([',', ' ']).filter(|id| !id.is_empty()).peekable();
     if ids.peek().is_none() {
-        return Err(BadParameter::new(name, "must contain an id"));
+        return Err("must contain an id".into());
     }
     for id in ids {
-        let id = id.parse().map_err(|error| BadParameter::new(name, error))?;
-        add(values, name, id)?;
+        add(values, id.parse().map_err(|error: T::Err| error.to_string())?)?;
     }
     Ok(())
 }
 
-fn add<T: PartialEq>(values: &mut Vec<T>, name: &str, value: T) -> Result<(), BadParameter> {
+fn add<T: PartialEq>(values: &mut Vec<T>, value: T) -> Result<(), String> {
     if values.len() >= MAX_VALUES {
-        return Err(BadParameter::new(name, format!("must have at most {MAX_VALUES} values")));
+        return Err(format!("must have at most {MAX_VALUES} values"));
     }
     if !values.contains(&value) {
         values.push(value);
@@ -203,8 +194,7 @@ impl FromStr for Order {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Order, &'static str> {
-        let all = [Order::Ascending, Order::Descending];
-        all.into_iter().find(|order| order.as_str() == text).ok_or("must be asc or desc")
+        Order::ALL.into_iter().find(|order| order.as_str() == text).ok_or("must be asc or desc")
     }
 }
 
@@ -267,5 +257,60 @@ impl Filter {
         if let Some(freshness) = self.freshness {
             out.append_pair("freshness", freshness.as_str());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_invalid_parameters_without_their_values() {
+        for (text, message) in [
+            ("network_id=1", "network_id: a network id is exactly 8 digits"),
+            ("user_id=1,x", "user_id: a user id is 1 to 10 digits"),
+            ("suspended=yes", "suspended: must be true or false"),
+            ("reset=1", "reset: must be true or false"),
+            ("sso_expired=<script>", "sso_expired: must be true or false"),
+            ("idle_over=30", "idle_over: must be a duration such as 30d, 12h or 1h 30m"),
+            ("idle_up_to=-1d", "idle_up_to: must be a duration such as 30d, 12h or 1h 30m"),
+            ("freshness=missing", "freshness: must be fresh or stale"),
+            ("order=up", "order: must be asc or desc"),
+            ("user_id=%2C", "user_id: must contain an id"),
+            ("network_id=+", "network_id: must contain an id"),
+            ("limit=1&page=18446744073709551615", "page: is too large"),
+            ("limit=99999999999999999999", "limit: is too large"),
+            ("limit=0", "limit: must be a positive integer"),
+            ("limit=%2B5", "limit: must be a positive integer"),
+            ("page=2", "page: requires limit"),
+            ("format=xml", "format: must be json or csv"),
+            ("idle_over=1d&idle_over=2d", "idle_over: must not be repeated"),
+            ("idle_ovr=1d", "idle_ovr: unknown parameter; did you mean idle_over?"),
+            ("type=iOS", "type: unknown parameter; did you mean device_type?"),
+            ("colour=red", "colour: unknown parameter; valid parameters are network_id, user_id"),
+            ("sort=size", "sort: must be one of idle_seconds, network_id"),
+        ] {
+            let error = Params::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{text}: {error}");
+        }
+        let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        assert!(Params::parse(&format!("user_id={many}")).is_err());
+    }
+
+    #[test]
+    fn parses_parameters_from_html_forms() {
+        let params = Params::parse(
+            "network_id=&device_type=a%26b&device_type=iPad+OS&idle_over=1month&user_id=1%2C+2&status=",
+        )
+        .unwrap();
+        assert!(params.has_empty);
+        let filter = params.query.filter.clone();
+        assert_eq!(filter.device_types, ["a&b", "iPad OS"]);
+        assert_eq!(filter.users.len(), 2);
+        assert!(filter.statuses.is_empty() && filter.networks.is_empty());
+        assert_eq!(
+            params.query.to_params(),
+            "user_id=1%2C2&device_type=a%26b&device_type=iPad+OS&idle_over=30d10h33m36s"
+        );
     }
 }

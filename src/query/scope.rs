@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Filter;
-use crate::text::counted;
 use crate::{
     clock::Moment,
     inventory::{Account, NetworkView, PollResult, ShardInfo, Snapshot},
+    text::counted,
     wickr::{NetworkId, UserId},
 };
 

@@ -6,7 +6,7 @@ use std::{cmp::Ordering, collections::BTreeSet};
 
 use super::{Order, Query, Scope, Sort};
 use crate::{
-    clock::Moment,
+    clock::{Moment, to_millis},
     inventory::{Freshness, NetworkView, Snapshot, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{ApiTimestamp, Device, InternedStr},
 };
@@ -77,9 +77,7 @@ impl<'a> Row<'a> {
             Sort::Suspended => SortKey::number(self.device.suspended.map(i64::from)),
             Sort::Created => SortKey::number(self.device.created.millis()),
             Sort::LastLogin => SortKey::number(self.device.last_login.millis()),
-            Sort::SsoMaxIdleSeconds => SortKey::number(
-                self.user.sso_max_idle().and_then(|limit| i64::try_from(limit.as_millis()).ok()),
-            ),
+            Sort::SsoMaxIdleSeconds => SortKey::number(self.user.sso_max_idle().map(to_millis)),
             Sort::SsoExpired => SortKey::number(self.sso_expired().map(i64::from)),
             Sort::Freshness => SortKey::number(Some(self.freshness as i64)),
             Sort::ReadAt => SortKey::number(Some(self.data.at)),

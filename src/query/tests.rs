@@ -1,13 +1,16 @@
-//! Compares random queries on random inventories with a simple implementation.
+//! Compares random queries on random inventories with a simple implementation (`reference`).
+
+mod reference;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use self::reference::{matches, reference_records, sort_records};
 use super::*;
 use crate::{
     clock::Millis,
     inventory::{
         Directory, Freshness, NetworkIdentity, NetworkView, Publisher, Reader, Registrar, Sso,
-        Summary, UserFacts, open,
+        Summary, UserFacts, fixtures::identity, open,
     },
     wickr::{ApiTimestamp, Device, ErrorKind, InternedStr, UserId},
 };
@@ -16,17 +19,6 @@ const NOW: Millis = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
 const TYPES: [&str; 5] = ["iOS", "Android", "Windows", "=cmd|' /C calc'!A0", "<b>\"x\"</b>"];
 const STATUSES: [&str; 4] = ["Active", "Reset", "reset", ""];
-
-pub(crate) fn identity(id: &str, name: &str) -> NetworkIdentity {
-    NetworkIdentity {
-        id: id.parse().unwrap(),
-        name: name.into(),
-        region: "us-east-1".into(),
-        account: String::new(),
-        interval: Duration::from_secs(60),
-        stale_after: Duration::from_secs(180),
-    }
-}
 
 fn stamp(random: &mut fastrand::Rng) -> ApiTimestamp {
     match random.u8(0..8) {
@@ -49,8 +41,13 @@ fn device(random: &mut fastrand::Rng, n: usize) -> Device {
 }
 
 fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publisher {
-    let mut publisher =
-        registrar.add(identity(&format!("1000000{n}"), ["", "production", "=x"][n % 3]), None);
+    let mut publisher = registrar.add(
+        NetworkIdentity {
+            name: ["", "production", "=x"][n % 3].into(),
+            ..identity(&format!("1000000{n}"))
+        },
+        None,
+    );
     let users: Vec<UserId> =
         (0..random.usize(0..12)).map(|u| (u * 7 + 1).to_string().parse().unwrap()).collect();
     let user_facts = |random: &mut fastrand::Rng| UserFacts {
@@ -133,113 +130,6 @@ fn query(random: &mut fastrand::Rng) -> Query {
         limit: Some(limit).filter(|_| random.bool()),
         page: 1,
     }
-}
-
-/// All records in their natural order.
-fn reference_records(networks: &[Arc<NetworkView>]) -> Vec<Record<'static>> {
-    let mut records = Vec::new();
-    for network in networks {
-        for (user, data) in network.served_users(NOW) {
-            for device in data.devices.iter() {
-                let facts = user.facts.clone();
-                let idle = device.last_login.millis().map(|at| (NOW - at).max(0));
-                let limit = facts.as_ref().and_then(|facts| facts.sso_max_idle);
-                let expired = match (&network.sso, &facts, limit, idle) {
-                    (None, ..) | (_, None, ..) => None,
-                    (_, _, None, _) => Some(false),
-                    (_, _, Some(limit), Some(idle)) => Some(idle > limit.as_millis() as i64),
-                    _ if device.last_login == ApiTimestamp::NEVER => Some(false),
-                    _ => None,
-                };
-                let text = |text: &str| text.to_owned().into();
-                let iso = |stamp: ApiTimestamp| {
-                    stamp.millis().map(|at| {
-                        let at = jiff::Timestamp::from_millisecond(at).unwrap();
-                        at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
-                    })
-                };
-                let fresh = user.failure.is_none();
-                records.push(Record {
-                    network_id: text(network.identity.id.as_str()),
-                    network_name: text(&network.identity.name),
-                    user_id: text(user.id.as_str()),
-                    username: Some(
-                        facts.and_then(|f| f.username.as_deref().map(|n| n.to_owned().into())),
-                    ),
-                    app_id: device.app_id.as_deref().map(text),
-                    device_type: text(&device.device_type),
-                    status: text(&device.status),
-                    suspended: device.suspended,
-                    created: iso(device.created),
-                    last_login: iso(device.last_login),
-                    never_logged_in: (device.last_login != ApiTimestamp::INVALID)
-                        .then_some(device.last_login == ApiTimestamp::NEVER),
-                    idle_seconds: idle.map(|idle| idle as f64 / 1000.0),
-                    sso_max_idle_seconds: limit.map(|limit| limit.as_secs()),
-                    sso_expired: expired,
-                    freshness: text(if fresh { "fresh" } else { "stale" }),
-                    read_at: iso(ApiTimestamp::at_millis(data.at)).unwrap(),
-                });
-            }
-        }
-    }
-    records
-}
-
-fn matches(filter: &Filter, record: &Record<'_>) -> bool {
-    fn contains<T: ToString>(list: &[T], value: &str) -> bool {
-        list.is_empty() || list.iter().any(|item| item.to_string() == value)
-    }
-    let idle_millis = record.idle_seconds.map(|idle| (idle * 1000.0).round() as u128);
-    contains(&filter.networks, &record.network_id)
-        && contains(&filter.users, &record.user_id)
-        && contains(&filter.device_types, &record.device_type)
-        && contains(&filter.statuses, &record.status)
-        && (filter.suspended.is_none() || filter.suspended == record.suspended)
-        && filter.reset.is_none_or(|reset| reset == (record.status.to_lowercase() == "reset"))
-        && filter.idle_over.is_none_or(|d| idle_millis.is_some_and(|idle| idle > d.as_millis()))
-        && filter.idle_up_to.is_none_or(|d| idle_millis.is_some_and(|idle| idle <= d.as_millis()))
-        && (filter.never_logged_in.is_none() || filter.never_logged_in == record.never_logged_in)
-        && (filter.sso_expired.is_none() || filter.sso_expired == record.sso_expired)
-        && filter.sso_expires_within.is_none_or(|d| {
-            let left = record.sso_max_idle_seconds.zip(record.last_login.as_ref());
-            let left = left.map(|(limit, login)| {
-                let login: jiff::Timestamp = login.parse().unwrap();
-                login.as_millisecond() + limit as i64 * 1000 - NOW
-            });
-            record.sso_expired == Some(false)
-                && left.is_some_and(|left| left <= d.as_millis() as i64)
-        })
-        && filter.freshness.is_none_or(|freshness| freshness.as_str() == record.freshness)
-}
-
-/// The sort key of a record from its JSON; `None` if empty.
-fn sort_key(record: &Record<'_>, sort: Sort) -> Option<serde_json::Value> {
-    let mut value = serde_json::to_value(record).unwrap();
-    let value = value[sort.as_str()].take();
-    if sort == Sort::UserId || sort == Sort::NetworkId {
-        return Some(value.as_str().unwrap().parse::<i64>().unwrap().into());
-    }
-    Some(value).filter(|value| !value.is_null() && value.as_str() != Some(""))
-}
-
-fn compare(a: &serde_json::Value, b: &serde_json::Value) -> std::cmp::Ordering {
-    match (a, b) {
-        (serde_json::Value::Number(a), serde_json::Value::Number(b)) => {
-            a.as_f64().unwrap().total_cmp(&b.as_f64().unwrap())
-        }
-        (serde_json::Value::Bool(a), serde_json::Value::Bool(b)) => a.cmp(b),
-        (a, b) => a.as_str().unwrap().cmp(b.as_str().unwrap()),
-    }
-}
-
-fn sort_records(records: &mut [Record<'_>], sort: Sort, order: Order) {
-    // A stable sort.
-    records.sort_by(|a, b| match (sort_key(a, sort), sort_key(b, sort)) {
-        (Some(a), Some(b)) if order == Order::Ascending => compare(&a, &b),
-        (Some(a), Some(b)) => compare(&b, &a),
-        (a, b) => a.is_none().cmp(&b.is_none()),
-    });
 }
 
 #[test]
@@ -326,7 +216,7 @@ fn reports_whether_a_list_is_complete() {
     };
     let (registrar, reader) = open();
     assert!(!scope(&reader, "").is_complete());
-    let mut publisher = registrar.add(identity("10000000", ""), None);
+    let mut publisher = registrar.add(identity("10000000"), None);
     assert!(!scope(&reader, "").is_complete());
     let users: Vec<UserId> = ["1", "2"].map(|id| id.parse().unwrap()).into();
     publisher.begin(&users);
@@ -352,56 +242,6 @@ fn reports_whether_a_list_is_complete() {
     publisher.begin(&[]);
     publisher.end(NOW, Duration::ZERO, true);
     assert!(scope(&reader, "").is_complete());
-}
-
-#[test]
-fn names_invalid_parameters_without_their_values() {
-    for (text, message) in [
-        ("network_id=1", "network_id: a network id is exactly 8 digits"),
-        ("user_id=1,x", "user_id: a user id is 1 to 10 digits"),
-        ("suspended=yes", "suspended: must be true or false"),
-        ("reset=1", "reset: must be true or false"),
-        ("sso_expired=<script>", "sso_expired: must be true or false"),
-        ("idle_over=30", "idle_over: must be a duration such as 30d, 12h or 1h 30m"),
-        ("idle_up_to=-1d", "idle_up_to: must be a duration such as 30d, 12h or 1h 30m"),
-        ("freshness=missing", "freshness: must be fresh or stale"),
-        ("order=up", "order: must be asc or desc"),
-        ("user_id=%2C", "user_id: must contain an id"),
-        ("network_id=+", "network_id: must contain an id"),
-        ("limit=1&page=18446744073709551615", "page: is too large"),
-        ("limit=99999999999999999999", "limit: is too large"),
-        ("limit=0", "limit: must be a positive integer"),
-        ("limit=%2B5", "limit: must be a positive integer"),
-        ("page=2", "page: requires limit"),
-        ("format=xml", "format: must be json or csv"),
-        ("idle_over=1d&idle_over=2d", "idle_over: must not be repeated"),
-        ("idle_ovr=1d", "idle_ovr: unknown parameter; did you mean idle_over?"),
-        ("type=iOS", "type: unknown parameter; did you mean device_type?"),
-        ("colour=red", "colour: unknown parameter; valid parameters are network_id, user_id"),
-        ("sort=size", "sort: must be one of idle_seconds, network_id"),
-    ] {
-        let error = Params::parse(text).unwrap_err().to_string();
-        assert!(error.starts_with(message), "{text}: {error}");
-    }
-    let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-    assert!(Params::parse(&format!("user_id={many}")).is_err());
-}
-
-#[test]
-fn parses_parameters_from_html_forms() {
-    let params = Params::parse(
-        "network_id=&device_type=a%26b&device_type=iPad+OS&idle_over=1month&user_id=1%2C+2&status=",
-    )
-    .unwrap();
-    assert!(params.has_empty);
-    let filter = params.query.filter.clone();
-    assert_eq!(filter.device_types, ["a&b", "iPad OS"]);
-    assert_eq!(filter.users.len(), 2);
-    assert!(filter.statuses.is_empty() && filter.networks.is_empty());
-    assert_eq!(
-        params.query.to_params(),
-        "user_id=1%2C2&device_type=a%26b&device_type=iPad+OS&idle_over=30d10h33m36s"
-    );
 }
 
 #[test]
@@ -450,7 +290,7 @@ fn csv_and_json_have_the_same_values() {
 #[test]
 fn lists_the_statuses_of_all_devices() {
     let (registrar, reader) = open();
-    let mut publisher = registrar.add(identity("10000000", ""), None);
+    let mut publisher = registrar.add(identity("10000000"), None);
     let user: UserId = "1".parse().unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     let devices = (0..300)

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::fleet::Overrides;
+use super::fleet::{Overrides, setters};
 use super::options::Options;
-use super::paging::{Key, Row};
+use super::paging::{ListRow, RowKey, sort_keys};
 use super::rows::ToJson;
 
 /// A bot with this id: active, without a login.
@@ -37,62 +37,36 @@ pub struct Bot {
 }
 
 impl Bot {
-    /// Sets the display name.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets the security group.
-    #[must_use]
-    pub fn in_group(mut self, group: impl Into<String>) -> Self {
-        self.group = Some(group.into());
-        self
-    }
-
-    /// Suspends the bot.
-    #[must_use]
-    pub fn suspended(mut self) -> Self {
-        self.suspended = true;
-        self
-    }
-
-    /// Sets the last login, in epoch seconds.
-    #[must_use]
-    pub fn last_login(mut self, seconds: i64) -> Self {
-        self.last_login = Some(seconds);
-        self
+    setters! { bot;
+        /// Sets the display name.
+        name(name: impl Into<String>) { bot.name = name.into(); }
+        /// Sets the security group.
+        in_group(group: impl Into<String>) { bot.group = Some(group.into()); }
+        /// Suspends the bot.
+        suspended() { bot.suspended = true; }
+        /// Sets the last login, in epoch seconds.
+        last_login(seconds: i64) { bot.last_login = Some(seconds); }
+        /// Sets a member of the bot's JSON.
+        with(member: &str, value: impl Into<Value>) { bot.overrides.set(member, Some(value.into())); }
     }
 
     pub(super) fn status(&self) -> i64 {
         self.status
     }
-
-    /// Sets a member of the bot's JSON.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.overrides.set(member, Some(value.into()));
-        self
-    }
 }
 
-impl Row for &Bot {
-    const FIELDS: &'static [&'static str] =
-        &["username", "firstName", "displayName", "status", "groupId"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "username" => Key::text(&self.username),
-            "displayName" => Key::text(&self.name),
-            "status" => Key::Number(self.status),
-            "groupId" => self.group.as_deref().map_or(Key::Absent, Key::text),
-            _ => Key::Absent,
-        }
+impl ListRow for &Bot {
+    sort_keys! {
+        |bot|
+        "username" => RowKey::text(&bot.username),
+        "firstName" => RowKey::Absent,
+        "displayName" => RowKey::text(&bot.name),
+        "status" => RowKey::Number(bot.status),
+        "groupId" => RowKey::optional_text(&bot.group),
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::id(&self.id)
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::id(&self.id)
     }
 }
 

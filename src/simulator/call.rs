@@ -7,85 +7,53 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 
 use super::errors::ApiError;
-use super::paging::Sort;
+use super::paging::ListOrder;
 
-/// An operation that the simulator implements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    /// `GET /networks`
-    ListNetworks,
-    /// `GET /networks/{networkId}/users`
-    ListUsers,
-    /// `GET /networks/{networkId}/users/{userId}/devices`
-    ListDevicesForUser,
-    /// `GET /networks/{networkId}/security-groups`
-    ListSecurityGroups,
-    /// `GET /networks/{networkId}/users/count`
-    GetUsersCount,
-    /// `GET /networks/{networkId}/bots`
-    ListBots,
-    /// `GET /networks/{networkId}/data-retention-bots`
-    GetDataRetentionBot,
-    /// `GET /networks/{networkId}/guest-users/count`
-    GetGuestUserHistoryCount,
-    /// `GET /networks/{networkId}/guest-users/blocklist`
-    ListBlockedGuestUsers,
-    /// `GET /networks/{networkId}`
-    GetNetwork,
-    /// `GET /networks/{networkId}/settings`
-    GetNetworkSettings,
-    /// `GET /networks/{networkId}/oidc`
-    GetOidcInfo,
+macro_rules! operations {
+    ($($name:ident = $path:literal,)*) => {
+        /// An operation that the simulator implements.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Operation {
+            $(
+                #[doc = concat!("`GET ", $path, "`")]
+                $name,
+            )*
+        }
+
+        impl Operation {
+            /// All operations.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name in the API reference.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// Its path in the API reference.
+            const fn path(self) -> &'static str {
+                match self {
+                    $(Self::$name => $path,)*
+                }
+            }
+        }
+    };
 }
 
-impl Operation {
-    /// All operations.
-    pub const ALL: [Self; 12] = [
-        Self::ListNetworks,
-        Self::ListUsers,
-        Self::ListDevicesForUser,
-        Self::ListSecurityGroups,
-        Self::GetUsersCount,
-        Self::ListBots,
-        Self::GetDataRetentionBot,
-        Self::GetGuestUserHistoryCount,
-        Self::ListBlockedGuestUsers,
-        Self::GetNetwork,
-        Self::GetNetworkSettings,
-        Self::GetOidcInfo,
-    ];
-
-    /// The operations of a network without further ids, by the path below the network.
-    const OF_NETWORK: &[(&[&str], Self)] = &[
-        (&["users"], Self::ListUsers),
-        (&["security-groups"], Self::ListSecurityGroups),
-        (&["users", "count"], Self::GetUsersCount),
-        (&["bots"], Self::ListBots),
-        (&["data-retention-bots"], Self::GetDataRetentionBot),
-        (&["guest-users", "count"], Self::GetGuestUserHistoryCount),
-        (&["guest-users", "blocklist"], Self::ListBlockedGuestUsers),
-        (&[], Self::GetNetwork),
-        (&["settings"], Self::GetNetworkSettings),
-        (&["oidc"], Self::GetOidcInfo),
-    ];
-
-    /// Its name in the API reference.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ListNetworks => "ListNetworks",
-            Self::ListUsers => "ListUsers",
-            Self::ListDevicesForUser => "ListDevicesForUser",
-            Self::ListSecurityGroups => "ListSecurityGroups",
-            Self::GetUsersCount => "GetUsersCount",
-            Self::ListBots => "ListBots",
-            Self::GetDataRetentionBot => "GetDataRetentionBot",
-            Self::GetGuestUserHistoryCount => "GetGuestUserHistoryCount",
-            Self::ListBlockedGuestUsers => "ListBlockedGuestUsers",
-            Self::GetNetwork => "GetNetwork",
-            Self::GetNetworkSettings => "GetNetworkSettings",
-            Self::GetOidcInfo => "GetOidcInfo",
-        }
-    }
+operations! {
+    ListNetworks = "/networks",
+    ListUsers = "/networks/{networkId}/users",
+    ListDevicesForUser = "/networks/{networkId}/users/{userId}/devices",
+    ListSecurityGroups = "/networks/{networkId}/security-groups",
+    GetUsersCount = "/networks/{networkId}/users/count",
+    ListBots = "/networks/{networkId}/bots",
+    GetDataRetentionBot = "/networks/{networkId}/data-retention-bots",
+    GetGuestUserHistoryCount = "/networks/{networkId}/guest-users/count",
+    ListBlockedGuestUsers = "/networks/{networkId}/guest-users/blocklist",
+    GetNetwork = "/networks/{networkId}",
+    GetNetworkSettings = "/networks/{networkId}/settings",
+    GetOidcInfo = "/networks/{networkId}/oidc",
 }
 
 impl fmt::Display for Operation {
@@ -98,12 +66,10 @@ impl std::str::FromStr for Operation {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|operation| operation.name() == text);
-        known.ok_or_else(|| {
-            format!(
-                "unknown operation `{text}`; known are {}",
-                Self::ALL.map(Self::name).join(", ")
-            )
+        let known = Self::ALL.iter().copied();
+        known.clone().find(|operation| operation.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = known.map(Self::name).collect();
+            format!("unknown operation `{text}`; known are {}", names.join(", "))
         })
     }
 }
@@ -120,19 +86,11 @@ pub(super) struct Call {
 impl Call {
     /// Parses an encoded path and query. `None` if the path matches no operation.
     pub(super) fn parse(path: &str, query: &str) -> Option<Self> {
-        let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let (operation, network, user) = match segments[..] {
-            ["networks"] => (Operation::ListNetworks, "", ""),
-            ["networks", network, "users", user, "devices"] => {
-                (Operation::ListDevicesForUser, network, user)
-            }
-            ["networks", network, ref rest @ ..] if !network.is_empty() => {
-                let known = Operation::OF_NETWORK.iter().find(|(path, _)| *path == rest);
-                (known?.1, network, "")
-            }
-            _ => return None,
-        };
+        let segments: Vec<String> = path.split('/').map(decode).collect();
+        let (operation, ids) = Operation::ALL
+            .iter()
+            .find_map(|operation| Some((*operation, ids(operation.path(), &segments)?)))?;
+        let mut ids = ids.into_iter();
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let query = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -140,8 +98,8 @@ impl Call {
         });
         Some(Self {
             operation,
-            network: network.to_owned(),
-            user: user.to_owned(),
+            network: ids.next().unwrap_or_default(),
+            user: ids.next().unwrap_or_default(),
             query: query.collect(),
         })
     }
@@ -207,15 +165,33 @@ impl Call {
         if !problems.is_empty() {
             return Err(ApiError::validation(&problems));
         }
-        Ok(Parameters { size, sort: Sort { fields, descending }, status: status.ok().flatten() })
+        Ok(Parameters {
+            size,
+            sort: ListOrder { fields, descending },
+            status: status.ok().flatten(),
+        })
     }
+}
+
+/// The ids in the segments of a path. `None` if `pattern` does not match.
+fn ids(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
+    let mut parts = pattern.split('/');
+    let mut ids = Vec::new();
+    for segment in segments {
+        match parts.next()? {
+            part if part.starts_with('{') && !segment.is_empty() => ids.push(segment.clone()),
+            part if part == segment => {}
+            _ => return None,
+        }
+    }
+    parts.next().is_none().then_some(ids)
 }
 
 /// Validated parameters.
 #[derive(Debug)]
 pub(super) struct Parameters {
     pub(super) size: usize,
-    pub(super) sort: Sort,
+    pub(super) sort: ListOrder,
     pub(super) status: Option<i64>,
 }
 
@@ -278,6 +254,6 @@ mod tests {
     fn parameters_default_as_documented() {
         let call = Call::parse("/networks", "").unwrap();
         let parameters = call.validate(&[]).unwrap();
-        assert_eq!((parameters.size, parameters.sort), (10, Sort::default()));
+        assert_eq!((parameters.size, parameters.sort), (10, ListOrder::default()));
     }
 }

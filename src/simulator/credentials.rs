@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::fleet::setters;
+
 /// An access key with its permissions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
@@ -15,6 +17,17 @@ pub struct Credential {
 }
 
 impl Credential {
+    setters! { credential;
+        /// Requires this session token in signed requests.
+        session_token(token: impl Into<String>) { credential.session_token = Some(token.into()); }
+        /// Allows only the networks of this account.
+        account(account: impl Into<String>) { credential.account = Some(account.into()); }
+        /// Allows only these networks.
+        networks(networks: impl IntoIterator<Item: Into<String>>) {
+            credential.networks = Some(networks.into_iter().map(Into::into).collect());
+        }
+    }
+
     /// Allows access to all networks.
     pub fn new(access_key: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
@@ -24,27 +37,6 @@ impl Credential {
             account: None,
             networks: None,
         }
-    }
-
-    /// Requires this session token in signed requests.
-    #[must_use]
-    pub fn session_token(mut self, token: impl Into<String>) -> Self {
-        self.session_token = Some(token.into());
-        self
-    }
-
-    /// Allows only the networks of this account.
-    #[must_use]
-    pub fn account(mut self, account: impl Into<String>) -> Self {
-        self.account = Some(account.into());
-        self
-    }
-
-    /// Allows only these networks.
-    #[must_use]
-    pub fn networks<I: Into<String>>(mut self, networks: impl IntoIterator<Item = I>) -> Self {
-        self.networks = Some(networks.into_iter().map(Into::into).collect());
-        self
     }
 
     /// Whether it allows this network of this account.
@@ -71,7 +63,7 @@ pub enum Refusal {
 }
 
 /// The credentials of a running simulator, and the networks denied to all of them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Credentials {
     entries: RwLock<HashMap<String, Arc<Entry>>>,
     denied_networks: RwLock<BTreeSet<String>>,
@@ -82,15 +74,6 @@ pub(super) struct Entry {
     pub(super) refusal: Option<Refusal>,
     /// The last derived signing key and its day (`YYYYMMDD`).
     pub(super) signing_key: Mutex<Option<(String, [u8; 32])>>,
-}
-
-/// Without the signing key.
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut this = f.debug_struct("Entry");
-        this.field("credential", &self.credential).field("refusal", &self.refusal);
-        this.finish_non_exhaustive()
-    }
 }
 
 impl Entry {

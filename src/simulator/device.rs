@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::fleet::{Overrides, days, hours};
+use super::fleet::{Overrides, days, hours, setters};
 use super::generate::DeviceGenerator;
 
 /// A device with this `appId`: active, iOS, created 90 days ago, logged in an hour ago.
@@ -41,88 +41,37 @@ pub struct Device {
 }
 
 impl Device {
+    setters! { device;
+        /// Sets `type`, the operating system.
+        kind(kind: impl Into<String>) { device.kind = Cow::Owned(kind.into()); }
+        /// Sets `statusText`.
+        status(status: impl Into<String>) { device.status = Cow::Owned(status.into()); }
+        /// Sets `suspend` and the `statusText` `Suspended`.
+        suspended() { device.set_suspended(true); }
+        /// Sets the `statusText` `Reset`.
+        reset() { device.status = Cow::Borrowed("Reset"); }
+        /// Sets the creation time.
+        created_at(at: Timestamp) { device.created_ms = at.as_millisecond(); }
+        /// Sets the creation time to this long ago.
+        created_ago(ago: Duration) { device.created_ms = ms_ago(ago); }
+        /// Sets the last login.
+        last_login_at(at: Timestamp) { device.last_login_ms = Some(at.as_millisecond()); }
+        /// Sets the last login to this long ago.
+        last_login_ago(ago: Duration) { device.last_login_ms = Some(ms_ago(ago)); }
+        /// Removes the last login: `lastLogin` is absent, null or empty, by the device's serial.
+        never_logged_in() { device.last_login_ms = None; }
+        /// Sets a member of the device's JSON.
+        with(member: &str, value: impl Into<Value>) { device.overrides.set(member, Some(value.into())); }
+        /// Removes a member of the device's JSON.
+        without(member: &str) { device.overrides.set(member, None); }
+    }
+
     /// Its `appId`; `None` if raw JSON lacks one.
     pub fn app_id(&self) -> Option<&str> {
         match &self.raw {
             Some(raw) => raw.get("appId").and_then(Value::as_str),
             None => Some(&self.app_id),
         }
-    }
-
-    /// Sets `type`, the operating system.
-    #[must_use]
-    pub fn kind(mut self, kind: impl Into<String>) -> Self {
-        self.kind = Cow::Owned(kind.into());
-        self
-    }
-
-    /// Sets `statusText`.
-    #[must_use]
-    pub fn status(mut self, status: impl Into<String>) -> Self {
-        self.status = Cow::Owned(status.into());
-        self
-    }
-
-    /// Sets `suspend` and the `statusText` `Suspended`.
-    #[must_use]
-    pub fn suspended(mut self) -> Self {
-        self.set_suspended(true);
-        self
-    }
-
-    /// Sets the `statusText` `Reset`.
-    #[must_use]
-    pub fn reset(self) -> Self {
-        self.status("Reset")
-    }
-
-    /// Sets the creation time.
-    #[must_use]
-    pub fn created_at(mut self, at: Timestamp) -> Self {
-        self.created_ms = at.as_millisecond();
-        self
-    }
-
-    /// Sets the creation time to this long ago.
-    #[must_use]
-    pub fn created_ago(mut self, ago: Duration) -> Self {
-        self.created_ms = ms_ago(ago);
-        self
-    }
-
-    /// Sets the last login.
-    #[must_use]
-    pub fn last_login_at(mut self, at: Timestamp) -> Self {
-        self.last_login_ms = Some(at.as_millisecond());
-        self
-    }
-
-    /// Sets the last login to this long ago.
-    #[must_use]
-    pub fn last_login_ago(mut self, ago: Duration) -> Self {
-        self.last_login_ms = Some(ms_ago(ago));
-        self
-    }
-
-    /// Removes the last login: `lastLogin` is absent, null or empty, by the device's serial.
-    #[must_use]
-    pub fn never_logged_in(mut self) -> Self {
-        self.last_login_ms = None;
-        self
-    }
-
-    /// Sets a member of the device's JSON.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.overrides.set(member, Some(value.into()));
-        self
-    }
-
-    /// Removes a member of the device's JSON.
-    #[must_use]
-    pub fn without(mut self, member: &str) -> Self {
-        self.overrides.set(member, None);
-        self
     }
 
     /// Sets the last login to now.

@@ -21,6 +21,22 @@ use super::call::Operation;
 use super::organisation::Organisation;
 use super::user::User;
 
+/// Builder methods of a type.
+macro_rules! setters {
+    ($this:ident; $($(#[$doc:meta])+ $name:ident($($argument:ident: $type:ty),*) $set:block)+) => {
+        $(
+            $(#[$doc])+
+            #[must_use]
+            pub fn $name(mut self, $($argument: $type),*) -> Self {
+                let $this = &mut self;
+                $set;
+                self
+            }
+        )+
+    };
+}
+pub(super) use setters;
+
 /// A number of days.
 pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 60 * 60)
@@ -104,16 +120,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    setters! { fleet;
+        /// Adds a network, or replaces the one with the same id.
+        network(network: Network) { fleet.add_network(network); }
+    }
+
     /// Without networks.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Adds a network, or replaces the one with the same id.
-    #[must_use]
-    pub fn network(mut self, network: Network) -> Self {
-        self.add_network(network);
-        self
     }
 
     /// Adds a network, or replaces the one with the same id.
@@ -170,65 +184,30 @@ pub struct Network {
 }
 
 impl Network {
+    setters! { network;
+        /// Sets the name.
+        name(name: impl Into<String>) { network.name = name.into(); }
+        /// Sets the owning AWS account; by default the simulator's.
+        account(account: impl Into<String>) { network.account = Some(account.into()); }
+        /// Adds a user, or replaces the one with the same id.
+        user(user: User) { network.add_user(user); }
+        /// Adds users.
+        with_users(users: impl IntoIterator<Item = User>) {
+            users.into_iter().for_each(|user| network.add_user(user));
+        }
+        /// Adds a security group.
+        group(group: SecurityGroup) { network.groups.push(group); }
+        /// Adds a bot.
+        bot(bot: Bot) { network.organisation.add_bot(bot); }
+        /// Sets a member in the response of an operation that has one response for the network.
+        with(operation: Operation, member: &str, value: impl Into<Value>) {
+            network.set(operation, member, Some(value.into()));
+        }
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// Sets the name.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets the owning AWS account; by default the simulator's.
-    #[must_use]
-    pub fn account(mut self, account: impl Into<String>) -> Self {
-        self.account = Some(account.into());
-        self
-    }
-
-    /// Adds a user, or replaces the one with the same id.
-    #[must_use]
-    pub fn user(mut self, user: User) -> Self {
-        self.add_user(user);
-        self
-    }
-
-    /// Adds users.
-    #[must_use]
-    pub fn with_users(mut self, users: impl IntoIterator<Item = User>) -> Self {
-        users.into_iter().for_each(|user| self.add_user(user));
-        self
-    }
-
-    /// Adds a security group.
-    #[must_use]
-    pub fn group(mut self, group: SecurityGroup) -> Self {
-        self.groups.push(group);
-        self
-    }
-
-    /// Adds a bot.
-    #[must_use]
-    pub fn bot(mut self, bot: Bot) -> Self {
-        self.organisation.add_bot(bot);
-        self
-    }
-
-    /// Adds a blocked guest user.
-    #[must_use]
-    pub fn blocked_guest(mut self, username: impl Into<String>) -> Self {
-        self.organisation.block_guest(username.into());
-        self
-    }
-
-    /// Sets a member in the response of an operation that has one response for the network.
-    #[must_use]
-    pub fn with(mut self, operation: Operation, member: &str, value: impl Into<Value>) -> Self {
-        self.set(operation, member, Some(value.into()));
-        self
     }
 
     /// Sets or, with `None`, removes a member in the response of an operation.
@@ -249,11 +228,6 @@ impl Network {
     /// The users in the order of their ids.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values()
-    }
-
-    /// The number of users, pending ones included.
-    pub fn user_count(&self) -> usize {
-        self.users.len()
     }
 
     /// The user with this id.
@@ -307,31 +281,16 @@ pub struct SecurityGroup {
 }
 
 impl SecurityGroup {
-    /// Sets the name.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets `ssoMaxIdleMinutes`; 0 is no limit, as is an absent value.
-    #[must_use]
-    pub fn sso_max_idle_minutes(mut self, minutes: i64) -> Self {
-        self.sso_max_idle_minutes = Some(minutes);
-        self
-    }
-
-    /// Sets a member of `securityGroupSettings`.
-    #[must_use]
-    pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.settings.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Makes this the default group.
-    #[must_use]
-    pub fn default_group(mut self) -> Self {
-        self.default = true;
-        self
+    setters! { group;
+        /// Sets the name.
+        name(name: impl Into<String>) { group.name = name.into(); }
+        /// Sets `ssoMaxIdleMinutes`; 0 is no limit, as is an absent value.
+        sso_max_idle_minutes(minutes: i64) { group.sso_max_idle_minutes = Some(minutes); }
+        /// Sets a member of `securityGroupSettings`.
+        setting(name: &str, value: impl Into<Value>) {
+            group.settings.insert(name.to_owned(), value.into());
+        }
+        /// Makes this the default group.
+        default_group() { group.default = true; }
     }
 }

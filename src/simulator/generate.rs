@@ -254,7 +254,7 @@ mod tests {
         let network = fleet.get("12345678").unwrap();
         let first: Vec<&str> = network.users().map(User::id).take(2).collect();
         assert_eq!(first, ["1001", "1002"]);
-        assert_eq!(network.user_count(), 400);
+        assert_eq!(network.users().count(), 400);
     }
 
     #[test]

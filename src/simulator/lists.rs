@@ -10,12 +10,12 @@ use super::errors::ApiError;
 use super::fleet::{Fleet, Network, SecurityGroup};
 use super::options::{Options, UnknownUser};
 use super::organisation;
-use super::paging::{Key, PageRequest, Position, Row, Tokens};
+use super::paging::{ListRow, PageRequest, Position, RowKey, Tokens};
 use super::rows::{ToJson, network_arn};
 use super::user::User;
 
 /// The data that a response is made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Lists<'a> {
     pub(super) options: &'a Options,
     pub(super) fleet: &'a Fleet,
@@ -73,7 +73,7 @@ impl Lists<'_> {
         let rows = |position: &Position| {
             let last_key = position.last_row.as_ref().and_then(|keys| keys.last());
             let after = match last_key {
-                Some(Key::Id(_, id)) if by_id => Some(id.clone()),
+                Some(RowKey::Id(_, id)) if by_id => Some(id.clone()),
                 _ => None,
             };
             network.users_after(after.as_deref()).filter(matches)
@@ -105,7 +105,7 @@ impl Lists<'_> {
         self.page(call, "bots", false, |_| network.organisation.bots().filter(matches))
     }
 
-    fn page<R: Row + ToJson, I: Iterator<Item = R>>(
+    fn page<R: ListRow + ToJson, I: Iterator<Item = R>>(
         &self,
         call: &Call,
         member: &str,

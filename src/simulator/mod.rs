@@ -1,8 +1,8 @@
 //! A Wickr Admin API over HTTP, for `demo`, `simulate` and the tests.
 //!
-//! It behaves as AWS documents the API, requires signed requests, and injects faults. The default
-//! feature `simulator` compiles it. It shares no wire types, signing code or timestamp code with the
-//! client: shared code agrees with itself even when it is wrong.
+//! It behaves as AWS documents the API, requires signed requests, and injects faults. It shares no
+//! wire types, signing code or timestamp code with the client: shared code agrees with itself even
+//! when it is wrong. The default feature `simulator` compiles it.
 //!
 //! In reading order:
 //!

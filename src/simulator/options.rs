@@ -40,8 +40,6 @@ pub struct Options {
     pub latency: Latency,
     /// Requests per second, with a burst of one second's worth. `None` is no limit.
     pub rate_limit: Option<f64>,
-    /// Send `Retry-After` beyond the rate limit. The service does not.
-    pub retry_after: bool,
     /// Initial faults.
     pub faults: Vec<Fault>,
     /// The region that requests must be signed for.
@@ -82,7 +80,6 @@ impl Default for Options {
             churn: 0.0,
             latency: Latency::default(),
             rate_limit: None,
-            retry_after: false,
             faults: Vec::new(),
             region: "us-east-1".to_owned(),
             account: "111122223333".to_owned(),

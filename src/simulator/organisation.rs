@@ -11,7 +11,7 @@ use super::bot::{Bot, bot};
 use super::call::Operation;
 use super::fleet::{Network, Overrides};
 use super::options::Options;
-use super::paging::{Key, Row};
+use super::paging::{ListRow, RowKey, sort_keys};
 use super::rows::ToJson;
 
 /// Users that a network of the simulator can have.
@@ -35,20 +35,16 @@ pub(super) struct BlockedGuest {
     modified: i64,
 }
 
-impl Row for &BlockedGuest {
-    const FIELDS: &'static [&'static str] = &["username", "admin", "modified"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "username" => Key::text(&self.username),
-            "admin" => Key::text(&self.admin),
-            "modified" => Key::Number(self.modified),
-            _ => Key::Absent,
-        }
+impl ListRow for &BlockedGuest {
+    sort_keys! {
+        |guest|
+        "username" => RowKey::text(&guest.username),
+        "admin" => RowKey::text(&guest.admin),
+        "modified" => RowKey::Number(guest.modified),
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::text(&self.username)
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::text(&self.username)
     }
 }
 

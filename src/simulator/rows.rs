@@ -5,30 +5,25 @@ use serde_json::{Value, json};
 use super::device::Device;
 use super::fleet::{Network, SecurityGroup};
 use super::options::Options;
-use super::paging::{Key, Row};
+use super::paging::{ListRow, RowKey, sort_keys};
 use super::user::User;
 
 pub(super) trait ToJson {
     fn to_json(&self, options: &Options) -> Value;
 }
 
-impl Row for &Network {
-    const FIELDS: &'static [&'static str] =
-        &["networkId", "networkName", "accessLevel", "awsAccountId", "standing"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "networkId" => Key::id(&self.id),
-            "networkName" => Key::text(&self.name),
-            "accessLevel" => Key::text(&self.access_level),
-            "awsAccountId" => self.account.as_deref().map_or(Key::Absent, Key::text),
-            "standing" => Key::Number(self.standing),
-            _ => Key::Absent,
-        }
+impl ListRow for &Network {
+    sort_keys! {
+        |network|
+        "networkId" => RowKey::id(&network.id),
+        "networkName" => RowKey::text(&network.name),
+        "accessLevel" => RowKey::text(&network.access_level),
+        "awsAccountId" => RowKey::optional_text(&network.account),
+        "standing" => RowKey::Number(network.standing),
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::id(&self.id)
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::id(&self.id)
     }
 }
 
@@ -57,25 +52,20 @@ pub(super) fn network_arn(region: &str, account: &str, network: &str) -> String 
     format!("arn:{partition}:wickr:{region}:{account}:network/{network}")
 }
 
-impl Row for &User {
-    const FIELDS: &'static [&'static str] =
-        &["userId", "username", "firstName", "lastName", "status", "isAdmin", "suspended"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        match field {
-            "userId" => Key::id(&self.id),
-            "username" => Key::text(&self.username),
-            "firstName" => Key::text(&self.first_name),
-            "lastName" => Key::text(&self.last_name),
-            "status" => Key::Number(self.status),
-            "isAdmin" => Key::Number(self.admin.into()),
-            "suspended" => Key::Number(self.suspended.into()),
-            _ => Key::Absent,
-        }
+impl ListRow for &User {
+    sort_keys! {
+        |user|
+        "userId" => RowKey::id(&user.id),
+        "username" => RowKey::text(&user.username),
+        "firstName" => RowKey::text(&user.first_name),
+        "lastName" => RowKey::text(&user.last_name),
+        "status" => RowKey::Number(user.status),
+        "isAdmin" => RowKey::Number(user.admin.into()),
+        "suspended" => RowKey::Number(user.suspended.into()),
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::id(&self.id)
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::id(&self.id)
     }
 }
 
@@ -101,32 +91,34 @@ impl ToJson for &User {
     }
 }
 
-impl Row for &Device {
+impl ListRow for &Device {
     const FIELDS: &'static [&'static str] =
         &["appId", "created", "lastLogin", "statusText", "suspend", "type"];
 
-    fn key(&self, field: &str) -> Key<'_> {
+    fn key(&self, field: &str) -> RowKey<'_> {
         if let Some(raw) = &self.raw {
             return match raw.get(field) {
-                Some(Value::String(text)) => Key::text(text),
-                Some(Value::Bool(bool)) => Key::Number((*bool).into()),
-                Some(Value::Number(number)) => number.as_i64().map_or(Key::Absent, Key::Number),
-                _ => Key::Absent,
+                Some(Value::String(text)) => RowKey::text(text),
+                Some(Value::Bool(bool)) => RowKey::Number((*bool).into()),
+                Some(Value::Number(number)) => {
+                    number.as_i64().map_or(RowKey::Absent, RowKey::Number)
+                }
+                _ => RowKey::Absent,
             };
         }
         match field {
-            "appId" => Key::text(&self.app_id),
-            "created" => Key::Number(self.created_ms),
-            "lastLogin" => self.last_login_ms.map_or(Key::Absent, Key::Number),
-            "statusText" => Key::text(&self.status),
-            "suspend" => Key::Number(self.suspend.into()),
-            "type" => Key::text(&self.kind),
-            _ => Key::Absent,
+            "appId" => RowKey::text(&self.app_id),
+            "created" => RowKey::Number(self.created_ms),
+            "lastLogin" => self.last_login_ms.map_or(RowKey::Absent, RowKey::Number),
+            "statusText" => RowKey::text(&self.status),
+            "suspend" => RowKey::Number(self.suspend.into()),
+            "type" => RowKey::text(&self.kind),
+            _ => RowKey::Absent,
         }
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::Number(i64::try_from(self.serial).unwrap_or(i64::MAX))
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::Number(i64::try_from(self.serial).unwrap_or(i64::MAX))
     }
 }
 
@@ -157,25 +149,19 @@ impl ToJson for &Device {
     }
 }
 
-impl Row for (usize, &SecurityGroup) {
-    const FIELDS: &'static [&'static str] =
-        &["id", "name", "isDefault", "activeMembers", "botMembers", "modified"];
-
-    fn key(&self, field: &str) -> Key<'_> {
-        let group = self.1;
-        match field {
-            "id" => Key::text(&group.id),
-            "name" => Key::text(&group.name),
-            "isDefault" => Key::Number(group.default.into()),
-            "activeMembers" => Key::Number(group.active_members),
-            "botMembers" => Key::Number(group.bot_members),
-            "modified" => Key::Number(group.modified),
-            _ => Key::Absent,
-        }
+impl ListRow for (usize, &SecurityGroup) {
+    sort_keys! {
+        |(_, group)|
+        "id" => RowKey::text(&group.id),
+        "name" => RowKey::text(&group.name),
+        "isDefault" => RowKey::Number(group.default.into()),
+        "activeMembers" => RowKey::Number(group.active_members),
+        "botMembers" => RowKey::Number(group.bot_members),
+        "modified" => RowKey::Number(group.modified),
     }
 
-    fn tie_breaker(&self) -> Key<'_> {
-        Key::Number(i64::try_from(self.0).unwrap_or(i64::MAX))
+    fn tie_breaker(&self) -> RowKey<'_> {
+        RowKey::Number(i64::try_from(self.0).unwrap_or(i64::MAX))
     }
 }
 

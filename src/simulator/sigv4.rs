@@ -30,7 +30,7 @@ pub(super) struct Request<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Verifier<'a> {
     pub(super) credentials: &'a Credentials,
     pub(super) region: &'a str,

@@ -185,13 +185,7 @@ impl State {
 
     fn limit_rate(&self) -> Result<(), ApiError> {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(Instant::now()).map_err(|seconds| {
-            let mut error = ApiError::rate_limit();
-            if self.options.retry_after {
-                error.retry_after = Some(format!("{}", seconds.ceil()));
-            }
-            error
-        })
+        if bucket.take(Instant::now()) { Ok(()) } else { Err(ApiError::rate_limit()) }
     }
 
     fn latency(&self) -> Duration {

@@ -4,38 +4,31 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-/// The format of `created` and `lastLogin`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TimestampForm {
-    /// `documented`: `January 20th 2024, 9:15:30 am`
-    #[default]
-    Documented,
-    /// `epoch-seconds`: the string `"1705742130"`
-    EpochSeconds,
-    /// `epoch-seconds-number`: the number `1705742130`
-    EpochSecondsNumber,
-    /// `epoch-millis`: the string `"1705742130000"`
-    EpochMillis,
-    /// `epoch-millis-number`: the number `1705742130000`
-    EpochMillisNumber,
-    /// `rfc3339`: `2024-01-20T09:15:30.25+00:00`, with the zone's offset
-    Rfc3339,
-    /// `plain`: `2024-01-20 09:15:30`
-    Plain,
+use crate::named::named_values;
+
+named_values! {
+    /// The format of `created` and `lastLogin`.
+    #[derive(Default)]
+    pub enum TimestampForm {
+        /// `January 20th 2024, 9:15:30 am`
+        #[default]
+        Documented = "documented",
+        /// The string `"1705742130"`
+        EpochSeconds = "epoch-seconds",
+        /// The number `1705742130`
+        EpochSecondsNumber = "epoch-seconds-number",
+        /// The string `"1705742130000"`
+        EpochMillis = "epoch-millis",
+        /// The number `1705742130000`
+        EpochMillisNumber = "epoch-millis-number",
+        /// `2024-01-20T09:15:30.25+00:00`, with the zone's offset
+        Rfc3339 = "rfc3339",
+        /// `2024-01-20 09:15:30`
+        Plain = "plain",
+    }
 }
 
 impl TimestampForm {
-    /// All formats with their names on the command line.
-    pub const NAMES: [(&'static str, Self); 7] = [
-        ("documented", Self::Documented),
-        ("epoch-seconds", Self::EpochSeconds),
-        ("epoch-seconds-number", Self::EpochSecondsNumber),
-        ("epoch-millis", Self::EpochMillis),
-        ("epoch-millis-number", Self::EpochMillisNumber),
-        ("rfc3339", Self::Rfc3339),
-        ("plain", Self::Plain),
-    ];
-
     /// Formats milliseconds since 1970; null if they are out of range.
     pub(super) fn format(self, ms: i64, zone: &TimeZone) -> Value {
         let Ok(at) = Timestamp::from_millisecond(ms) else { return Value::Null };
@@ -56,10 +49,10 @@ impl std::str::FromStr for TimestampForm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::NAMES.iter().find(|(name, _)| *name == text);
-        known.map(|&(_, format)| format).ok_or_else(|| {
-            let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-            format!("unknown timestamp format `{text}`; known are {}", names.join(", "))
+        let known = Self::ALL.into_iter().find(|form| form.as_str() == text);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("unknown timestamp format `{text}`; known are {names}")
         })
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::device::{Device, Devices};
-use super::fleet::Overrides;
+use super::fleet::{Overrides, setters};
 
 /// A user with this id (1 to 10 digits): active, without devices and groups.
 pub fn user(id: impl Into<String>) -> User {
@@ -44,80 +44,40 @@ pub struct User {
 }
 
 impl User {
+    setters! { user;
+        /// Sets the username, an email address.
+        username(username: impl Into<String>) { user.username = username.into(); }
+        /// Sets first and last name.
+        named(first: impl Into<String>, last: impl Into<String>) {
+            user.first_name = Cow::Owned(first.into());
+            user.last_name = Cow::Owned(last.into());
+        }
+        /// Sets status 1 (pending) and an invite code.
+        pending(invite_code: impl Into<String>) {
+            user.status = 1;
+            user.invite_code = Some(invite_code.into());
+        }
+        /// Suspends the user, not its devices.
+        suspended() { user.suspended = true; }
+        /// Makes the user an administrator.
+        admin() { user.admin = true; }
+        /// Adds a security group.
+        in_group(group: impl Into<String>) { user.groups.push(group.into()); }
+        /// Adds a device.
+        device(device: Device) { user.add_device(device); }
+        /// Adds devices.
+        with_devices(devices: impl IntoIterator<Item = Device>) {
+            devices.into_iter().for_each(|device| user.add_device(device));
+        }
+        /// Adds a device of arbitrary JSON.
+        device_raw(value: impl Into<Value>) { user.add_device(Device::from_raw(value.into())); }
+        /// Sets a member of the user's JSON.
+        with(member: &str, value: impl Into<Value>) { user.overrides.set(member, Some(value.into())); }
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// Sets the username, an email address.
-    #[must_use]
-    pub fn username(mut self, username: impl Into<String>) -> Self {
-        self.username = username.into();
-        self
-    }
-
-    /// Sets first and last name.
-    #[must_use]
-    pub fn named(mut self, first: impl Into<String>, last: impl Into<String>) -> Self {
-        self.first_name = Cow::Owned(first.into());
-        self.last_name = Cow::Owned(last.into());
-        self
-    }
-
-    /// Sets status 1 (pending) and an invite code.
-    #[must_use]
-    pub fn pending(mut self, invite_code: impl Into<String>) -> Self {
-        self.status = 1;
-        self.invite_code = Some(invite_code.into());
-        self
-    }
-
-    /// Suspends the user, not its devices.
-    #[must_use]
-    pub fn suspended(mut self) -> Self {
-        self.suspended = true;
-        self
-    }
-
-    /// Makes the user an administrator.
-    #[must_use]
-    pub fn admin(mut self) -> Self {
-        self.admin = true;
-        self
-    }
-
-    /// Adds a security group.
-    #[must_use]
-    pub fn in_group(mut self, group: impl Into<String>) -> Self {
-        self.groups.push(group.into());
-        self
-    }
-
-    /// Adds a device.
-    #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.add_device(device);
-        self
-    }
-
-    /// Adds devices.
-    #[must_use]
-    pub fn with_devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
-        devices.into_iter().for_each(|device| self.add_device(device));
-        self
-    }
-
-    /// Adds a device of arbitrary JSON.
-    #[must_use]
-    pub fn device_raw(self, value: impl Into<Value>) -> Self {
-        self.device(Device::from_raw(value.into()))
-    }
-
-    /// Sets a member of the user's JSON.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.overrides.set(member, Some(value.into()));
-        self
     }
 
     /// The devices in the order of their addition.

@@ -16,6 +16,7 @@ use prometheus::{
 use super::panics::panic_count;
 use crate::{
     clock::Millis,
+    named::named_values,
     poll,
     wickr::{ErrorKind, Operation, Outcome, RateLimiter, RequestObserver},
 };
@@ -24,48 +25,23 @@ use crate::{
 const DURATION_BUCKETS: [f64; 12] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Why the HTTP server refused a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RejectionReason {
-    /// The connection limit was reached, and this connection was closed.
-    Connection,
-    /// The TLS handshake failed or timed out.
-    Handshake,
-    /// A plain-text connection to a TLS port.
-    Unencrypted,
-    /// No valid client certificate.
-    Certificate,
-    /// No or wrong username and password.
-    Credentials,
-    /// Too many concurrent password checks.
-    Busy,
-    /// Rate limit exceeded.
-    RateLimit,
-}
-
-impl RejectionReason {
-    /// All reasons.
-    pub const ALL: [RejectionReason; 7] = [
-        RejectionReason::Connection,
-        RejectionReason::Handshake,
-        RejectionReason::Unencrypted,
-        RejectionReason::Certificate,
-        RejectionReason::Credentials,
-        RejectionReason::Busy,
-        RejectionReason::RateLimit,
-    ];
-
-    /// The value of the label `reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RejectionReason::Connection => "connection",
-            RejectionReason::Handshake => "handshake",
-            RejectionReason::Unencrypted => "unencrypted",
-            RejectionReason::Certificate => "certificate",
-            RejectionReason::Credentials => "credentials",
-            RejectionReason::Busy => "busy",
-            RejectionReason::RateLimit => "rate_limit",
-        }
+named_values! {
+    /// Why the HTTP server refused a client: the label `reason`.
+    pub enum RejectionReason {
+        /// The connection limit was reached, and this connection was closed.
+        Connection = "connection",
+        /// The TLS handshake failed or timed out.
+        Handshake = "handshake",
+        /// A plain-text connection to a TLS port.
+        Unencrypted = "unencrypted",
+        /// No valid client certificate.
+        Certificate = "certificate",
+        /// No or wrong username and password.
+        Credentials = "credentials",
+        /// Too many concurrent password checks.
+        Busy = "busy",
+        /// Rate limit exceeded.
+        RateLimit = "rate_limit",
     }
 }
 

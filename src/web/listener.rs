@@ -7,11 +7,7 @@ use std::{
 
 use listenfd::ListenFd;
 use socket2::{Domain, SockRef, Socket, Type};
-#[cfg(not(unix))]
-use tokio::net::TcpStream as UnixStream;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
-#[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio_util::either::Either;
 
 use super::auth::Peer;
@@ -27,7 +23,6 @@ pub enum Listener {
     /// Clients have addresses.
     Tcp(TcpListener),
     /// Clients have no address. The socket's file limits who can connect.
-    #[cfg(unix)]
     Unix(UnixListener),
 }
 
@@ -45,7 +40,6 @@ impl fmt::Display for Listener {
                 Ok(address) => write!(f, "{address}"),
                 Err(error) => write!(f, "unknown ({error})"),
             },
-            #[cfg(unix)]
             Listener::Unix(listener) => {
                 let address = listener.local_addr().ok();
                 match address.as_ref().and_then(|address| address.as_pathname()) {
@@ -62,7 +56,6 @@ impl Listener {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().ok(),
-            #[cfg(unix)]
             Listener::Unix(_) => None,
         }
     }
@@ -77,7 +70,6 @@ impl Listener {
                 }
                 Ok((Either::Left(stream), ClientAddress(Some(address))))
             }
-            #[cfg(unix)]
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Either::Right(stream), ClientAddress(None)))
@@ -165,7 +157,6 @@ fn take(sockets: &mut ListenFd, index: usize) -> Result<Listener, String> {
         }
         Err(error) => error,
     };
-    #[cfg(unix)]
     let error = match sockets.take_unix_listener(index) {
         Ok(None) => error,
         Ok(Some(listener)) => {

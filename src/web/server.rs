@@ -28,7 +28,7 @@ use tokio_util::{either::Either, sync::CancellationToken};
 use tower::Service;
 
 use super::{
-    auth::{self, AccessControl, Client, ClientTransport},
+    auth::{self, AccessControl, ClientTransport, HttpClient},
     connections::{Connection, ConnectionHandle, Connections},
     listener::{ClientAddress, Listener, Stream},
     pages,
@@ -139,7 +139,7 @@ impl Server {
     ) {
         let peer = address.into();
         let Some(config) = self.access.tls_config() else {
-            let client = Client { peer, transport: ClientTransport::Plain };
+            let client = HttpClient { peer, transport: ClientTransport::Plain };
             return self.serve_http(with_timeout(stream), client, requests, watcher).await;
         };
         // A shutdown does not wait for handshakes.
@@ -158,13 +158,13 @@ impl Server {
         let chain = stream.get_ref().1.peer_certificates();
         let chain = chain.map(|chain| chain.iter().map(|c| c.clone().into_owned()));
         let transport = ClientTransport::Tls(chain.map(Iterator::collect));
-        self.serve_http(stream, Client { peer, transport }, requests, watcher).await;
+        self.serve_http(stream, HttpClient { peer, transport }, requests, watcher).await;
     }
 
     async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        client: Client,
+        client: HttpClient,
         requests: ConnectionHandle,
         watcher: Watcher,
     ) {
@@ -199,7 +199,7 @@ impl Server {
     async fn respond(
         &self,
         request: Request<Incoming>,
-        client: &Client,
+        client: &HttpClient,
         requests: &ConnectionHandle,
     ) -> Response {
         let (mut parts, body) = request.into_parts();
@@ -243,7 +243,7 @@ impl Server {
     async fn authorize(
         &self,
         request: &Parts,
-        client: &Client,
+        client: &HttpClient,
         requests: &ConnectionHandle,
     ) -> Result<(), Response> {
         if let Some(error) = malformed(request) {

@@ -124,7 +124,8 @@ impl fmt::Debug for ProxySetting {
     }
 }
 
-/// The proxy for `url` without its password, and the variable that sets it; None for a direct connection.
+/// The proxy for `url` without its password, and the variable that sets it; None for a direct
+/// connection.
 ///
 /// # Errors
 ///

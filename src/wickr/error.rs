@@ -166,8 +166,8 @@ pub struct Error {
     pub message: String,
     /// The value of `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Seconds by which the service's clock is ahead of the signature's time, if that can be the cause of
-    /// the error.
+    /// Seconds by which the service's clock is ahead of the signature's time, if that can be the
+    /// cause of the error.
     pub clock_ahead: Option<i64>,
     /// The step that failed, if there was no response and the step is known.
     pub step: Option<Step>,

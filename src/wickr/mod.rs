@@ -1,12 +1,12 @@
 //! The client of the AWS Wickr Admin API, version 2024-02-01. It sends only GET requests.
 //!
-//! In reading order: `operation` builds URLs, `client` runs requests, `paging` bounds lists, `lists` reads
-//! users, devices, networks and groups, and `reads` any other operation of a network. `retry` decides about
-//! retries, `rate` and `concurrency` limit requests, and `credentials`, `service_clock` and `signing`
-//! authenticate them. `settings` resolves what the environment and the profile set, and
-//! `credential_source` fetches credentials, over `sdk_http`. `transport` sends a request. `connection` has
-//! what both share: proxies, authorities, errors. `response` classifies an error response, and `wire` and
-//! `timestamp` parse a successful one.
+//! In reading order: `operation` builds URLs, `client` runs requests, `paging` bounds lists,
+//! `lists` reads users, devices, networks and groups, and `reads` any other operation of a network.
+//! `retry` decides about retries, `rate` and `concurrency` limit requests, and `credentials`,
+//! `service_clock` and `signing` authenticate them. `settings` resolves what the environment and
+//! the profile set, and `credential_source` fetches credentials, over `sdk_http`. `transport` sends
+//! a request. `connection` has what both share: proxies, authorities, errors. `response` classifies
+//! an error response, and `wire` and `timestamp` parse a successful one.
 //!
 //! This module does not know the configuration, the inventory or a metrics library: options are plain
 //! values, and metrics implement [`RequestObserver`].

@@ -55,7 +55,7 @@ operations! {
 
 /// A resource that can be requested: a list, or a single response.
 #[derive(Debug, Clone)]
-pub(super) struct Resource {
+pub(super) struct List {
     pub(super) operation: Operation,
     /// The path below the endpoint. It needs no encoding.
     path: String,

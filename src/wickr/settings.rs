@@ -124,8 +124,8 @@ pub struct Settings {
     pub fips: Setting<bool>,
     /// Whether Wickr, STS and SSO use dual-stack endpoints.
     pub dual_stack: Setting<bool>,
-    /// The endpoint of Wickr; None for that of the region. As in botocore, `fips` and `dual_stack` do not
-    /// change it.
+    /// The endpoint of Wickr; None for that of the region. As in botocore, `fips` and `dual_stack`
+    /// do not change it.
     pub endpoint_url: Option<Setting<Endpoint>>,
     /// The certificate authorities; None for those of the system.
     pub ca_bundle: Option<Setting<PathBuf>>,

@@ -1,5 +1,5 @@
-//! A proxy that inspects TLS, as in many companies: it answers CONNECT, presents a certificate of its own
-//! authority for every host, and forwards what it decrypts to servers on loopback.
+//! A proxy that inspects TLS, as in many companies: it answers CONNECT, presents a certificate of
+//! its own authority for every host, and forwards what it decrypts to servers on loopback.
 
 use std::{net::SocketAddr, sync::Arc};
 

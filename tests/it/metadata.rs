@@ -1,5 +1,5 @@
-//! The real addresses of the metadata of EC2, ECS and EKS, on IPv4 and IPv6, in a network namespace whose
-//! loopback interface has them. Requires root.
+//! The real addresses of the metadata of EC2, ECS and EKS, on IPv4 and IPv6, in a network namespace
+//! whose loopback interface has them. Requires root.
 
 use std::{
     net::SocketAddr,

@@ -68,7 +68,7 @@ async fn serves_tcp_and_unix_sockets_of_systemd() {
     let exporter = Activated::new(&activate, &sockets.each_ref().map(|s| &**s), folder.path());
     let over_unix = reqwest::Client::builder().unix_socket(file.clone()).build().unwrap();
     for (client, name) in
-        [(over_unix, format!("unix:{}", file.display())), (http(), address.clone())]
+        [(over_unix, format!("unix:{}", file.display())), (http().clone(), address.clone())]
     {
         let get = async || {
             // Fails until the program listens.

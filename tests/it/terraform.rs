@@ -1,5 +1,5 @@
-//! `deploy/terraform`: python-hcl2 parses the module, its task is that of `deploy/aws`, and checkov finds
-//! no known weakness. Terraform itself does not run.
+//! `deploy/terraform`: python-hcl2 parses the module, its task is that of `deploy/aws`, and checkov
+//! finds no known weakness. Terraform itself does not run.
 
 use std::process::Command;
 

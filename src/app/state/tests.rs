@@ -5,22 +5,14 @@ use std::{collections::BTreeMap, os::unix::fs::MetadataExt};
 use super::*;
 use crate::{
     clock::ManualClock,
-    inventory::{self, NetworkIdentity, Publisher, Registrar},
+    inventory::{self, Publisher, Registrar, fixtures},
     wickr::{ApiTimestamp, Device, ErrorKind, UserId},
 };
 
 const NOW: i64 = 1_767_225_600_000;
 
 fn add(registrar: &Registrar, id: &str) -> Publisher {
-    let identity = NetworkIdentity {
-        id: id.parse().unwrap(),
-        name: String::new(),
-        region: "us-east-1".into(),
-        account: String::new(),
-        interval: Duration::from_secs(300),
-        stale_after: Duration::from_secs(900),
-    };
-    registrar.add(identity, None)
+    registrar.add(fixtures::identity(id), None)
 }
 
 fn users(count: u32) -> Vec<UserId> {
@@ -37,11 +29,9 @@ fn poll_user(publisher: &mut Publisher, user: &UserId, at: i64) {
     let mut random = fastrand::Rng::with_seed(user.as_str().parse().unwrap());
     let device = |number: u64| Device {
         app_id: Some((0..8).map(|_| format!("{:08x}", random.u32(..))).collect::<String>().into()),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: Some(false),
         created: ApiTimestamp::at_millis(NOW - 1_000 * number as i64),
         last_login: ApiTimestamp::at_millis(NOW - 7_000 * number as i64),
+        ..fixtures::device("")
     };
     // The devices of a response are sorted.
     let mut devices: Vec<_> = (0..5).map(device).collect();

@@ -4,7 +4,11 @@ mod changes;
 
 use super::*;
 use crate::{
-    inventory::{UserFacts, state::RestoredChanges},
+    inventory::{
+        UserFacts,
+        fixtures::{device, identity},
+        state::RestoredChanges,
+    },
     wickr::{ApiTimestamp, Operation, SecurityGroup},
 };
 
@@ -14,39 +18,11 @@ fn id(text: &str) -> UserId {
     text.parse().unwrap()
 }
 
-fn device(app_id: &str) -> Device {
-    Device {
-        app_id: Some(app_id.into()),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: Some(false),
-        created: ApiTimestamp::NEVER,
-        last_login: ApiTimestamp::NEVER,
-    }
-}
-
-fn nothing_restored() -> RestoredNetwork {
-    RestoredNetwork {
-        name: String::new(),
-        account: String::new(),
-        users: vec![],
-        types: vec![],
-        last_poll: None,
-        last_success: None,
-        user_list: None,
-        changes: RestoredChanges::default(),
-        collectors: Vec::new(),
-    }
-}
-
 fn new_state() -> NetworkState {
     NetworkState::new(NetworkIdentity {
-        id: "12345678".parse().unwrap(),
-        name: "test".into(),
-        region: "us-east-1".into(),
-        account: String::new(),
         interval: Duration::from_secs(20),
         stale_after: Duration::from_secs(60),
+        ..identity("12345678")
     })
 }
 
@@ -120,7 +96,7 @@ fn a_step_of_the_clock_changes_no_age() {
 fn a_clock_step_does_not_expire_restored_data() {
     let (read, day) = (1_767_225_600_000, 86_400_000);
     let user = RestoredUser { id: id("1"), data: UserData { at: read, devices: Arc::new([]) } };
-    let restored = RestoredNetwork { users: vec![user], ..nothing_restored() };
+    let restored = RestoredNetwork { users: vec![user], ..RestoredNetwork::default() };
     let identity = new_state().identity.as_ref().clone();
     for behind in [0, 7_200_000, 30 * day, read] {
         let mut state = NetworkState::restored(identity.clone(), restored.clone());
@@ -210,7 +186,7 @@ fn keeps_served_restored_data_until_the_first_poll_ends() {
             duration: Duration::from_secs(600),
             result: PollResult::Partial,
         }),
-        ..nothing_restored()
+        ..RestoredNetwork::default()
     };
     let restore =
         || NetworkState::restored(new_state().identity.as_ref().clone(), restored.clone());
@@ -239,7 +215,7 @@ fn is_not_ready_with_a_restored_user_list_before_the_first_lookup_has_ended() {
             last_poll: Some(last_poll),
             last_success: Some(0),
             user_list: Some(list.clone()),
-            ..nothing_restored()
+            ..RestoredNetwork::default()
         };
         let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
         state.set_required_lookups(vec![Subject::Users]);

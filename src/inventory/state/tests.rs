@@ -5,19 +5,13 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     clock::Moment,
-    inventory::{self, Directory, NetworkIdentity},
+    inventory::{self, Directory, NetworkIdentity, fixtures},
     wickr::ApiTimestamp,
 };
 
 fn identity() -> NetworkIdentity {
-    NetworkIdentity {
-        id: "12345678".parse().unwrap(),
-        name: "a name".into(),
-        region: "us-east-1".into(),
-        account: "an account".into(),
-        interval: Duration::from_secs(60),
-        stale_after: Duration::from_secs(180),
-    }
+    let (name, account) = ("a name".into(), "an account".into());
+    NetworkIdentity { name, account, ..fixtures::identity("12345678") }
 }
 
 fn device(app_id: Option<&str>, last_login: ApiTimestamp) -> Device {
@@ -195,14 +189,7 @@ fn continues_counting_changes_of_devices() {
     registrar.defer_changes();
     let mut publisher = registrar.add(identity(), None);
     let users = ["1", "2"].map(|id| id.parse().unwrap());
-    let device = |app_id: &str| Device {
-        app_id: Some(app_id.into()),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: None,
-        created: ApiTimestamp::NEVER,
-        last_login: ApiTimestamp::at_millis(1),
-    };
+    let device = |app_id: &str| device(Some(app_id), ApiTimestamp::at_millis(1));
     let poll = |publisher: &mut inventory::Publisher, app_id: &str, readable: usize, at| {
         publisher.begin(&users);
         users[..readable]

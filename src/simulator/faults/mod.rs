@@ -12,9 +12,11 @@
 //!
 //! | kind | effect | keys |
 //! |---|---|---|
-//! | `400` to `599` | the service's error response of this status | `retry-after=`, `type=`, `message=` |
+//! | `400` to `599` | the service's error of this status | `retry-after=`, `type=`, `message=` |
 //! | `error` | any error response | `status=` (400 to 599), `type=`, `message=`, `retry-after=` |
-//! | `unauthorized`, `forbidden`, `expired-token` | 401 UnauthorizedError, 403 ForbiddenError, 403 ExpiredTokenException | `message=` |
+//! | `unauthorized` | 401 UnauthorizedError | `message=` |
+//! | `forbidden` | 403 ForbiddenError | `message=` |
+//! | `expired-token` | 403 ExpiredTokenException | `message=` |
 //! | `hang` | no response | |
 //! | `reset`, `close` | resets or closes the connection without a response | |
 //! | `truncate` | closes the connection after half of the correct response | |
@@ -53,47 +55,36 @@ use jiff::SignedDuration;
 use super::call::{Call, Operation};
 use super::errors::ApiError;
 
-/// The effect of a fault.
+/// The effect of a fault: the table above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FaultKind {
-    /// An error response; what is `None` has the status's default.
+    /// What is `None` has the status's default.
     Error {
         /// 400 to 599.
         status: u16,
         /// `x-amzn-errortype`.
         name: Option<String>,
-        /// The message in the body.
         message: Option<String>,
         /// The header `Retry-After`, valid or not.
         retry_after: Option<String>,
     },
-    /// No response.
     Hang,
-    /// Resets the connection without a response.
     Reset,
-    /// Closes the connection without a response.
     Close,
-    /// Closes the connection after half of the correct response.
     Truncate,
-    /// An endless body, sent fast.
     Endless,
-    /// The correct response, with this pause before each byte.
+    /// The pause before each byte.
     Drip(Duration),
-    /// 200 with this body.
+    /// The body.
     Nonsense(String),
-    /// 502 with the HTML page of a proxy.
     Html,
-    /// 302 to this location.
+    /// The location.
     Redirect(String),
-    /// Delays the response.
     Slow(Duration),
-    /// Offset of the server's clock; positive is ahead.
+    /// Positive is ahead.
     Skew(SignedDuration),
-    /// 400 `Invalid nextToken.` for every request with a token.
     RefuseToken,
-    /// Every page has the same `nextToken`.
     RepeatToken,
-    /// Every page has a new `nextToken`.
     EndlessPages,
     /// Panics in the request handler.
     #[cfg(test)]

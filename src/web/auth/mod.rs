@@ -23,7 +23,10 @@ use tokio_rustls::rustls::{ServerConfig, pki_types::CertificateDer};
 
 use self::passwords::{PasswordCheck, Passwords};
 pub(super) use self::rate_limit::TokenBucket;
-use super::web_config::{AccessSettings, FilesDigest, WebConfig};
+use super::{
+    lock,
+    web_config::{AccessSettings, FilesDigest, WebConfig},
+};
 use crate::telemetry::{Metrics, RejectionReason};
 
 /// The paths that need no authentication.
@@ -86,7 +89,11 @@ impl AccessControl {
     }
 
     /// Checks a request; the error is the response to it.
-    pub(super) async fn authorize(&self, request: &Parts, client: &Client) -> Result<(), Response> {
+    pub(super) async fn authorize(
+        &self,
+        request: &Parts,
+        client: &HttpClient,
+    ) -> Result<(), Response> {
         if is_public(&request.uri) {
             return Ok(());
         }
@@ -101,7 +108,7 @@ impl AccessControl {
         &self,
         settings: &AccessSettings,
         request: &Parts,
-        client: &Client,
+        client: &HttpClient,
     ) -> Result<(), RejectionReason> {
         if let Some(tls) = &settings.tls {
             // The connection may be older than the TLS settings.
@@ -143,7 +150,7 @@ pub(super) fn is_public(uri: &Uri) -> bool {
 
 /// The client of a connection.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct HttpClient {
     pub(super) peer: Peer,
     pub(super) transport: ClientTransport,
 }
@@ -190,38 +197,34 @@ pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 fn response(reason: RejectionReason) -> Response {
-    let (status, text) = match reason {
-        RejectionReason::Unencrypted => (StatusCode::FORBIDDEN, "Use https.\n"),
+    let retry = Some((header::RETRY_AFTER, "1"));
+    // The next request needs a new handshake.
+    let close = Some((header::CONNECTION, "close"));
+    let basic = Some((header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\""));
+    let (status, header, text) = match reason {
+        RejectionReason::Unencrypted => (StatusCode::FORBIDDEN, close, "Use https."),
         RejectionReason::Certificate => {
-            (StatusCode::FORBIDDEN, "A valid client certificate is required.\n")
+            (StatusCode::FORBIDDEN, close, "A valid client certificate is required.")
         }
         RejectionReason::Credentials => {
-            (StatusCode::UNAUTHORIZED, "A user and password are required.\n")
+            (StatusCode::UNAUTHORIZED, basic, "A user and password are required.")
         }
         RejectionReason::Busy => {
-            (StatusCode::TOO_MANY_REQUESTS, "Too many password checks in progress; try again.\n")
+            let text = "Too many password checks in progress; try again.";
+            (StatusCode::TOO_MANY_REQUESTS, retry, text)
         }
         RejectionReason::RateLimit => {
-            (StatusCode::TOO_MANY_REQUESTS, "The rate limit is exceeded.\n")
+            (StatusCode::TOO_MANY_REQUESTS, retry, "The rate limit is exceeded.")
         }
         RejectionReason::Handshake | RejectionReason::Connection => {
-            (StatusCode::SERVICE_UNAVAILABLE, "\n")
+            (StatusCode::SERVICE_UNAVAILABLE, None, "")
         }
     };
-    let (name, value) = match reason {
-        RejectionReason::Credentials => {
-            (header::WWW_AUTHENTICATE, "Basic realm=\"wickr-exporter\"")
-        }
-        RejectionReason::Busy | RejectionReason::RateLimit => (header::RETRY_AFTER, "1"),
-        // The next request needs a new handshake.
-        RejectionReason::Unencrypted | RejectionReason::Certificate => {
-            (header::CONNECTION, "close")
-        }
-        RejectionReason::Handshake | RejectionReason::Connection => {
-            return (status, text).into_response();
-        }
-    };
-    (status, [(name, HeaderValue::from_static(value))], text).into_response()
+    let mut response = (status, format!("{text}\n")).into_response();
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 #[cfg(test)]

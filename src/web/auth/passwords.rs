@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use sha2::Sha256;
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
-use super::Peer;
+use super::{Peer, lock};
 
 const MAX_WAITING_PER_PEER: usize = 4;
 const MAX_WAITING: usize = 64;
@@ -108,7 +108,9 @@ impl Passwords {
         if let Some(verdict) = cached() {
             return verdict;
         }
-        let Some(_slot) = CacheEntry::take(&self.waiting, peer) else { return PasswordCheck::Busy };
+        let Some(_slot) = WaitingCheck::take(&self.waiting, peer) else {
+            return PasswordCheck::Busy;
+        };
         let Ok(permit) = self.semaphore.clone().acquire_owned().await else {
             return PasswordCheck::Busy;
         };
@@ -156,24 +158,24 @@ impl Passwords {
 }
 
 /// Counts as waiting until dropped.
-struct CacheEntry {
+struct WaitingCheck {
     waiting: Waiting,
     peer: Peer,
 }
 
-impl CacheEntry {
-    fn take(waiting: &Waiting, peer: Peer) -> Option<CacheEntry> {
+impl WaitingCheck {
+    fn take(waiting: &Waiting, peer: Peer) -> Option<WaitingCheck> {
         let mut counts = lock(waiting);
         let own = counts.get(&peer).copied().unwrap_or(0);
         if own >= MAX_WAITING_PER_PEER || counts.values().sum::<usize>() >= MAX_WAITING {
             return None;
         }
         counts.insert(peer, own + 1);
-        Some(CacheEntry { waiting: waiting.clone(), peer })
+        Some(WaitingCheck { waiting: waiting.clone(), peer })
     }
 }
 
-impl Drop for CacheEntry {
+impl Drop for WaitingCheck {
     fn drop(&mut self) {
         let mut counts = lock(&self.waiting);
         match counts.get_mut(&self.peer) {
@@ -181,11 +183,6 @@ impl Drop for CacheEntry {
             _ => _ = counts.remove(&self.peer),
         }
     }
-}
-
-/// Sets and counts are consistent even after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -282,7 +279,7 @@ mod tests {
     fn limits_waiting_checks_of_all_peers() {
         let waiting = Arc::default();
         let slots: Vec<_> =
-            (0..=255).filter_map(|last| CacheEntry::take(&waiting, peer(last))).collect();
+            (0..=255).filter_map(|last| WaitingCheck::take(&waiting, peer(last))).collect();
         assert_eq!(slots.len(), MAX_WAITING);
         drop(slots);
         assert!(lock(&waiting).is_empty());

@@ -1,10 +1,8 @@
 //! The token bucket of `rate_limit`.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Mutex, time::Instant};
 
+use super::lock;
 use crate::web::web_config::RateLimit;
 
 /// Starts full.
@@ -22,8 +20,7 @@ impl TokenBucket {
 
     /// Takes a token, if there is one.
     pub(super) fn take(&self, now: Instant) -> bool {
-        // Two numbers are consistent even after a panic.
-        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut level = lock(&self.level);
         let (tokens, since) = *level;
         let elapsed = now.saturating_duration_since(since).as_secs_f64();
         let tokens = tokens + elapsed / self.limit.interval.as_secs_f64();

@@ -4,16 +4,11 @@
 //! request waits for the disk. A change that is invalid or weakens protection, as a half-written file
 //! does, is logged once and shown by a metric. An explicit reload applies a weaker configuration.
 
-use std::{
-    mem,
-    path::Path,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{mem, path::Path, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::AccessControl;
+use super::{AccessControl, lock};
 use crate::{
     clock::Clock,
     web::web_config::{self, AccessSettings, FilesDigest, WebConfig},
@@ -80,13 +75,13 @@ impl AccessControl {
     }
 
     fn apply(&self, settings: AccessSettings, digest: FilesDigest) {
-        let mut current = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.digest);
         *current = digest;
         self.settings.store(Arc::new(settings));
     }
 
     fn digest(&self) -> FilesDigest {
-        self.digest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.digest).clone()
     }
 
     /// Updates the metrics, and warns about an expired certificate.

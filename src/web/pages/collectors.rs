@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     format::{HtmlTime, clipped_or_blank, counted, duration, grouped},
-    status::{Seconds, Time},
+    status::{IsoTime, Seconds},
 };
 use crate::{
     clock::{Millis, Moment},
@@ -24,9 +24,9 @@ pub(super) struct CollectorStatus {
     pub(super) collector: &'static str,
     /// The value of `wickr_exporter_collector_success`.
     pub(super) success: Option<bool>,
-    pub(super) last_run_at: Option<Time>,
+    pub(super) last_run_at: Option<IsoTime>,
     pub(super) duration_seconds: Option<Seconds>,
-    pub(super) last_success_at: Option<Time>,
+    pub(super) last_success_at: Option<IsoTime>,
     /// `None` after a success, like the next two.
     pub(super) operation: Option<&'static str>,
     pub(super) reason: Option<&'static str>,
@@ -82,9 +82,9 @@ impl CollectorStatus {
         Some(CollectorStatus {
             collector: name,
             success: last.map(|run| run.failure.is_none()),
-            last_run_at: last.map(|run| Time(now.time_of(run.at))),
+            last_run_at: last.map(|run| IsoTime(now.time_of(run.at))),
             duration_seconds: last.map(|run| Seconds(run.duration)),
-            last_success_at: record.last_success.as_ref().map(|last| Time(last.time(now))),
+            last_success_at: record.last_success.as_ref().map(|last| IsoTime(last.time(now))),
             operation: failure.map(|(operation, _)| operation.as_str()),
             reason: failure.map(|(_, kind)| kind.as_str()),
             remedy: failure.map(|(_, kind)| kind.remedy()),
@@ -104,7 +104,7 @@ pub(super) struct CollectorRow {
 }
 
 impl CollectorRow {
-    pub(super) fn of(status: &CollectorStatus, Time(now): Time) -> CollectorRow {
+    pub(super) fn of(status: &CollectorStatus, IsoTime(now): IsoTime) -> CollectorRow {
         CollectorRow {
             name: status.collector,
             state: match (status.success, status.operation, status.reason) {
@@ -115,7 +115,7 @@ impl CollectorRow {
                 _ => "read".into(),
             },
             failed: status.success == Some(false),
-            last_success: status.last_success_at.map(|Time(at)| HtmlTime::new(at, now)),
+            last_success: status.last_success_at.map(|IsoTime(at)| HtmlTime::new(at, now)),
             facts: status.families.iter().map(|family| fact(family, now)).collect(),
         }
     }
@@ -191,7 +191,7 @@ mod tests {
         recorder.record("x", (NOW + 1000).into(), Duration::from_secs(1), failure);
         let collected = reader.snapshot().collected.into_values().next().unwrap();
         let status = CollectorStatus::all(Some(&collected), NOW.into());
-        let row = CollectorRow::of(&status[0], Time(NOW));
+        let row = CollectorRow::of(&status[0], IsoTime(NOW));
         assert_eq!((&*row.state, row.failed), ("ListBots: rate limited", true));
         let facts: Vec<_> = row.facts.iter().map(|(a, b)| (&**a, &**b)).collect();
         let expected = [
@@ -202,7 +202,7 @@ mod tests {
         ];
         assert_eq!(facts, expected);
         assert_eq!(status[0].families[3].values.len(), MAX_VALUES);
-        assert_eq!(CollectorRow::of(&status[1], Time(NOW)).state, "not run yet");
+        assert_eq!(CollectorRow::of(&status[1], IsoTime(NOW)).state, "not run yet");
         let expired = CollectorStatus::all(Some(&collected), (NOW + 180_001).into());
         assert!(expired[0].families.is_empty() && expired[0].last_success_at.is_some());
     }

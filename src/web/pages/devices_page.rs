@@ -8,7 +8,7 @@ use super::{
     links::{DEFAULT_PAGE_SIZE, NavLinks, devices_url},
 };
 use crate::{
-    clock::{Millis, Moment},
+    clock::{Millis, Moment, to_millis},
     inventory::{Freshness, Snapshot},
     query::{BadParameter, Filter, Order, Params, Query, Row, Sort, find},
     text::format_duration,
@@ -350,7 +350,6 @@ fn device(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> DeviceR
     of_user.filter.networks = vec![network.identity.id.clone()];
     of_user.filter.users = vec![user.id.clone()];
     let username = user.facts.as_ref().and_then(|facts| facts.username.as_deref());
-    let millis = |limit: std::time::Duration| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
     DeviceRow {
         network_id: network.identity.id.to_string(),
         network_name: clipped(&network.identity.name),
@@ -367,7 +366,7 @@ fn device(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> DeviceR
         never_logged_in: device.last_login == ApiTimestamp::NEVER,
         last_login: html_time(device.last_login),
         created: html_time(device.created),
-        sso_limit: user.sso_max_idle().map(|limit| duration(millis(limit))),
+        sso_limit: user.sso_max_idle().map(|limit| duration(to_millis(limit))),
         sso_expired: row.sso_expired(),
         sso_ends_in: row.sso_ends_in().filter(|ends_in| *ends_in >= 0).map(duration),
         stale: row.freshness == Freshness::Stale,

@@ -11,7 +11,7 @@ use super::{
     collectors::CollectorStatus,
 };
 use crate::{
-    clock::{Millis, Moment},
+    clock::{Millis, Moment, to_millis},
     inventory::{
         Account, Collected, Lookup, NetworkView, PollResult, Reader, ShardInfo, Summary,
         TypeSummary,
@@ -25,9 +25,9 @@ const EXAMPLES: usize = 10;
 
 /// Serialized as RFC 3339 in UTC.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Time(pub(super) Millis);
+pub(super) struct IsoTime(pub(super) Millis);
 
-impl Serialize for Time {
+impl Serialize for IsoTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&iso(self.0))
     }
@@ -45,10 +45,10 @@ impl Serialize for Seconds {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    pub(super) generated_at: Time,
+    pub(super) generated_at: IsoTime,
     pub(super) version: &'static str,
     pub(super) revision: &'static str,
-    pub(super) started_at: Time,
+    pub(super) started_at: IsoTime,
     pub(super) uptime_seconds: Seconds,
     pub(super) ready: bool,
     pub(super) assessment: Assessment,
@@ -68,11 +68,11 @@ pub(super) struct NetworkStatus {
     pub(super) users: UserCounts,
     pub(super) discovery: DiscoveryStatus,
     /// When the oldest data was read.
-    pub(super) oldest_read_at: Option<Time>,
+    pub(super) oldest_read_at: Option<IsoTime>,
     pub(super) last_poll: Option<PollStatus>,
-    pub(super) last_success_at: Option<Time>,
+    pub(super) last_success_at: Option<IsoTime>,
     /// `None` during a poll.
-    pub(super) next_poll_at: Option<Time>,
+    pub(super) next_poll_at: Option<IsoTime>,
     pub(super) poll_progress: Option<ProgressStatus>,
     pub(super) polls: PollCounts,
     pub(super) poll_overruns: u64,
@@ -109,9 +109,9 @@ pub(super) struct DiscoveryStatus {
 
 #[derive(Debug, Serialize)]
 pub(super) struct LookupStatus {
-    last_success_at: Option<Time>,
+    last_success_at: Option<IsoTime>,
     /// `None` after a success.
-    failing_since: Option<Time>,
+    failing_since: Option<IsoTime>,
     operation: Option<&'static str>,
     reason: Option<&'static str>,
     remedy: Option<&'static str>,
@@ -121,8 +121,8 @@ impl LookupStatus {
     fn of(lookup: &Lookup, now: Moment) -> Option<LookupStatus> {
         let Lookup { last_success, failure } = lookup;
         (last_success.is_some() || failure.is_some()).then(|| LookupStatus {
-            last_success_at: last_success.map(Time),
-            failing_since: failure.map(|failure| Time(now.time_of(failure.since))),
+            last_success_at: last_success.map(IsoTime),
+            failing_since: failure.map(|failure| IsoTime(now.time_of(failure.since))),
             operation: failure.map(|failure| failure.operation.as_str()),
             reason: failure.map(|failure| failure.kind.as_str()),
             remedy: failure.map(|failure| failure.kind.remedy()),
@@ -132,7 +132,7 @@ impl LookupStatus {
 
 #[derive(Debug, Serialize)]
 pub(super) struct PollStatus {
-    pub(super) ended_at: Time,
+    pub(super) ended_at: IsoTime,
     pub(super) duration_seconds: Seconds,
     pub(super) result: &'static str,
 }
@@ -214,10 +214,10 @@ impl Status {
         let assessment = assessment::overall(&assessments, &snapshot.accounts, snapshot.shard, now);
         let uptime = u64::try_from(now.steady.saturating_sub(started.steady)).unwrap_or(0);
         Status {
-            generated_at: Time(now.time),
+            generated_at: IsoTime(now.time),
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("WICKR_EXPORTER_REVISION"),
-            started_at: Time(now.time_of(started)),
+            started_at: IsoTime(now.time_of(started)),
             uptime_seconds: Seconds(Duration::from_millis(uptime)),
             ready: reader.is_ready(),
             assessment,
@@ -255,14 +255,14 @@ impl NetworkStatus {
                 members: LookupStatus::of(&view.lookups.members, now),
                 security_groups: LookupStatus::of(&view.lookups.groups, now),
             },
-            oldest_read_at: oldest.map(Time),
+            oldest_read_at: oldest.map(IsoTime),
             last_poll: polls.last.map(|last| PollStatus {
-                ended_at: Time(polls.last_at(now).unwrap_or(last.at)),
+                ended_at: IsoTime(polls.last_at(now).unwrap_or(last.at)),
                 duration_seconds: Seconds(last.duration),
                 result: last.result.as_str(),
             }),
-            last_success_at: polls.last_success.map(Time),
-            next_poll_at: polls.next.map(|at| Time(now.time_of(at))),
+            last_success_at: polls.last_success.map(IsoTime),
+            next_poll_at: polls.next.map(|at| IsoTime(now.time_of(at))),
             poll_progress: polls
                 .progress
                 .map(|poll| ProgressStatus { done: poll.done, total: poll.total }),
@@ -303,10 +303,7 @@ fn failures(view: &NetworkView) -> Vec<FailureStatus> {
 
 impl DeviceStatus {
     fn of(view: &NetworkView, idle_buckets: &[Duration], now: Moment) -> DeviceStatus {
-        let bounds: Vec<i64> = idle_buckets
-            .iter()
-            .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX))
-            .collect();
+        let bounds: Vec<Millis> = idle_buckets.iter().copied().map(to_millis).collect();
         let summary = Summary::new(view, now, &bounds, &[]);
         let sum = |field: fn(&TypeSummary) -> u64| summary.types.iter().map(field).sum();
         let sso = view.sso.is_some();

@@ -7,13 +7,16 @@ use super::{
     collectors::CollectorRow,
     format::{HtmlTime, clipped, clipped_or_blank, counted, duration, grouped},
     links::{NavLinks, devices_url},
-    status::{DeviceStatus, FailureStatus, IdleStatus, NetworkStatus, Seconds, Status, Time},
+    status::{DeviceStatus, FailureStatus, IdleStatus, IsoTime, NetworkStatus, Seconds, Status},
 };
-use crate::query::{Filter, Query};
-use crate::text::format_duration;
+use crate::{
+    clock::to_millis,
+    query::{Filter, Query},
+    text::format_duration,
+};
 
 /// A line of a bar chart.
-struct Bar {
+struct ChartBar {
     name: String,
     link: Option<String>,
     devices: String,
@@ -24,7 +27,7 @@ struct Bar {
     counts: Vec<Option<(String, String)>>,
 }
 
-struct Failure {
+struct FailureRow {
     reason: String,
     users: String,
     examples: String,
@@ -33,9 +36,9 @@ struct Failure {
 }
 
 /// A count of users, displayed with thousands separators.
-struct Count(usize);
+struct GroupedCount(usize);
 
-impl std::fmt::Display for Count {
+impl std::fmt::Display for GroupedCount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&grouped(self.0))
     }
@@ -54,10 +57,10 @@ struct NetworkRow {
     has_devices: bool,
     /// Counts of devices that need attention, with their links.
     totals: Vec<(String, String)>,
-    fresh: Count,
-    stale: Count,
-    missing: Count,
-    pending: Count,
+    fresh: GroupedCount,
+    stale: GroupedCount,
+    missing: GroupedCount,
+    pending: GroupedCount,
     /// End, duration and result.
     last_poll: Option<(HtmlTime, String, &'static str)>,
     last_success: Option<HtmlTime>,
@@ -66,11 +69,11 @@ struct NetworkRow {
     progress: Option<(usize, usize, String)>,
     interval: String,
     stale_after: String,
-    failures: Vec<Failure>,
-    /// The names of [`Bar::counts`] in `types`.
+    failures: Vec<FailureRow>,
+    /// The names of [`ChartBar::counts`] in `types`.
     count_names: Vec<&'static str>,
-    types: Vec<Bar>,
-    idle: Vec<Bar>,
+    types: Vec<ChartBar>,
+    idle: Vec<ChartBar>,
     collectors: Vec<CollectorRow>,
 }
 
@@ -110,12 +113,12 @@ pub(super) fn status_page(status: &Status, links: NavLinks) -> StatusPage {
     }
 }
 
-fn html_time(Time(at): Time, Time(now): Time) -> HtmlTime {
+fn html_time(IsoTime(at): IsoTime, IsoTime(now): IsoTime) -> HtmlTime {
     HtmlTime::new(at, now)
 }
 
 fn seconds(Seconds(time): Seconds) -> String {
-    duration(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+    duration(to_millis(time))
 }
 
 type SetFilter = fn(&mut Filter);
@@ -129,7 +132,7 @@ fn network_url(network_id: &str, set_filter: impl FnOnce(&mut Filter)) -> String
 }
 
 impl NetworkRow {
-    fn of(status: &NetworkStatus, now: Time) -> NetworkRow {
+    fn of(status: &NetworkStatus, now: IsoTime) -> NetworkRow {
         let html_time = |at| html_time(at, now);
         let (users, id) = (&status.users, &status.network_id);
         let devices = status.devices.as_ref();
@@ -149,10 +152,10 @@ impl NetworkRow {
             no_devices: if status.last_poll.is_some() { "not known" } else { "not known yet" },
             has_devices: users.fresh + users.stale > 0,
             totals: devices.map(|devices| totals(id, devices)).unwrap_or_default(),
-            fresh: Count(users.fresh),
-            stale: Count(users.stale),
-            missing: Count(users.missing),
-            pending: Count(users.pending),
+            fresh: GroupedCount(users.fresh),
+            stale: GroupedCount(users.stale),
+            missing: GroupedCount(users.missing),
+            pending: GroupedCount(users.pending),
             last_poll: status.last_poll.as_ref().map(|poll| {
                 let result = match poll.result {
                     "success" => "every user was read",
@@ -170,7 +173,7 @@ impl NetworkRow {
             }),
             interval: seconds(status.interval_seconds),
             stale_after: seconds(status.stale_after_seconds),
-            failures: status.failures.iter().map(Failure::of).collect(),
+            failures: status.failures.iter().map(FailureRow::of).collect(),
             count_names: match devices.and_then(|devices| devices.sso_expired) {
                 Some(_) => vec!["Suspended", "Reset", "SSO expired"],
                 None => vec!["Suspended", "Reset"],
@@ -182,15 +185,15 @@ impl NetworkRow {
     }
 }
 
-impl Failure {
-    fn of(status: &FailureStatus) -> Failure {
+impl FailureRow {
+    fn of(status: &FailureStatus) -> FailureRow {
         let more = status.users.saturating_sub(status.user_ids.len());
         let mut examples = status.user_ids.join(", ");
         if more > 0 {
             examples.push_str(&format!(" and {} more", grouped(more)));
         }
         let remedy = status.remedy.split('`').enumerate();
-        Failure {
+        FailureRow {
             reason: status.reason.replace('_', " "),
             users: grouped(status.users),
             examples,
@@ -204,17 +207,17 @@ fn count(count: u64) -> String {
 }
 
 /// A line of a chart with the maximum `max` and the total `total`.
-fn bar(name: String, link: Option<String>, devices: u64, max: u64, total: u64) -> Bar {
+fn bar(name: String, link: Option<String>, devices: u64, max: u64, total: u64) -> ChartBar {
     // Any count above 0 has a visible bar.
     let width = (devices * 1000).checked_div(max).unwrap_or(0).max(u64::from(devices > 0) * 6);
     let percentage = match devices as f64 * 100.0 / total.max(1) as f64 {
         percentage if devices > 0 && percentage < 1.0 => "under 1 %".into(),
         percentage => format!("{percentage:.0} %"),
     };
-    Bar { name, link, devices: count(devices), width, percentage, counts: Vec::new() }
+    ChartBar { name, link, devices: count(devices), width, percentage, counts: Vec::new() }
 }
 
-fn types(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
+fn types(network_id: &str, devices: &DeviceStatus) -> Vec<ChartBar> {
     let max = devices.types.iter().map(|of_type| of_type.devices).max().unwrap_or(0);
     let mut types: Vec<_> = devices.types.iter().collect();
     types.sort_by_key(|of_type| std::cmp::Reverse(of_type.devices));
@@ -256,7 +259,7 @@ fn totals(network_id: &str, devices: &DeviceStatus) -> Vec<(String, String)> {
         .collect()
 }
 
-fn idle(network_id: &str, devices: &DeviceStatus) -> Vec<Bar> {
+fn idle(network_id: &str, devices: &DeviceStatus) -> Vec<ChartBar> {
     let never = devices.never_logged_in;
     let invalid = devices.invalid_last_login;
     let counts = devices.idle.iter().map(|bucket| bucket.devices);

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
 pub(super) use self::client_certs::ClientAuth;
 pub use self::client_certs::names_of;
 use self::client_certs::{ClientCerts, not_after};
-use super::web_config::{Files, Pem, RawTls};
+use super::web_config::{FilesReader, Pem, RawTls};
 use crate::diagnostics::Problems;
 
 #[derive(Debug)]
@@ -27,15 +27,20 @@ pub(super) struct Tls {
 }
 
 /// Reads the files that `raw` names. None if there was a problem.
-pub(super) fn build(raw: &RawTls, files: &mut Files, problems: &Problems) -> Option<Tls> {
+pub(super) fn build(raw: &RawTls, files: &mut FilesReader, problems: &Problems) -> Option<Tls> {
     let chain = certificates(&raw.cert, files, problems);
     let key = private_key(&raw.key, files, problems);
     let provider = Arc::new(provider(raw));
     let client_certs = client_certs(raw, &provider, files, problems);
     let (chain, key, client_certs) = (chain?, key?, Arc::new(client_certs?));
+    let versions = versions(raw);
+    // Reported by the validation of the versions and cipher suites.
+    if versions.is_empty() {
+        return None;
+    }
     let not_after = chain.first().and_then(not_after);
     let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions(raw))
+        .with_protocol_versions(&versions)
         .map(|builder| builder.with_client_cert_verifier(client_certs.clone()))
         .and_then(|builder| builder.with_single_cert(chain, key));
     let mut config = match config {
@@ -80,7 +85,7 @@ fn versions(raw: &RawTls) -> Vec<&'static SupportedProtocolVersion> {
 
 fn certificates(
     pem: &Pem,
-    files: &mut Files,
+    files: &mut FilesReader,
     problems: &Problems,
 ) -> Option<Vec<CertificateDer<'static>>> {
     let bytes = files.pem(pem, problems)?;
@@ -95,7 +100,7 @@ fn certificates(
 
 fn private_key(
     pem: &Pem,
-    files: &mut Files,
+    files: &mut FilesReader,
     problems: &Problems,
 ) -> Option<PrivateKeyDer<'static>> {
     let bytes = files.pem(pem, problems)?;
@@ -112,7 +117,7 @@ fn private_key(
 fn client_certs(
     raw: &RawTls,
     provider: &Arc<CryptoProvider>,
-    files: &mut Files,
+    files: &mut FilesReader,
     problems: &Problems,
 ) -> Option<ClientCerts> {
     let chain_verifier = match &raw.client_ca {
@@ -132,7 +137,7 @@ fn client_certs(
 fn chain_verifier(
     pem: &Pem,
     provider: &Arc<CryptoProvider>,
-    files: &mut Files,
+    files: &mut FilesReader,
     problems: &Problems,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let mut roots = RootCertStore::empty();

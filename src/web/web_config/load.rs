@@ -30,7 +30,7 @@ pub(in crate::web) struct FilesDigest {
 impl FilesDigest {
     /// The digest of the same files as they are now.
     pub(in crate::web) fn recompute(&self) -> FilesDigest {
-        let mut files = Files::default();
+        let mut files = FilesReader::default();
         for path in &self.paths {
             // The digest covers read errors.
             let _ = files.read(path);
@@ -41,12 +41,12 @@ impl FilesDigest {
 
 /// Reads files and computes their digest.
 #[derive(Debug, Default)]
-pub(in crate::web) struct Files {
+pub(in crate::web) struct FilesReader {
     paths: Vec<PathBuf>,
     sha256: Sha256,
 }
 
-impl Files {
+impl FilesReader {
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         let read = files::read(path, MAX_MIB);
         let content = read.as_deref().unwrap_or_default();
@@ -76,12 +76,12 @@ impl Files {
 
 /// The settings or all problems, and the digest of the files that were read.
 pub(super) fn load(path: &Path) -> (Result<AccessSettings, String>, FilesDigest) {
-    let mut files = Files::default();
+    let mut files = FilesReader::default();
     let result = read(path, &mut files).map_err(|error| error.to_string());
     (result, files.digest())
 }
 
-fn read(path: &Path, files: &mut Files) -> Result<AccessSettings, ConfigError> {
+fn read(path: &Path, files: &mut FilesReader) -> Result<AccessSettings, ConfigError> {
     let name = path.display().to_string();
     let bytes = files.read(path).map_err(|error| ConfigError::for_file(&name, error))?;
     let settings = parse(&bytes, path, |raw, problems| settings(raw, files, problems))?;
@@ -89,7 +89,11 @@ fn read(path: &Path, files: &mut Files) -> Result<AccessSettings, ConfigError> {
 }
 
 /// None if there was a problem.
-fn settings(raw: RawWebConfig, files: &mut Files, problems: &Problems) -> Option<AccessSettings> {
+fn settings(
+    raw: RawWebConfig,
+    files: &mut FilesReader,
+    problems: &Problems,
+) -> Option<AccessSettings> {
     let RawWebConfig { tls, users, headers, rate_limit } = raw;
     let tls = match tls {
         Some(tls) => Some(tls::build(&tls, files, problems)?),

@@ -18,7 +18,7 @@ use axum::http::{HeaderName, HeaderValue};
 
 pub use self::load::problems_of;
 pub(super) use self::{
-    load::{Files, FilesDigest},
+    load::{FilesDigest, FilesReader},
     rate_limit::RateLimit,
     raw::{Pem, RawTls},
 };

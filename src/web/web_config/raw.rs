@@ -16,7 +16,7 @@ use super::{
     rate_limit::{self, RateLimit},
 };
 use crate::{
-    diagnostics::{Field, Location, Node, Parsed, Problems, Schema, Shape, Table},
+    diagnostics::{Field, Location, Node, Parsed, Problems, Schema, Shape, Table, schema},
     web::tls::ClientAuth,
 };
 
@@ -68,53 +68,23 @@ impl std::fmt::Debug for PemSource {
     }
 }
 
-static ROOT: Shape = Shape {
-    path: "",
-    keys: &["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"],
-};
-
-pub(super) static TLS: Shape = Shape {
-    path: "tls_server_config",
-    keys: &[
-        "cert",
-        "key",
-        "client_ca",
-        "cert_file",
-        "key_file",
-        "client_auth_type",
-        "client_ca_file",
-        "client_allowed_sans",
-        "min_version",
-        "max_version",
-        "cipher_suites",
-        "prefer_server_cipher_suites",
-        "curve_preferences",
-    ],
-};
-
-static HTTP: Shape = Shape { path: "http_server_config", keys: &["http2", "headers"] };
-
-/// The headers that the toolkit allows.
-pub(super) static HEADERS: Shape = Shape {
-    path: "http_server_config.headers",
-    keys: &[
-        "Content-Security-Policy",
-        "X-Frame-Options",
-        "X-Content-Type-Options",
-        "X-XSS-Protection",
+schema! {
+    hides_unknown_keys: true;
+    ROOT "" &["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
+    TLS "tls_server_config" &[
+        "cert", "key", "client_ca", "cert_file", "key_file", "client_auth_type", "client_ca_file",
+        "client_allowed_sans", "min_version", "max_version", "cipher_suites",
+        "prefer_server_cipher_suites", "curve_preferences",
+    ];
+    HTTP "http_server_config" &["http2", "headers"];
+    /// The headers that the toolkit allows.
+    HEADERS "http_server_config.headers" &[
+        "Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options", "X-XSS-Protection",
         "Strict-Transport-Security",
-    ],
-};
-
-static USERS: Shape = Shape { path: "basic_auth_users", keys: &[] };
-
-static RATE_LIMIT: Shape = Shape { path: "rate_limit", keys: &["interval", "burst"] };
-
-static SCHEMA: Schema = Schema {
-    root: &ROOT,
-    tables: &[&ROOT, &TLS, &HTTP, &HEADERS, &USERS, &RATE_LIMIT],
-    hides_unknown_keys: true,
-};
+    ];
+    USERS "basic_auth_users" &[];
+    RATE_LIMIT "rate_limit" &["interval", "burst"];
+}
 
 /// Relative paths are relative to `directory`.
 pub(super) fn read(root: Option<&Node>, directory: &Path, problems: &Problems) -> RawWebConfig {

@@ -69,7 +69,7 @@ fn compares_with_restored_data_after_a_downtime_longer_than_stale_after() {
         last_poll: Some(LastPoll { at: 0, duration: Duration::ZERO, result: PollResult::Success }),
         last_success: Some(0),
         changes: RestoredChanges { counts: [5, 0, 0, 0, 0, 0], ..RestoredChanges::default() },
-        ..nothing_restored()
+        ..RestoredNetwork::default()
     };
     let mut state = NetworkState::restored(new_state().identity.as_ref().clone(), restored);
     let start = 86_400_000;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write as _, path::Path};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 /// A page below `/docs`.
-pub(crate) struct Document {
+pub(crate) struct RenderedDocument {
     /// The path below `/docs/`; empty for the index.
     pub(crate) slug: String,
     pub(crate) title: String,
@@ -27,7 +27,7 @@ fn slug(path: &str) -> Option<&str> {
 ///
 /// Headings get the same ids as on GitHub. A link to a file that is not served becomes its text, and
 /// an image its alternative text.
-pub(crate) fn render(path: &str, markdown: &str) -> Option<Document> {
+pub(crate) fn render(path: &str, markdown: &str) -> Option<RenderedDocument> {
     let slug = slug(path)?.to_owned();
     let events: Vec<Event<'_>> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
     let mut ids = HashMap::new();
@@ -59,7 +59,7 @@ pub(crate) fn render(path: &str, markdown: &str) -> Option<Document> {
     }
     let mut html = String::new();
     html::push_html(&mut html, rendered.into_iter());
-    Some(Document { slug, title, html })
+    Some(RenderedDocument { slug, title, html })
 }
 
 /// The text of the heading at the start of `events`.

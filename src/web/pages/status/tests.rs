@@ -1,35 +1,23 @@
 use super::{super::assessment::Level, *};
 use crate::{
-    inventory::{NetworkIdentity, Publisher, open, state::RestoredNetwork},
+    inventory::{
+        Publisher,
+        fixtures::{device, identity},
+        open,
+        state::RestoredNetwork,
+    },
     wickr::{ApiTimestamp, Device, UserId},
 };
 
 const NOW: Millis = 1_700_000_000_000;
-
-fn identity(id: &str) -> NetworkIdentity {
-    NetworkIdentity {
-        id: id.parse().unwrap(),
-        name: "production".into(),
-        region: "us-east-1".into(),
-        account: String::new(),
-        interval: Duration::from_secs(60),
-        stale_after: Duration::from_secs(180),
-    }
-}
 
 fn users() -> Vec<UserId> {
     ["1", "2"].map(|id| id.parse().unwrap()).into()
 }
 
 fn idle(days: i64) -> Device {
-    Device {
-        app_id: Some(days.to_string().into()),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: None,
-        created: ApiTimestamp::NEVER,
-        last_login: ApiTimestamp::at_millis(NOW - days * 86_400_000),
-    }
+    let last_login = ApiTimestamp::at_millis(NOW - days * 86_400_000);
+    Device { last_login, ..device(&days.to_string()) }
 }
 
 fn status(reader: &Reader, after: i64) -> Status {
@@ -97,15 +85,11 @@ fn restored_data_is_stale() {
         data: data.clone(),
     });
     let restored = RestoredNetwork {
-        name: String::new(),
-        account: String::new(),
         users: users.collect(),
         types: view.types.clone(),
         last_poll: view.polls.last,
         last_success: view.polls.last_success,
-        user_list: None,
-        changes: Default::default(),
-        collectors: Vec::new(),
+        ..RestoredNetwork::default()
     };
     publisher.withdraw();
     let _publisher = registrar.add(identity("12345678"), Some(restored));
