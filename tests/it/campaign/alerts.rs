@@ -44,6 +44,9 @@ pub struct Alerts {
     truth: Vec<Truth>,
     /// The values of each series by scrape.
     series: BTreeMap<String, BTreeMap<usize, f64>>,
+    /// The start time of the last process, and the first scrape of each process by scrape.
+    process: Option<f64>,
+    started: Vec<usize>,
 }
 
 /// An alert, and the scrape at which it started to fire.
@@ -57,6 +60,10 @@ impl Alerts {
     pub fn record(&mut self, scrape: &Scrape, truth: Truth) {
         let step = self.truth.len();
         self.truth.push(truth);
+        let process = scrape.samples("process_start_time_seconds").next().map(|(_, time)| time);
+        let continues = self.started.last().filter(|_| process == self.process).copied();
+        self.started.push(continues.unwrap_or(step));
+        self.process = process;
         for name in METRICS {
             for (labels, value) in scrape.samples(name) {
                 let mut series = format!("{name}{{job=\"wickr-exporter\",instance=\"campaign\"");
@@ -130,6 +137,12 @@ impl Alerts {
             let series = serde_json::to_string(series).unwrap();
             writeln!(text, "  - series: {series}\n    values: '{}'", values.join(" ")).unwrap();
         }
+        let starts: Vec<_> = self.started[first..]
+            .iter()
+            .map(|step| format!("{}", 60 * (*step as i64 - first as i64)))
+            .collect();
+        let series = r#"'process_start_time_seconds{job="wickr-exporter",instance="campaign"}'"#;
+        writeln!(text, "  - series: {series}\n    values: '{}'", starts.join(" ")).unwrap();
         text.push_str("  promql_expr_test:\n");
         for minute in 0..self.truth.len() - first {
             let expression = r#"'ALERTS{alertstate="firing",severity="critical"}'"#;
