@@ -1,6 +1,6 @@
 //! Decides whether "unknown user" is believed.
 //!
-//! A single unknown user was deleted, and its data is dropped at once. Several in a row, where none
+//! A single unknown user was deleted, and its data is not served any more. Several in a row, where none
 //! was unknown before, are more likely a broken network or gateway: their data then stays until it is
 //! overdue for too long or discovery no longer lists the user.
 
