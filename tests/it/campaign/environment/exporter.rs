@@ -21,11 +21,16 @@ use crate::harness::Exporter;
 impl Environment {
     pub(super) async fn start(&mut self) -> Result<(), FailureReport> {
         self.record_known();
+        self.auto_reload = self.rng.chance(1, 4);
+        self.log_event(&format!("start, reloads by itself: {}", self.auto_reload));
         let path = |name: &str| self.file(name).display().to_string();
         let web = format!("--web.config.file={}", path("web.yml"));
         let mut arguments = vec!["--web.enable-lifecycle"];
         if self.keys.is_some() {
             arguments.push(&web);
+        }
+        if self.auto_reload {
+            arguments.push("--config.enable-auto-reload");
         }
         let credentials = path("credentials");
         let environment = [
@@ -367,17 +372,18 @@ impl Environment {
     }
 
     pub(super) async fn reload(&mut self) -> Result<(), FailureReport> {
-        let Some(exporter) = &self.exporter else { return Ok(()) };
-        let path = exporter.config_path();
         self.statistics.reloads += 1;
         if self.rng.chance(1, 4) {
             self.log_event("reload: invalid configuration");
             let bad = pick(&mut self.rng, &["[poll", "[poll]\ninterval = \"0s\"\n", "\u{0}", ""]);
-            fs::write(&path, bad).unwrap();
-            let status = self.post_reload().await?;
-            fs::write(&path, self.config()).unwrap();
-            if status == 200 {
+            if self.load(bad).await? {
                 return Err(self.report("accepted an invalid configuration"));
+            }
+            if self.auto_reload {
+                return self.load_config().await;
+            }
+            if let Some(exporter) = &self.exporter {
+                fs::write(exporter.config_path(), self.config()).unwrap();
             }
             return Ok(());
         }
@@ -391,12 +397,38 @@ impl Environment {
         self.saves = Saves::default();
         self.calm = false;
         self.record_known();
-        fs::write(&path, self.config()).unwrap();
         self.write_web_config();
-        match self.post_reload().await? {
-            200 => Ok(()),
-            status => Err(self.report(&format!("reload: status {status}"))),
+        self.load_config().await
+    }
+
+    async fn load_config(&self) -> Result<(), FailureReport> {
+        match self.load(&self.config()).await? {
+            true => Ok(()),
+            false => Err(self.report("the reload failed")),
         }
+    }
+
+    /// Writes a configuration, waits for the reload, and returns whether it succeeded.
+    async fn load(&self, text: &str) -> Result<bool, FailureReport> {
+        let Some(exporter) = &self.exporter else { return Ok(true) };
+        let results = || {
+            let log = exporter.log();
+            ["\"configuration reloaded", "\"reload failed"].map(|line| log.matches(line).count())
+        };
+        let before = results();
+        fs::write(exporter.config_path(), text).unwrap();
+        if !self.auto_reload {
+            return Ok(self.post_reload().await? == 200);
+        }
+        // Waiting for each reload, so that the result is of this text.
+        for _ in 0..150 {
+            let [succeeded, failed] = results();
+            if [succeeded, failed] != before {
+                return Ok(succeeded > before[0]);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Err(self.report("no reload after a change of the configuration file"))
     }
 
     async fn post_reload(&self) -> Result<u16, FailureReport> {

@@ -93,6 +93,8 @@ pub struct Environment {
     client: reqwest::Client,
     exporter: Option<Exporter>,
     setup: Setup,
+    /// Whether this process reloads a changed configuration by itself.
+    auto_reload: bool,
     /// The minimum of `stale_after` since the last scrape.
     min_stale_after: Ms,
     /// The longest interval and `stale_after` since the process was started.
@@ -168,6 +170,7 @@ impl Environment {
             client: client.build().unwrap(),
             exporter: None,
             setup: Setup::random(&mut rng),
+            auto_reload: false,
             min_stale_after: Ms::MAX,
             longest: (0, 0),
             expected: Expected::default(),
