@@ -33,7 +33,7 @@ use environment::{Environment, FailureReport, Statistics};
 use tokio::task::JoinSet;
 
 /// The duration in `cargo test`.
-const DEFAULT_DURATION: Duration = Duration::from_secs(30);
+const DEFAULT_DURATION: Duration = Duration::from_secs(20);
 /// The lifetime of an environment. Then a new one starts.
 const LIFETIME: Duration = Duration::from_secs(180);
 /// The number of concurrent environments.
