@@ -75,7 +75,7 @@ fn fleet(users: u32) -> Fleet {
     let ids: Vec<UserId> = (0..users).map(user).collect();
     publisher.begin(&ids);
     for (number, id) in ids.iter().enumerate() {
-        publisher.read(id, devices(number as u32, &labels), NOW);
+        publisher.record_devices(id, devices(number as u32, &labels), NOW);
     }
     publisher.end(Moment::unstepped(NOW), Duration::from_secs(1), true);
     Fleet { publisher, reader, labels }
@@ -188,7 +188,7 @@ fn publish(bencher: Bencher<'_, '_>, users: u32) {
     let mut number = 0;
     bencher.bench_local(|| {
         number = (number + 7_919) % users;
-        publisher.read(&user(number), devices(number + 1, &labels), NOW);
+        publisher.record_devices(&user(number), devices(number + 1, &labels), NOW);
         publisher.flush();
     });
 }

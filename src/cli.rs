@@ -71,7 +71,7 @@ pub struct GlobalOptions {
         global = true
     )]
     pub telemetry_path: TelemetryPath,
-    /// URL under which people reach the exporter, for example behind a proxy; links use it
+    /// URL at which users reach the exporter, for example behind a proxy; links use it
     #[arg(long = "web.external-url", value_name = "URL", global = true)]
     pub external_url: Option<ExternalUrl>,
     /// Prefix of all paths of the HTTP server
@@ -92,7 +92,7 @@ pub struct GlobalOptions {
     /// Reload the configuration when the content of its file changes
     #[arg(long = "config.enable-auto-reload", global = true)]
     pub auto_reload: bool,
-    /// Least severe level to log, on standard error
+    /// Minimum level of log lines, which are written to standard error
     ///
     /// [default: info, and warn for the demo]
     #[arg(long = "log.level", value_name = "LEVEL", value_enum, global = true)]
@@ -111,21 +111,21 @@ pub struct GlobalOptions {
 /// A command other than the daemon.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Validate the configuration and print what it does and costs
+    /// Validate the configuration and print a summary with the number of requests and series
     Check(CheckOptions),
     /// Poll all networks once and print the metrics
     ///
     /// For scripts, and with --output.file for the node exporter's textfile collector. Exit status:
-    /// 0 all users read, 3 some users not read, 1 no user read, 2 invalid configuration.
+    /// 0 all users read, 1 no user read, 2 invalid configuration, 3 some users not read.
     Once(OnceOptions),
     /// Poll all networks once and list the devices, most idle first
     ///
     /// With --from, list the devices that a running exporter knows. In the column SSO of the table,
     /// `expired` means idle for longer than the limit, `-` within the limit or no limit, and `?` an
-    /// unknown limit. Exit status: 0 all users read, 3 some users not read, 1 no user read, 2 invalid
-    /// configuration or arguments.
+    /// unknown limit. Exit status: 0 all users read, 1 no user read, 2 invalid configuration or arguments,
+    /// 3 some users not read.
     Devices(Box<DevicesOptions>),
-    /// Run the daemon against a simulated Wickr Admin API, without AWS account and configuration
+    /// Run the daemon against a simulated Wickr Admin API, without an AWS account or a configuration
     #[cfg(feature = "simulator")]
     Demo,
     /// Run only the simulated Wickr Admin API, for any AWS SDK

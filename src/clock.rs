@@ -1,4 +1,4 @@
-//! Time: of day, corrected by AWS's clock, and steady, for ages.
+//! The time of day, corrected by AWS's clock, and a steady clock for ages.
 //!
 //! The local clock can be wrong and can step. The time of day is that of the local clock until the
 //! service has accepted a signature, which proves the time of the signature. From then on, a local clock
@@ -22,7 +22,7 @@ pub const TOLERANCE: Millis = 240_000;
 /// The offset of a clock whose time is not proven.
 const UNPROVEN: Millis = Millis::MIN;
 
-/// One moment by two clocks.
+/// One moment, measured by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The time of day: to show, and to compare with AWS's times. It can step.
@@ -43,7 +43,7 @@ impl Moment {
         Moment { time: time.saturating_add(millis), steady: steady.saturating_add(millis) }
     }
 
-    /// The time of day of another moment, from now on: as recorded, unless the clock has stepped since.
+    /// The time of day of another moment: as recorded, or corrected if the clock has stepped since.
     pub fn time_of(self, other: Moment) -> Millis {
         let time = self.time_at(other.steady);
         if time.abs_diff(other.time) > 1_000 { time } else { other.time }
@@ -88,7 +88,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `time`.
+    /// A clock that is stopped at `time`.
     pub fn new(time: Millis) -> Arc<ManualClock> {
         Arc::new(ManualClock { wall: AtomicI64::new(time), steady: AtomicI64::new(time) })
     }
@@ -120,7 +120,7 @@ impl Clock {
         Clock { source, proven: Arc::new(AtomicI64::new(UNPROVEN)), verified: Arc::default() }
     }
 
-    /// The same local clock, with a proof of its own.
+    /// The same local clock, with its own proven time.
     pub(crate) fn fork(&self) -> Clock {
         let proven = AtomicI64::new(self.proven.load(Ordering::Relaxed));
         Clock { source: self.source.clone(), proven: Arc::new(proven), verified: Arc::default() }
@@ -140,7 +140,7 @@ impl Clock {
         Moment { time: if trusted { wall } else { expected }, steady }
     }
 
-    /// Milliseconds by which the local clock is behind the time of day. 0 if it is used.
+    /// Milliseconds by which the local clock is behind the time of day. 0 if the local clock is used.
     pub(crate) fn behind(&self) -> Millis {
         let (wall, _) = self.source.read();
         let behind = self.now().saturating_sub(wall);
@@ -168,7 +168,7 @@ impl Clock {
 }
 
 impl Source {
-    /// The time of day by the local clock, and the steady time.
+    /// The time of day of the local clock, and the steady time.
     fn read(&self) -> (Millis, Millis) {
         match self {
             Source::System(start) => (wall(), start.saturating_add(uptime())),
@@ -179,7 +179,7 @@ impl Source {
     }
 }
 
-/// The time of day by the system's clock. A time before 1970 counts as 1970.
+/// The time of day of the system's clock. A time before 1970 counts as 1970.
 fn wall() -> Millis {
     to_millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

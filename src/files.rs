@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// Reads a file of at most `max_mib` MiB. The error is to be printed after the file name.
+/// Reads a file of at most `max_mib` MiB. Callers print the error after the file name.
 pub(crate) fn read(path: &Path, max_mib: u64) -> Result<Vec<u8>, String> {
     let max_bytes = max_mib << 20;
     let mut bytes = Vec::new();

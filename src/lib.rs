@@ -15,16 +15,16 @@
 //! 1. [`config`]: reads a TOML file into a [`config::Config`], or reports all its problems.
 //! 2. [`wickr`]: the API client: signing, retries, rate limits, paging and responses.
 //! 3. [`poll`]: the schedule, discovery, and one poll of one network.
-//!    [`collectors`]: everything beyond devices, one collector per topic, on a schedule of its own.
+//!    [`collectors`]: everything except devices, one collector per topic, on its own schedule.
 //! 4. [`inventory`]: networks, users and devices, their freshness, and the state file.
-//! 5. [`exposition`]: renders a snapshot of the inventory in both formats.
-//! 6. [`query`]: filters, sorts and pages devices for pages, API and the `devices` command.
+//! 5. [`exposition`]: renders a snapshot of the inventory as Prometheus text or OpenMetrics.
+//! 6. [`query`]: filters, sorts and paginates devices for the pages, the API and `devices`.
 //! 7. [`web`]: routes, pages, TLS and authentication.
 //! 8. [`app`]: wires the modules and runs each command. [`cli`] and [`commands`] connect it to `main`.
 //!
-//! Beside the flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
-//! metrics), [`family`] (names of metrics), `diagnostics` (configuration files and their problems),
-//! `files` (bounded reads), `text` (characters in text from outside), [`clock`] and [`shutdown`] (time
+//! Outside the data flow: [`lifecycle`] (reload requests), [`telemetry`] (logs and the exporter's own
+//! metrics), [`family`] (metric families), `diagnostics` (configuration files and their problems),
+//! `files` (bounded reads), `text` (escaping of untrusted text), [`clock`] and [`shutdown`] (time
 //! and signals as arguments), and `simulator`, a Wickr Admin API for the demo and the tests. The
 //! simulator shares no code with the client, and is compiled with the default feature `simulator`.
 

@@ -44,7 +44,7 @@ impl ReloadRequest {
     /// Sends the result, if the requester still waits.
     pub fn answer(self, result: ReloadResult) {
         if self.0.send(result).is_err() {
-            tracing::debug!("reload requester is gone");
+            tracing::debug!("reload requester stopped waiting");
         }
     }
 }

@@ -50,7 +50,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
     match config.sso {
         None => {}
         Some(SsoMaxIdle::Fixed(limit)) => {
-            writeln!(out, "SSO sessions end after {} idle.", format_duration(limit))?;
+            writeln!(out, "SSO sessions end after {} without a login.", format_duration(limit))?;
         }
         Some(SsoMaxIdle::SecurityGroups) => {
             writeln!(out, "SSO sessions end at the limits of the security groups.")?;
@@ -110,7 +110,6 @@ fn describe_collectors(collectors: &CollectorsConfig, out: &mut String) -> fmt::
 fn describe_series(config: &Config, out: &mut String) -> fmt::Result {
     let (known, per_user) = series(config);
     write!(out, "Series with metrics.detail = \"{}\": about {known}", config.metrics.detail)?;
-    let is_discovered = |network: &NetworkConfig| matches!(network.users, UsersConfig::All(_));
     if per_user > 0 && config.networks.iter().any(is_discovered) {
         write!(out, ", plus {per_user} per discovered user")?;
     }
@@ -165,7 +164,7 @@ fn describe_cost(account: Account, cost: &Cost, rate_limit: f64, out: &mut Strin
         let problem = if cost.per_second > rate_limit {
             "polls will exceed the interval"
         } else {
-            "there is no reserve for retries and further pages"
+            "no time is left for retries and additional pages"
         };
         writeln!(
             out,
@@ -189,7 +188,7 @@ fn describe_network(network: &NetworkConfig, out: &mut String) -> fmt::Result {
     }
     writeln!(
         out,
-        "  polls        every {}; users that cannot be read stay as stale for {}",
+        "  polls        every {}; users that cannot be read stay stale for {}",
         format_duration(poll.interval),
         format_duration(poll.stale_after)
     )
@@ -278,10 +277,14 @@ fn collector_series(collector: CollectorRef) -> usize {
     3 + single + 3 * (families_by(collector, "status") + families_by(collector, "setting"))
 }
 
+fn is_discovered(network: &NetworkConfig) -> bool {
+    matches!(network.users, UsersConfig::All(_))
+}
+
 /// Estimated series for the configured users, and for each discovered user.
 fn series(config: &Config) -> (usize, usize) {
     let histogram = config.metrics.idle_buckets.len() + 3;
-    // 31 are independent of device types, such as wickr_up and the counts by freshness and reason.
+    // 31 do not depend on device types, such as wickr_up. Discovery adds 3, for the network and each user.
     let (sso_types, sso_users) = match config.sso {
         None => (0, 0),
         Some(_) => (1 + config.sso_expiring_within.len(), 2),
@@ -291,13 +294,15 @@ fn series(config: &Config) -> (usize, usize) {
     let network = 31 + TYPES * (4 + histogram + sso_types) + collectors;
     let user = 4 + sso_users + 2 * DEVICES_PER_USER.min(TYPES);
     let device = 5 * DEVICES_PER_USER;
-    let per_user = match config.metrics.detail {
-        Detail::Network => 0,
-        Detail::User => user,
-        Detail::Device => user + device,
+    let (listed_user, discovered_user) = match config.metrics.detail {
+        Detail::Network => (0, 0),
+        Detail::User => (user, user + 3),
+        Detail::Device => (user + device, user + 3 + device),
     };
-    let users: usize = config.networks.iter().map(|network| listed(network, config.shard)).sum();
-    (config.networks.len() * network + users * per_user, per_user)
+    let series_of = |users: &NetworkConfig| {
+        network + if is_discovered(users) { 3 } else { listed(users, config.shard) * listed_user }
+    };
+    (config.networks.iter().map(series_of).sum(), discovered_user)
 }
 
 #[cfg(test)]
@@ -329,7 +334,7 @@ mod tests {
         let text = check(&parsed(
             "[aws]\nregion = \"us-east-1\"\n[[network]]\nid = \"12345678\"\nusers = \"all\"",
         ));
-        assert!(text.contains(", plus 25 per discovered user, assuming"), "{text}");
+        assert!(text.contains(", plus 28 per discovered user, assuming"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Runs the collectors of each network beside its poller, in one task for each network.
+//! Runs the collectors of each network next to its poller, in one task for each network.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,8 +16,8 @@ use crate::{
     wickr::{Client, NetworkId, NetworkLimiter},
 };
 
-/// Between the first runs of two networks. At the default rate of 10 requests a second, the requests of
-/// one network's collectors then take about a tenth of the rate.
+/// Delay between the first runs of two networks. At the default rate of 10 requests per second, those of
+/// one network's collectors then use about a tenth of the rate.
 const START_SPACING: Duration = Duration::from_secs(10);
 
 /// The delay of the first runs of the network with this index among those that start together.
@@ -49,8 +49,8 @@ pub(super) struct CollectorTasks {
 }
 
 impl CollectorTasks {
-    /// Starts and stops collectors so that they match the configuration. Records of collectors that
-    /// stay enabled stay.
+    /// Starts and stops collectors so that they match the configuration. Collectors that stay
+    /// enabled keep their records.
     pub(super) async fn reconcile(
         &mut self,
         networks: &BTreeMap<NetworkId, NetworkPlan>,

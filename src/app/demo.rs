@@ -195,7 +195,7 @@ fn summary(reader: &Reader, now: Moment) -> String {
     text
 }
 
-/// Prints to standard output. The demo runs on if that is closed.
+/// Prints to standard output. If that is closed, the demo continues.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

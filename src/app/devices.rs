@@ -47,7 +47,7 @@ pub async fn devices(
     let now = clock.moment();
     let found = find(&polled.snapshot, now, query);
     let listing = Listing::of(&found, now);
-    // With a filter, only the users in its scope count, and not those of the rest of the poll.
+    // With a filter, only the users that it matches count, and not the other users of the poll.
     let filtered = !query.filter.users.is_empty() || !query.filter.networks.is_empty();
     let in_scope = outcome(&listing.scope);
     let outcome = if filtered { in_scope } else { in_scope.max(polled.outcome) };

@@ -185,7 +185,7 @@ fn is_own_link(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Opens without blocking on a pipe. Without `follow`, fails for a link that was created meanwhile.
+/// Opens without blocking on a pipe. Without `follow`, fails for a link that was created in the meantime.
 #[cfg(unix)]
 fn open_nonblocking(path: &Path, follow: bool) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};

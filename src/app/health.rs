@@ -33,7 +33,7 @@ pub async fn health(mut check: HealthCheck<'_>) -> Result<String, AppError> {
         check.url.set_path("/-/healthy");
     }
     let mut shown = check.url.clone();
-    // Only a URL without a host cannot lose its credentials, and the request fails for it.
+    // This fails only for a URL without a host, for which the request fails as well.
     let _ = shown.set_password(None).and_then(|()| shown.set_username(""));
     send(check).await.map_err(|reason| AppError::Unhealthy { url: shown.to_string(), reason })
 }

@@ -1,5 +1,5 @@
 //! Notifications for the service manager in systemd's protocol: ready, reloading, stopping, status and
-//! watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A manager that does not read delays nothing for long.
+//! watchdog. Without `NOTIFY_SOCKET`, nothing is sent. A message times out if the manager does not read it.
 //!
 //! Before each watchdog message, the supervisor must respond. That shows that timers fire, the runtime runs
 //! tasks, and the central task makes progress.
@@ -57,7 +57,7 @@ impl Manager {
         self.send(&format!("RELOADING=1{}", monotonic_time())).await;
     }
 
-    /// A reload ended. The exporter runs on if it failed.
+    /// A reload ended. If it failed, the exporter continues.
     pub(super) async fn reloaded(&self, successful: bool) {
         self.send("READY=1").await;
         self.reload_failed.store(!successful, Ordering::Relaxed);

@@ -129,7 +129,7 @@ impl PollerFactory {
         self.registrar.set_accounts(accounts);
     }
 
-    /// All networks are known: publishes that, and drops restored data of other networks.
+    /// Marks the list of networks as complete, and drops the restored data of other networks.
     pub(super) fn settle(&mut self) {
         self.registrar.mark_complete();
         self.restored = HashMap::new();

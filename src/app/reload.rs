@@ -38,8 +38,8 @@ pub(super) fn on_hangup(
 }
 
 /// Requests a reload when the content of the file changes, until `stop`. A failed reload is retried,
-/// because its reason can be outside the file. File metadata does not matter: a ConfigMap changes by a
-/// link.
+/// because its cause can be outside the file. File metadata is not compared: Kubernetes changes a
+/// ConfigMap by replacing a symbolic link.
 pub(super) async fn on_change(
     file: PathBuf,
     mut loaded: FileDigest,

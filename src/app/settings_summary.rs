@@ -35,8 +35,8 @@ fn write_endpoint(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::Resu
     for (name, setting) in [("FIPS", &settings.fips), ("dual stack", &settings.dual_stack)] {
         match (setting.value, &settings.endpoint_url) {
             (false, _) => {}
-            (true, None) => sources.push(format!("{name} by {}, for STS too", setting.source)),
-            (true, Some(_)) => sources.push(format!("{name} by {} only for STS", setting.source)),
+            (true, None) => sources.push(format!("{name} by {}, also for STS", setting.source)),
+            (true, Some(_)) => sources.push(format!("{name} by {}, for STS only", setting.source)),
         }
     }
     writeln!(out, "  endpoint     {} ({})", accounts::endpoint(aws), sources.join("; "))?;
@@ -58,7 +58,7 @@ fn write_credentials(aws: &Aws, settings: &Settings, out: &mut String) -> fmt::R
         Source::Instance if is_set("AWS_EC2_METADATA_DISABLED", "true") => {
             "NONE: no provider is configured, and AWS_EC2_METADATA_DISABLED is true".into()
         }
-        Source::Instance => "instance metadata, as nothing else is set".into(),
+        Source::Instance => "instance metadata, because nothing else is set".into(),
         source => source.to_string(),
     };
     write!(out, "  credentials  {selected}")?;

@@ -205,7 +205,7 @@ impl StateFiles {
         path.into()
     }
 
-    /// The networks whose file exists, whatever it is.
+    /// The networks whose file exists, of any type.
     fn networks_with_files(&self) -> Vec<NetworkId> {
         let Ok(entries) = files::folder(&self.path).read_dir() else { return Vec::new() };
         let own = self.path.file_name().unwrap_or_default().as_encoded_bytes();

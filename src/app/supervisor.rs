@@ -1,4 +1,4 @@
-//! Runs a poller for each network. NetworksLookup and reloads start and stop pollers; a poller whose plan is
+//! Runs a poller for each network. Discovery and reloads start and stop pollers; a poller whose plan is
 //! unchanged continues.
 
 use std::{
@@ -62,7 +62,7 @@ pub(super) struct Supervisor {
     /// The configuration file, if the configuration can be reloaded.
     file: Option<PathBuf>,
     shown: Arc<ArcSwap<DisplaySettings>>,
-    /// ReloadResult together with the configuration.
+    /// Reloaded together with the configuration.
     access: Option<Arc<AccessControl>>,
     /// `web.listen` and `state.path` at the start; changes require a restart.
     fixed: (Vec<ListenAddress>, Option<PathBuf>),

@@ -1,4 +1,4 @@
-//! Validates a device list from a running exporter: the server can be anyone, and the list is printed to a
+//! Validates a device list from a running exporter: the server is untrusted, and the list is printed to a
 //! terminal or opened in a spreadsheet.
 
 use jiff::Timestamp;

@@ -25,7 +25,7 @@ pub struct SimulateOptions {
     /// Latency of each response: a time or a range, such as 10ms..80ms
     #[arg(long, value_name = "TIME", default_value = "0ms")]
     pub latency: Latency,
-    /// Requests per second above which it answers 429 [default: no limit]
+    /// Requests per second above which the simulator returns 429 [default: no limit]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub rate_limit: Option<f64>,
     /// Fault to inject; repeatable: KIND, KIND:VALUE or KIND,KEY=VALUE,...

@@ -18,7 +18,7 @@ use crate::{
 const BOTS: Family = Family::network_gauge(
     "wickr_network_bots",
     &["network_id", "status"],
-    "Bots of the network: pending, active, another status as the service's number, or unknown.",
+    "Bots of the network by status: pending, active, the API's number of any other status, or unknown.",
 );
 const INFO: Family = Family::network_gauge(
     "wickr_bot_info",

@@ -1,8 +1,8 @@
-//! What the Admin API has about a network beyond devices: accounts, bots, settings and the like.
+//! What the Admin API provides about a network in addition to devices: accounts, bots, settings and others.
 //!
 //! A [`Collector`] is one file with its operations, its families and `collect`, and one line in
 //! [`COLLECTORS`]. `scheduler` runs the enabled collectors of each network, and the inventory's
-//! [`CollectorRecorder`](crate::inventory::CollectorRecorder) keeps what they read. Nothing here knows
+//! [`CollectorRecorder`](crate::inventory::CollectorRecorder) stores what they read. Nothing here depends on
 //! the configuration, and nothing affects polls or `wickr_up`.
 
 mod accounts;
@@ -42,12 +42,12 @@ pub trait Collector: Send + Sync {
     /// The families of its samples, in the order of the exposition.
     fn families(&self) -> &'static [Family];
 
-    /// Those of its families that the exposition also writes without it.
+    /// The families that the exposition also writes if the collector is disabled.
     fn shared_families(&self) -> &'static [Family] {
         &[]
     }
 
-    /// Reads the network. The result replaces the last one completely; an error keeps it.
+    /// Reads the network. The result replaces the last one completely; after an error, the last one stays.
     fn collect<'a>(&'a self, api: Api<'a>) -> BoxFuture<'a, Result<Collection, Error>>;
 }
 
@@ -117,7 +117,7 @@ impl FromStr for CollectorRef {
     }
 }
 
-/// The families of all collectors without shared ones, in the order of the exposition.
+/// The families of all collectors except shared families, in the order of the exposition.
 pub fn families() -> impl Iterator<Item = &'static Family> {
     COLLECTORS.iter().flat_map(|collector| {
         let shared = collector.shared_families();

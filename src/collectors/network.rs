@@ -16,7 +16,7 @@ use crate::{
 const STANDING: Family = Family::network_gauge(
     "wickr_network_standing",
     &["network_id"],
-    "Standing of the network, as the service's number; 1 in AWS's examples.",
+    "Standing of the network, as the number that the API returns; 1 in AWS's examples.",
 );
 const MIGRATION_STATE: Family = Family::network_gauge(
     "wickr_network_sso_migration_state",
@@ -62,7 +62,7 @@ struct Setting {
 
 impl Setting {
     fn is_boolean(&self) -> bool {
-        // A string setting with the text `true` is not a switch.
+        // A string setting with the text `true` is not a boolean setting.
         matches!(self.r#type.as_str().to_ascii_lowercase().as_str(), "boolean" | "bool" | "")
     }
 }

@@ -1,6 +1,6 @@
 //! Runs the collectors of one network, each on its own schedule.
 //!
-//! A slow collector delays no other. A failed run is repeated after 1 minute, then with exponential
+//! A slow collector does not delay the others. A failed run is repeated after 1 minute, then with exponential
 //! backoff up to the interval.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
@@ -18,7 +18,7 @@ use crate::{
 /// Delay before a failed run is repeated for the first time.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
 
-/// When and what a network's collectors run.
+/// Which collectors of a network run, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// The network, for log lines.
@@ -27,7 +27,7 @@ pub struct Schedule {
     pub collectors: Vec<CollectorRef>,
     /// From the start of one run to the start of the next.
     pub interval: Duration,
-    /// Before the first run.
+    /// The delay before the first run.
     pub delay: Duration,
 }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repeats_each_collector_at_the_interval_whatever_the_others_do() {
+    async fn repeats_each_collector_at_the_interval_independently_of_others() {
         let schedule = schedule(&["accounts", "bots", "sso"], 20);
         let (log, snapshot) = run_for(1300, schedule, |name, _| match name {
             "bots" => None,

@@ -24,7 +24,7 @@ const CONFIGURED: Family = Family::network_gauge(
 const TOKEN_GRACE: Family = Family::network_gauge(
     "wickr_network_sso_token_grace_seconds",
     &["network_id"],
-    "Time before an SSO token expires in which clients refresh it.",
+    "Time before the expiry of an SSO token within which clients refresh it.",
 );
 
 pub(super) struct Sso;
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_with_other_members_only_fails_and_one_without_sso_has_no_samples() {
+    fn rejects_unknown_members_and_accepts_a_network_without_sso() {
         let samples = |body: &str| {
             let collection = collection(&serde_json::from_str(body).unwrap());
             collection.map(|collection| collection.samples.len()).ok()

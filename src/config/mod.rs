@@ -6,9 +6,8 @@
 //! 3. `resolve` applies network overrides and defaults, which gives `resolved`, and checks keys
 //!    against each other (`conflicts`).
 //!
-//! Nothing here reads the environment, the command
-//! line or the network. Messages never contain external ids, endpoint addresses or the values of
-//! unknown keys, which could be secret.
+//! Nothing here reads the environment, the command line or the network. Messages never contain
+//! external ids, endpoint addresses or the values of unknown keys, which could be secret.
 
 mod conflicts;
 mod filter;

@@ -38,7 +38,7 @@ const PAGE_SIZE: RangeInclusive<i64> = 1..=100;
 const CONCURRENCY: RangeInclusive<i64> = 1..=1000;
 const DISCOVERY_INTERVAL: RangeInclusive<Duration> = SECOND..=days(30);
 const MAX_IDLE: RangeInclusive<Duration> = SECOND..=days(3650);
-/// Collectors read what changes slowly; a short interval is for tests and the demo.
+/// The values of collectors change slowly; a short interval is for tests and the demo.
 const COLLECTORS_INTERVAL: RangeInclusive<Duration> = SECOND..=days(30);
 const TOTAL_SHARDS: RangeInclusive<i64> = 1..=1000;
 const SHARD_INDEX: RangeInclusive<i64> = 0..=999;

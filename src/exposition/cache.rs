@@ -61,7 +61,7 @@ impl fmt::Debug for CompressionCache {
 }
 
 impl CompressionCache {
-    /// The timestamp for a scrape at `now`: that of an earlier scrape within the last second.
+    /// The timestamp for a scrape at `now`: that of an earlier scrape within the last second, if any.
     pub fn timestamp(&self, now: Moment) -> Moment {
         let mut timestamp = lock(&self.timestamp);
         match *timestamp {

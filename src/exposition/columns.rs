@@ -138,7 +138,7 @@ const fn column(family: &'static Family, dependency: Dependency, lines: Lines) -
 }
 
 impl Column {
-    /// While this number stays the same, the lines of the block stay the same, if none of its data
+    /// The lines of a block do not change while this number is the same, provided that none of its data
     /// expires and, for a family that depends on the clock, in one [period](Column::period).
     pub(super) fn version(&self, version: BlockVersion) -> u64 {
         match self.dependency {
@@ -153,7 +153,7 @@ impl Column {
         *self.family == family::USER_INFO
     }
 
-    /// The first and the last time for which the lines of the block are those at `now`. None if they
+    /// The first and the last time at which the lines of the block are the same as at `now`. None if they
     /// do not depend on the clock.
     pub(super) fn period(&self, block: &Block, now: Millis) -> Option<(Millis, Millis)> {
         match self.dependency {

@@ -99,11 +99,11 @@ impl Compressor {
         }
     }
 
-    /// Compresses a chunk, harder if it will be `cached`.
+    /// Compresses a chunk, at a higher level if it will be `cached`.
     ///
     /// # Errors
     ///
-    /// Those of the library.
+    /// Errors of the library.
     pub(super) fn compress(&mut self, text: &[u8], cached: bool) -> io::Result<CompressedChunk> {
         let (bytes, crc) = match self {
             Compressor::Gzip { once, cached: slow, .. } => {

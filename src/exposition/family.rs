@@ -49,11 +49,11 @@ families! {
     NETWORK_DEVICE_IDLE_SECONDS: Network GaugeHistogram "wickr_network_device_idle_seconds" ["network_id", "device_type"]
         "Devices by time since their last login; excludes devices without one.";
     NETWORK_DEVICES_SSO_EXPIRED: Network Gauge "wickr_network_devices_sso_expired" ["network_id", "device_type"]
-        "Devices that are idle for longer than the SSO limit of their user.";
+        "Devices that have been idle for longer than the SSO limit of their user.";
     NETWORK_DEVICES_SSO_EXPIRING: Network Gauge "wickr_network_devices_sso_expiring" ["network_id", "device_type", "within"]
         "Devices whose SSO session has not expired and ends within this time unless the user logs in.";
     NETWORK_DEVICE_CHANGES: Network Counter "wickr_network_device_changes_total" ["network_id", "change"]
-        "Changes of devices between two readings of the same user.";
+        "Changes of devices between two reads of the same user.";
     SECURITY_GROUP_INFO: = crate::family::SECURITY_GROUP_INFO;
     SECURITY_GROUP_SSO_MAX_IDLE: Network Gauge "wickr_security_group_sso_max_idle_seconds" ["network_id", "group_id"]
         "Idle time after which SSO sessions of the group's users end; absent if the group sets no limit.";
@@ -70,7 +70,7 @@ families! {
     USER_SSO_MAX_IDLE: User Gauge "wickr_user_sso_max_idle_seconds" ["network_id", "user_id"]
         "Idle time after which SSO sessions of the user end: the shortest limit of its groups, or the configured limit.";
     USER_SSO_EXPIRY: User Gauge "wickr_user_sso_expiry_timestamp_seconds" ["network_id", "user_id"]
-        "When the next SSO session of the user ends, of its devices whose session has not expired.";
+        "When the next of the user's SSO sessions ends; excludes expired sessions.";
     USER_DEVICES: User Gauge "wickr_user_devices" ["network_id", "user_id", "device_type"]
         "Devices of the user.";
     USER_DEVICES_SUSPENDED: User Gauge "wickr_user_devices_suspended" ["network_id", "user_id", "device_type"]

@@ -61,7 +61,7 @@ impl Exposition<'_> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub fn render(
         &self,
         format: Format,

@@ -227,7 +227,7 @@ impl<'a> NetworkFamilies<'a> {
         };
         let mut info = out.family(&family::SECURITY_GROUP_INFO);
         for network in &self.networks {
-            // Discovery reads groups with `[sso]`; otherwise the collector may have.
+            // With `[sso]`, discovery reads the groups; otherwise the collector may have read them.
             let groups = network.view.sso.as_deref().map_or(&[][..], Sso::groups);
             for group in groups.iter().filter(|_| network.view.is_known()) {
                 let name = group.name.as_deref().unwrap_or_default();

@@ -131,20 +131,20 @@ impl World {
             3 => {
                 // Unchanged users are read again.
                 for (user, devices) in known.iter() {
-                    publisher.read(user, devices.clone(), self.now.time);
+                    publisher.record_devices(user, devices.clone(), self.now.time);
                 }
             }
             4 => {
                 for _ in 0..self.random.usize(..40) {
                     let kind = ErrorKind::ALL[self.random.usize(..ErrorKind::ALL.len())];
-                    publisher.failed(&self.user(), kind);
+                    publisher.record_failure(&self.user(), kind);
                 }
             }
             _ => {
                 for _ in 0..self.random.usize(..600) {
                     let (user, devices) = (self.user(), self.devices());
                     known.push((user.clone(), devices.clone()));
-                    publisher.read(&user, devices, self.now.time);
+                    publisher.record_devices(&user, devices, self.now.time);
                 }
                 known.truncate(800);
             }
@@ -303,7 +303,7 @@ impl Scraped {
         let mut publisher = registrar.add(identity, None);
         let devices: Vec<_> = (0..600).map(|_| world.devices()).collect();
         for (user, devices) in devices.iter().enumerate() {
-            publisher.read(&Self::user(user), devices.clone(), START);
+            publisher.record_devices(&Self::user(user), devices.clone(), START);
         }
         publisher.flush();
         Scraped { publisher, reader, cache: CompressionCache::default(), devices }
@@ -365,7 +365,7 @@ fn compresses_only_changed_families() {
     let mut scraped = Scraped::new();
     let (_, made) = scraped.scrape(START, Encoding::Gzip);
     // A user is read again without a change.
-    scraped.publisher.read(&Scraped::user(7), scraped.devices[7].clone(), START);
+    scraped.publisher.record_devices(&Scraped::user(7), scraped.devices[7].clone(), START);
     scraped.publisher.flush();
     let (_, read) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((read.len(), count_new(&read, &made)), (made.len(), 1), "only the read time");
@@ -373,19 +373,19 @@ fn compresses_only_changed_families() {
     let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
     let mut devices = scraped.devices[user].clone();
     devices[0].last_login = ApiTimestamp::at_millis(START - 5);
-    scraped.publisher.read(&Scraped::user(user), devices.clone(), START);
+    scraped.publisher.record_devices(&Scraped::user(user), devices.clone(), START);
     scraped.publisher.flush();
     let (_, login) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 6));
     devices[0].suspended = Some(devices[0].suspended != Some(true));
-    scraped.publisher.read(&Scraped::user(user), devices, START);
+    scraped.publisher.record_devices(&Scraped::user(user), devices, START);
     scraped.publisher.flush();
     let (_, all) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((all.len(), count_new(&all, &login)), (made.len(), COLUMNS));
 }
 
 #[test]
-fn compresses_the_expiry_of_sessions_only_when_one_ends() {
+fn compresses_sso_expiry_again_only_when_a_session_ends() {
     let mut scraped = Scraped::new();
     // A session of the first block ends a minute after the start. Other users have no limit.
     let last_login = ApiTimestamp::at_millis(START);
@@ -393,7 +393,7 @@ fn compresses_the_expiry_of_sessions_only_when_one_ends() {
     let facts = UserFacts { sso_max_idle: Some(Duration::from_secs(60)), ..UserFacts::default() };
     let facts = [(Scraped::user(1), Arc::new(facts))].into();
     scraped.publisher.set_directory(Directory { facts, ..Directory::default() });
-    scraped.publisher.read(&Scraped::user(1), devices, START);
+    scraped.publisher.record_devices(&Scraped::user(1), devices, START);
     scraped.publisher.flush();
     let blocks = scraped.reader.snapshot().networks[0].users.blocks().len();
     let (_, made) = scraped.scrape(START, Encoding::Gzip);
@@ -432,7 +432,7 @@ fn does_not_cache_a_block_with_many_devices() {
         created: ApiTimestamp::NEVER,
         last_login: ApiTimestamp::NEVER,
     };
-    scraped.publisher.read(&Scraped::user(7), (0..5_000).map(device).collect(), START);
+    scraped.publisher.record_devices(&Scraped::user(7), (0..5_000).map(device).collect(), START);
     scraped.publisher.flush();
     let (bytes, chunks) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!(chunks.len(), made.len() - COLUMNS);

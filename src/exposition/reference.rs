@@ -1,4 +1,4 @@
-//! A second, simple and slow exposition, which the properties compare with. It shares only names,
+//! A second, simple and slow exposition, for comparison in property tests. It shares only names,
 //! help texts, and the freshness and idle time of a single user or device.
 
 use std::{collections::BTreeSet, fmt::Write};

@@ -90,15 +90,15 @@ fn fleet() -> Snapshot {
     });
     // The last user is overdue for an hour.
     known.begin(&users[4..5]);
-    known.read(&users[4], vec![used("d1", "Android", 1)], NOW - 7_200_000);
+    known.record_devices(&users[4], vec![used("d1", "Android", 1)], NOW - 7_200_000);
     known.end(NOW - 7_200_000, Duration::from_secs(1), true);
     known.begin(&users[4..5]);
-    known.failed(&users[4], ErrorKind::ServerError);
+    known.record_failure(&users[4], ErrorKind::ServerError);
     known.end(NOW - 3_600_000, Duration::from_secs(1), true);
     known.begin(&users);
     // Read twice: its device is removed.
-    known.read(&users[0], vec![used("gone", "iOS", 1)], NOW - 61_000);
-    known.read(
+    known.record_devices(&users[0], vec![used("gone", "iOS", 1)], NOW - 61_000);
+    known.record_devices(
         &users[1],
         vec![
             used("a1", "iOS", 0),
@@ -117,17 +117,21 @@ fn fleet() -> Snapshot {
         ],
         NOW - 60_000,
     );
-    known.read(&users[2], vec![used("quote\" back\\ new\n", "Win\"dows", 2)], NOW - 59_123);
-    known.read(&users[0], vec![], NOW - 58_000);
+    known.record_devices(
+        &users[2],
+        vec![used("quote\" back\\ new\n", "Win\"dows", 2)],
+        NOW - 59_123,
+    );
+    known.record_devices(&users[0], vec![], NOW - 58_000);
     // Stale and missing.
-    known.read(&users[3], vec![used("c1", "Android", 100)], NOW - 600_000);
-    known.failed(&users[3], ErrorKind::Timeout);
-    known.failed(&users[4], ErrorKind::ServerError);
+    known.record_devices(&users[3], vec![used("c1", "Android", 100)], NOW - 600_000);
+    known.record_failure(&users[3], ErrorKind::Timeout);
+    known.record_failure(&users[4], ErrorKind::ServerError);
     known.end(NOW - 57_000, Duration::from_millis(3_210), true);
     known.overran();
     collect(&registrar.add_collectors("12345678".parse().unwrap(), Vec::new()));
     new.begin(&users);
-    new.read(&users[1], vec![used("z", "iOS", 3)], NOW - 1_000);
+    new.record_devices(&users[1], vec![used("z", "iOS", 3)], NOW - 1_000);
     new.flush();
     reader.snapshot()
 }
@@ -182,7 +186,7 @@ fn rendered(snapshot: &Snapshot, format: Format, groups: &[Group]) -> String {
 }
 
 #[test]
-fn golden() {
+fn matches_the_golden_files() {
     let snapshot = fleet();
     for (format, name) in
         [(Format::Text, "metrics.txt"), (Format::OpenMetrics, "metrics.openmetrics.txt")]
@@ -271,7 +275,7 @@ fn renders_users_without_username_and_full_progress_without_users() {
     ];
     known.set_directory(Directory { facts: facts.into(), ..Directory::default() });
     known.begin(&users);
-    users.iter().for_each(|user| known.read(user, vec![], NOW));
+    users.iter().for_each(|user| known.record_devices(user, vec![], NOW));
     known.end(NOW, Duration::ZERO, true);
     registrar.add(identity("87654321", ""), None).begin(&[]);
     let text = rendered(&reader.snapshot(), Format::Text, &Group::ALL);

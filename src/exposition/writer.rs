@@ -73,7 +73,7 @@ impl<'a, S: Sink> Writer<'a, S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub(super) fn new(
         format: Format,
         encoding: Encoding,
@@ -115,7 +115,7 @@ impl<'a, S: Sink> Writer<'a, S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub(super) fn finish(mut self) -> io::Result<()> {
         if self.format == Format::OpenMetrics {
             self.text.extend_from_slice(b"# EOF\n");
@@ -170,7 +170,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub(super) fn sample(&mut self, labels: &Labels, value: Value) -> io::Result<()> {
         self.line("", labels, None, value)
     }
@@ -179,7 +179,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub(super) fn histogram(
         &mut self,
         labels: &Labels,
@@ -204,7 +204,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub(super) fn lines<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -230,7 +230,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink or the compressor.
+    /// Errors of the sink or the compressor.
     pub(super) fn cached_lines<T>(
         &mut self,
         key: Key,

@@ -1,4 +1,4 @@
-//! Changes of devices: what two successive readings of a user show.
+//! Changes of devices between two successive reads of a user.
 
 use std::{
     cmp::Ordering,
@@ -62,7 +62,7 @@ pub struct DeviceChange {
 /// Numbers of changes, in the order of [`ChangeKind::ALL`].
 pub type ChangeCounts = [u64; 6];
 
-/// The changes from one reading of a user to the next. Both are sorted by `appId`, devices without one
+/// The changes from one read of a user to the next. Both lists are sorted by `appId`, devices without one
 /// last; these are not compared.
 pub(super) fn changes_between(before: &[Device], now: &[Device]) -> Vec<DeviceChange> {
     let mut changes = Vec::new();

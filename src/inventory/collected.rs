@@ -88,15 +88,15 @@ pub struct CollectorRecord {
 pub struct LastSuccess {
     /// When it ended.
     pub(super) at: Moment,
-    /// Whether it is from the state file. Then `at` has the time of day as saved, and the steady time
-    /// is from the age by the clock at the start.
+    /// Whether it is from the state file. Then `at` has the saved time of day, and the steady time
+    /// is computed from the age at the start.
     pub(super) restored: bool,
     /// What it read.
     pub collection: Arc<Collection>,
 }
 
 impl LastSuccess {
-    /// A run of an earlier process, restored at `now`. By a clock that is behind, it has just ended.
+    /// A run of an earlier process, restored at `now`. If the clock is behind, it counts as just ended.
     pub(super) fn restored(time: Millis, collection: Collection, now: Moment) -> LastSuccess {
         let age = now.time.saturating_sub(time).max(0);
         let at = Moment { time, steady: now.steady.saturating_sub(age) };

@@ -57,8 +57,8 @@ impl NetworkState {
         }
     }
 
-    /// The state that an earlier process saved. Data of its last poll is overdue since that poll
-    /// ended; older data, which that poll failed to refresh, since it was read. These are times of day,
+    /// The state that an earlier process saved. Data of its last poll is overdue from the end of that poll,
+    /// and older data, which that poll failed to refresh, from when it was read. These are times of day,
     /// which count as steady times until [`NetworkState::keep_restored`].
     pub(super) fn restored(identity: NetworkIdentity, restored: RestoredNetwork) -> NetworkState {
         let overdue_since = |at: Millis| match restored.last_poll {
@@ -113,7 +113,7 @@ impl NetworkState {
         self.identity = Arc::new(identity);
         self.polls.progress = None;
         self.polls.next = None;
-        // What is looked up may change, and the lookups run again at once.
+        // What is looked up may change, and the lookups run again immediately.
         self.lookups = Lookups::default();
     }
 
@@ -214,7 +214,7 @@ impl NetworkState {
         self.polls.next = None;
     }
 
-    /// Data that has expired is not served, but the next reading is compared with it. Data from the
+    /// Data that has expired is not served, but the next read is compared with it. Data from the
     /// future is served: most likely, this machine has no clock that runs while it is off.
     pub(super) fn keep_restored(&mut self, at: impl Into<Moment>) {
         // Until now, the restored times of day count as steady times.

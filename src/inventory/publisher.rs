@@ -19,7 +19,7 @@ use crate::{
     wickr::{Device, ErrorKind, UserId},
 };
 
-/// During a poll, results are published in batches: each view has a cost.
+/// During a poll, results are published in batches, because creating a view takes time.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Records the polls and lookups of one network, and publishes its views.
@@ -144,7 +144,7 @@ impl Publisher {
     }
 
     /// A user was read, at `at`.
-    pub fn read(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
+    pub fn record_devices(&mut self, user: &UserId, devices: Vec<Device>, at: Millis) {
         let changes = self.state.read(user, devices, at);
         if self.registry.logs_changes.load(Ordering::Relaxed) {
             self.log_changes(user, &changes);
@@ -153,7 +153,7 @@ impl Publisher {
     }
 
     /// A user could not be read. Its last known data stays until it expires.
-    pub fn failed(&mut self, user: &UserId, kind: ErrorKind) {
+    pub fn record_failure(&mut self, user: &UserId, kind: ErrorKind) {
         self.state.failed(user, kind);
         self.publish_batch();
     }

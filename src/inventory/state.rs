@@ -64,7 +64,7 @@ pub struct RestoredChanges {
     pub counts: ChangeCounts,
     /// The time zone in which times without a zone were read; empty if unknown.
     pub timezone: String,
-    /// Users whose data had expired. The next reading is compared with it.
+    /// Users whose data had expired. The next read is compared with it.
     pub expired: Vec<RestoredUser>,
     /// Users whose data was read in an earlier time zone.
     pub in_other_timezone: HashSet<UserId>,
@@ -252,7 +252,7 @@ fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
     )
 }
 
-/// Decodes the content of a state file, all or nothing.
+/// Decodes the content of a state file. Any error rejects the entire file.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Statistics of a block that stay valid as time passes.
 //!
 //! Idle times change with the clock and login times do not, so login times are stored, sorted: a
-//! binary search counts the devices that are idle for at most an hour.
+//! binary search counts the devices that have been idle for at most an hour.
 
 use std::time::Duration;
 
@@ -105,8 +105,8 @@ impl BlockStats {
         self.types.iter().map(|type_stats| type_stats.devices as usize).sum()
     }
 
-    /// The longest period around `now` in which no SSO session ends: the same sessions have expired at
-    /// each of its times.
+    /// The longest period around `now` in which no SSO session ends, so that the expired sessions are the
+    /// same throughout it.
     pub fn sso_period(&self, now: Millis) -> (Millis, Millis) {
         let mut period = (Millis::MIN, Millis::MAX);
         for type_stats in &self.types {

@@ -28,13 +28,13 @@ pub struct TypeSummary {
     pub reset: u64,
     /// Devices without any login.
     pub never_logged_in: u64,
-    /// Devices that are idle for at most each bound.
+    /// Devices that have been idle for at most each bound.
     pub idle_at_most: Vec<u64>,
     /// Devices that have an idle time.
     pub with_idle: u64,
     /// The sum of the idle times, in milliseconds.
     pub idle_sum: i64,
-    /// Devices that are idle for longer than the SSO limit of their user.
+    /// Devices that have been idle for longer than the SSO limit of their user.
     pub sso_expired: u64,
     /// Devices whose SSO session has not expired and ends within each horizon.
     pub sso_expiring: Vec<u64>,

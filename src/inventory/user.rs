@@ -54,7 +54,7 @@ pub struct UserRecord {
     pub(super) poll: u32,
     /// What discovery found out about it.
     pub facts: Option<Arc<UserFacts>>,
-    /// The last data that was read, expired or not. The next reading is compared with it.
+    /// The last data that was read, expired or not. The next read is compared with it.
     pub(super) last: Option<UserData>,
     /// Whether a poll has ended after `last` expired, so that it is never served again.
     pub(super) expired: bool,
@@ -77,7 +77,7 @@ pub struct UserFacts {
     pub suspended: Option<bool>,
     /// Whether the user is an administrator. None if it is unknown.
     pub admin: Option<bool>,
-    /// After how long an idle SSO session ends. None if there is no limit or it is unknown.
+    /// The idle time after which an SSO session ends. None if there is no limit or it is unknown.
     pub sso_max_idle: Option<Duration>,
 }
 

@@ -35,7 +35,7 @@ pub struct UserListPlan {
     pub shard: Shard,
     /// The source of SSO limits.
     pub sso: SsoLimits,
-    /// Whether usernames are kept.
+    /// Whether usernames are stored.
     pub usernames: bool,
     /// The interval of lookups.
     pub refresh: Duration,
@@ -190,7 +190,7 @@ impl UserListPlan {
         self.sso == SsoLimits::Groups
     }
 
-    /// The meaning of a lookup of users: who they are, or the groups of configured users.
+    /// What a lookup of users finds: the users, or the groups of configured users.
     pub(super) fn users_subject(&self) -> Subject {
         match self.users {
             UserSelector::All(_) => Subject::Users,

@@ -1,8 +1,8 @@
 //! Requests the devices of many users, several at a time.
 //!
 //! The number of users requested at a time starts small and grows by one with each response that is
-//! not a refusal: a broken role is noticed after a handful of requests, and a working one costs a few
-//! extra round trips. When several adjacent users of the list are refused (401 or 403, each after a
+//! not a refusal: a role without permissions causes few requests, and a working role needs a few
+//! additional round trips. When several adjacent users of the list are refused (401 or 403, each after a
 //! retry with fresh credentials), no further user is requested, and the remaining users fail with the
 //! same error.
 
@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use super::Source;
 use crate::wickr::{Device, Error, ErrorKind, NetworkId, NetworkLimiter, PollGuard, UserId};
 
-/// Users requested at a time at first.
+/// Number of concurrent users at the start of a poll.
 const FIRST_WINDOW: usize = 4;
 /// Refused users in a row that end the poll.
 const REFUSALS: usize = 3;
@@ -29,7 +29,7 @@ pub(super) enum Step<'a> {
     Done,
 }
 
-/// The outcome for one user, as far as it matters for ending the poll early.
+/// The outcome for one user, for the decision whether to end the poll early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UserOutcome {
     /// No response yet.
@@ -96,7 +96,7 @@ impl<'a, S: Source> FanOut<'a, S> {
 
     /// The next result. Cancel safe.
     pub(super) async fn next(&mut self) -> Step<'a> {
-        // After an early end, up to a million results follow at once. Other tasks need turns between.
+        // After an early end, up to a million results follow immediately. Other tasks need turns between.
         tokio::task::coop::consume_budget().await;
         let (index, result) = loop {
             self.fill();

@@ -5,11 +5,11 @@ use tokio::{
     task::block_in_place,
 };
 
-/// Work on fewer users takes at most a few milliseconds, and another thread is not worth it.
+/// Work on fewer users takes at most a few milliseconds, too short to use another thread.
 const MANY: usize = 4_096;
 
-/// Does work on `users` users. For many, another thread takes over the other tasks of this thread
-/// meanwhile: for a million users the work takes up to seconds, and requests must not wait for it.
+/// Runs work on `users` users. With many users, another thread runs the other tasks of this thread
+/// meanwhile: for a million users the work takes up to seconds, and must not delay requests.
 pub(super) fn in_place<T>(users: usize, work: impl FnOnce() -> T) -> T {
     let is_multi_threaded = || {
         Handle::try_current()

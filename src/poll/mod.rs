@@ -1,14 +1,14 @@
 //! When a network is polled, and how.
 //!
 //! Each network has its own task ([`NetworkPoller::run`]), its own request limiter and its own
-//! publisher, so networks do not affect each other. In it run, side by side:
+//! publisher, so networks do not affect each other. The task runs concurrently:
 //!
 //! - the poll schedule: all users at every interval. In between, users whose last request failed are
 //!   retried after 1 minute, then with exponential backoff up to the interval, and users that
-//!   discovery found are polled at once. Polls of a network never overlap;
+//!   discovery found are polled immediately. Polls of a network never overlap;
 //! - discovery (`discovery`): lookups of users and security groups at their own interval.
 //!
-//! This module takes plain values and a [`Source`]. It knows no configuration and no HTTP.
+//! This module takes plain values and a [`Source`]. It does not depend on the configuration or on HTTP.
 
 mod discovery;
 mod fan_out;
@@ -50,7 +50,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// Lookup results that wait while the poller is busy.
 const PENDING_LOOKUPS: usize = 2;
 
-/// What one network is polled with.
+/// The input of a poller.
 #[derive(Debug)]
 pub struct Plan<S> {
     /// The network.
@@ -85,10 +85,10 @@ pub struct NetworkPoller<S> {
 impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes to `publisher`. Data of users that are no longer selected is dropped.
     pub fn new(plan: Plan<S>, publisher: Publisher) -> NetworkPoller<S> {
-        in_place(publisher.user_count(), || NetworkPoller::with(plan, publisher))
+        in_place(publisher.user_count(), || NetworkPoller::from_plan(plan, publisher))
     }
 
-    fn with(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
+    fn from_plan(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
         let discovery = Arc::new(plan.user_list.clone());
         let list = UserList::new(
             discovery.clone(),
@@ -115,7 +115,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         NetworkPoller { plan, list, discovery, skip: 0, retry: Retry::IDLE, publisher }
     }
 
-    /// Polls and discovers until `stop`. The first poll starts at once. Returns the publisher with
+    /// Polls and discovers until `stop`. The first poll starts immediately. Returns the publisher with
     /// everything that is known.
     pub async fn run(mut self, stop: CancellationToken) -> Publisher {
         let (results, lookups) = mpsc::channel(PENDING_LOOKUPS);
@@ -174,7 +174,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 self.apply(result);
             }
             if failed {
-                // There is no user to poll. Discovery retries, and its users are polled immediately.
+                // No user to poll. Discovery retries, and the users that it finds are polled immediately.
                 let now = self.plan.clock.moment();
                 let result = self.publisher.end(now, started.elapsed(), false);
                 self.plan.polled.notify_one();
@@ -186,8 +186,8 @@ impl<S: Source + 'static> NetworkPoller<S> {
         self.poll_users(&users, users.len(), started, due, started, lookups).await
     }
 
-    /// Polls some users of the list while the next poll of all users is not `due`. Returns whether
-    /// those were all.
+    /// Polls some users of the list before the next poll of all users is `due`. Returns whether
+    /// `users` were all users of the list.
     async fn poll_some(
         &mut self,
         users: &[UserId],
@@ -199,7 +199,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         users.len() == all
     }
 
-    /// Polls `users`, of `all` on the list. From `refresh_from` on, data of all users has to be refreshed.
+    /// Polls `users`. The list has `all` users. From `refresh_from` on, data of all users must be refreshed.
     async fn poll_users(
         &mut self,
         users: &[UserId],
@@ -265,7 +265,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         let mut not_found = NotFoundGuard::default();
         let mut done = 0;
         let stale_after = self.plan.identity.stale_after;
-        let (mut proceeded, mut stalled) = (refresh_from, false);
+        let (mut last_progress, mut stalled) = (refresh_from, false);
         let (source, limiter) = (self.plan.source.clone(), self.plan.limiter.clone());
         let network_id = self.plan.identity.id.clone();
         let mut requests = FanOut::new(&*source, &network_id, users, &limiter);
@@ -274,14 +274,14 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 step = requests.next() => {
                     match step {
                         Step::Read(user, devices) => {
-                            proceeded = proceeded.max(Instant::now());
+                            last_progress = last_progress.max(Instant::now());
                             not_found.end_row(&mut self.publisher);
-                            self.publisher.read(user, devices, self.plan.clock.now());
+                            self.publisher.record_devices(user, devices, self.plan.clock.now());
                         }
                         Step::Failed(user, ErrorKind::NotFound) => {
                             not_found.not_found(user, &mut self.publisher);
                         }
-                        Step::Failed(user, kind) => self.publisher.failed(user, kind),
+                        Step::Failed(user, kind) => self.publisher.record_failure(user, kind),
                         Step::Done => {
                             not_found.end_row(&mut self.publisher);
                             return requests.into_failures();
@@ -292,7 +292,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 Some(result) = lookups.recv() => self.apply(result),
                 _ = flush.tick() => {
                     self.publisher.flush();
-                    if !stalled && proceeded.elapsed() > stale_after {
+                    if !stalled && last_progress.elapsed() > stale_after {
                         stalled = true;
                         let now = self.plan.clock.moment();
                         in_place(users.len(), || self.publisher.stalled(now));
@@ -318,7 +318,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
     fn apply(&mut self, result: LookupResult) {
         in_place(result.users().max(self.publisher.user_count()), || {
             let (subject, attempt, directory) = self.list.apply(result);
-            // First the data: the end of a lookup can make the network ready.
+            // The data first, because the end of a lookup can make the network ready.
             if let Some(directory) = directory {
                 self.publisher.set_directory(directory);
             }

@@ -1,6 +1,6 @@
-//! Decides whether "unknown user" is believed.
+//! Decides whether to trust "unknown user" responses.
 //!
-//! A single unknown user was deleted, and its data is dropped at once. Several in a row, where none
+//! A single unknown user was deleted, and its data is dropped immediately. Several in a row, where none
 //! was unknown before, are more likely a broken network or gateway: their data then stays until it is
 //! overdue for too long or discovery no longer lists the user.
 
@@ -9,10 +9,10 @@ use crate::{
     wickr::{ErrorKind, UserId},
 };
 
-/// Unknown users in a row that are not believed.
+/// Number of consecutive unknown users from which the responses are not trusted.
 const DOUBTFUL: usize = 3;
 
-/// Holds back "unknown user" results until it is clear whether to believe them.
+/// Delays "unknown user" results until it is clear whether to trust them.
 #[derive(Debug, Default)]
 pub(super) struct NotFoundGuard {
     held: Vec<UserId>,
@@ -29,7 +29,7 @@ impl NotFoundGuard {
         self.held.push(user.clone());
         if self.in_a_row >= DOUBTFUL {
             for user in self.held.drain(..) {
-                publisher.failed(&user, ErrorKind::NotFound);
+                publisher.record_failure(&user, ErrorKind::NotFound);
             }
         }
     }

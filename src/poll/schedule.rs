@@ -13,7 +13,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(60);
 enum Wake {
     /// The next poll of all users is due.
     Due,
-    /// These users are to be polled before that.
+    /// These users must be polled before that.
     Users(Vec<UserId>),
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Retry {
 impl Retry {
     pub(super) const IDLE: Retry = Retry { delay: FIRST_RETRY, at: None };
 
-    /// A poll ended, and the last request of some user failed (`failing`) or not. A delay of at least
+    /// A poll ended. `failing`: the last request of at least one user failed. A delay of at least
     /// the interval needs no retry: the next poll of all users comes first.
     pub(super) fn update(&mut self, failing: bool, interval: Duration) {
         let now = Instant::now();
@@ -61,7 +61,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
         }
     }
 
-    /// Waits for the next poll, applies lookups meanwhile, and returns early when users are to be
+    /// Waits for the next poll, applies lookups in the meantime, and returns early when users must be
     /// polled before.
     async fn wait_until(
         &mut self,

@@ -180,7 +180,7 @@ impl UserList {
         }
         if !stay.is_empty() && listing.unusable == 0 {
             let network_id = &self.network;
-            tracing::info!(%network_id, users = stay.len(), "known users missing, list repeated");
+            tracing::info!(%network_id, users = stay.len(), "known users missing from the list, listing again");
             self.confirm.notify_one();
         }
         self.unconfirmed = stay;
@@ -188,8 +188,8 @@ impl UserList {
         self.invited = listing.invited;
     }
 
-    /// What is known of the network and its users. None while the list of users is needed and was
-    /// not read yet: what was known before may still be right.
+    /// What is known about the network and its users. None while the list of users is needed and was
+    /// not read yet: earlier results may still be correct.
     pub(super) fn directory(&self) -> Option<Directory> {
         if self.plan.needs_users() && self.listed.is_none() {
             return None;

@@ -32,7 +32,7 @@ pub struct Filter {
     pub idle_up_to: Option<Duration>,
     /// Whether it has never logged in.
     pub never_logged_in: Option<bool>,
-    /// Whether it is idle for longer than its user's SSO limit.
+    /// Whether it has been idle for longer than its user's SSO limit.
     pub sso_expired: Option<bool>,
     /// Whether its SSO session has not expired and ends within this time.
     pub sso_expires_within: Option<Duration>,

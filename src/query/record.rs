@@ -48,7 +48,7 @@ pub struct Record<'a> {
     pub idle_seconds: Option<f64>,
     /// The user's SSO limit in seconds, if any.
     pub sso_max_idle_seconds: Option<u64>,
-    /// Whether it is idle for longer than the limit, if known.
+    /// Whether it has been idle for longer than the limit, if known.
     pub sso_expired: Option<bool>,
     /// `fresh` or `stale`.
     pub freshness: Cow<'a, str>,

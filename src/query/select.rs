@@ -35,7 +35,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Whether it is idle for longer than its user's SSO limit; `None` if the limit or the last
+    /// Whether it has been idle for longer than its user's SSO limit; `None` if the limit or the last
     /// login is unknown.
     pub fn sso_expired(&self) -> Option<bool> {
         self.network.sso.as_ref()?;

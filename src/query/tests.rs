@@ -72,15 +72,15 @@ fn network(random: &mut fastrand::Rng, registrar: &Registrar, n: usize) -> Publi
     for user in &users {
         let devices = (0..random.usize(0..9)).map(|n| device(random, n)).collect();
         match random.u8(0..8) {
-            0 => publisher.failed(user, ErrorKind::Timeout),
+            0 => publisher.record_failure(user, ErrorKind::Timeout),
             // Too old to serve.
-            1 => publisher.read(user, devices, NOW - 10 * DAY),
+            1 => publisher.record_devices(user, devices, NOW - 10 * DAY),
             2 => {
-                publisher.read(user, devices, NOW - 1000);
-                publisher.failed(user, ErrorKind::ServerError);
+                publisher.record_devices(user, devices, NOW - 1000);
+                publisher.record_failure(user, ErrorKind::ServerError);
             }
             3 if !ends => {}
-            _ => publisher.read(user, devices, NOW - random.i64(0..30_000)),
+            _ => publisher.record_devices(user, devices, NOW - random.i64(0..30_000)),
         }
     }
     if ends {
@@ -330,11 +330,11 @@ fn reports_whether_a_list_is_complete() {
     assert!(!scope(&reader, "").is_complete());
     let users: Vec<UserId> = ["1", "2"].map(|id| id.parse().unwrap()).into();
     publisher.begin(&users);
-    publisher.read(&users[0], vec![], NOW);
+    publisher.record_devices(&users[0], vec![], NOW);
     publisher.flush();
     let counts = scope(&reader, "").users;
     assert_eq!(counts, UserCounts { fresh: 1, pending: 1, ..UserCounts::default() });
-    publisher.failed(&users[1], ErrorKind::Timeout);
+    publisher.record_failure(&users[1], ErrorKind::Timeout);
     publisher.end(NOW, Duration::ZERO, true);
     let counts = scope(&reader, "").users;
     assert_eq!(counts, UserCounts { fresh: 1, missing: 1, ..UserCounts::default() });
@@ -460,7 +460,7 @@ fn lists_the_statuses_of_all_devices() {
         })
         .collect();
     publisher.begin(std::slice::from_ref(&user));
-    publisher.read(&user, devices, NOW);
+    publisher.record_devices(&user, devices, NOW);
     publisher.flush();
     let query = Params::parse("status=s000").unwrap().query;
     let snapshot = reader.snapshot();

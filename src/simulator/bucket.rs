@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// Refills at `rate` tokens a second, up to the larger of one second's worth and one token.
+/// Refills at `rate` tokens per second, up to the larger of one second's worth and one token.
 #[derive(Debug)]
 pub(super) struct Bucket {
     rate: Option<f64>,

@@ -11,10 +11,10 @@ use super::generate::generate_device;
 use super::state::State;
 use super::user::User;
 
-/// Events above 50 a second are batched, so that not each of them takes the lock.
+/// Events above 50 per second are batched, so that not each of them takes the lock.
 const MIN_TICK: Duration = Duration::from_millis(20);
 const MAX_TICK: Duration = Duration::from_secs(3600);
-/// Changes beyond devices a second, at most: few things change there.
+/// Changes to other data per second, at most: few things change there.
 const MAX_ORGANISATION_RATE: f64 = 1.0;
 /// Limits the time a tick holds the lock; faster rates are not reached.
 const MAX_EVENTS_PER_TICK: f64 = 10_000.0;

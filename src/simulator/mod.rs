@@ -1,8 +1,8 @@
 //! A Wickr Admin API over HTTP, for `demo`, `simulate` and the tests.
 //!
 //! It behaves as AWS documents the API, requires signed requests, and injects faults. The default
-//! feature `simulator` compiles it. It shares no wire types, signing
-//! code or timestamp code with the client: shared code agrees with itself even when it is wrong.
+//! feature `simulator` compiles it. It shares no wire types, signing code or timestamp code with the
+//! client: shared code agrees with itself even when it is wrong.
 //!
 //! In reading order:
 //!
@@ -161,7 +161,7 @@ impl Simulator {
         change(&mut self.state.fleet.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets the rate limit in requests a second and fills the bucket. `None` is no limit.
+    /// Sets the rate limit in requests per second and fills the bucket. `None` is no limit.
     pub fn set_rate_limit(&self, rate: Option<f64>) {
         let mut bucket = self.state.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         *bucket = Bucket::new(rate, Instant::now());

@@ -34,11 +34,11 @@ pub struct Options {
     pub devices_per_user: Count,
     /// Seed of the fleet, the changes and the faults' probabilities.
     pub seed: u64,
-    /// Changes to devices a second: logins, additions, removals, suspensions. 0 disables them.
+    /// Changes to devices per second: logins, additions, removals, suspensions. 0 disables them.
     pub churn: f64,
     /// Delay of every response.
     pub latency: Latency,
-    /// Requests a second, with a burst of one second's worth. `None` is no limit.
+    /// Requests per second, with a burst of one second's worth. `None` is no limit.
     pub rate_limit: Option<f64>,
     /// Send `Retry-After` beyond the rate limit. The service does not.
     pub retry_after: bool,

@@ -113,7 +113,7 @@ impl Organisation {
         self.blocked.iter()
     }
 
-    /// An organisation with a bit of everything, for a generated network of this seed.
+    /// An organisation with sample data for every operation, for a generated network of this seed.
     pub(super) fn generate(groups: &[String], now_ms: i64, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x0126);
         let now = now_ms / 1000;

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_added_between_pages_repeats_no_other() {
+    fn adding_a_row_between_pages_repeats_no_other_row() {
         let (seen, _) = read_all(0.0, &sort(false), &mut rows(), Some(Item(99, 1000)));
         assert_eq!(seen.len(), 101);
         let (seen, _) = read_all(0.0, &sort(false), &mut rows(), Some(Item(-1, 1000)));

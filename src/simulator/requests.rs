@@ -82,7 +82,7 @@ impl Requests {
         self.log().in_flight
     }
 
-    /// The maximum of requests in flight at once.
+    /// The maximum number of concurrent requests.
     pub fn max_in_flight(&self) -> usize {
         self.log().max_in_flight
     }

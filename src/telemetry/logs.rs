@@ -2,7 +2,7 @@
 //!
 //! Levels: `error`, an operator must act or the exporter ends; `warn`, data is missing or wrong;
 //! `info`, a few lines for each poll, and with `[log] changes` one for each change of a device;
-//! `debug`, single requests and users; `trace`, scrapes. Both formats have the same stable field
+//! `debug`, individual requests and users; `trace`, scrapes. Both formats have the same stable field
 //! names: `ts`, `level`, `message`, then those of the event. No level logs a secret. Other libraries log
 //! at `error` only, because some log what they send.
 //!

@@ -132,7 +132,7 @@ impl Metrics {
         );
         let panics = IntCounter::new(
             "wickr_exporter_panics_total",
-            "Panics in the exporter. Each is a bug; the log has its location.",
+            "Panics in the exporter. Each is a bug; the log shows its location.",
         );
         let build_info = Opts::new(
             "wickr_exporter_build_info",
@@ -166,7 +166,7 @@ impl Metrics {
             throttled: registered(&registry, throttled)?,
             rates: gauge_vec(
                 "wickr_exporter_api_rate_limit",
-                "Current limit of requests per second that the exporter sends.",
+                "Current limit on the requests per second that the exporter sends.",
                 &["region", "role_arn"],
             )?,
             account_rates: Mutex::default(),
@@ -196,7 +196,7 @@ impl Metrics {
             panics: registered(&registry, panics)?,
             info: gauge_vec(
                 "wickr_exporter_info",
-                "The URL under which people reach the exporter; absent without --web.external-url. Always 1.",
+                "The URL at which users reach the exporter; absent without --web.external-url. Always 1.",
                 &["external_url"],
             )?,
             total_shards: registered(
@@ -212,7 +212,7 @@ impl Metrics {
             )?,
             web_reload_successful: gauge_vec(
                 "wickr_exporter_web_config_last_reload_successful",
-                "Whether the web configuration and its files are in use as they are now.",
+                "Whether the current content of the web configuration and its files is in use.",
                 &[],
             )?,
             web_reload_time: gauge_vec(
@@ -272,7 +272,7 @@ impl Metrics {
             .collect();
     }
 
-    /// Records that the configuration was loaded, or could not be.
+    /// Records whether the configuration was loaded.
     pub fn config_loaded(&self, successful: bool, now: Millis) {
         self.reload_successful.set(f64::from(u8::from(successful)));
         if successful {
@@ -297,7 +297,7 @@ impl Metrics {
         self.refusals.with_label_values(&[why.as_str()]).inc();
     }
 
-    /// Records that the web configuration was loaded, or could not be. `not_after` is the expiry of its
+    /// Records whether the web configuration was loaded. `not_after` is the expiry of its
     /// certificate in seconds since the epoch.
     pub fn web_config_loaded(&self, successful: bool, now: Millis, not_after: Option<u64>) {
         let set = |gauge: &GaugeVec, value| gauge.with_label_values::<&str>(&[]).set(value);
@@ -326,7 +326,7 @@ impl Metrics {
         for rate in &*account_rates {
             rate.gauge.add(rate.limiter.rate());
         }
-        // The lock prevents that two scrapes add the same panics.
+        // The lock prevents two scrapes from adding the same panics.
         self.panics.inc_by(panic_count().saturating_sub(self.panics.get()));
         drop(account_rates);
         self.registry.gather()

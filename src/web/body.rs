@@ -1,5 +1,5 @@
-//! Response bodies that a thread writes while they are sent, so that they are never in memory as a
-//! whole. A slow client holds a few chunks and a slot for a limited time.
+//! Response bodies that a thread writes while they are sent, so that they are never completely in
+//! memory. A slow client occupies a few chunks and a slot for a limited time.
 
 use std::{
     io::{self, Write},

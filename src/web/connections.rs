@@ -1,8 +1,8 @@
 //! The limit on connections.
 //!
 //! New connections are always accepted, so that a scrape does not wait behind silent clients. If the
-//! limit is reached, a connection that waits for a request is closed for it: of the address with the
-//! most such connections, one without an authorized request before others, the longest-waiting first.
+//! limit is reached, a connection that waits for a request is closed. The address with the most such
+//! connections comes first, then connections without an authorized request, then the longest wait.
 
 use std::{
     cmp::Reverse,

@@ -71,7 +71,7 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Small responses are sent at once. A socket that does not support this still works.
+                // Small responses are sent immediately. A socket that does not support this still works.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
@@ -124,7 +124,7 @@ pub async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// An IPv6 socket that accepts IPv4, whatever `net.ipv6.bindv6only` is.
+/// An IPv6 socket that accepts IPv4, regardless of `net.ipv6.bindv6only`.
 fn dual_stack(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     socket.set_only_v6(false)?;

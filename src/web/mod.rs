@@ -177,8 +177,9 @@ async fn reload(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     match reloads.reload().await {
         Ok(()) => "The configuration was reloaded.\n".into_response(),
         Err(error) => {
-            let text =
-                format!("The reload failed, and the previous configuration stays:\n{error}\n");
+            let text = format!(
+                "The reload failed, and the previous configuration stays in use:\n{error}\n"
+            );
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }

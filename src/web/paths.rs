@@ -1,4 +1,4 @@
-//! Where the server is reached: the prefix of all routes, and the URL that people use.
+//! The addresses of the server: the prefix of all routes, and the URL that users open.
 
 use std::str::FromStr;
 
@@ -42,7 +42,7 @@ impl RoutePrefix {
     }
 }
 
-/// The URL under which people reach the exporter, without a slash at its end.
+/// The URL at which users reach the exporter, without a trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalUrl {
     url: String,

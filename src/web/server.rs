@@ -220,7 +220,7 @@ impl Server {
         });
         // The panic hook counts and logs a panic. Other requests are not affected.
         let mut response = response.catch_unwind().await.unwrap_or_else(|_| {
-            let text = "Internal error: a bug of wickr-exporter. See its log.\n";
+            let text = "Internal error, which is a bug in wickr-exporter. See its log.\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
         // Rejections do not pass the router, which sets these headers.
@@ -258,7 +258,7 @@ impl Server {
     }
 }
 
-/// A connection whose client cannot block a write for ever.
+/// A connection on which a write has a timeout.
 type TimedStream = std::pin::Pin<Box<TimeoutStream<Stream>>>;
 
 fn with_timeout(stream: Stream) -> TimedStream {
@@ -319,7 +319,7 @@ mod tests {
     use crate::telemetry::{Metrics, watch_panics};
 
     #[tokio::test]
-    async fn a_panic_while_a_request_is_answered_is_that_requests_alone() {
+    async fn a_panic_affects_only_its_request() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let panics = || {
             let families = metrics.gather();

@@ -81,7 +81,7 @@ pub struct ClientOptions {
     pub rate: Arc<RateLimiter>,
     /// The time zone of timestamps without one.
     pub timezone: TimeZone,
-    /// Limit of one attempt.
+    /// Timeout of one attempt.
     pub request_timeout: Duration,
     /// Limit of attempts for one request.
     pub max_attempts: u32,
@@ -100,7 +100,7 @@ pub struct Client {
     pub(super) options: ClientOptions,
     host: String,
     transport: Transport,
-    /// Whether the service verifies the time of signatures: AWS does, and a service that rejected one.
+    /// Whether the service verifies the time of signatures: true for AWS, and after it rejected a signature.
     verifies_time: AtomicBool,
     pub(super) invalid_fields: InvalidFieldLog,
 }
@@ -184,7 +184,7 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let url = list.url(self.options.endpoint.as_str(), token);
         let mut attempts = Attempts::new(self.options.max_attempts);
-        // Kept only if the service accepts a signature with it: the date can be a proxy's.
+        // Used only if the service accepts a signature with it: the date can come from a proxy.
         let mut server_time = None;
         loop {
             // The rate token comes last: requests that wait with a token would be sent in a burst.
@@ -227,7 +227,7 @@ impl Client {
         }
     }
 
-    /// The service accepted a signature; `corrected` after it rejected one with another time.
+    /// The service accepted a signature. `corrected`: it had rejected one with another time.
     fn accepted(&self, signed: Moment, corrected: bool) {
         let verified = self.verifies_time.fetch_or(corrected, Ordering::Relaxed) || corrected;
         self.options.credentials.clock().accepted(signed, verified);

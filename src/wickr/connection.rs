@@ -24,7 +24,7 @@ use super::{
 /// Never reached through a proxy: loopback, and the addresses of the credentials of EC2, ECS and EKS.
 const DIRECT: &str =
     "localhost,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::/32";
-/// The bundles of operating systems have about 200 kB.
+/// The bundles of operating systems are about 200 kB.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
 
 /// Variables of the proxy for https, and of hosts without a proxy. As in curl and botocore, lower case

@@ -219,7 +219,7 @@ async fn first_of(providers: Providers) -> Result<Credentials, CredentialError> 
             }
         }
     }
-    Err(CredentialError::new(format!("no provider has any: {}", reasons.join("; "))))
+    Err(CredentialError::new(format!("no provider returned credentials: {}", reasons.join("; "))))
 }
 
 /// The error without the common prefix.

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 
 /// Time before expiry when credentials are replaced, at most a tenth of their lifetime.
 const REFRESH_MARGIN: Duration = Duration::from_secs(300);
-/// Limit of the default chain. The instance metadata alone can take seconds to time out.
+/// Timeout of the default chain. The instance metadata alone can take seconds to time out.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Minimum time between two fetches after refusals, and after a failed fetch. Without it, a policy that
 /// forbids a thousand users would cause a thousand calls to STS.

@@ -50,7 +50,7 @@ impl Endpoint {
             other => return Err(format!("must be https://, not {other}://")),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not contain a user name or password".into());
+            return Err("must not contain a username or password".into());
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("must not contain a query or a fragment".into());

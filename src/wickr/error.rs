@@ -75,7 +75,7 @@ impl ErrorKind {
             ErrorKind::InvalidRequest => {
                 "The service rejects the request: check the id of the network."
             }
-            ErrorKind::ServerError => "The service fails: try again later.",
+            ErrorKind::ServerError => "The service failed: try again later.",
             ErrorKind::Timeout | ErrorKind::Connection => {
                 "The endpoint cannot be reached: check the region, proxies, firewalls and the VPC endpoint."
             }

@@ -53,7 +53,7 @@ operations! {
     GetOidcInfo,
 }
 
-/// A list that can be requested.
+/// A resource that can be requested: a list, or a single response.
 #[derive(Debug, Clone)]
 pub(super) struct List {
     pub(super) operation: Operation,

@@ -18,7 +18,7 @@ pub(super) struct Limits {
 pub(super) const DEVICES: Limits = Limits { pages: 1_000, items: 100_000, bytes: 64 << 20 };
 /// Users, networks and groups. A million users are 10,000 pages.
 pub(super) const DIRECTORY: Limits = Limits { pages: 100_000, items: 2_000_000, bytes: 8 << 30 };
-/// Bots, blocked guests and the like, whose items are all in memory at once.
+/// Bots, blocked guests and the like, whose items are all in memory at the same time.
 pub(super) const ITEMS: Limits = Limits { pages: 1_000, items: 100_000, bytes: 64 << 20 };
 
 /// Counts the pages of one list.

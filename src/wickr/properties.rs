@@ -18,7 +18,7 @@ use super::{
     retry::{Attempts, RetryDecision},
 };
 
-// Copies of the constants in `rate`, which are documented behavior.
+// Copies of the constants in `rate`, which are documented.
 const FLOOR: f64 = 0.5;
 const RECOVERY: f64 = 0.05;
 const SLACK: f64 = 0.010;

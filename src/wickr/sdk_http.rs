@@ -23,7 +23,7 @@ use super::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The SDKs' limit for metadata, which does not answer at all outside AWS.
 const METADATA_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Credentials have a few kilobytes.
+/// Credentials are a few kilobytes.
 const MAX_BODY: usize = 1024 * 1024;
 
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ impl ServiceClock {
         ServiceClock { account: process.fork(), process, logged: Arc::default() }
     }
 
-    /// The time of a signature: now, by this clock or by a `server_time` at an earlier moment.
+    /// The time of a signature: now, from this clock or from an earlier `server_time`.
     pub(super) fn signing_time(&self, server_time: Option<Moment>) -> Moment {
         let now = self.account.moment();
         server_time.map_or(now, |earlier| Moment { time: earlier.time_at(now.steady), ..now })
@@ -47,7 +47,7 @@ impl ServiceClock {
             return;
         }
         if behind == 0 {
-            tracing::info!("the local clock is right again");
+            tracing::info!("the local clock is correct again");
         } else {
             let seconds_behind = behind / 1000;
             tracing::warn!(

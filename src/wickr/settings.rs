@@ -38,14 +38,14 @@ const PROVIDER_KEYS: [&str; 8] = [
     "credential_source",
     "aws_access_key_id",
 ];
-/// Those that STS, SSO or sign-in provide.
+/// Keys of providers that use STS, SSO or sign-in.
 const REMOTE_PROVIDER_KEYS: [&str; 5] =
     ["role_arn", "sso_session", "sso_start_url", "web_identity_token_file", "login_session"];
-/// The variable of all endpoints. The name of a service can follow it.
+/// The variable for all endpoints. A suffix restricts it to one service.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 /// The endpoints that the SDK reads for these providers.
 const SDK_ENDPOINTS: [&str; 5] = ["", "_STS", "_SSO", "_SSO_OIDC", "_SIGNIN"];
-/// Limit of the instance metadata.
+/// Timeout of the instance metadata.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the configuration sets. It overrides the environment and the profile.
@@ -343,14 +343,14 @@ impl Lookup<'_> {
         }
     }
 
-    /// An empty variable hides the profile, as in botocore.
+    /// An empty variable disables the value of the profile, as in botocore.
     fn find(&self, variable: Option<&str>, key: Option<&'static str>) -> Option<Setting<String>> {
         let found = variable.and_then(|name| self.in_environment(name.to_owned()));
         let found = found.or_else(|| self.in_profile(key?, false));
         found.filter(|setting| !setting.value.is_empty())
     }
 
-    /// One of Wickr overrides one of all services. As in botocore, an empty endpoint hides no other.
+    /// An endpoint for Wickr overrides one for all services. As in botocore, an empty endpoint is ignored.
     fn find_endpoint(&self) -> Option<Setting<String>> {
         let set = |setting: Option<Setting<String>>| setting.filter(|s| !s.value.is_empty());
         set(self.in_environment(format!("{ENDPOINT}_{}", SERVICE.to_uppercase())))

@@ -13,7 +13,7 @@ use super::{
 
 const MAX_BODY: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of the interval and the timeout of HTTP/2 pings. Servers close connections with too many pings.
+/// Minimum interval and timeout of HTTP/2 pings. Servers close connections with too many pings.
 const MIN_PING: Duration = Duration::from_secs(1);
 const USER_AGENT: &str = concat!("wickr-exporter/", env!("CARGO_PKG_VERSION"));
 

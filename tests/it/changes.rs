@@ -65,7 +65,7 @@ fn change_each(network: &mut Network) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_and_logs_each_kind_of_change_and_no_first_reading() {
+async fn counts_and_logs_each_kind_of_change_but_not_the_first_read() {
     let simulator = serving(fleet()).await;
     let exporter = Exporter::start(&config(&simulator, "[log]\nchanges = true"));
     let samples = exporter.wait_for("the network", |s| s.has("wickr_network_devices")).await;
@@ -113,7 +113,7 @@ async fn counts_and_logs_each_kind_of_change_and_no_first_reading() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compares_with_the_last_complete_reading_after_failures() {
+async fn compares_with_the_last_complete_read_after_failures() {
     let simulator = serving(fleet()).await;
     let exporter = Exporter::start(
         &config(&simulator, "").replace("[discovery]", "stale_after = \"1s\"\n[discovery]"),

@@ -1,5 +1,5 @@
 //! Local clocks that are wrong or step: signatures, credentials, idle times, ages and timestamps stay
-//! right. The service and the test have the right time.
+//! correct. The service and the test have the correct time.
 //!
 //! `faketime` sets the clock of the real program, except its monotonic clocks, as `settimeofday` would.
 
@@ -104,7 +104,7 @@ impl FakeClock {
     }
 }
 
-/// All timestamps and idle times of a scrape are right.
+/// All timestamps and idle times of a scrape are correct.
 fn assert_times(samples: &Samples, context: &str) {
     let now = now() as f64 / 1e3;
     for name in ["wickr_device_idle_seconds", "wickr_user_idle_seconds"] {
@@ -173,7 +173,7 @@ async fn credentials(requests: Arc<AtomicUsize>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_clock_costs_rejected_requests_only_at_the_start() {
+async fn a_wrong_clock_causes_rejected_requests_only_at_the_start() {
     for (offset, role) in OFFSETS.into_iter().zip([true, false, false, true]) {
         let context = format!("{} h, role: {role}", offset / HOUR);
         let Some(clock) = FakeClock::new(offset) else { return };
@@ -216,7 +216,7 @@ async fn a_wrong_clock_costs_rejected_requests_only_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_in_mid_poll_changes_no_number() {
+async fn a_step_during_a_poll_changes_no_value() {
     for step in OFFSETS {
         let context = format!("{} h", step / HOUR);
         let Some(clock) = FakeClock::new(0) else { return };
@@ -241,7 +241,7 @@ async fn a_step_in_mid_poll_changes_no_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restored_data_is_stale_or_missing_by_a_wrong_clock_and_stays_so_when_it_steps() {
+async fn restored_data_stays_stale_or_missing_when_a_wrong_clock_steps() {
     for (offset, expected) in OFFSETS.into_iter().zip([
         // A clock that is ahead makes data too old; it must not make it fresh.
         [Some(0.0), Some(0.0), Some(3.0)],

@@ -227,7 +227,7 @@ async fn a_failing_collector_affects_no_other_and_no_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_secrets_of_sso_leave_no_trace() {
+async fn never_stores_logs_or_exposes_sso_client_secrets() {
     let simulator = simulator(Options { users: 1, ..Options::default() }).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
@@ -279,7 +279,7 @@ async fn a_reload_enables_and_disables_collectors_and_keeps_the_values_of_others
         std::fs::write(exporter.config_path(), config).unwrap();
         exporter.signal("HUP");
     };
-    // A failure leaves the values of the last run.
+    // After a failure, the values of the last run stay.
     simulator.faults().add(fault("503,op=GetUsersCount"));
     reload(collecting(&simulator, &["accounts", "bots"]).replace("\"2s\"", "\"1h\""));
     let samples = collected_one(&exporter, "bots").await;
@@ -294,7 +294,7 @@ async fn a_reload_enables_and_disables_collectors_and_keeps_the_values_of_others
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_survive_a_restart_without_being_a_success() {
+async fn restored_values_do_not_count_as_a_success() {
     let simulator = serving(Fleet::new().network(small().group(security_group("g")))).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");

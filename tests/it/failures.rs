@@ -12,7 +12,7 @@ use crate::harness::{Exporter, FAST, Samples, config, serving, simulator};
 
 const NETWORK: &str = "12345678";
 
-/// Two polls a second, and `stale_after` of four seconds.
+/// Two polls per second, and `stale_after` of four seconds.
 const FAST_EXPIRY: &str =
     "interval = \"500ms\"\nstale_after = \"4s\"\nrequests_per_second = 10000\nmax_attempts = 1";
 

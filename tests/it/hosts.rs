@@ -1,7 +1,7 @@
 //! The program and botocore contact the same host for the same environment, profile and configuration:
 //! Wickr, STS in three ways, and SSO in two, in regions of several partitions.
 //!
-//! A key of the configuration stands for the environment variable of the same meaning, which it overrides.
+//! Each configuration key corresponds to the environment variable that it overrides.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
 

@@ -81,7 +81,7 @@ async fn keeps_known_networks_and_users_and_warns_when_discovery_fails() {
     let simulator = simulator(Options { networks: 2, users: 5, ..Options::default() }).await;
     let exporter = Exporter::start(&all_networks(&simulator, DISCOVER));
     exporter.wait_for("all networks", |s| s.sum("wickr_up") == 2.0).await;
-    assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "good");
+    assert_eq!(json(&exporter, "/api/v1/status").await["assessment"]["level"], "good");
     for fault in ["forbidden,op=ListUsers", "nonsense,op=ListNetworks"] {
         simulator.faults().add(fault.parse::<Fault>().unwrap());
     }
@@ -101,13 +101,13 @@ async fn keeps_known_networks_and_users_and_warns_when_discovery_fails() {
     assert!(exporter.log().contains("discovery failed"), "{}", exporter.log());
     // No poll failed, but the status and the lists warn that users can be missing.
     let status = json(&exporter, "/api/v1/status").await;
-    assert_eq!(status["verdict"]["level"], "care");
+    assert_eq!(status["assessment"]["level"], "warning");
     assert_eq!(status["discovery"][0]["networks"]["reason"], "invalid_response");
     assert!(status["discovery"][0]["networks"]["last_success_at"].is_string());
     let network = &status["networks"][0];
-    assert_eq!(network["verdict"]["level"], "care");
+    assert_eq!(network["assessment"]["level"], "warning");
     assert_eq!(network["discovery"]["users"]["reason"], "forbidden");
-    let text = network["verdict"]["text"].as_str().unwrap();
+    let text = network["assessment"]["text"].as_str().unwrap();
     assert!(text.contains("ListUsers: forbidden") && text.contains("--iam-policy"), "{text}");
     let list = json(&exporter, "/api/v1/devices").await;
     assert_eq!(
@@ -121,7 +121,7 @@ async fn keeps_known_networks_and_users_and_warns_when_discovery_fails() {
     // The warnings end with the failure.
     simulator.faults().clear();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while json(&exporter, "/api/v1/status").await["verdict"]["level"] != "good" {
+    while json(&exporter, "/api/v1/status").await["assessment"]["level"] != "good" {
         assert!(std::time::Instant::now() < deadline, "the status does not recover");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
@@ -141,9 +141,9 @@ async fn reports_incomplete_data_when_networks_were_never_discovered() {
         })
         .await;
     let status = json(&exporter, "/api/v1/status").await;
-    assert_eq!(status["networks"][0]["verdict"]["level"], "good");
-    assert_eq!(status["verdict"]["level"], "bad");
-    let text = status["verdict"]["text"].as_str().unwrap();
+    assert_eq!(status["networks"][0]["assessment"]["level"], "good");
+    assert_eq!(status["assessment"]["level"], "bad");
+    let text = status["assessment"]["text"].as_str().unwrap();
     assert!(text.contains("networks of us-east-1 cannot be looked up"), "{text}");
     assert!(exporter.text("/").await.contains("The data is incomplete."));
     let list = json(&exporter, "/api/v1/devices").await;
@@ -344,8 +344,8 @@ async fn omits_only_sso_families_when_groups_are_forbidden() {
     let failed = [("operation", "ListSecurityGroups"), ("reason", "forbidden")];
     assert!(samples.get("wickr_exporter_discovery_failures_total", &failed) >= Some(1.0));
     let status = json(&exporter, "/api/v1/status").await;
-    assert_eq!(status["verdict"]["level"], "care");
-    let text = status["verdict"]["text"].as_str().unwrap();
+    assert_eq!(status["assessment"]["level"], "warning");
+    let text = status["assessment"]["text"].as_str().unwrap();
     assert!(text.contains("SSO limits cannot be looked up"), "{text}");
     assert!(exporter.text("/devices").await.contains("SSO limits may be missing"));
 }

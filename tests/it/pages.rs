@@ -266,7 +266,7 @@ async fn numbers_on_the_status_page_link_to_lists_of_that_length() {
         assert_eq!(list["matched"], count, "{query}");
     }
     let status = json(&exporter, "/api/v1/status").await;
-    assert_eq!(status["verdict"]["level"], "good");
+    assert_eq!(status["assessment"]["level"], "good");
     assert_eq!(status["networks"].as_array().unwrap().len(), 2);
     let network = &status["networks"][0];
     assert_eq!(network["polls"]["success"], 1);
@@ -375,7 +375,7 @@ async fn lists_with_missing_or_stale_users_say_so() {
     let page = exporter.text("/devices").await;
     assert!(page.contains("Devices are missing: no data for 1 user."), "{page}");
     let status = json(&exporter, "/api/v1/status").await;
-    assert_eq!(status["verdict"]["level"], "bad");
+    assert_eq!(status["assessment"]["level"], "bad");
     let failure = &status["networks"][0]["failures"][0];
     assert_eq!(
         (&failure["reason"], &failure["user_ids"][0]),
@@ -385,7 +385,7 @@ async fn lists_with_missing_or_stale_users_say_so() {
 
     simulator.faults().clear();
     exporter.wait_for("success", |samples| samples.sum("wickr_up") == 1.0).await;
-    assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "good");
+    assert_eq!(json(&exporter, "/api/v1/status").await["assessment"]["level"], "good");
     simulator.faults().add("500,user=1001".parse::<Fault>().unwrap());
     exporter.wait_for("a stale user", |samples| samples.sum("wickr_up") == 0.0).await;
     let list = json(&exporter, "/api/v1/devices?freshness=stale").await;
@@ -393,7 +393,7 @@ async fn lists_with_missing_or_stale_users_say_so() {
     let page = exporter.text("/devices").await;
     assert_eq!(page.matches("class=\"stale\"").count(), 2, "{page}");
     assert!(page.contains("The data of 1 user is stale"), "{page}");
-    assert_eq!(json(&exporter, "/api/v1/status").await["verdict"]["level"], "care");
+    assert_eq!(json(&exporter, "/api/v1/status").await["assessment"]["level"], "warning");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -444,9 +444,9 @@ async fn lists_are_incomplete_until_the_first_poll_has_ended() {
     assert_eq!((&list["complete"], &list["unsettled_networks"]), (&false.into(), &1.into()));
     assert_eq!(list["users"]["pending"], 1);
     let status = json(&exporter, "/api/v1/status").await;
-    assert_eq!(status["verdict"]["level"], "waiting");
+    assert_eq!(status["assessment"]["level"], "waiting");
     let network = &status["networks"][0];
     assert_eq!((&network["up"], &network["devices"]), (&Value::Null, &Value::Null));
-    assert_eq!(network["poll_under_way"], serde_json::json!({ "done": 1, "total": 2 }));
+    assert_eq!(network["poll_progress"], serde_json::json!({ "done": 1, "total": 2 }));
     assert!(exporter.text("/").await.contains("The data is not complete yet."));
 }

@@ -79,7 +79,7 @@ async fn invalid_client_certificates_fail_the_handshake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_auth_types_follow_go() {
+async fn client_auth_types_match_go() {
     // Without a certificate, with a valid and an untrusted one; 0 is a failed handshake.
     for (kind, extra, expected) in [
         ("NoClientCert", "", [200, 200, 200]),

@@ -15,7 +15,7 @@ pub(crate) struct Size {
     pub(crate) users: u32,
     pub(crate) devices_per_user: u32,
     pub(crate) latency: Duration,
-    /// Changes to devices a second.
+    /// Changes to devices per second.
     pub(crate) churn: u32,
 }
 

@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Start {
     /// Until `/-/healthy` responds.
     pub(crate) serving: Spread,
-    /// Until `/-/ready` returns 200: the demo has polled 40 users at 100 requests a second.
+    /// Until `/-/ready` returns 200: the demo has polled 40 users at 100 requests per second.
     pub(crate) ready: Spread,
 }
 

@@ -46,7 +46,7 @@ fn poll_user(publisher: &mut Publisher, user: &UserId, at: i64) {
     // The devices of a response are sorted.
     let mut devices: Vec<_> = (0..5).map(device).collect();
     devices.sort_by(|a, b| a.app_id.cmp(&b.app_id));
-    publisher.read(user, devices, at);
+    publisher.record_devices(user, devices, at);
 }
 
 fn state_files(path: &Path) -> StateFiles {
@@ -92,7 +92,7 @@ fn writes_only_networks_that_were_polled_since_the_last_save() {
     assert_eq!(written[0].0, "state.10000003");
 
     // Shutdown saves what was read in polls that have not ended.
-    networks[4].read(&users[0], vec![], NOW + 2);
+    networks[4].record_devices(&users[0], vec![], NOW + 2);
     networks[4].flush();
     files.write(&reader.snapshot(), Since::LastChange).unwrap();
     let last = listed(folder.path());
@@ -148,7 +148,7 @@ fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
     let users = users(2);
     let added = || reader.snapshot().networks[0].exposed_changes()[0];
     poll(&mut network, &users, NOW);
-    network.read(&users[0], vec![], NOW + 1);
+    network.record_devices(&users[0], vec![], NOW + 1);
     poll(&mut network, &users, NOW + 2);
     assert_eq!(added(), 0);
     files.write(&reader.snapshot(), Since::LastPoll).unwrap();
@@ -158,7 +158,7 @@ fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
     files.write(&reader.snapshot(), Since::UnexposedChange).unwrap();
     assert_eq!(listed(folder.path()), before);
     network.begin(&users);
-    network.read(&users[1], vec![], NOW + 3);
+    network.record_devices(&users[1], vec![], NOW + 3);
     poll_user(&mut network, &users[1], NOW + 4);
     network.flush();
     files.write(&reader.snapshot(), Since::LastPoll).unwrap();
@@ -168,7 +168,7 @@ fn exposes_changes_of_devices_once_they_are_saved_or_cannot_be() {
     let restored = files.load(&Interner::default());
     assert_eq!(restored[&"11111111".parse().unwrap()].changes.counts[0], 10);
     // A save that fails.
-    network.read(&users[1], vec![], NOW + 5);
+    network.record_devices(&users[1], vec![], NOW + 5);
     poll(&mut network, &users, NOW + 6);
     std::fs::remove_dir_all(folder.path()).unwrap();
     assert!(files.write(&reader.snapshot(), Since::LastPoll).is_err());
@@ -198,7 +198,7 @@ async fn last_save_advances_only_if_every_network_is_saved() {
     let users = users(1);
     poll(&mut second, &users, NOW);
     first.begin(&users);
-    first.failed(&users[0], ErrorKind::Timeout);
+    first.record_failure(&users[0], ErrorKind::Timeout);
     first.end(NOW, Duration::from_secs(1), true);
     assert_eq!(
         last_save(reader.snapshot()).await,

@@ -117,7 +117,7 @@ fn a_step_of_the_clock_changes_no_age() {
 }
 
 #[test]
-fn restored_data_survives_a_step_of_a_clock_that_was_behind() {
+fn a_clock_step_does_not_expire_restored_data() {
     let (read, day) = (1_767_225_600_000, 86_400_000);
     let user = RestoredUser { id: id("1"), data: UserData { at: read, devices: Arc::new([]) } };
     let restored = RestoredNetwork { users: vec![user], ..nothing_restored() };
@@ -155,7 +155,7 @@ fn keeps_data_during_a_poll_longer_than_stale_after() {
     state.begin(&users, 2);
     assert!(state.view().is_up(2 * hour));
     state.failed(&users[0], ErrorKind::Timeout);
-    assert!(!state.view().is_up(2 * hour), "the first failure counts at once");
+    assert!(!state.view().is_up(2 * hour), "the first failure counts immediately");
     assert_eq!(state.view().users_by_freshness(2 * hour), [1, 1, 0]);
     state.read(&users[1], vec![], 2 * hour);
     state.end(2 * hour, Some(Duration::from_secs(3600)), true);
@@ -319,7 +319,7 @@ fn drops_users_that_the_next_poll_does_not_include() {
 }
 
 #[test]
-fn last_success_needs_a_complete_list_and_no_failure() {
+fn last_success_requires_a_complete_list_and_no_failure() {
     let mut state = new_state();
     let users = [id("1"), id("2")];
     let mut poll = |at, failing: usize, complete| {

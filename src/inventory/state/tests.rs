@@ -41,9 +41,9 @@ fn encoded() -> (Vec<Device>, Vec<u8>) {
         device(None, ApiTimestamp::INVALID),
     ];
     publisher.begin(&users);
-    publisher.read(&users[0], devices.clone(), 1_000);
-    publisher.failed(&users[1], crate::wickr::ErrorKind::Timeout);
-    publisher.read(&users[2], vec![], 2_000);
+    publisher.record_devices(&users[0], devices.clone(), 1_000);
+    publisher.record_failure(&users[1], crate::wickr::ErrorKind::Timeout);
+    publisher.record_devices(&users[2], vec![], 2_000);
     publisher.end(3_000, Duration::from_millis(1_500), true);
     (devices, encode(&reader.snapshot()).unwrap())
 }
@@ -80,7 +80,7 @@ fn restores_the_user_list_with_users_that_were_not_read() {
     let list = DiscoveredUsers { selector_id: u64::MAX, users: users.clone() };
     publisher.set_directory(Directory { user_list: Some(list.clone()), ..Directory::default() });
     publisher.begin(&users);
-    publisher.read(&users[0], vec![], 1_000);
+    publisher.record_devices(&users[0], vec![], 1_000);
     publisher.flush();
     let bytes = encode(&reader.snapshot()).unwrap();
     let restored = decode(&bytes, &Interner::default()).unwrap().remove(&identity().id).unwrap();
@@ -109,12 +109,12 @@ async fn keeps_data_after_its_poller_panics() {
     let mut publisher = registrar.add(identity(), None);
     let user = ["1".parse().unwrap()];
     publisher.begin(&user);
-    publisher.read(&user[0], vec![], 1_000);
+    publisher.record_devices(&user[0], vec![], 1_000);
     publisher.flush();
     let polling = tokio::spawn(async move {
         tokio::task::yield_now().await;
         let beyond = publisher.users().len();
-        publisher.failed(&[][beyond..][0], crate::wickr::ErrorKind::Timeout);
+        publisher.record_failure(&[][beyond..][0], crate::wickr::ErrorKind::Timeout);
     });
     assert!(polling.await.unwrap_err().is_panic());
     let saved = decode(&encode(&reader.snapshot()).unwrap(), &Interner::default()).unwrap();
@@ -167,7 +167,7 @@ fn a_user_with_one_device_takes_less_than_a_hundred_bytes() {
             ApiTimestamp::at_millis(1_700_000_000_000 + random.i64(0..9_999_999_999))
         };
         let device = Device { created: at(&mut random), ..device(Some(&id), at(&mut random)) };
-        publisher.read(user, vec![device], 1_700_000_000_000 + random.i64(0..100_000));
+        publisher.record_devices(user, vec![device], 1_700_000_000_000 + random.i64(0..100_000));
     }
     publisher.end(1_700_000_100_000, Duration::ZERO, true);
     let without = encode(&reader.snapshot()).unwrap().len();
@@ -205,9 +205,11 @@ fn continues_counting_changes_of_devices() {
     };
     let poll = |publisher: &mut inventory::Publisher, app_id: &str, readable: usize, at| {
         publisher.begin(&users);
-        users[..readable].iter().for_each(|user| publisher.read(user, vec![device(app_id)], at));
+        users[..readable]
+            .iter()
+            .for_each(|user| publisher.record_devices(user, vec![device(app_id)], at));
         let kind = crate::wickr::ErrorKind::Timeout;
-        users[readable..].iter().for_each(|user| publisher.failed(user, kind));
+        users[readable..].iter().for_each(|user| publisher.record_failure(user, kind));
         publisher.end(at, Duration::ZERO, true);
     };
     publisher.set_timezone("UTC");
@@ -243,7 +245,7 @@ fn continues_counting_changes_of_devices() {
     again.set_timezone("Europe/Berlin");
     again.begin(&users);
     let later = Device { last_login: ApiTimestamp::at_millis(2), ..device("b") };
-    again.read(&users[0], vec![later], 3_000_000);
+    again.record_devices(&users[0], vec![later], 3_000_000);
     again.flush();
     assert_eq!(reader.snapshot().networks[0].changes, [1, 1, 0, 0, 0, 0]);
 }
@@ -255,7 +257,7 @@ fn compares_no_logins_after_a_time_zone_change_and_restarts() {
     let logged_in = |at| vec![device(Some("a"), ApiTimestamp::at_millis(at))];
     let logins = |publisher: &mut inventory::Publisher, user: usize, at| {
         publisher.begin_partial(&users, 1);
-        publisher.read(&users[user], logged_in(at), at);
+        publisher.record_devices(&users[user], logged_in(at), at);
         publisher.end_partial(at, true);
     };
     let mut restored = None;
@@ -346,13 +348,13 @@ fn restored_collector(
 }
 
 #[test]
-fn restored_values_of_collectors_survive_a_step_of_a_clock_that_was_behind() {
+fn a_clock_step_does_not_expire_restored_collector_values() {
     let (read, day) = (1_767_225_600_000, 86_400_000);
     // The age by the clock at the start, and the age that counts.
     for (age, counted) in [(30_000, 30_000), (0, 0), (-30 * day, 0), (-read, 0)] {
         let start = read + age;
         let (reader, _recorder) = restored_collector(read, start.into());
-        // The clock is corrected at once.
+        // The clock is corrected immediately.
         let at = |passed| Moment { time: read + 30_000 + passed, steady: start + passed };
         let collected = reader.snapshot().collected.remove(&identity().id).unwrap();
         let last = collected.collectors["kept"].last_success.clone().unwrap();

@@ -218,7 +218,7 @@ fn interrupted() -> (inventory::Publisher, Reader) {
     let mut publisher = poller.publisher;
     let users = ["1".parse().unwrap(), "2".parse().unwrap()];
     publisher.begin(&users);
-    publisher.read(&users[0], vec![], 0);
+    publisher.record_devices(&users[0], vec![], 0);
     (publisher, reader)
 }
 

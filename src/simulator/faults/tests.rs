@@ -30,7 +30,7 @@ fn selectors_restrict_faults() {
 }
 
 #[test]
-fn honours_times_after_and_probability() {
+fn honors_times_after_and_probability() {
     let hits = applications("500,after=2,times=3", "/networks", 1, 8);
     assert_eq!(hits, [false, false, true, true, true, false, false, false]);
     let hits = applications("500,p=0.25", "/networks", 1, 10_000);

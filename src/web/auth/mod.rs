@@ -21,7 +21,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio_rustls::rustls::{ServerConfig, pki_types::CertificateDer};
 
-use self::passwords::{Passwords, Verdict};
+use self::passwords::{PasswordCheck, Passwords};
 pub(super) use self::rate_limit::TokenBucket;
 use super::web_config::{AccessSettings, FilesDigest, WebConfig};
 use crate::telemetry::{Metrics, RejectionReason};
@@ -29,12 +29,12 @@ use crate::telemetry::{Metrics, RejectionReason};
 /// The paths that need no authentication.
 const PUBLIC: [&str; 2] = ["/-/healthy", "/-/ready"];
 
-/// The web configuration in force.
+/// The current web configuration.
 #[derive(Debug)]
 pub struct AccessControl {
     path: Option<PathBuf>,
     settings: ArcSwap<AccessSettings>,
-    /// Of the files that `settings` were read from.
+    /// The digest of the files that `settings` were read from.
     digest: Mutex<FilesDigest>,
     passwords: Passwords,
     metrics: Arc<Metrics>,
@@ -76,7 +76,7 @@ impl AccessControl {
         }
     }
 
-    /// For the next handshake; none without TLS.
+    /// The configuration for the next handshake; None without TLS.
     pub(super) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
         self.settings.load().tls.as_ref().map(|tls| tls.config.clone())
     }
@@ -116,9 +116,9 @@ impl AccessControl {
             let (user, password) =
                 credentials(&request.headers).ok_or(RejectionReason::Credentials)?;
             match self.passwords.verify(&settings.users, &user, &password, client.peer).await {
-                Verdict::Right => {}
-                Verdict::Wrong => return Err(RejectionReason::Credentials),
-                Verdict::Busy => return Err(RejectionReason::Busy),
+                PasswordCheck::Right => {}
+                PasswordCheck::Wrong => return Err(RejectionReason::Credentials),
+                PasswordCheck::Busy => return Err(RejectionReason::Busy),
             }
         }
         // Last, so that unauthenticated requests use no tokens.

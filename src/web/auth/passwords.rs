@@ -22,10 +22,10 @@ use super::Peer;
 
 const MAX_WAITING_PER_PEER: usize = 4;
 const MAX_WAITING: usize = 64;
-/// The delay after a wrong password, as a multiple of the check, and at most.
+/// The delay after a wrong password, as a multiple of the check's duration, and its maximum.
 const DELAY_FACTOR: u32 = 2;
 const MAX_DELAY: Duration = Duration::from_millis(500);
-/// A set that reaches this is cleared. Guesses evict only wrong passwords.
+/// A set that reaches this size is cleared. Guesses evict only wrong passwords.
 const MAX_CACHED: usize = 1024;
 
 type CacheKey = [u8; 32];
@@ -33,7 +33,7 @@ type CacheKey = [u8; 32];
 type Waiting = Arc<Mutex<HashMap<Peer, usize>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PasswordCheck {
     Right,
     Wrong,
     /// Not checked: too many checks are waiting.
@@ -61,11 +61,11 @@ struct Cache {
 }
 
 impl Cache {
-    fn get(&self, key: &CacheKey) -> Option<Verdict> {
+    fn get(&self, key: &CacheKey) -> Option<PasswordCheck> {
         if self.right.contains(key) {
-            return Some(Verdict::Right);
+            return Some(PasswordCheck::Right);
         }
-        self.wrong.contains(key).then_some(Verdict::Wrong)
+        self.wrong.contains(key).then_some(PasswordCheck::Wrong)
     }
 
     fn insert(&mut self, key: CacheKey, right: bool) {
@@ -93,21 +93,25 @@ impl Passwords {
         user: &[u8],
         password: &[u8],
         peer: Peer,
-    ) -> Verdict {
+    ) -> PasswordCheck {
         let own = std::str::from_utf8(user).ok().and_then(|name| users.get(name));
         let is_known = own.is_some();
-        let Some(hash) = own.or_else(|| self.decoy(users, user)) else { return Verdict::Wrong };
+        let Some(hash) = own.or_else(|| self.decoy(users, user)) else {
+            return PasswordCheck::Wrong;
+        };
         let key = self.cache_key(&[user, hash.as_bytes(), password]);
         let cached = || {
             let verdict = lock(&self.cache).get(&key)?;
             // A user who was right may have been removed.
-            Some(if is_known { verdict } else { Verdict::Wrong })
+            Some(if is_known { verdict } else { PasswordCheck::Wrong })
         };
         if let Some(verdict) = cached() {
             return verdict;
         }
-        let Some(_slot) = CacheEntry::take(&self.waiting, peer) else { return Verdict::Busy };
-        let Ok(permit) = self.semaphore.clone().acquire_owned().await else { return Verdict::Busy };
+        let Some(_slot) = CacheEntry::take(&self.waiting, peer) else { return PasswordCheck::Busy };
+        let Ok(permit) = self.semaphore.clone().acquire_owned().await else {
+            return PasswordCheck::Busy;
+        };
         // An earlier check may have been for the same password.
         if let Some(verdict) = cached() {
             return verdict;
@@ -125,11 +129,11 @@ impl Passwords {
             right
         });
         match check.await {
-            Ok(true) => Verdict::Right,
-            Ok(false) => Verdict::Wrong,
+            Ok(true) => PasswordCheck::Right,
+            Ok(false) => PasswordCheck::Wrong,
             Err(error) => {
                 tracing::error!(%error, "password check failed");
-                Verdict::Busy
+                PasswordCheck::Busy
             }
         }
     }
@@ -205,14 +209,14 @@ mod tests {
     async fn caches_right_and_wrong_passwords() {
         let (passwords, users) = (Passwords::new().unwrap(), users());
         for (user, password, expected) in [
-            ("alice", "wonder", Verdict::Right),
-            ("alice", "wonder", Verdict::Right),
-            ("alice", "builder", Verdict::Wrong),
-            ("bob", "wonder", Verdict::Wrong),
-            ("carol", "wonder", Verdict::Wrong),
-            ("carol", "builder", Verdict::Wrong),
-            ("", "", Verdict::Wrong),
-            ("alice", "", Verdict::Wrong),
+            ("alice", "wonder", PasswordCheck::Right),
+            ("alice", "wonder", PasswordCheck::Right),
+            ("alice", "builder", PasswordCheck::Wrong),
+            ("bob", "wonder", PasswordCheck::Wrong),
+            ("carol", "wonder", PasswordCheck::Wrong),
+            ("carol", "builder", PasswordCheck::Wrong),
+            ("", "", PasswordCheck::Wrong),
+            ("alice", "", PasswordCheck::Wrong),
         ] {
             let verdict = passwords.verify(&users, user.as_bytes(), password.as_bytes(), peer(1));
             assert_eq!(verdict.await, expected, "{user}");
@@ -225,12 +229,24 @@ mod tests {
     #[tokio::test]
     async fn checks_again_after_a_hash_change() {
         let (passwords, mut users) = (Passwords::new().unwrap(), users());
-        assert_eq!(passwords.verify(&users, b"alice", b"wonder", peer(1)).await, Verdict::Right);
+        assert_eq!(
+            passwords.verify(&users, b"alice", b"wonder", peer(1)).await,
+            PasswordCheck::Right
+        );
         users.insert("alice".into(), users["bob"].clone());
-        assert_eq!(passwords.verify(&users, b"alice", b"wonder", peer(1)).await, Verdict::Wrong);
-        assert_eq!(passwords.verify(&users, b"alice", b"builder", peer(1)).await, Verdict::Right);
+        assert_eq!(
+            passwords.verify(&users, b"alice", b"wonder", peer(1)).await,
+            PasswordCheck::Wrong
+        );
+        assert_eq!(
+            passwords.verify(&users, b"alice", b"builder", peer(1)).await,
+            PasswordCheck::Right
+        );
         users.remove("alice");
-        assert_eq!(passwords.verify(&users, b"alice", b"builder", peer(1)).await, Verdict::Wrong);
+        assert_eq!(
+            passwords.verify(&users, b"alice", b"builder", peer(1)).await,
+            PasswordCheck::Wrong
+        );
     }
 
     #[tokio::test]
@@ -251,12 +267,12 @@ mod tests {
         let right = verify("bob", "builder".to_owned(), peer(2));
         tokio::task::yield_now().await;
         drop(permit);
-        assert_eq!(right.await.unwrap(), Verdict::Right);
+        assert_eq!(right.await.unwrap(), PasswordCheck::Right);
         let mut busy = 0;
         for guess in guesses {
             match guess.await.unwrap() {
-                Verdict::Busy => busy += 1,
-                verdict => assert_eq!(verdict, Verdict::Wrong),
+                PasswordCheck::Busy => busy += 1,
+                verdict => assert_eq!(verdict, PasswordCheck::Wrong),
             }
         }
         assert!(busy >= 1000 - 2 * MAX_WAITING_PER_PEER, "{busy}");

@@ -48,7 +48,7 @@ impl AccessControl {
                 let problems = &rejected.problems;
                 tracing::error!(
                     problems,
-                    "web configuration reload failed, the previous configuration stays in force"
+                    "web configuration reload failed; the previous configuration stays in use"
                 );
                 self.report(false, &clock);
             }
@@ -106,7 +106,7 @@ impl AccessControl {
     ///
     /// # Errors
     ///
-    /// All problems, one a line.
+    /// All problems, one per line.
     pub async fn prepare(&self) -> Result<Option<WebConfig>, String> {
         match &self.path {
             Some(path) => WebConfig::load(path).await.map(Some),

@@ -17,7 +17,7 @@ pub(super) enum Level {
     /// Complete and fresh.
     Good,
     /// Complete as far as known, but stale, without users, or with a failing lookup.
-    Care,
+    Warning,
     /// Not complete yet.
     Waiting,
     /// Not complete.
@@ -28,7 +28,7 @@ impl Level {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Level::Good => "good",
-            Level::Care => "care",
+            Level::Warning => "warning",
             Level::Waiting => "waiting",
             Level::Bad => "bad",
         }
@@ -65,11 +65,14 @@ pub(super) fn overall(
     let mut assessment = match networks {
         [] if is_failing => Assessment::new(Level::Bad, ""),
         [] if accounts.iter().any(|account| account.lookup.last_success.is_some()) => {
-            Assessment::new(Level::Care, "No network was found. Check the account and the region.")
+            Assessment::new(
+                Level::Warning,
+                "No network was found. Check the account and the region.",
+            )
         }
         [] => Assessment::new(
             Level::Waiting,
-            "No network is known yet. If this does not change, the log has the reason.",
+            "No network is known yet. If this does not change, see the log.",
         ),
         [(assessment, _)] => (*assessment).clone(),
         networks => worst(networks),
@@ -89,7 +92,7 @@ pub(super) fn overall(
 fn account_failure(account: &Account, failure: LookupFailure, now: Moment) -> (Level, String) {
     let region = if account.region.is_empty() { "this account" } else { &account.region };
     let (level, effect) = match account.known {
-        true => (Level::Care, "new networks may be missing"),
+        true => (Level::Warning, "new networks may be missing"),
         false => (Level::Bad, "only networks with a configured id are shown"),
     };
     (level, failed_lookup(&format!("The networks of {region}"), failure, effect, now))
@@ -121,7 +124,7 @@ fn worst(networks: &[(&Assessment, UserCounts)]) -> Assessment {
             let users = counted(users, "user", "users");
             format!("The last polls read every user of {which}: {users}.")
         }
-        Level::Care => format!("Data may be incomplete or stale in {which}; see below."),
+        Level::Warning => format!("Data may be incomplete or stale in {which}; see below."),
         Level::Waiting => format!("The first poll has not ended in {which}."),
         Level::Bad => format!("Devices are missing in {which}; see below."),
     };
@@ -164,7 +167,7 @@ fn of_users(
     let total = fresh + stale + missing;
     let age = duration(oldest.map_or(0, |at| now.time.saturating_sub(at)));
     if total == 0 && last.result == PollResult::Failure {
-        return (Level::Bad, "The users are not known.".into());
+        return (Level::Bad, "The user list could not be read.".into());
     }
     if missing > 0 {
         let text = if missing == total {
@@ -179,18 +182,18 @@ fn of_users(
         let origin = if view.was_polled() { "" } else { " It is from before the restart." };
         let (stale, users) = (grouped(stale), counted(total, "user", "users"));
         let text = format!("The data of {stale} of {users} is stale, up to {age} old.{origin}");
-        return (Level::Care, text);
+        return (Level::Warning, text);
     }
     if pending > 0 {
         let users = counted(pending, "user has", "users have");
         return (Level::Waiting, format!("{users} not been read yet."));
     }
     if total == 0 {
-        return (Level::Care, "There are no users to poll. Check the user filter.".into());
+        return (Level::Warning, "There are no users to poll. Check the user filter.".into());
     }
     if !view.is_up(now) {
         let text = "The last poll did not read every user, but all known users have been read.";
-        return (Level::Care, text.into());
+        return (Level::Warning, text.into());
     }
     let text = match total {
         1 => format!("The user was read {age} ago."),
@@ -204,16 +207,16 @@ fn of_users(
 fn with_lookups(mut assessment: Assessment, view: &NetworkView, now: Moment) -> Assessment {
     if let Some(failure) = view.lookups.users.failure {
         let text = failed_lookup("The users", failure, "new users may be missing", now);
-        assessment = assessment.and(Level::Care, &text);
+        assessment = assessment.and(Level::Warning, &text);
     }
     if let Some(failure) = view.lookups.limits_failure() {
         let effect = match (failure.operation, view.sso.is_some()) {
             (Operation::ListSecurityGroups, true) => "they may be out of date",
-            (_, true) => "they may be those of former groups of the users",
+            (_, true) => "they may be those of the users' previous groups",
             (_, false) => "expired sessions are not known",
         };
         let text = failed_lookup("The SSO limits", failure, effect, now);
-        assessment = assessment.and(Level::Care, &text);
+        assessment = assessment.and(Level::Warning, &text);
     }
     assessment
 }

@@ -1,4 +1,4 @@
-//! What the collectors of a network know, for the status page and `/api/v1/status`.
+//! The last runs and values of a network's collectors, for the status page and `/api/v1/status`.
 //!
 //! Nothing here names a collector or a family: the texts come from the families' names.
 
@@ -27,7 +27,7 @@ pub(super) struct CollectorStatus {
     pub(super) last_run_at: Option<Time>,
     pub(super) duration_seconds: Option<Seconds>,
     pub(super) last_success_at: Option<Time>,
-    /// `None` after a success, as those below.
+    /// `None` after a success, like the next two.
     pub(super) operation: Option<&'static str>,
     pub(super) reason: Option<&'static str>,
     pub(super) remedy: Option<&'static str>,

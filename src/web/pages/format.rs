@@ -76,7 +76,7 @@ pub(super) fn duration(millis: i64) -> String {
     };
     let (unit, size) = UNITS[first];
     let mut text = format!("{} {unit}", grouped(usize::try_from(seconds / size).unwrap_or(0)));
-    // The second unit is of no interest from 10 of the first unit.
+    // The second unit is omitted if the first is 10 or more.
     if let Some((unit, smaller)) = UNITS.get(first + 1)
         && seconds / size < 10
         && seconds % size >= *smaller

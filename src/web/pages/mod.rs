@@ -40,7 +40,7 @@ use crate::{clock::Moment, query::BadParameter};
 use links::{NavLinks, devices_url};
 use status::Status;
 
-/// Pages that are rendered at the same time; further requests are rejected.
+/// Maximum number of pages that are rendered at the same time; further requests are rejected.
 const MAX_PAGES: usize = 4;
 /// Lists of devices that are sent at the same time.
 const MAX_LISTS: usize = 4;

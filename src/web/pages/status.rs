@@ -51,7 +51,6 @@ pub(super) struct Status {
     pub(super) started_at: Time,
     pub(super) uptime_seconds: Seconds,
     pub(super) ready: bool,
-    #[serde(rename = "verdict")]
     pub(super) assessment: Assessment,
     pub(super) discovery: Vec<AccountStatus>,
     pub(super) shard: Option<ShardInfo>,
@@ -63,7 +62,6 @@ pub(super) struct NetworkStatus {
     pub(super) network_id: String,
     pub(super) network_name: String,
     pub(super) region: String,
-    #[serde(rename = "verdict")]
     pub(super) assessment: Assessment,
     /// The value of `wickr_up`.
     pub(super) up: Option<bool>,
@@ -75,7 +73,7 @@ pub(super) struct NetworkStatus {
     pub(super) last_success_at: Option<Time>,
     /// `None` during a poll.
     pub(super) next_poll_at: Option<Time>,
-    pub(super) poll_under_way: Option<ProgressStatus>,
+    pub(super) poll_progress: Option<ProgressStatus>,
     pub(super) polls: PollCounts,
     pub(super) poll_overruns: u64,
     pub(super) interval_seconds: Seconds,
@@ -265,7 +263,7 @@ impl NetworkStatus {
             }),
             last_success_at: polls.last_success.map(Time),
             next_poll_at: polls.next.map(|at| Time(now.time_of(at))),
-            poll_under_way: polls
+            poll_progress: polls
                 .progress
                 .map(|poll| ProgressStatus { done: poll.done, total: poll.total }),
             polls: PollCounts { success, partial, failure },

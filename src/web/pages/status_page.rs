@@ -96,7 +96,7 @@ pub(super) fn status_page(status: &Status, links: NavLinks) -> StatusPage {
         assessment: status.assessment.clone(),
         summary: match status.assessment.level {
             Level::Good => "The data is complete and fresh.",
-            Level::Care => "The data may be incomplete or stale.",
+            Level::Warning => "The data may be incomplete or stale.",
             Level::Waiting => "The data is not complete yet.",
             Level::Bad => "The data is incomplete.",
         },
@@ -140,7 +140,7 @@ impl NetworkRow {
             assessment: status.assessment.clone(),
             state: match status.assessment.level {
                 Level::Good => "fresh",
-                Level::Care => "warning",
+                Level::Warning => "warning",
                 Level::Waiting => "waiting",
                 Level::Bad => "incomplete",
             },
@@ -164,7 +164,7 @@ impl NetworkRow {
             last_success: status.last_success_at.map(html_time),
             next_poll: status.next_poll_at.map(html_time),
             oldest_data: status.oldest_read_at.map(html_time),
-            progress: status.poll_under_way.as_ref().map(|poll| {
+            progress: status.poll_progress.as_ref().map(|poll| {
                 let total = counted(poll.total, "user", "users");
                 (poll.done, poll.total, format!("{} of {total}", grouped(poll.done)))
             }),

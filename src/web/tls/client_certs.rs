@@ -60,7 +60,7 @@ pub(in crate::web) struct ClientCerts {
 }
 
 impl ClientCerts {
-    /// Whether requests with this chain are authorized for other than the health paths.
+    /// Whether requests with this chain are authorized for paths other than the health paths.
     pub(in crate::web) fn authorizes(&self, chain: Option<&[CertificateDer<'_>]>) -> bool {
         if !self.auth.requires() {
             return true;

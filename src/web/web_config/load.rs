@@ -17,7 +17,7 @@ use crate::{
     web::{auth::TokenBucket, tls},
 };
 
-/// Of each file. Larger files are neither web configurations nor certificates.
+/// Maximum size of each file. Larger files are neither web configurations nor certificates.
 const MAX_MIB: u64 = 1;
 
 /// The names and a digest of the files that were read, to detect changes.
@@ -99,7 +99,7 @@ fn settings(raw: RawWebConfig, files: &mut Files, problems: &Problems) -> Option
     Some(AccessSettings { tls, users, headers, rate_limit })
 }
 
-/// The first hundred problems of a web configuration, one a line, without reading the files that it
+/// The first hundred problems of a web configuration, one per line, without reading the files that it
 /// names.
 pub fn problems_of(bytes: &[u8], path: &Path) -> String {
     let error = parse(bytes, path, |_, _| ()).err();

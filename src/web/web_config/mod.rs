@@ -65,7 +65,7 @@ impl WebConfig {
     ///
     /// # Errors
     ///
-    /// All problems with line and column, one a line.
+    /// All problems with line and column, one per line.
     pub async fn load(path: &Path) -> Result<WebConfig, String> {
         let (settings, digest) = load(path.to_owned()).await;
         Ok(WebConfig { path: path.to_owned(), settings: settings?, digest })

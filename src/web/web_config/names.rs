@@ -51,7 +51,7 @@ pub(super) fn cipher_suites() -> impl Iterator<Item = (&'static str, SupportedCi
     tls12.filter_map(|suite| Some((suite.suite().as_str()?, *suite)))
 }
 
-/// A cipher suite of TLS 1.2; none for one of TLS 1.3, which Go does not let configure either.
+/// A cipher suite of TLS 1.2; None for one of TLS 1.3, which is not configurable in Go either.
 pub(super) fn cipher_suite(name: &str) -> Parsed<Option<SupportedCipherSuite>> {
     // Go has two shorter names for suites with ChaCha20.
     let is = |full: &str| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::raw::string;
 use crate::diagnostics::{Field, Table};
 
-/// `burst` requests at once, and one more each interval.
+/// `burst` requests at the same time, and one more each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::web) struct RateLimit {
     pub(in crate::web) interval: Duration,
@@ -14,7 +14,7 @@ pub(in crate::web) struct RateLimit {
 
 /// None if there is no limit, which an interval of 0 means, or if it is invalid.
 pub(super) fn read(table: &Table<'_>) -> Option<RateLimit> {
-    const NO_BURST: &str = "must be at least 1, or no request is allowed";
+    const NO_BURST: &str = "must be at least 1; with 0, no request would be allowed";
     let interval = string(table, "interval", |text| {
         duration(text).ok_or_else(|| "must be a duration such as 1s or 500ms".into())
     });

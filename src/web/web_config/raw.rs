@@ -42,7 +42,7 @@ pub(in crate::web) struct RawTls {
     pub(in crate::web) allowed_sans: Option<Vec<String>>,
     /// The lowest and highest version, as indices in [`VERSIONS`].
     pub(in crate::web) versions: (usize, usize),
-    /// Of TLS 1.2. None means all.
+    /// Cipher suites of TLS 1.2. None means all.
     pub(in crate::web) cipher_suites: Option<Vec<SupportedCipherSuite>>,
     pub(in crate::web) prefer_server_cipher_suites: bool,
     pub(in crate::web) curves: Option<Vec<&'static dyn SupportedKxGroup>>,
@@ -288,7 +288,7 @@ fn users(table: &Table<'_>) -> BTreeMap<String, String> {
     let mut users = BTreeMap::new();
     for (name, name_offset, hash) in table.entries() {
         if name.contains(':') {
-            add(name_offset, "a user name must not contain a colon");
+            add(name_offset, "a username must not contain a colon");
         }
         match hash.value.string() {
             Ok(text) if !text.is_empty() => {

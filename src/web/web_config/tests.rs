@@ -152,7 +152,7 @@ fn reports_problems_with_position_and_without_secrets() {
         ("http_server_config: {http2: 1}", "1:29: http_server_config.http2: must be true or false"),
         (
             "rate_limit: {interval: 1s}",
-            "1:13: rate_limit.burst: must be at least 1, or no request is",
+            "1:13: rate_limit.burst: must be at least 1; with 0, no request",
         ),
         ("rate_limit: {interval: 1s, burst: 0}", "1:35: rate_limit.burst: must be at least 1"),
         (
@@ -191,10 +191,7 @@ fn reports_problems_with_position_and_without_secrets() {
         (&hash("$03$"), "2:6: basic_auth_users: a bcrypt hash has cost 3: it must be 4 to 18; 10"),
         (&hash("$31$"), "2:6: basic_auth_users: a bcrypt hash has cost 31: it must be 4 to 18; 10"),
         (&format!("a: {HASH}\n  a: {HASH}"), "3:3: duplicate key"),
-        (
-            &format!("\"a:b\": {HASH}"),
-            "2:3: basic_auth_users: a user name must not contain a colon",
-        ),
+        (&format!("\"a:b\": {HASH}"), "2:3: basic_auth_users: a username must not contain a colon"),
         ("a:", "basic_auth_users: a user has no password hash"),
         ("[a]", "2:3: basic_auth_users: must be a table, not a list"),
     ] {

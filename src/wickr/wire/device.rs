@@ -41,7 +41,7 @@ impl Device {
 /// A field that has an unexpected type or format.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvalidField {
-    /// The JSON name of the field of a device, or `device`; of others with the name of the object.
+    /// The JSON name of a device's field, or `device`. Fields of other objects have the object's name first.
     pub field: &'static str,
     /// The form of the value, without the value.
     pub form: String,
@@ -60,7 +60,7 @@ enum Field {
     Other,
 }
 
-/// The unparsed values of a device, by [`Field`]. Of a repeated field, the last value counts.
+/// The unparsed values of a device, by [`Field`]. If a field is repeated, the last value is used.
 #[derive(Default)]
 struct RawFields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
 
@@ -104,7 +104,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> Scalar<'a> {
     pub(super) fn parse(json: &'a str) -> Scalar<'a> {
         match json.as_bytes().first() {
-            // Without an escape sequence, the text is what stands between the quotes.
+            // Without an escape sequence, the value is the text between the quotes.
             Some(b'"') if !json.contains('\\') => {
                 Ok(Scalar::Text(Cow::Borrowed(json.trim_matches('"'))))
             }

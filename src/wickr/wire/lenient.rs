@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::device::{InvalidField, Scalar};
 use crate::{clock::Millis, wickr::ApiTimestamp};
 
-/// A count, a JSON number or a string of digits.
+/// A count: a JSON number or a string of digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count(pub Option<u64>);
 
@@ -21,11 +21,11 @@ impl Count {
     }
 }
 
-/// A number, also negative, a JSON number or a string.
+/// A number, possibly negative: a JSON number or a string.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Number(pub Option<f64>);
 
-/// A boolean, a JSON boolean or the string `true` or `false`.
+/// A boolean: a JSON boolean or the string `true` or `false`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flag(pub Option<bool>);
 
@@ -40,7 +40,7 @@ impl Text {
     }
 }
 
-/// A list; None if it is not a list. An item that cannot be parsed is the default, so that it counts.
+/// A list; None if it is not a list. An item that cannot be parsed becomes the default and is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items<T>(pub Option<Vec<T>>);
 
@@ -82,7 +82,7 @@ impl Object {
     }
 }
 
-/// Whether there is a non-empty string. The string itself, which can be secret, is not kept.
+/// Whether there is a non-empty string. The string itself, which can be secret, is not stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presence(pub bool);
 

@@ -37,7 +37,7 @@ pub fn devices_page(
 }
 
 /// Parses a page of items and reads a few of their members. An item that cannot be parsed is reported
-/// as `member` and is the default, so that it counts.
+/// as `member`, becomes the default, and is counted.
 ///
 /// # Errors
 ///

@@ -183,7 +183,7 @@ fn labels(text: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn finds_critical_alerts_that_contradict_the_truth() {
+fn detects_critical_alerts_that_contradict_the_simulator() {
     const ID: &str = "11111111";
     let text = |failures: u32, fresh: u32| {
         format!(

@@ -18,7 +18,7 @@ pub type Counts = BTreeMap<(String, &'static str), f64>;
 pub struct Changes {
     /// Those that the exporter counts if it reads the user before and after each.
     pub certain: Counts,
-    /// Those that it can count if it misses readings in between: at most this many.
+    /// Those that it can count if it misses reads in between: at most this many.
     possible: Counts,
 }
 

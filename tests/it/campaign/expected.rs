@@ -20,7 +20,7 @@ pub fn now() -> Ms {
     Timestamp::now().as_millisecond()
 }
 
-/// The values over time. Each change happened between two known times.
+/// The history of a value. Each change happened between two known times.
 pub struct Timeline<T>(Vec<Entry<T>>);
 
 struct Entry<T> {

@@ -237,7 +237,7 @@ fn customize_prints_the_shipped_rules_without_values() {
     assert_eq!(groups(vec![printed]), groups(shipped));
 }
 
-/// Two clusters with the same network, which a sum without the label would add up.
+/// Two clusters with the same network. A sum without the label would add both.
 const CLUSTERS: &str = r#"
 rule_files: [../wickr-exporter.rules.yml]
 evaluation_interval: 1m

@@ -134,11 +134,13 @@ impl Fleet {
                     },
                 };
                 match n {
-                    5 => publisher.failed(user, ErrorKind::Timeout),
-                    _ => publisher.read(user, (0..n).map(device).collect(), NOW - n * 1000),
+                    5 => publisher.record_failure(user, ErrorKind::Timeout),
+                    _ => {
+                        publisher.record_devices(user, (0..n).map(device).collect(), NOW - n * 1000)
+                    }
                 }
             }
-            publisher.failed(&users[4], ErrorKind::ServerError);
+            publisher.record_failure(&users[4], ErrorKind::ServerError);
             publisher.end(Moment::unstepped(NOW), Duration::from_secs(1), true);
             publishers.push(publisher);
         }

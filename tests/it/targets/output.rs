@@ -56,7 +56,7 @@ impl Fleet {
         let facts = BTreeMap::from([(user.clone(), Arc::new(facts))]);
         publisher.set_directory(Directory { facts, ..Directory::default() });
         publisher.begin(std::slice::from_ref(&user));
-        publisher.read(&user, devices.clone(), NOW);
+        publisher.record_devices(&user, devices.clone(), NOW);
         publisher.end(Moment::unstepped(NOW), Duration::from_secs(1), true);
         Some(Fleet { name, devices, snapshot: reader.snapshot() })
     }

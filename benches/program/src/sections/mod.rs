@@ -70,7 +70,7 @@ async fn measure_start(plan: &Plan, program: &Path, report: &mut Report) -> Resu
         columns: vec!["", "median", "min", "max"],
         rows: vec![
             row("serving `/-/healthy`", start.serving),
-            row("ready: 40 users polled at 100 requests a second", start.ready),
+            row("ready: 40 users polled at 100 requests per second", start.ready),
         ],
     });
     Ok(())

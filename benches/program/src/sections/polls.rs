@@ -126,7 +126,7 @@ pub(super) async fn memory(plan: &Plan, program: &Path, report: &mut Report) -> 
     });
     report.tables.push(Table {
         title: format!(
-            "Resident memory over {} polls, with a scrape at each sample: {} users, {} changes a second",
+            "Resident memory over {} polls, with a scrape at each sample: {} users, {} changes per second",
             plan.memory_polls, plan.changing.users, plan.changing.churn
         ),
         columns: vec!["after polls", "resident", ""],

@@ -29,7 +29,7 @@
     {{- toYaml . | nindent 4 }}
   {{- end }}
   relabelings:
-    # The alerts require this job name, whatever the name of the release.
+    # The alerts require this job name, regardless of the name of the release.
     - targetLabel: job
       replacement: {{ index . 1 }}
     {{- with $monitor.relabelings }}

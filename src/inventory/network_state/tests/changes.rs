@@ -1,4 +1,4 @@
-//! Changes of devices between readings.
+//! Changes of devices between reads.
 
 use super::*;
 
@@ -13,14 +13,14 @@ fn counts(state: &NetworkState) -> [u64; 3] {
 }
 
 #[test]
-fn counts_changes_since_the_last_reading_of_the_user() {
+fn counts_changes_since_the_last_read_of_the_user() {
     let mut state = new_state();
     let users = [id("1"), id("2")];
     state.begin(&users, 2);
     state.read(&users[0], vec![device("a"), device("b")], 0);
     state.read(&users[1], vec![device("a")], 0);
     state.end(0, DURATION, true);
-    assert_eq!(counts(&state), [0, 0, 0], "first readings");
+    assert_eq!(counts(&state), [0, 0, 0], "first reads");
     state.begin(&users, 2);
     let changes = state.read(&users[0], vec![logged_in("a", 5), device("c")], 1_000);
     let changes: Vec<_> = changes.iter().map(|change| (change.kind, &*change.app_id)).collect();

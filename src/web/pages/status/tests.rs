@@ -41,8 +41,10 @@ fn read(publisher: &mut Publisher, failed: usize) {
     publisher.begin(&users());
     for (index, user) in users().iter().enumerate() {
         match index < failed {
-            true => publisher.failed(user, ErrorKind::Forbidden),
-            false => publisher.read(user, vec![idle(0), idle(20), idle(40), idle(50)], NOW),
+            true => publisher.record_failure(user, ErrorKind::Forbidden),
+            false => {
+                publisher.record_devices(user, vec![idle(0), idle(20), idle(40), idle(50)], NOW)
+            }
         }
     }
     publisher.end(NOW, Duration::from_secs(2), true);
@@ -56,7 +58,7 @@ fn the_level_depends_on_the_state_of_the_users() {
     let mut publisher = registrar.add(identity("12345678"), None);
     assert_eq!(level(0), Level::Waiting, "no poll");
     publisher.begin(&users());
-    publisher.read(&users()[0], vec![], NOW);
+    publisher.record_devices(&users()[0], vec![], NOW);
     publisher.flush();
     let waiting = status(&reader, 0);
     assert_eq!(waiting.assessment.level, Level::Waiting);
@@ -66,7 +68,7 @@ fn the_level_depends_on_the_state_of_the_users() {
     assert_eq!(level(0), Level::Good);
     assert_eq!(status(&reader, 0).networks[0].up, Some(true));
     read(&mut publisher, 1);
-    assert_eq!(level(0), Level::Care);
+    assert_eq!(level(0), Level::Warning);
     assert_eq!(level(180_001), Level::Bad, "the stale data has expired");
     read(&mut publisher, 2);
     let missing = status(&reader, 180_001);
@@ -108,7 +110,7 @@ fn restored_data_is_stale() {
     publisher.withdraw();
     let _publisher = registrar.add(identity("12345678"), Some(restored));
     let status = status(&reader, 1000);
-    assert_eq!(status.assessment.level, Level::Care);
+    assert_eq!(status.assessment.level, Level::Warning);
     assert!(status.assessment.text.contains("before the restart"), "{}", status.assessment.text);
     assert_eq!(status.networks[0].up, None);
 }

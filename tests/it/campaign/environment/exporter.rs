@@ -33,7 +33,7 @@ impl Environment {
             ("AWS_ACCESS_KEY_ID", ""),
             ("AWS_SECRET_ACCESS_KEY", ""),
         ];
-        // Before the start, because the process polls at once.
+        // Before the start, because the process polls immediately.
         self.earlier_requests = self.request_counts();
         self.started = now();
         self.overdue = Overdue::default();

@@ -292,7 +292,7 @@ impl Environment {
         let group = pick(&mut self.rng, &GROUPS);
         let minutes = pick(&mut self.rng, &[0, 1, 60, 43_200]);
         self.log_event(&format!("group {group} of {network}: {minutes} minutes"));
-        // Before the change in the simulator, because the exporter can read it at once.
+        // Before the change in the simulator, because the exporter can read it immediately.
         self.expected.groups.insert((network.to_owned(), group.to_owned()), minutes);
         self.expected.record_limits();
         let index = GROUPS.iter().position(|name| *name == group).unwrap();
