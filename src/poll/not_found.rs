@@ -1,6 +1,6 @@
 //! Decides whether to trust "unknown user" responses.
 //!
-//! A single unknown user was deleted, and its data is not served any more. Several in a row, where none
+//! A single unknown user was deleted, and its data is no longer served. Several in a row, where none
 //! was unknown before, are more likely a broken network or gateway: their data then stays until it is
 //! overdue for too long or discovery no longer lists the user.
 
