@@ -9,7 +9,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let status = runtime.block_on(commands::run(cli));
+            // In a task: this thread, which is not a worker, would have to be woken for each response.
+            let task = runtime.spawn(commands::run(cli));
+            // It fails only after a panic, which is logged.
+            let status = runtime.block_on(task).unwrap_or(ExitCode::FAILURE);
             // Does not wait for blocking tasks such as DNS lookups.
             runtime.shutdown_background();
             status

@@ -167,7 +167,12 @@ impl Client {
             pages
                 .add(body.len(), found.len(), next.as_deref())
                 .map_err(|error| Error::new(list.operation, ErrorKind::InvalidResponse, error))?;
-            items.extend(found);
+            // Most lists have one page, which is kept without a copy.
+            if items.is_empty() {
+                items = found;
+            } else {
+                items.extend(found);
+            }
             match next {
                 None => return Ok(items),
                 next => token = next,
@@ -196,7 +201,7 @@ impl Client {
             // Credentials can expire during the wait.
             let credentials = self.credentials(list.operation).await?;
             let signed = self.options.credentials.clock().signing_time(server_time);
-            let result = self.attempt(list.operation, &url, token, &credentials, signed).await;
+            let result = self.attempt(list, &url, token, &credentials, signed).await;
             drop(permit);
             let error = match result {
                 Ok(body) => {
@@ -239,12 +244,13 @@ impl Client {
 
     async fn attempt(
         &self,
-        operation: Operation,
+        list: &List,
         url: &str,
         token: Option<&str>,
         credentials: &CachedCredentials,
         signed: Moment,
     ) -> Result<Bytes, Error> {
+        let operation = list.operation;
         let CachedCredentials { credentials, identity, .. } = credentials;
         let invalid = |error: String| Error::new(operation, ErrorKind::InvalidRequest, error);
         let time = system_time(signed.time);
@@ -262,9 +268,8 @@ impl Client {
         let took = started.elapsed();
         self.options.observer.attempted(operation, outcome, took);
         let seconds = took.as_secs_f64();
-        // The query can contain a page token.
-        let path = url.strip_prefix(self.options.endpoint.as_str());
-        let path = path.and_then(|path| path.split('?').next());
+        // Without the query, which can contain a page token.
+        let path = list.path();
         tracing::debug!(operation = operation.as_str(), path, %outcome, seconds, "request ended");
         match result {
             Ok(Response { status, body, .. }) if status.is_success() => Ok(body),

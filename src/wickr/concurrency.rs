@@ -5,7 +5,7 @@
 //! are in use waits for one request, at most the request timeout.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -28,7 +28,7 @@ pub struct ConcurrencyLimiter {
 #[derive(Debug, Default)]
 struct Usage {
     /// Requests in flight by network limiter.
-    in_flight: HashMap<usize, usize>,
+    in_flight: BTreeMap<usize, usize>,
     total_in_flight: usize,
     /// Number of polls that are running.
     polls: usize,

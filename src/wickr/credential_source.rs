@@ -132,7 +132,7 @@ impl CredentialSource {
                 ca_bundle,
             ),
         };
-        let http = SdkHttpClient::new(ca_bundle.as_deref()).map_err(CredentialError::new)?;
+        let http = SdkHttpClient::new(ca_bundle.as_deref());
         let config = ProviderConfig::without_region()
             .with_region(Some(region.clone()))
             .with_use_fips(Some(fips))

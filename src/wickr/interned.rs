@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::HashSet,
+    collections::BTreeSet,
     fmt,
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
@@ -38,10 +38,10 @@ impl fmt::Debug for InternedStr {
     }
 }
 
-/// Returns the same [`InternedStr`] for equal strings. Above 1,024 strings, further ones are
+/// Returns the same [`InternedStr`] for equal strings, which are few: a tree is faster than hashing. Above 1,024 strings, further ones are
 /// not shared, because the service's values are an open set.
 #[derive(Debug, Default)]
-pub struct Interner(Mutex<HashSet<InternedStr>>);
+pub struct Interner(Mutex<BTreeSet<InternedStr>>);
 
 impl Interner {
     const MAX: usize = 1024;

@@ -57,10 +57,8 @@ operations! {
 #[derive(Debug, Clone)]
 pub(super) struct List {
     pub(super) operation: Operation,
-    /// The path below the endpoint. It needs no encoding.
-    path: String,
-    /// The encoded query without the token.
-    query: String,
+    /// The path below the endpoint, which needs no encoding, and the encoded query without the token.
+    target: String,
 }
 
 impl List {
@@ -69,37 +67,44 @@ impl List {
     pub(super) fn devices(network: &NetworkId, user: &UserId, page_size: u16) -> List {
         List {
             operation: Operation::ListDevicesForUser,
-            path: format!("/networks/{network}/users/{user}/devices"),
-            query: format!("maxResults={page_size}&sortDirection=ASC&sortFields=created"),
+            target: format!(
+                "/networks/{network}/users/{user}/devices\
+                 ?maxResults={page_size}&sortDirection=ASC&sortFields=created"
+            ),
         }
     }
 
     /// Sorted, because page tokens are offsets: without a stable order, a page can skip entries.
     pub(super) fn users(network: &NetworkId, filter: &ListUsersFilter, page_size: u16) -> List {
-        let mut query = format!("maxResults={page_size}&sortDirection=ASC&sortFields=username");
+        let mut target = format!(
+            "/networks/{network}/users?maxResults={page_size}&sortDirection=ASC&sortFields=username"
+        );
         if let Some(status) = filter.status {
-            query.push_str(&format!("&status={status}"));
+            target.push_str(&format!("&status={status}"));
         }
         if let Some(group) = &filter.group {
-            query.push_str("&groupId=");
-            query.extend(encode(group));
+            target.push_str("&groupId=");
+            target.extend(encode(group));
         }
-        List { operation: Operation::ListUsers, path: format!("/networks/{network}/users"), query }
+        List { operation: Operation::ListUsers, target }
     }
 
     pub(super) fn networks(page_size: u16) -> List {
         List {
             operation: Operation::ListNetworks,
-            path: "/networks".into(),
-            query: format!("maxResults={page_size}&sortDirection=ASC&sortFields=networkId"),
+            target: format!(
+                "/networks?maxResults={page_size}&sortDirection=ASC&sortFields=networkId"
+            ),
         }
     }
 
     pub(super) fn security_groups(network: &NetworkId, page_size: u16) -> List {
         List {
             operation: Operation::ListSecurityGroups,
-            path: format!("/networks/{network}/security-groups"),
-            query: format!("maxResults={page_size}&sortDirection=ASC&sortFields=id"),
+            target: format!(
+                "/networks/{network}/security-groups\
+                 ?maxResults={page_size}&sortDirection=ASC&sortFields=id"
+            ),
         }
     }
 
@@ -108,23 +113,21 @@ impl List {
         operation: Operation,
         network: &NetworkId,
         path: &str,
-        query: String,
+        query: &str,
     ) -> List {
-        let separator = if path.is_empty() { "" } else { "/" };
-        List { operation, path: format!("/networks/{network}{separator}{path}"), query }
+        let below = if path.is_empty() { "" } else { "/" };
+        let before = if query.is_empty() { "" } else { "?" };
+        List { operation, target: format!("/networks/{network}{below}{path}{before}{query}") }
     }
 
+    /// The path without the query.
     pub(super) fn path(&self) -> &str {
-        &self.path
+        self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
     }
 
     /// The URL of the page of `token`, or of the first page.
     pub(super) fn url(&self, endpoint: &str, token: Option<&str>) -> String {
-        let mut url = format!("{endpoint}{}", self.path);
-        if !self.query.is_empty() {
-            url.push('?');
-            url.push_str(&self.query);
-        }
+        let mut url = [endpoint, &self.target].concat();
         if let Some(token) = token {
             url.push_str("&nextToken=");
             url.extend(encode(token));

@@ -32,7 +32,7 @@ impl Client {
         path: &str,
         limiter: &NetworkLimiter,
     ) -> Result<T, Error> {
-        let list = List::of_network(operation, network, path, String::new());
+        let list = List::of_network(operation, network, path, "");
         let body = self.request(&list, None, limiter).await?;
         serde_json::from_slice(&body).map_err(|error| invalid_body(&list, &error))
     }
@@ -47,7 +47,7 @@ impl Client {
     ) -> Result<Vec<T>, Error> {
         let page_size = self.options.page_size;
         let query = format!("maxResults={page_size}&sortDirection=ASC&sortFields={sort}");
-        let list = List::of_network(operation, network, path, query);
+        let list = List::of_network(operation, network, path, &query);
         let report = |invalid| self.invalid_fields.log(invalid);
         let read = |body: &[u8]| wire::items_page(body, member, report);
         self.collect(&list, limiter, paging::ITEMS, read).await

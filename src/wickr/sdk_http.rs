@@ -1,7 +1,11 @@
 //! The HTTP client of aws-config, on top of reqwest: STS, SSO and metadata are reached with the same
 //! proxies, authorities and rules as the Admin API.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_smithy_runtime_api::client::{
     http::{
@@ -26,27 +30,48 @@ const METADATA_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Credentials are a few kilobytes.
 const MAX_BODY: usize = 1024 * 1024;
 
+/// Clones share their clients.
 #[derive(Debug, Clone)]
-pub(super) struct SdkHttpClient {
-    aws: reqwest::Client,
-    /// Loopback and metadata, without a proxy.
-    local: reqwest::Client,
+pub(super) struct SdkHttpClient(Arc<Clients>);
+
+/// Built with their first request: that parses about 150 certificate authorities, and credentials from
+/// variables and files need no request.
+#[derive(Debug)]
+struct Clients {
+    ca_bundle: Option<PathBuf>,
+    aws: OnceLock<Result<Client, String>>,
+    /// For loopback and metadata, without a proxy.
+    local: OnceLock<Result<Client, String>>,
+}
+
+#[derive(Debug)]
+struct Client {
+    http: reqwest::Client,
     proxy: Option<Arc<ProxySetting>>,
 }
 
 impl SdkHttpClient {
+    pub(super) fn new(ca_bundle: Option<&Path>) -> SdkHttpClient {
+        let ca_bundle = ca_bundle.map(Path::to_owned);
+        SdkHttpClient(Arc::new(Clients { ca_bundle, aws: OnceLock::new(), local: OnceLock::new() }))
+    }
+}
+
+impl Clients {
     /// # Errors
     ///
     /// The proxy or the certificate authorities are invalid.
-    pub(super) fn new(ca_bundle: Option<&Path>) -> Result<SdkHttpClient, String> {
-        let build = |timeout| {
-            let (builder, proxy) = connection::builder(ca_bundle)?;
-            let http = builder.connect_timeout(timeout).build().map_err(|error| chain(&error))?;
-            Ok::<_, String>((http, proxy))
+    fn get(&self, local: bool) -> Result<&Client, String> {
+        let (client, timeout) = match local {
+            true => (&self.local, METADATA_CONNECT_TIMEOUT),
+            false => (&self.aws, CONNECT_TIMEOUT),
         };
-        let (aws, proxy) = build(CONNECT_TIMEOUT)?;
-        let (local, _) = build(METADATA_CONNECT_TIMEOUT)?;
-        Ok(SdkHttpClient { aws, local, proxy })
+        let built = client.get_or_init(|| {
+            let (builder, proxy) = connection::builder(self.ca_bundle.as_deref())?;
+            let http = builder.connect_timeout(timeout).build().map_err(|error| chain(&error))?;
+            Ok(Client { http, proxy })
+        });
+        built.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -98,8 +123,8 @@ impl SdkHttpClient {
             return Err(ConnectorError::user(ConnectionError::refused(message).into()));
         }
         let (host, started) = (host.to_owned(), Instant::now());
-        let http = if local { &self.local } else { &self.aws };
-        let result = exchange(http, request, self.proxy.as_deref()).await;
+        let Client { http, proxy } = self.0.get(local).map_err(user)?;
+        let result = exchange(http, request, proxy.as_deref()).await;
         let seconds = started.elapsed().as_secs_f64();
         match &result {
             Ok(response) => {

@@ -199,7 +199,7 @@ async fn region(
         return None;
     }
     let ca_bundle = settings.ca_bundle.as_ref().map(|setting| setting.value.as_path());
-    let client = SdkHttpClient::new(ca_bundle).ok()?;
+    let client = SdkHttpClient::new(ca_bundle);
     let config = ProviderConfig::without_region().with_http_client(client);
     let provider = ImdsRegionProvider::builder().configure(&config).build();
     let region = tokio::time::timeout(METADATA_TIMEOUT, provider.region()).await.ok()??;

@@ -16,7 +16,6 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::{Peer, lock};
 
@@ -81,7 +80,7 @@ impl Passwords {
     /// None if the system's random number generator fails.
     pub(super) fn new() -> Option<Passwords> {
         let mut hmac_key = [0; 32];
-        aws_lc_rs::default_provider().secure_random.fill(&mut hmac_key).ok()?;
+        getrandom::fill(&mut hmac_key).ok()?;
         let semaphore = Arc::new(Semaphore::new(1));
         Some(Passwords { hmac_key, semaphore, waiting: Arc::default(), cache: Arc::default() })
     }

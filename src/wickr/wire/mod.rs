@@ -32,8 +32,11 @@ pub fn devices_page(
     report: &mut dyn FnMut(InvalidField),
 ) -> Page<Device> {
     let (items, token) = page::<&RawValue>(body, "devices", false)?;
-    let devices = items.into_iter().map(|json| device::parse(json, interner, zone, report));
-    Ok((devices.filter_map(Result::transpose).collect::<Result<_, _>>()?, token))
+    let mut devices = Vec::with_capacity(items.len());
+    for json in items {
+        devices.extend(device::parse(json, interner, zone, report)?);
+    }
+    Ok((devices, token))
 }
 
 /// Parses a page of items and reads a few of their members. An item that cannot be parsed is reported

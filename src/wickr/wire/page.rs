@@ -22,11 +22,13 @@ pub(super) fn page<'de, T: Deserialize<'de>>(
     field: &'static str,
     require_list: bool,
 ) -> Page<T> {
-    if std::str::from_utf8(body).is_err() {
-        // Skipped values are not checked for UTF-8. This returns an error with the position.
-        serde_json::from_slice::<serde_json::Value>(body)?;
-    }
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let Ok(text) = std::str::from_utf8(body) else {
+        // Returns an error with the position.
+        let error = serde_json::from_slice::<serde_json::Value>(body).err();
+        return Err(error.unwrap_or_else(|| serde_json::Error::custom("invalid UTF-8")));
+    };
+    // From text, which is not checked for UTF-8 again in each value.
+    let mut json = serde_json::Deserializer::from_str(text);
     let (items, token) = json.deserialize_map(PageVisitor { field, items: PhantomData })?;
     json.end()?;
     if require_list && items.is_none() && token.is_none() {
