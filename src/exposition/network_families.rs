@@ -102,7 +102,7 @@ impl<'a> NetworkFamilies<'a> {
                         || block.stats().devices() > CACHE_MAX_DEVICES
                         || !view.is_unexpired(block, now)
                     {
-                        family.lines(users, write)?;
+                        family.lines(column.users(users), write)?;
                         continue;
                     }
                     let key = Key {
@@ -112,7 +112,7 @@ impl<'a> NetworkFamilies<'a> {
                         usernames: usernames && column.has_usernames(),
                         period: column.period(block, now.time),
                     };
-                    family.cached_lines(key, users, write)?;
+                    family.cached_lines(key, column.users(users), write)?;
                 }
             }
         }
