@@ -156,6 +156,11 @@ impl Column {
         *self.family == family::USER_INFO
     }
 
+    /// Whether lines change with every moment.
+    pub(super) fn is_momentary(&self) -> bool {
+        self.dependency == Dependency::Clock
+    }
+
     /// The first and the last time for which the lines of the block are those at `now`. None if they
     /// do not depend on the clock.
     pub(super) fn period(&self, block: &Block, now: Millis) -> Option<(Millis, Millis)> {

@@ -10,13 +10,14 @@
 //!
 //! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and
 //! HEAD is 405. `server` accepts connections, `connections` and `slots` limit them and large responses;
-//! `web_config`, `auth` and `tls` protect them.
+//! `web_config`, `auth` and `tls` protect them. `recompress` prepares compressed scrapes.
 
 mod auth;
 mod body;
 mod connections;
 mod pages;
 mod paths;
+mod recompress;
 mod scrape;
 mod server;
 mod slots;
@@ -39,6 +40,7 @@ use axum::{
 
 pub use auth::{AccessControl, Peer, credentials};
 pub use paths::{ExternalUrl, RoutePrefix};
+pub use recompress::recompress;
 pub use scrape::groups;
 pub use server::{Server, bind, passed};
 pub use slots::ResponseSlots;
@@ -71,7 +73,7 @@ pub struct Site {
     /// `None` if clients must not reload the configuration.
     pub reloads: Option<ReloadHandle>,
     /// Compressed chunks that scrapes share.
-    pub compression_cache: CompressionCache,
+    pub compression_cache: Arc<CompressionCache>,
 }
 
 /// The configuration of metrics and pages.
