@@ -4,8 +4,9 @@
 //!
 //! Polls run against a source in memory, so that they consist of the exporter's own work. The runtime
 //! has one worker thread, as in a container with one CPU, where a stalled worker delays every request.
-//! Two values are measured:
+//! Three values are measured:
 //!
+//! - how long a client on its own thread waits for a complete scrape of the network level;
 //! - how long a client on its own thread waits for `/-/healthy`, which includes the time in which other
 //!   programs use the CPU;
 //! - the CPU time that the worker spends between two turns of a task that is due every millisecond: how
@@ -25,7 +26,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use wickr_exporter::{
     clock::Clock,
-    exposition::{CompressionCache, Group},
+    exposition::Group,
     inventory::{self, NetworkIdentity, Reader, state},
     poll::{
         DiscoveryObserver, NetworkPoller, Plan, Shard, Source, SsoLimits, UserFilter, UserListPlan,
@@ -44,6 +45,7 @@ const DEVICES: u32 = 2;
 /// Polls in which every user is read, then one in which all are refused.
 const POLLS: u64 = 3;
 const PAUSE: Duration = Duration::from_millis(1);
+const SCRAPE_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct Memory {
@@ -213,7 +215,7 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
         telemetry_path: "/metrics".parse().unwrap(),
         link_prefix: RoutePrefix::default(),
         reloads: None,
-        compression_cache: CompressionCache::default(),
+        compression_cache: Arc::default(),
     });
     let access = Arc::new(AccessControl::new(None, metrics).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -226,20 +228,26 @@ async fn serve(reader: Reader) -> (SocketAddr, CancellationToken) {
     (address, stop)
 }
 
-/// Requests `/-/healthy` until `ended`, for at least a second, and the metrics every two seconds.
-fn probe(address: SocketAddr, phase: &str, ended: impl Fn() -> bool) {
-    let scraper = std::thread::spawn(move || get(address, "/metrics"));
-    let mut stream = connect(address);
-    let (started, mut times) = (Instant::now(), Vec::new());
-    while !ended() || started.elapsed() < Duration::from_secs(1) {
-        let sent = Instant::now();
-        request(&mut stream, "/-/healthy");
-        times.push(sent.elapsed());
-        std::thread::sleep(PAUSE);
-    }
-    scraper.join().unwrap();
+/// Requests `/-/healthy` and, on another connection, the metrics until `ended`, for at least a second.
+fn probe(address: SocketAddr, phase: &str, ended: impl Fn() -> bool + Sync) {
+    let started = Instant::now();
+    let repeat = |path: &str, pause| {
+        let (mut stream, mut times) = (connect(address), Vec::new());
+        while !ended() || started.elapsed() < Duration::from_secs(1) {
+            let sent = Instant::now();
+            request(&mut stream, path);
+            times.push(sent.elapsed());
+            std::thread::sleep(pause);
+        }
+        times
+    };
+    let (mut times, mut scrapes) = std::thread::scope(|threads| {
+        let scraper = threads.spawn(|| repeat("/metrics", SCRAPE_PAUSE));
+        (repeat("/-/healthy", PAUSE), scraper.join().unwrap())
+    });
     println!("{phase}, {:.1} s", started.elapsed().as_secs_f64());
     println!("    responses: {}", Summary::of(&mut times));
+    println!("    scrapes: {}", Summary::of(&mut scrapes));
 }
 
 /// Records the CPU time of the worker between two turns of this task.
@@ -288,13 +296,13 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn get(address: SocketAddr, path: &str) {
-    request(&mut connect(address), path);
-}
-
-/// Sends a request and reads the first bytes of its response, which are all for `/-/healthy`.
+/// Sends a request and reads the response: that of `/-/healthy` is one line, others end with a chunk.
 fn request(stream: &mut TcpStream, path: &str) {
     write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    let mut buffer = [0; 4096];
-    assert!(stream.read(&mut buffer).unwrap() > 0);
+    let (mut response, mut buffer) = (Vec::new(), [0; 16_384]);
+    while !response.ends_with(b"healthy.\n") && !response.ends_with(b"\r\n0\r\n\r\n") {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0);
+        response.extend_from_slice(&buffer[..count]);
+    }
 }

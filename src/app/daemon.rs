@@ -138,15 +138,16 @@ impl Daemon {
             self.metrics.set_external_url(url.as_str());
         }
         let link_prefix = external_url.map_or(&serving.route_prefix, ExternalUrl::path).clone();
+        let cache = Arc::new(CompressionCache::default());
         let router = web::router(Site {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
-            settings: self.shown,
+            settings: self.shown.clone(),
             telemetry_path: serving.telemetry_path,
             link_prefix: link_prefix.clone(),
             reloads: serving.lifecycle.then(|| reloads.clone()),
-            compression_cache: CompressionCache::default(),
+            compression_cache: cache.clone(),
         });
         let server = Server::new(router, access.clone(), serving.route_prefix, link_prefix);
         // Before the server, so that the first request sees restored data.
@@ -158,6 +159,14 @@ impl Daemon {
             warn_if_exposed(&listener, &access);
             tasks.spawn("HTTP server", infallible(server.clone().serve(listener, stop.clone())));
         }
+        let recompressing = web::recompress(
+            self.reader.clone(),
+            self.shown,
+            self.clock.clone(),
+            cache,
+            stop.clone(),
+        );
+        tasks.spawn("compression", infallible(recompressing));
         let (clock, stopped) = (self.clock.clone(), stop.clone());
         tasks.spawn(
             "web configuration watcher",

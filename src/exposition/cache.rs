@@ -4,17 +4,16 @@
 //! The chunk of a block and family is cached until the block changes. A chunk that depends on the
 //! clock is cached for the period in which it is valid, mostly one timestamp, and a timestamp is reused
 //! for a second.
-//! Concurrent scrapes compress a chunk once.
+//! Concurrent scrapes compress a chunk once. What scrapes have requested lately is compressed again when
+//! a poll changes it, so that the next scrape does not wait for it; see
+//! [`Exposition::recompress`](super::Exposition::recompress).
 //!
 //! The cache is bounded: one chunk for each block, family and encoding requested in the last minutes.
 
 use std::{
     collections::{HashMap, HashSet},
     fmt, io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::compression::{CompressedChunk, Encoding};
@@ -25,32 +24,36 @@ use crate::{
 
 /// For how long scrapes reuse a timestamp.
 const WINDOW: Millis = 1000;
-/// Unused chunks are dropped after this time, longer than any common scrape interval.
+/// Chunks that no scrape requests are dropped after this time, longer than any common scrape interval.
 const MAX_UNUSED: Millis = 600_000;
+
+/// A family as a scrape requests it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Request {
+    pub(super) family: &'static str,
+    pub(super) encoding: Encoding,
+    pub(super) usernames: bool,
+}
 
 /// Everything that a chunk depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// One of the numbers of a [`BlockVersion`](crate::inventory::BlockVersion).
     pub(super) version: u64,
-    pub(super) family: &'static str,
-    pub(super) encoding: Encoding,
-    pub(super) usernames: bool,
+    pub(super) request: Request,
     /// The first and the last time of the lines, if they depend on the clock.
     pub(super) period: Option<(Millis, Millis)>,
 }
 
-#[derive(Default)]
-struct CachedChunk {
-    /// None until it is compressed.
-    chunk: Mutex<Option<Arc<CompressedChunk>>>,
-    last_used: AtomicI64,
-}
+/// None until it is compressed.
+type CachedChunk = Mutex<Option<Arc<CompressedChunk>>>;
 
 /// The chunks of all scrapes.
 #[derive(Default)]
 pub struct CompressionCache {
     slots: Mutex<HashMap<Key, Arc<CachedChunk>>>,
+    /// The time of the last scrape with each request.
+    requests: Mutex<HashMap<Request, Millis>>,
     timestamp: Mutex<Option<Moment>>,
 }
 
@@ -70,17 +73,30 @@ impl CompressionCache {
         }
     }
 
-    /// Drops the chunks of earlier block versions, of earlier periods, and unused ones.
+    /// A scrape at `now` has a request.
+    pub(super) fn record(&self, request: Request, now: Millis) {
+        lock(&self.requests).insert(request, now);
+    }
+
+    /// The requests of the last minutes.
+    pub(super) fn requests(&self, now: Millis) -> HashSet<Request> {
+        let mut requests = lock(&self.requests);
+        requests.retain(|_, last| now.abs_diff(*last) < MAX_UNUSED.unsigned_abs());
+        requests.keys().copied().collect()
+    }
+
+    /// Drops the chunks of earlier block versions, of earlier periods, and those that are not requested.
     pub(super) fn evict(&self, snapshot: &Snapshot, now: Millis) {
         let blocks = snapshot.networks.iter().flat_map(|network| network.users.blocks());
         let live: HashSet<u64> = blocks
             .map(|block| block.version())
             .flat_map(|version| [version.any, version.logins, version.content])
             .collect();
-        lock(&self.slots).retain(|key, slot| {
+        let requests = self.requests(now);
+        lock(&self.slots).retain(|key, _| {
             live.contains(&key.version)
                 && key.period.is_none_or(|period| in_period(period, now))
-                && now.abs_diff(slot.last_used.load(Ordering::Relaxed)) < MAX_UNUSED.unsigned_abs()
+                && requests.contains(&key.request)
         });
     }
 
@@ -88,13 +104,11 @@ impl CompressionCache {
     pub(super) fn get(
         &self,
         key: Key,
-        now: Millis,
         compress: impl FnOnce() -> io::Result<CompressedChunk>,
     ) -> io::Result<Arc<CompressedChunk>> {
         let slot = lock(&self.slots).entry(key).or_default().clone();
-        slot.last_used.store(now, Ordering::Relaxed);
         // Only scrapes that need this chunk wait here.
-        let mut chunk = lock(&slot.chunk);
+        let mut chunk = lock(&slot);
         match &*chunk {
             Some(chunk) => Ok(chunk.clone()),
             None => Ok(chunk.insert(Arc::new(compress()?)).clone()),
@@ -106,7 +120,7 @@ impl CompressionCache {
 impl CompressionCache {
     pub(super) fn chunks(&self) -> Vec<Arc<CompressedChunk>> {
         let slots: Vec<Arc<CachedChunk>> = lock(&self.slots).values().cloned().collect();
-        slots.iter().filter_map(|slot| lock(&slot.chunk).clone()).collect()
+        slots.iter().filter_map(|slot| lock(slot).clone()).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The families with a sample for each user or device. They are most of a large exposition, so their
 //! lines are written without intermediate values.
 
-use std::time::Duration;
+use std::{hint::black_box, time::Duration};
 
 use super::{
     family::{self, Family},
@@ -21,6 +21,9 @@ pub(super) struct Context {
     pub(super) stale_after: Duration,
     pub(super) usernames: bool,
 }
+
+/// How many users' devices are loaded into the processor's cache before their lines are written.
+const PREFETCHED_USERS: usize = 32;
 
 /// One family, and how to write its lines for a user.
 #[derive(Debug)]
@@ -153,6 +156,11 @@ impl Column {
         *self.family == family::USER_INFO
     }
 
+    /// Whether lines change with every moment.
+    pub(super) fn is_momentary(&self) -> bool {
+        self.dependency == Dependency::Clock
+    }
+
     /// The first and the last time at which the lines of the block are the same as at `now`. None if they
     /// do not depend on the clock.
     pub(super) fn period(&self, block: &Block, now: Millis) -> Option<(Millis, Millis)> {
@@ -161,6 +169,20 @@ impl Column {
             Dependency::Clock => Some((now, now)),
             Dependency::SsoEnds => Some(block.stats().sso_period(now)),
         }
+    }
+
+    /// The users, in the order of their lines.
+    pub(super) fn users<'a>(
+        &self,
+        users: &'a [UserRecord],
+    ) -> impl Iterator<Item = &'a UserRecord> {
+        let has_devices = matches!(self.lines, Lines::Device { .. });
+        users.chunks(PREFETCHED_USERS).flat_map(move |users| {
+            if has_devices {
+                prefetch_devices(users);
+            }
+            users
+        })
     }
 
     /// Writes the lines of a user.
@@ -273,6 +295,22 @@ fn write_device(device: &Device, status: bool, value: Value, line: &mut Line<'_>
         line.label("status", &device.status);
     }
     line.end(value);
+}
+
+/// Reads a byte of each string that the lines of devices need. They are scattered in memory, and the
+/// processor fetches many of them at a time if no other work is between: rendering takes half the time.
+fn prefetch_devices(users: &[UserRecord]) {
+    let mut sum = 0_u8;
+    let mut read = |text: &str| {
+        for byte in [text.as_bytes().first(), text.as_bytes().last()].into_iter().flatten() {
+            sum = sum.wrapping_add(*byte);
+        }
+    };
+    for user in users {
+        read(user.id.as_str());
+        user.devices().iter().filter_map(|device| device.app_id.as_deref()).for_each(&mut read);
+    }
+    black_box(sum);
 }
 
 /// The start of the lines of a family, network and user.

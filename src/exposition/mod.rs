@@ -70,14 +70,8 @@ impl Exposition<'_> {
         sink: &mut impl Sink,
     ) -> io::Result<()> {
         cache.evict(self.snapshot, self.now.time);
-        let mut writer = Writer::new(format, encoding, cache, self.now.time, sink)?;
-        let families = NetworkFamilies::new(
-            self.snapshot,
-            self.now,
-            self.idle_buckets,
-            self.sso_horizons,
-            self.usernames,
-        );
+        let mut writer = Writer::new(format, encoding, cache, sink)?;
+        let families = self.families();
         for group in self.groups {
             families.write(*group, &mut writer)?;
             if *group == Group::Exporter {
@@ -85,6 +79,36 @@ impl Exposition<'_> {
             }
         }
         writer.finish()
+    }
+
+    /// Compresses what scrapes of the last minutes have requested and polls have changed since, for the
+    /// next scrape. Calls `pause` after each block; its error ends the work.
+    ///
+    /// # Errors
+    ///
+    /// Those of `pause` or the compressor.
+    pub fn recompress(
+        &self,
+        cache: &CompressionCache,
+        mut pause: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        cache.evict(self.snapshot, self.now.time);
+        if cache.requests(self.now.time).is_empty() {
+            return Ok(());
+        }
+        let families = self.families();
+        families.recompress(Encoding::Gzip, cache, &mut pause)?;
+        families.recompress(Encoding::Zstd, cache, &mut pause)
+    }
+
+    fn families(&self) -> NetworkFamilies<'_> {
+        NetworkFamilies::new(
+            self.snapshot,
+            self.now,
+            self.idle_buckets,
+            self.sso_horizons,
+            self.usernames,
+        )
     }
 
     /// Renders into memory, without compression.

@@ -3,17 +3,18 @@
 use std::{io, time::Duration};
 
 use super::{
-    cache::Key,
+    cache::{CompressionCache, Key, Request},
     columns::{self, Column, Context, LinePrefix},
+    compression::{Compressor, Encoding},
     family::{self, Family, Group},
     value::Value,
-    writer::{Labels, Sink, Writer},
+    writer::{Labels, Sink, Writer, cached_chunk},
 };
 use crate::{
     clock::{Moment, to_millis},
     inventory::{
-        ChangeKind, Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot, Sso,
-        Summary, TypeSummary,
+        Block, ChangeKind, Collected, Freshness, ListedCounts, NetworkView, PollResult, Snapshot,
+        Sso, Summary, TypeSummary,
     },
     text::format_duration,
     wickr::ErrorKind,
@@ -88,35 +89,88 @@ impl<'a> NetworkFamilies<'a> {
     }
 
     fn columns<S: Sink>(&self, columns: &[Column], out: &mut Writer<'_, S>) -> io::Result<()> {
-        let (now, usernames, encoding) = (self.now, self.usernames, out.encoding());
         for column in columns {
+            let request = self.request(column, out.encoding());
+            if let Some(cache) = out.cache() {
+                cache.record(request, self.now.time);
+            }
             let mut family = out.family(column.family);
-            for NetworkContext { view, labels, .. } in &self.networks {
-                let mut prefix = LinePrefix::new(column, labels);
-                let context = Context { now, usernames, stale_after: view.identity.stale_after };
-                for block in view.users.blocks() {
-                    let users = block.users();
+            for network in &self.networks {
+                let (mut prefix, context) = self.lines_of(column, network);
+                for block in network.view.users.blocks() {
+                    let users = column.users(block.users());
                     let write =
                         |user, text: &mut Vec<u8>| column.write(&mut prefix, user, context, text);
-                    if users.len() < CACHE_MIN_USERS
-                        || block.stats().devices() > CACHE_MAX_DEVICES
-                        || !view.is_unexpired(block, now)
-                    {
-                        family.lines(users, write)?;
-                        continue;
+                    match self.cache_key(column, network.view, block, request) {
+                        Some(key) => family.cached_lines(key, users, write)?,
+                        None => family.lines(users, write)?,
                     }
-                    let key = Key {
-                        version: column.version(block.version()),
-                        family: column.family.name,
-                        encoding,
-                        usernames: usernames && column.has_usernames(),
-                        period: column.period(block, now.time),
-                    };
-                    family.cached_lines(key, users, write)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Compresses what scrapes have requested, except lines that are valid for one moment. Calls `pause`
+    /// after each block.
+    pub(super) fn recompress(
+        &self,
+        encoding: Encoding,
+        cache: &CompressionCache,
+        pause: &mut impl FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let requests = cache.requests(self.now.time);
+        if !requests.iter().any(|request| request.encoding == encoding) {
+            return Ok(());
+        }
+        let Some(mut compressor) = Compressor::new(encoding)? else { return Ok(()) };
+        for column in columns::USER_COLUMNS.iter().chain(columns::DEVICE_COLUMNS) {
+            let request = self.request(column, encoding);
+            if !requests.contains(&request) || column.is_momentary() {
+                continue;
+            }
+            for network in &self.networks {
+                let (mut prefix, context) = self.lines_of(column, network);
+                for block in network.view.users.blocks() {
+                    if let Some(key) = self.cache_key(column, network.view, block, request) {
+                        let users = column.users(block.users());
+                        cached_chunk(cache, &mut compressor, key, users, |user, text| {
+                            column.write(&mut prefix, user, context, text);
+                        })?;
+                        pause()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, column: &Column, encoding: Encoding) -> Request {
+        let usernames = self.usernames && column.has_usernames();
+        Request { family: column.family.name, encoding, usernames }
+    }
+
+    /// What [`Column::write`] needs for a network.
+    fn lines_of(&self, column: &Column, network: &NetworkContext<'_>) -> (LinePrefix, Context) {
+        let stale_after = network.view.identity.stale_after;
+        let context = Context { now: self.now, usernames: self.usernames, stale_after };
+        (LinePrefix::new(column, &network.labels), context)
+    }
+
+    /// None if the lines of the block are not cached.
+    fn cache_key(
+        &self,
+        column: &Column,
+        view: &NetworkView,
+        block: &Block,
+        request: Request,
+    ) -> Option<Key> {
+        let is_cached = block.users().len() >= CACHE_MIN_USERS
+            && block.stats().devices() <= CACHE_MAX_DEVICES
+            && view.is_unexpired(block, self.now);
+        let version = column.version(block.version());
+        let period = column.period(block, self.now.time);
+        is_cached.then_some(Key { version, request, period })
     }
 
     /// The networks whose first poll has ended. Before that, network families have no samples.

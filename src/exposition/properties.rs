@@ -234,6 +234,9 @@ fn campaign(seed: u64, steps: usize) {
                 .copied()
                 .collect();
             let expected = reference::text(&exposition, &families);
+            if world.random.bool() {
+                exposition.recompress(&cache, || Ok(())).unwrap();
+            }
             let mut bytes = Vec::new();
             exposition.render(Format::Text, encoding, &cache, &mut bytes).unwrap();
             let text = decompress(encoding, &bytes);
@@ -320,18 +323,28 @@ impl Scraped {
         now: impl Into<Moment>,
         encoding: Encoding,
     ) -> (Vec<u8>, Vec<Arc<compression::CompressedChunk>>) {
-        let exposition = Exposition {
-            snapshot: &self.reader.snapshot(),
-            now: now.into(),
+        let snapshot = self.reader.snapshot();
+        let mut bytes = Vec::new();
+        let exposition = Self::exposition(&snapshot, now.into());
+        exposition.render(Format::Text, encoding, &self.cache, &mut bytes).unwrap();
+        (bytes, self.cache.chunks())
+    }
+
+    fn recompress(&self, now: Millis) {
+        let snapshot = self.reader.snapshot();
+        Self::exposition(&snapshot, now.into()).recompress(&self.cache, || Ok(())).unwrap();
+    }
+
+    fn exposition(snapshot: &Snapshot, now: Moment) -> Exposition<'_> {
+        Exposition {
+            snapshot,
+            now,
             idle_buckets: &[],
             sso_horizons: &[],
             usernames: false,
             exporter_metrics: &[],
             groups: &[Group::User, Group::Device],
-        };
-        let mut bytes = Vec::new();
-        exposition.render(Format::Text, encoding, &self.cache, &mut bytes).unwrap();
-        (bytes, self.cache.chunks())
+        }
     }
 }
 
@@ -383,6 +396,30 @@ fn compresses_only_changed_families() {
     scraped.publisher.flush();
     let (_, all) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((all.len(), count_new(&all, &login)), (made.len(), COLUMNS));
+}
+
+#[test]
+fn recompresses_what_scrapes_have_requested() {
+    let mut scraped = Scraped::new();
+    scraped.recompress(START);
+    assert_eq!(scraped.cache.chunks().len(), 0, "nothing is requested");
+    let (_, made) = scraped.scrape(START, Encoding::Gzip);
+    let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
+    let mut devices = scraped.devices[user].clone();
+    devices[0].suspended = Some(devices[0].suspended != Some(true));
+    scraped.publisher.record_devices(&Scraped::user(user), devices, START);
+    scraped.publisher.flush();
+    scraped.recompress(START + 500);
+    let ready = scraped.cache.chunks();
+    assert_eq!(count_new(&ready, &made), COLUMNS - 2, "all but idle times");
+    let (bytes, chunks) = scraped.scrape(START + 60_000, Encoding::Gzip);
+    let blocks = scraped.reader.snapshot().networks[0].users.blocks().len();
+    assert_eq!(count_new(&chunks, &ready), 2 * blocks, "only idle times");
+    let plain = String::from_utf8(scraped.scrape(START + 60_000, Encoding::Identity).0).unwrap();
+    compare(&decompress(Encoding::Gzip, &bytes), &plain, "after a change");
+    // Without scrapes, nothing is kept.
+    scraped.recompress(START + 660_000);
+    assert_eq!(scraped.cache.chunks().len(), 0);
 }
 
 #[test]

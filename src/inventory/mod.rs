@@ -61,6 +61,11 @@ impl Reader {
         Snapshot { networks, collected, accounts, shard }
     }
 
+    /// Resolves when a view was published since the last call. Only one task can wait.
+    pub async fn changed(&self) {
+        self.registry.changed.notified().await;
+    }
+
     /// Whether, at any time so far, every network had ended its first poll and its first lookups,
     /// with success or failure.
     pub fn is_ready(&self) -> bool {

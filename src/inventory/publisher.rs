@@ -230,6 +230,7 @@ impl Publisher {
             view.expose_changes();
         }
         self.slot.store(Arc::new(view));
+        self.registry.changed.notify_one();
         self.published = Instant::now();
         self.unpublished = false;
     }

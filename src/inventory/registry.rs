@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Reader,
@@ -30,6 +30,8 @@ pub(super) struct Registry {
     pub(super) collected: ArcSwap<Vec<Arc<CollectedSlot>>>,
     pub(super) accounts: ArcSwap<Vec<Account>>,
     pub(super) shard: ArcSwap<Option<ShardInfo>>,
+    /// Notified when a view is published.
+    pub(super) changed: Notify,
     /// Whether scrapes expose changes of devices only once they are saved.
     pub(super) defers_changes: AtomicBool,
     /// Whether each change of a device is logged.

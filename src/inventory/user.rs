@@ -114,7 +114,8 @@ impl UserRecord {
         self.failure.is_none() && !self.restored && self.overdue_since.is_none()
     }
 
-    fn devices(&self) -> &[Device] {
+    /// The devices of the last data, unless a poll has ended after it expired.
+    pub fn devices(&self) -> &[Device] {
         self.unexpired().map_or(&[], |last| &last.devices)
     }
 

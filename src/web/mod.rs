@@ -10,7 +10,8 @@
 //!
 //! All paths are below the route prefix (`paths`). Any other path is 404; a method other than GET and
 //! HEAD is 405. `listener` opens sockets, `server` serves connections, and `connections` and `slots`
-//! limit them and large responses; `web_config`, `auth` and `tls` protect them.
+//! limit them and large responses; `web_config`, `auth` and `tls` protect them. `recompress` prepares
+//! compressed scrapes.
 
 mod auth;
 mod body;
@@ -18,6 +19,7 @@ mod connections;
 mod listener;
 mod pages;
 mod paths;
+mod recompress;
 mod scrape;
 mod server;
 mod slots;
@@ -41,6 +43,7 @@ use axum::{
 pub use auth::{AccessControl, Peer, credentials};
 pub use listener::{Listener, bind, passed};
 pub use paths::{ExternalUrl, RoutePrefix};
+pub use recompress::recompress;
 pub use scrape::groups;
 pub use server::Server;
 pub use slots::ResponseSlots;
@@ -73,7 +76,7 @@ pub struct Site {
     /// `None` if clients must not reload the configuration.
     pub reloads: Option<ReloadHandle>,
     /// Compressed chunks that scrapes share.
-    pub compression_cache: CompressionCache,
+    pub compression_cache: Arc<CompressionCache>,
 }
 
 /// The configuration of metrics and pages.

@@ -2,7 +2,7 @@
 //! work in the same run. Absolute values depend on the machine; ratios are stable.
 //!
 //! In reading order: [`plan`] (what to measure), [`sections`] (the parts of a run), [`scrape`],
-//! [`poll`], [`start`] and [`load`] (the measurements), [`peers`] (programs to compare with),
+//! [`curl`], [`poll`], [`start`] and [`load`] (the measurements), [`peers`] (programs to compare with),
 //! [`report`]. Below them: [`simulator`], [`exporter`] and [`children`] (processes), [`fleet`] and
 //! [`verify`] (correctness of the responses), [`http`], [`sign`] and [`usage`].
 //!
@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod children;
+mod curl;
 mod exporter;
 mod fleet;
 mod http;

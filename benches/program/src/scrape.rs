@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The exporter may share work between scrapes of the same second.
-const PAUSE: Duration = Duration::from_millis(1100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(1100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Variant {
@@ -43,11 +43,11 @@ impl Variant {
     pub(crate) const NETWORK: Variant =
         Variant { name: "network only, text", query: "?collect[]=network", ..Variant::TEXT };
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/metrics{}", self.query)
     }
 
-    fn headers(&self) -> [(&'static str, &'static str); 2] {
+    pub(crate) fn headers(&self) -> [(&'static str, &'static str); 2] {
         let accept = if self.openmetrics {
             "application/openmetrics-text;version=1.0.0"
         } else {
@@ -159,7 +159,7 @@ pub(crate) async fn measure(
 }
 
 /// Scrapes and discards the body, whose size may differ slightly because idle times grow.
-async fn scrape(server: Server, variant: Variant, bytes: u64) -> Result<()> {
+pub(crate) async fn scrape(server: Server, variant: Variant, bytes: u64) -> Result<()> {
     let mut connection = Connection::open(server.address).await?;
     let response = connection.get(&variant.path(), &variant.headers(), |_| ()).await?;
     ensure!(response.status == 200, "{}: status {}", variant.name, response.status);

@@ -1,22 +1,34 @@
 //! Scrapes of a large fleet: the exporter, nginx as the limit, and peers with the same series.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
+use tokio::time::sleep;
 
 use super::note;
 use crate::{
+    curl,
     exporter::{Exporter, Settings},
     fleet::Fleet,
     peers::{self, nginx, python},
     plan::Plan,
     report::{self, Report, Table, format_ratio, format_seconds, format_size},
-    scrape::{Scrape, Server, Variant, measure, verified},
-    simulator::Simulator,
+    scrape::{PAUSE, Scrape, Server, Spread, Variant, measure, scrape, verified},
+    simulator::{Simulator, Size},
     usage,
 };
 
 type Series = [(&'static str, u64)];
+
+/// Scrapes that are measured with curl, too.
+const WITH_CURL: [Variant; 4] =
+    [Variant::TEXT, Variant::GZIP, Variant::DEVICES, Variant::DEVICES_GZIP];
+/// From poll to poll, for scrapes after a poll.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(plan: &Plan, program: &Path, report: &mut Report) -> Result<()> {
     note(&format!("scrapes: a fleet of {} users", plan.fleet.users));
@@ -24,12 +36,19 @@ pub(super) async fn run(plan: &Plan, program: &Path, report: &mut Report) -> Res
     let fleet = Fleet::read(&simulator, 100).await?;
     report.set("fleet.users", Some(fleet.users as f64));
     report.set("fleet.devices", Some(fleet.devices as f64));
-    let mut results =
-        Results { report, plan, series: &fleet.series(), scrapes: vec![], memory: vec![] };
+    let mut results = Results {
+        report,
+        plan,
+        series: &fleet.series(),
+        scrapes: vec![],
+        memory: vec![],
+        curl: vec![],
+    };
     let base_rss = rss_without_fleet(program, &simulator).await?;
     let saved = results.exporter(program, &simulator).await?;
     simulator.stop().await?;
     results.per_device(base_rss, &fleet);
+    results.after_polls(program).await?;
     results.nginx(&saved).await?;
     results.prometheus(&saved).await?;
     results.python(&saved).await?;
@@ -61,6 +80,7 @@ struct Results<'a> {
     series: &'a Series,
     scrapes: Vec<(String, &'static str, Option<Scrape>)>,
     memory: Vec<(String, Option<usage::Usage>, Option<usage::Usage>)>,
+    curl: Vec<(&'static str, &'static str, Spread)>,
 }
 
 impl Results<'_> {
@@ -84,6 +104,7 @@ impl Results<'_> {
         for variant in [Variant::TEXT, Variant::GZIP] {
             self.measure("exporter, two clients", server, variant, 2).await?;
         }
+        self.measure_with_curl("exporter", server, &WITH_CURL).await?;
         self.add_memory("exporter", before, exporter.usage());
         let body = async |variant: Variant| {
             let verified = verified(server, variant, self.series).await?;
@@ -111,6 +132,57 @@ impl Results<'_> {
         self.report.set("memory.device", per_device);
     }
 
+    /// gzip scrapes a second after the end of a poll in which up to 5% of the users have changed.
+    async fn after_polls(&mut self, program: &Path) -> Result<()> {
+        note("scrapes: the exporter after polls");
+        let churn = self.plan.fleet.users / 20 / POLL_INTERVAL.as_secs() as u32;
+        let simulator = Simulator::start(program, Size { churn, ..self.plan.fleet }).await?;
+        let settings = Settings { interval: POLL_INTERVAL, ..Settings::ONCE };
+        let exporter = Exporter::start(program, &simulator, settings).await?;
+        let server = Server { address: exporter.address, pid: exporter.pid() };
+        let variant = Variant::DEVICES_GZIP;
+        let verified = verified(server, variant, &[]).await?.context("gzip is not supported")?;
+        let (bytes, series) = (verified.body.len() as u64, verified.series);
+        let mut times = Vec::new();
+        for _ in 0..self.plan.scrapes {
+            let polls = exporter.stats().await?.polls;
+            exporter.wait_polls(polls + 1).await?;
+            sleep(PAUSE).await;
+            let started = Instant::now();
+            scrape(server, variant, bytes).await?;
+            times.push(started.elapsed());
+        }
+        exporter.stop().await?;
+        simulator.stop().await?;
+        let times = Spread::new(times)?;
+        self.report.set("scrape.exporter.after poll.median", report::as_seconds(times.median));
+        let first = Scrape { times, cpu: None, bytes, series };
+        self.scrapes.push(("exporter, after a poll".to_owned(), variant.name, Some(first)));
+        Ok(())
+    }
+
+    async fn measure_with_curl(
+        &mut self,
+        who: &'static str,
+        server: Server,
+        variants: &[Variant],
+    ) -> Result<()> {
+        if !curl::is_installed().await {
+            if who == "exporter" {
+                self.report.missing.push("curl: not installed".to_owned());
+            }
+            return Ok(());
+        }
+        for variant in variants {
+            let times = curl::measure(server, *variant, self.plan.scrapes).await?;
+            let name = |value: &str| format!("curl.{who}.{}.{value}", variant.name);
+            self.report.set(&name("median"), report::as_seconds(times.median));
+            self.report.set(&name("min"), report::as_seconds(times.min));
+            self.curl.push((who, variant.name, times));
+        }
+        Ok(())
+    }
+
     async fn nginx(&mut self, saved: &Saved) -> Result<()> {
         let Some(program) = nginx::find() else {
             self.report.missing.push("nginx: not installed".to_owned());
@@ -126,6 +198,7 @@ impl Results<'_> {
             for variant in variants {
                 self.measure("nginx", nginx.server, variant, 1).await?;
             }
+            self.measure_with_curl("nginx", nginx.server, &variants).await?;
             if variants.contains(&Variant::TEXT) {
                 self.add_memory("nginx", before, usage::of(nginx.server.pid));
             }
@@ -240,6 +313,20 @@ impl Results<'_> {
             ],
             rows: rows.collect(),
         };
+        let rows = self.curl.iter().map(|(who, variant, times)| {
+            let name = |who: &str, value: &str| format!("curl.{who}.{variant}.{value}");
+            let ratio =
+                |value: &str| format_ratio(report.ratio(&name(who, value), &name("nginx", value)));
+            let [median, min, max] = [times.median, times.min, times.max]
+                .map(|time| format_seconds(report::as_seconds(time)));
+            let (who, variant) = ((*who).to_owned(), (*variant).to_owned());
+            vec![who, variant, median, min, max, ratio("median"), ratio("min")]
+        });
+        let curl = Table {
+            title: "Scrapes with curl".to_owned(),
+            columns: vec!["", "variant", "median", "min", "max", "vs nginx", "vs nginx, minimum"],
+            rows: rows.collect(),
+        };
         let rss = |usage: &Option<usage::Usage>| format_size(usage.map(|usage| usage.rss as f64));
         let rows = self.memory.iter().map(|(who, before, after)| {
             let name = |who: &str| format!("memory.{who}.after");
@@ -256,6 +343,6 @@ impl Results<'_> {
             columns: vec!["", "before", "after", "peak", "vs exporter"],
             rows: rows.collect(),
         };
-        report.tables.extend([scrapes, memory]);
+        report.tables.extend([scrapes, curl, memory]);
     }
 }

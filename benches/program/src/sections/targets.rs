@@ -20,6 +20,10 @@ pub(super) fn evaluate(report: &Report) -> Vec<Target> {
         let name = |server: &str| format!("scrape.{server}.{variant}.{statistic}");
         report.ratio(&name("exporter"), &name("nginx"))
     };
+    let curl_vs_nginx = |variant: &str, statistic: &str| {
+        let name = |server: &str| format!("curl.{server}.{variant}.{statistic}");
+        report.ratio(&name("exporter"), &name("nginx"))
+    };
     let cpu = |name: &str, in_flight: u32| value(&format!("poll.{name}.exporter.{in_flight}.cpu"));
     // CPU times depend on the machine: these are the same targets relative to the bare loop on the
     // machine where they were set.
@@ -30,14 +34,22 @@ pub(super) fn evaluate(report: &Report) -> Vec<Target> {
     let seconds = |name: &str, max, value| target(name, max, value, format_seconds);
     let size = |name: &str, max, value| target(name, max, value, format_size);
     let ratio = |name: &str, max, value| target(name, max, value, format_ratio);
+    let devices = "devices only, text";
     let targets = [
         // On a machine with other load, the minimum is more accurate than the median.
         ratio("text, vs nginx with the same bytes", 2.0, vs_nginx("text", "median")),
         ratio("text, vs nginx, minimum", 2.0, vs_nginx("text", "min")),
         ratio("devices only, text, vs nginx", 2.0, vs_nginx("devices only, text", "median")),
         ratio("devices only, text, vs nginx, minimum", 2.0, vs_nginx("devices only, text", "min")),
+        ratio("devices only, text, curl, vs nginx", 1.5, curl_vs_nginx(devices, "median")),
+        ratio("devices only, text, curl, vs nginx, minimum", 1.5, curl_vs_nginx(devices, "min")),
         for_size(seconds("devices only, text", 0.11, scrape("devices only, text"))),
-        for_size(seconds("devices only, gzip", 0.10, scrape("devices only, gzip"))),
+        for_size(seconds("devices only, gzip", 0.07, scrape("devices only, gzip"))),
+        for_size(seconds(
+            "devices only, gzip, first after a poll",
+            0.10,
+            value("scrape.exporter.after poll.median"),
+        )),
         for_size(seconds("network only", 0.005, scrape("network only, text"))),
         for_size(size("resident memory after scrapes", 60e6, value("memory.exporter.after"))),
         size("memory per device, without its id", 250.0, value("memory.device")),
