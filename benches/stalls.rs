@@ -170,7 +170,6 @@ async fn measure(users: u32) {
         usernames: false,
         refresh: Duration::from_secs(3_600),
         selector_id: 1,
-        former_selector_id: None,
     };
     let plan = Plan {
         identity: identity.clone(),
