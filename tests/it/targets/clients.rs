@@ -243,7 +243,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         telemetry_path: "/metrics".parse().unwrap(),
         link_prefix: RoutePrefix::default(),
         reloads: None,
-        compression_cache: CompressionCache::default(),
+        compression_cache: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Server { runtime, routes: router(site) }
