@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tower::Service;
 use wickr_exporter::{
     clock::{Clock, ManualClock, Moment},
-    exposition::{CompressionCache, Encoding, Format, Group, encoding_for, format_for},
+    exposition::{Encoding, Format, Group, encoding_for, format_for},
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
     telemetry::Metrics,
