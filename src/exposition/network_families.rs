@@ -349,7 +349,7 @@ impl<'a> NetworkFamilies<'a> {
             let of_devices =
                 [("created", summary.invalid_created), ("lastLogin", summary.invalid_last_login)];
             let of_devices = of_devices.into_iter().filter(|_| view.is_known());
-            let others = collected.into_iter().flat_map(|records| records.invalid_times(self.now));
+            let others = collected.iter().flat_map(|records| records.invalid_times(self.now));
             for (field, count) in of_devices.chain(others) {
                 invalid.sample(&labels.with(&[("field", field)]), Value::Count(count))?;
             }
