@@ -67,7 +67,7 @@ pub(crate) enum Part {
     Start,
     /// Scrapes, compared with nginx, the prometheus crate and Python's prometheus_client
     Scrape,
-    /// CPU time of polls, compared with aws-sdk-wickr and a bare loop
+    /// CPU time of polls and of a process with one poll, compared with aws-sdk-wickr and a bare loop
     Poll,
     /// Polls of a service with a latency of 20 ms
     Latency,
@@ -85,12 +85,16 @@ pub(crate) struct Plan {
     pub(crate) fleet: Size,
     /// Few users with several pages each.
     pub(crate) many_pages: Size,
+    /// Polled once by each process.
+    pub(crate) once: Size,
     /// With latency. It is small, so that the simulator does not limit the poll.
     pub(crate) slow: Size,
     /// With churn, for the memory part.
     pub(crate) changing: Size,
     pub(crate) scrapes: u32,
     pub(crate) polls: u32,
+    /// How often CPU times of polls are measured, in turn for each poller.
+    pub(crate) rounds: u32,
     /// Polls of the memory part.
     pub(crate) memory_polls: u32,
     pub(crate) load: Load,
@@ -116,10 +120,12 @@ impl Plan {
             starts: pick(10, 2),
             fleet: size(options.users.unwrap_or(pick(20_000, 400)), options.devices_per_user),
             many_pages: size(pick(500, 20), 250),
+            once: size(pick(4000, 200), 5),
             slow: Size { latency: Duration::from_millis(20), ..size(pick(4000, 300), 5) },
             changing: Size { churn: 50, ..size(pick(2000, 100), 5) },
             scrapes: options.scrapes.unwrap_or(pick(7, 2)),
-            polls: pick(5, 2),
+            polls: pick(3, 2),
+            rounds: pick(3, 1),
             memory_polls: options.polls.unwrap_or(pick(100, 5)),
             load: Load {
                 fleet: size(pick(200, 50), 5),

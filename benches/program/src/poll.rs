@@ -18,8 +18,6 @@ pub(crate) struct Poll {
     pub(crate) cpu: Option<Duration>,
     /// Durations of the polls.
     pub(crate) times: Spread,
-    /// Requests per poll.
-    pub(crate) requests: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +68,31 @@ pub(crate) async fn exporter(
     exporter.stop().await?;
     let requests_u32 = u32::try_from(requests).context("too many requests")?;
     let cpu = cpu.map(|cpu| cpu / requests_u32);
-    Ok(Poll { cpu, times: Spread::new(durations)?, requests: fleet.requests })
+    Ok(Poll { cpu, times: Spread::new(durations)? })
+}
+
+/// CPU time of the exporter from its start to the end of its first poll.
+pub(crate) async fn exporter_first(
+    program: &Path,
+    simulator: &Simulator,
+    fleet: &Fleet,
+    settings: PollSettings,
+) -> Result<Option<Duration>> {
+    let config = Settings {
+        concurrency: settings.in_flight,
+        page_size: settings.page_size,
+        users: Some(simulator.size.users),
+        ..Settings::ONCE
+    };
+    let exporter = Exporter::start(program, simulator, config).await?;
+    let usage = exporter.usage();
+    let stats = exporter.stats().await?;
+    ensure!(
+        (stats.good_polls, stats.requests, stats.devices) == (1, fleet.requests, fleet.devices),
+        "the exporter read a different fleet: {stats:?}, {fleet:?}"
+    );
+    exporter.stop().await?;
+    Ok(usage.map(|usage| usage.cpu))
 }
 
 #[derive(Clone, Copy, Debug)]

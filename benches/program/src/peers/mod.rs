@@ -69,12 +69,17 @@ pub(crate) struct PollArgs {
     polls: u32,
 }
 
-/// The result of all polls but the first, which a peer prints as a line of JSON.
+/// The result of a peer, which it prints as a line of JSON.
 #[derive(Debug, Deserialize, Serialize)]
 struct PollResult {
+    /// Of all polls, with the first.
     requests: u64,
     devices: u64,
+    /// CPU time of the process until the end of the first poll.
+    first_cpu: Option<Duration>,
+    /// CPU time of the polls after the first.
     cpu: Option<Duration>,
+    /// Of the polls after the first.
     durations: Vec<Duration>,
 }
 
@@ -125,13 +130,35 @@ pub(crate) async fn prometheus(scrape: &Path) -> Result<ServingPeer> {
     ServingPeer::start("the prometheus crate's server", command).await
 }
 
-/// Measures the peer with this command.
+/// Measures the polls of a peer after its first.
 pub(crate) async fn poll(
     name: &str,
     simulator: &Simulator,
     fleet: &Fleet,
     settings: PollSettings,
 ) -> Result<Poll> {
+    let result = run_poller(name, simulator, fleet, settings).await?;
+    let requests = u32::try_from(fleet.requests).context("too many requests")? * settings.polls;
+    Ok(Poll { cpu: result.cpu.map(|cpu| cpu / requests), times: Spread::new(result.durations)? })
+}
+
+/// CPU time of a peer from its start to the end of its first poll.
+pub(crate) async fn first_poll(
+    name: &str,
+    simulator: &Simulator,
+    fleet: &Fleet,
+    settings: PollSettings,
+) -> Result<Option<Duration>> {
+    let settings = PollSettings { polls: 0, ..settings };
+    Ok(run_poller(name, simulator, fleet, settings).await?.first_cpu)
+}
+
+async fn run_poller(
+    name: &str,
+    simulator: &Simulator,
+    fleet: &Fleet,
+    settings: PollSettings,
+) -> Result<PollResult> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["peer", name])
@@ -148,15 +175,10 @@ pub(crate) async fn poll(
     let result = child
         .wait_for("its result", TIMEOUT, |line| serde_json::from_str::<PollResult>(line).ok())
         .await?;
-    let polls = u64::from(settings.polls);
+    let polls = u64::from(settings.polls) + 1;
     if (result.requests, result.devices) != (fleet.requests * polls, fleet.devices * polls) {
         return Err(child.error(&format!("read a different fleet: {result:?}, {fleet:?}")));
     }
     child.stop().await?;
-    let requests = u32::try_from(result.requests).context("too many requests")?;
-    Ok(Poll {
-        cpu: result.cpu.map(|cpu| cpu / requests),
-        times: Spread::new(result.durations)?,
-        requests: fleet.requests,
-    })
+    Ok(result)
 }

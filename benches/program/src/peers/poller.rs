@@ -27,13 +27,19 @@ pub(super) async fn run<R: Reader>(args: &PollArgs, reader: R) -> Result<()> {
     let reader = Arc::new(reader);
     let mut stored = poll(args, &reader).await?;
     let before = usage::of(std::process::id());
-    let mut result = PollResult { requests: 0, devices: 0, cpu: None, durations: Vec::new() };
+    let mut result = PollResult {
+        requests: stored.requests,
+        devices: stored.count(),
+        first_cpu: before.map(|usage| usage.cpu),
+        cpu: None,
+        durations: Vec::new(),
+    };
     for _ in 0..args.polls {
         let started = Instant::now();
         let read = poll(args, &reader).await?;
         result.durations.push(started.elapsed());
         result.requests += read.requests;
-        result.devices += read.users.iter().map(|(_, devices)| devices.len() as u64).sum::<u64>();
+        result.devices += read.count();
         // Drops the previous poll's devices only now.
         stored = read;
     }
@@ -48,6 +54,12 @@ pub(super) async fn run<R: Reader>(args: &PollArgs, reader: R) -> Result<()> {
 struct Devices<D> {
     requests: u64,
     users: Vec<(String, Vec<D>)>,
+}
+
+impl<D> Devices<D> {
+    fn count(&self) -> u64 {
+        self.users.iter().map(|(_, devices)| devices.len() as u64).sum()
+    }
 }
 
 async fn poll<R: Reader>(args: &PollArgs, reader: &Arc<R>) -> Result<Devices<R::Device>> {

@@ -30,6 +30,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     }
     if plan.includes(Part::Poll) {
         polls::cpu(&plan, program, &mut report).await.context("polls")?;
+        polls::once(&plan, program, &mut report).await.context("processes with one poll")?;
     }
     if plan.includes(Part::Latency) {
         polls::latency(&plan, program, &mut report).await.context("polls with latency")?;

@@ -14,6 +14,7 @@ use crate::{
     plan::Plan,
     poll::{self, Poll, PollSettings},
     report::{self, Report, Table, format_ratio, format_seconds, format_size},
+    scrape::Spread,
     simulator::{Simulator, Size},
     usage,
 };
@@ -22,40 +23,51 @@ use crate::{
 const POLLERS: [(&str, Option<&str>); 3] =
     [("exporter", None), ("aws-sdk-wickr", Some("sdk")), ("bare loop", Some("bare"))];
 
+const IN_FLIGHT: [u32; 2] = [16, 64];
+const PAGE_SIZE: u32 = 100;
+
 /// CPU time per request, with one page per user and with several.
 pub(super) async fn cpu(plan: &Plan, program: &Path, report: &mut Report) -> Result<()> {
     note_missing_peers(report);
     for (name, size) in [("one page", plan.fleet), ("many pages", plan.many_pages)] {
-        let fleet = PolledFleet::start(program, size, 100).await?;
+        let fleet = PolledFleet::start(program, size, PAGE_SIZE).await?;
         let mut rows = Vec::new();
-        for in_flight in [16, 64] {
-            for (who, peer) in pollers() {
-                note(&format!("polls: {who}, {name}, {in_flight} in flight"));
-                let settings = PollSettings { in_flight, page_size: 100, polls: plan.polls };
-                let poll = fleet.poll(program, peer, settings).await.context(who)?;
-                let key = |who: &str, value: &str| format!("poll.{name}.{who}.{in_flight}.{value}");
-                report.set(&key(who, "cpu"), poll.cpu.and_then(report::as_seconds));
-                report.set(&key(who, "median"), report::as_seconds(poll.times.median));
+        for in_flight in IN_FLIGHT {
+            let settings = PollSettings { in_flight, page_size: PAGE_SIZE, polls: plan.polls };
+            let mut polls: Vec<Vec<Poll>> = vec![Vec::new(); POLLERS.len()];
+            for round in 1..=plan.rounds {
+                for ((who, peer), polls) in pollers().zip(&mut polls) {
+                    note(&format!("polls: {who}, {name}, {in_flight} in flight, round {round}"));
+                    polls.push(fleet.poll(program, peer, settings).await.context(who)?);
+                }
+            }
+            let key = |who: &str, value: &str| format!("poll.{name}.{who}.{in_flight}.{value}");
+            for ((who, _), polls) in pollers().zip(&polls) {
+                report.set(&key(who, "cpu"), median(polls.iter().map(|poll| poll.cpu))?);
+                let times = polls.iter().map(|poll| Some(poll.times.median));
+                report.set(&key(who, "median"), median(times)?);
+            }
+            for (who, _) in pollers() {
                 rows.push(vec![
                     who.to_owned(),
                     in_flight.to_string(),
-                    format_seconds(poll.cpu.and_then(report::as_seconds)),
-                    format_ratio(report.ratio(&key(who, "cpu"), &key("exporter", "cpu"))),
-                    format_seconds(report::as_seconds(poll.times.median)),
-                    poll.requests.to_string(),
+                    format_seconds(report.value(&key(who, "cpu"))),
+                    format_ratio(report.ratio(&key("exporter", "cpu"), &key(who, "cpu"))),
+                    format_seconds(report.value(&key(who, "median"))),
+                    fleet.fleet.requests.to_string(),
                 ]);
             }
         }
         report.tables.push(Table {
             title: format!(
-                "Polls of {} users with {} devices each, pages of 100 ({} polls each)",
-                size.users, size.devices_per_user, plan.polls
+                "Polls of {} users with {} devices each, pages of 100 (median of {} x {} polls)",
+                size.users, size.devices_per_user, plan.rounds, plan.polls
             ),
             columns: vec![
                 "",
                 "in flight",
                 "CPU per request",
-                "vs exporter",
+                "exporter vs this",
                 "poll, median",
                 "requests",
             ],
@@ -64,6 +76,53 @@ pub(super) async fn cpu(plan: &Plan, program: &Path, report: &mut Report) -> Res
         fleet.simulator.stop().await?;
     }
     Ok(())
+}
+
+/// CPU time of processes that poll once, from their start.
+pub(super) async fn once(plan: &Plan, program: &Path, report: &mut Report) -> Result<()> {
+    let fleet = PolledFleet::start(program, plan.once, PAGE_SIZE).await?;
+    let mut rows = Vec::new();
+    for in_flight in IN_FLIGHT {
+        let settings = PollSettings { in_flight, page_size: PAGE_SIZE, polls: 1 };
+        let mut times = vec![Vec::new(); POLLERS.len()];
+        for round in 1..=plan.rounds {
+            for ((who, peer), times) in pollers().zip(&mut times) {
+                note(&format!("one poll: {who}, {in_flight} in flight, round {round}"));
+                times.push(fleet.first_poll(program, peer, settings).await.context(who)?);
+            }
+        }
+        let key = |who: &str| format!("once.{who}.{in_flight}.cpu");
+        for ((who, _), times) in pollers().zip(times) {
+            report.set(&key(who), median(times)?);
+        }
+        let requests = f64::from(u32::try_from(fleet.fleet.requests).context("too many requests")?);
+        for (who, _) in pollers() {
+            let cpu = report.value(&key(who));
+            rows.push(vec![
+                who.to_owned(),
+                in_flight.to_string(),
+                format_seconds(cpu),
+                format_seconds(cpu.map(|cpu| cpu / requests)),
+                format_ratio(report.ratio(&key("exporter"), &key(who))),
+            ]);
+        }
+    }
+    report.tables.push(Table {
+        title: format!(
+            "Processes from their start to the end of one poll of {} users with {} devices each \
+             (median of {})",
+            plan.once.users, plan.once.devices_per_user, plan.rounds
+        ),
+        columns: vec!["", "in flight", "CPU", "CPU per request", "exporter vs this"],
+        rows,
+    });
+    fleet.simulator.stop().await
+}
+
+/// The median in seconds; `None` if a value is not available.
+fn median(times: impl IntoIterator<Item = Option<Duration>>) -> Result<Option<f64>> {
+    let Some(times) = times.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    Ok(report::as_seconds(Spread::new(times)?.median))
 }
 
 /// Duration of a poll compared with the ideal: always IN_FLIGHT requests, each with exactly the
@@ -174,6 +233,19 @@ impl PolledFleet {
         match peer {
             None => poll::exporter(program, &self.simulator, &self.fleet, settings).await,
             Some(peer) => peers::poll(peer, &self.simulator, &self.fleet, settings).await,
+        }
+    }
+
+    async fn first_poll(
+        &self,
+        program: &Path,
+        peer: Option<&str>,
+        settings: PollSettings,
+    ) -> Result<Option<Duration>> {
+        let (simulator, fleet) = (&self.simulator, &self.fleet);
+        match peer {
+            None => poll::exporter_first(program, simulator, fleet, settings).await,
+            Some(peer) => peers::first_poll(peer, simulator, fleet, settings).await,
         }
     }
 }
