@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tower::Service;
 use wickr_exporter::{
     clock::{Clock, ManualClock, Moment},
-    exposition::{CompressionCache, Encoding, Format, Group, encoding_for, format_for},
+    exposition::{Encoding, Format, Group, encoding_for, format_for},
     inventory::{self, NetworkIdentity, Publisher, Reader, Registrar},
     query::{Order, Params, Query, Row, Sort, find},
     telemetry::Metrics,
@@ -241,7 +241,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         telemetry_path: "/metrics".parse().unwrap(),
         link_prefix: RoutePrefix::default(),
         reloads: None,
-        compression_cache: CompressionCache::default(),
+        compression_cache: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Server { runtime, routes: router(site) }
