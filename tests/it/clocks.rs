@@ -211,7 +211,7 @@ async fn a_wrong_clock_causes_rejected_requests_only_at_the_start() {
         assert_eq!(samples.get("wickr_up", &[]), Some(1.0), "{context}: {}", exporter.log());
         assert_eq!(rejected(&samples), corrections, "{context}");
         assert_times(&samples, &context);
-        assert!(exporter.log().contains("the local clock is right again"), "{}", exporter.log());
+        assert!(exporter.log().contains("the local clock is correct again"), "{}", exporter.log());
     }
 }
 

@@ -163,7 +163,12 @@ async fn check_online_names_the_step_that_failed_and_its_remedy() {
             "whether a VPC endpoint has private DNS names",
         ),
         (tcp.as_str(), &[], "TCP failed: ", "security groups"),
-        ("", &[("AWS_ACCESS_KEY_ID", "")], "no provider has any: environment: ", "AWS_PROFILE"),
+        (
+            "",
+            &[("AWS_ACCESS_KEY_ID", "")],
+            "no provider returned credentials: environment: ",
+            "AWS_PROFILE",
+        ),
         (
             role.as_str(),
             &[("AWS_ENDPOINT_URL_STS", sts.as_str())],
@@ -230,8 +235,8 @@ async fn check_prints_each_setting_with_its_source() {
     for line in [
         "  region       us-east-1 (aws.region)",
         "  endpoint     https://admin.wickr-fips.us-east-1.api.aws (region; FIPS by \
-         AWS_USE_FIPS_ENDPOINT, for STS too; dual stack by use_dualstack_endpoint of the profile p, \
-         for STS too)",
+         AWS_USE_FIPS_ENDPOINT, also for STS; dual stack by use_dualstack_endpoint of the profile p, \
+         also for STS)",
         "    WARNING: AWS documents no FIPS endpoint of Wickr in us-east-1; `check --online` shows \
          whether there is one",
         "  credentials  sso_session of the profile p, then role \

@@ -283,7 +283,7 @@ tests:
         exp_alerts:
           - exp_labels: {severity: warning, cluster: two, network_id: "12345678", network_name: second}
             exp_annotations:
-              summary: Wickr network 12345678 (second) cannot be polled successfully.
+              summary: Wickr network 12345678 (second) could not be read completely.
               description: >-
                 Failures in the last poll, by reason: none. The user list cannot be read (see
                 WickrDiscoveryFailing), or polls do not finish. The exporter serves the last known
