@@ -100,7 +100,7 @@ fn describe_collectors(
         let mut requests = 0;
         let names = collector.operations().iter().map(|operation| {
             let networks = config.networks.iter();
-            match collecting::discovered_with(*operation, config.sso, networks) {
+            match collecting::discovered_with(*operation, config, networks) {
                 Some(discovered) => format!("{} of discovery", discovered.as_str()),
                 None => {
                     requests += 1;
@@ -408,6 +408,11 @@ mod tests {
                 "  security-groups 0.0 requests per hour: ListSecurityGroups of discovery",
                 "  total           2.0 requests per hour, plus further pages of lists",
             ]
+        );
+        // Discovery is less frequent.
+        assert_eq!(
+            costs("all", "[discovery]\ninterval = \"2h\"\n[sso]\nmax_idle = \"security-groups\""),
+            costs("12345678", "")
         );
     }
 

@@ -32,6 +32,7 @@ fn start_delay(index: usize, interval: Duration) -> Duration {
 struct CollectorPlan {
     account: AccountSettings,
     is_discovered: bool,
+    shares_lookups: bool,
     collectors: CollectorsConfig,
 }
 
@@ -63,6 +64,7 @@ impl CollectorTasks {
         let plan = |network: &NetworkPlan| CollectorPlan {
             account: AccountSettings::of(&network.network),
             is_discovered: network.is_discovered(),
+            shares_lookups: shares_lookups(config),
             collectors: collectors.clone(),
         };
         let wanted =
@@ -97,7 +99,7 @@ impl CollectorTasks {
             let delay = start_delay(started, collectors.interval);
             let schedule = schedule(id, collectors, delay);
             started += 1;
-            let connection = Connection::new(network, factory)?;
+            let connection = Connection::new(network, factory, plan.shares_lookups)?;
             let (stop, clock) = (CancellationToken::new(), factory.clock.clone());
             let (id, stopped, records) = (id.clone(), stop.clone(), recorder.clone());
             self.running.insert(id.clone(), RunningCollectors { plan, stop, recorder });
@@ -133,7 +135,7 @@ pub(super) async fn run_once(
 ) -> Result<impl Future<Output = ()>, AppError> {
     let mut runs = Vec::new();
     for (id, network) in networks.iter().filter(|_| !collectors.enable.is_empty()) {
-        let connection = Connection::new(network, factory)?;
+        let connection = Connection::new(network, factory, true)?;
         let (recorder, clock) = (factory.add_collectors(id), factory.clock.clone());
         let schedule = schedule(id, collectors, Duration::ZERO);
         runs.push(async move {
@@ -153,14 +155,23 @@ pub(super) fn of_shard(config: &Config) -> CollectorsConfig {
     }
 }
 
+/// Whether collectors take what discovery reads. Discovery must be as frequent, so that a successful run
+/// never has older data than its interval.
+fn shares_lookups(config: &Config) -> bool {
+    config.discovery.interval <= config.collectors.interval
+}
+
 /// The operation with which discovery reads what collectors of `networks` would request with `operation`.
 pub(super) fn discovered_with<'a>(
     operation: Operation,
-    sso: Option<SsoMaxIdle>,
+    config: &Config,
     mut networks: impl Iterator<Item = &'a NetworkConfig>,
 ) -> Option<Operation> {
     match operation {
-        Operation::ListSecurityGroups if sso == Some(SsoMaxIdle::SecurityGroups) => Some(operation),
+        _ if !shares_lookups(config) => None,
+        Operation::ListSecurityGroups if config.sso == Some(SsoMaxIdle::SecurityGroups) => {
+            Some(operation)
+        }
         Operation::GetNetwork if networks.all(|network| network.id == NetworkSelector::All) => {
             Some(Operation::ListNetworks)
         }
@@ -193,10 +204,17 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(network: &NetworkPlan, factory: &mut PollerFactory) -> Result<Connection, AppError> {
+    fn new(
+        network: &NetworkPlan,
+        factory: &mut PollerFactory,
+        shares_lookups: bool,
+    ) -> Result<Connection, AppError> {
         let (client, limiter) =
             factory.collector_client(&network.network).map_err(AppError::Setup)?;
-        let discovered = factory.discovered(network);
+        let discovered = match shares_lookups {
+            true => factory.discovered(network),
+            false => Discovered::default(),
+        };
         Ok(Connection { client, network: network.id.clone(), limiter, discovered })
     }
 

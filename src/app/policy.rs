@@ -136,9 +136,8 @@ fn collector_actions<'a, I: Iterator<Item = &'a NetworkConfig>>(
     networks: impl Fn() -> I,
 ) -> Vec<String> {
     let operations = config.collectors.enable.iter().flat_map(|collector| collector.operations());
-    let actions = operations.filter(|operation| {
-        collecting::discovered_with(**operation, config.sso, networks()).is_none()
-    });
+    let actions = operations
+        .filter(|operation| collecting::discovered_with(**operation, config, networks()).is_none());
     actions.map(|operation| action(*operation)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 

@@ -108,6 +108,6 @@ async fn network(api: Api<'_>) -> Result<NetworkDetails, Error> {
     let network = networks.iter().find(|network| network.id == *api.network);
     network.map(|network| network.details.clone()).ok_or_else(|| {
         let message = "the list of networks lacks this network";
-        Error::new(Operation::ListNetworks, ErrorKind::InvalidResponse, message)
+        Error::new(Operation::ListNetworks, ErrorKind::NotFound, message)
     })
 }

@@ -380,6 +380,8 @@ impl Environment {
                 return Err(self.report("accepted an invalid configuration"));
             }
             if self.auto_reload {
+                // A reload with an invalid web configuration fails.
+                self.write_web_config();
                 return self.load_config().await;
             }
             if let Some(exporter) = &self.exporter {
