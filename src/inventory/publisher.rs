@@ -34,7 +34,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Removes the network; its data is freed with the publisher. A dropped publisher leaves its last view, so that it is still saved.
+    /// Removes the network; its data is freed with the publisher. A dropped publisher leaves its last
+    /// view, so that it is still saved.
     pub fn withdraw(&self) {
         self.registry.update(|slots| slots.retain(|slot| !Arc::ptr_eq(slot, &self.slot)));
     }

@@ -38,8 +38,8 @@ impl fmt::Debug for InternedStr {
     }
 }
 
-/// Returns the same [`InternedStr`] for equal strings, which are few: a tree is faster than hashing. Above 1,024 strings, further ones are
-/// not shared, because the service's values are an open set.
+/// Returns the same [`InternedStr`] for equal strings, which are few: a tree is faster than hashing.
+/// Above 1,024 strings, further ones are not shared, because the service's values are an open set.
 #[derive(Debug, Default)]
 pub struct Interner(Mutex<BTreeSet<InternedStr>>);
 
