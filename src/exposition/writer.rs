@@ -319,7 +319,7 @@ impl<S: Sink> FamilyWriter<'_, '_, S> {
     }
 }
 
-/// The cached chunk of `key`. If there is none, it is made from the lines that `write` writes for `items`.
+/// The cached chunk of `key`. If it is missing, it is compressed from the lines that `write` writes.
 ///
 /// # Errors
 ///
