@@ -20,7 +20,7 @@ use wickr_exporter::{
     clock::Moment,
     exposition::{CompressionCache, Encoding, Exposition, Format, Group, Sink},
     inventory::{self, NetworkIdentity, Publisher, Reader, Summary},
-    wickr::{self, ApiTimestamp, Device, Interner, UserId, devices_page},
+    wickr::{self, ApiTimestamp, AppId, Device, Interner, UserId, devices_page},
 };
 
 const NOW: i64 = 1_767_225_600_000;
@@ -154,8 +154,8 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
                 let id = network.identity.id.as_str();
                 for (user, reading) in network.served_users(Moment::unstepped(NOW)) {
                     for device in reading.devices.iter() {
-                        let app_id = device.app_id.as_deref().unwrap_or_default();
-                        let values = [id, user.id.as_str(), app_id, &*device.device_type];
+                        let app_id = device.app_id.as_ref().map(AppId::text).unwrap_or_default();
+                        let values = [id, user.id.as_str(), &*app_id, &*device.device_type];
                         let value = device.last_login.millis().unwrap_or_default();
                         gauge.with_label_values(&values).set(value as f64 / 1e3);
                     }

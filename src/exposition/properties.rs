@@ -45,7 +45,8 @@ impl World {
             app_id: match self.random.u8(..10) {
                 0 => None,
                 1 => Some(format!("{prefix}{id}").into()),
-                _ => Some(format!("{id:016x}").into()),
+                2 => Some(format!("{id:016x}").into()),
+                _ => Some(format!("{id:064x}").into()),
             },
             device_type: self.text().into(),
             status: self.text().into(),

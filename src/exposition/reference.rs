@@ -34,7 +34,7 @@ fn user_labels(user: &UserRecord) -> Labels {
 
 fn device_labels(user: &UserRecord, device: &Device) -> Option<Labels> {
     let mut labels = user_labels(user);
-    labels.push(("app_id", device.app_id.as_deref()?.to_owned()));
+    labels.push(("app_id", device.app_id.as_ref()?.to_string()));
     labels.push(("device_type", device.device_type.to_string()));
     Some(labels)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     named::named_values,
-    wickr::{ApiTimestamp, Device, InternedStr},
+    wickr::{ApiTimestamp, AppId, Device, InternedStr},
 };
 
 named_values! {
@@ -34,7 +34,7 @@ pub struct DeviceChange {
     /// What changed.
     pub kind: ChangeKind,
     /// The device.
-    pub app_id: Box<str>,
+    pub app_id: AppId,
     /// Its type; the last known one if it is gone.
     pub device_type: InternedStr,
 }
@@ -127,7 +127,7 @@ mod tests {
 
     fn kinds(before: &[Device], now: &[Device]) -> Vec<(ChangeKind, String)> {
         let changes = changes_between(before, now).into_iter();
-        changes.map(|change| (change.kind, change.app_id.into())).collect()
+        changes.map(|change| (change.kind, change.app_id.to_string())).collect()
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Publisher {
             tracing::info!(
                 network_id = %self.state.network_id(),
                 user_id = %user,
-                app_id = &**app_id,
+                app_id = &*app_id.text(),
                 device_type = &**device_type,
                 change = kind.as_str(),
                 "device changed"

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    wickr::{Device, InternedStr, Interner, NetworkId, UserId},
+    wickr::{AppId, Device, InternedStr, Interner, NetworkId, UserId},
 };
 
 /// The first line, with the version of the format.
@@ -243,7 +243,7 @@ fn network_part(
 
 fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
     DevicePart(
-        device.app_id.as_deref().map(str::to_owned),
+        device.app_id.as_ref().map(AppId::to_string),
         texts.index(&device.device_type),
         texts.index(&device.status),
         device.suspended,
@@ -293,7 +293,7 @@ fn restore(
     let bad_id = |error: crate::wickr::BadId| StateError::InvalidContent(error.to_string());
     let device = |DevicePart(app_id, device_type, status, suspended, created, last_login)| {
         Ok(Device {
-            app_id: app_id.map(String::into_boxed_str),
+            app_id: app_id.map(AppId::from),
             device_type: text(device_type)?,
             status: text(status)?,
             suspended,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{QueryResult, Row, Scope};
 use crate::{
     clock::{Millis, Moment},
-    wickr::ApiTimestamp,
+    wickr::{ApiTimestamp, AppId},
 };
 
 /// Optional fields.
@@ -82,7 +82,7 @@ impl<'a> Record<'a> {
             network_name: network.identity.name.as_str().into(),
             user_id: user.id.as_str().into(),
             username: columns.usernames.then(username),
-            app_id: device.app_id.as_deref().map(Cow::from),
+            app_id: device.app_id.as_ref().map(AppId::text),
             device_type: Cow::Borrowed(&device.device_type),
             status: Cow::Borrowed(&device.status),
             suspended: device.suspended,

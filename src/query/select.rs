@@ -8,7 +8,7 @@ use super::{Order, Query, Scope, Sort};
 use crate::{
     clock::{Moment, to_millis},
     inventory::{Freshness, NetworkView, Snapshot, UserData, UserFacts, UserRecord, idle_millis},
-    wickr::{ApiTimestamp, Device, InternedStr},
+    wickr::{ApiTimestamp, AppId, Device, InternedStr},
 };
 
 /// Statuses are an open set.
@@ -71,7 +71,7 @@ impl<'a> Row<'a> {
             Sort::Username => {
                 SortKey::text(self.facts().and_then(|facts| facts.username.as_deref()))
             }
-            Sort::AppId => SortKey::text(self.device.app_id.as_deref()),
+            Sort::AppId => self.device.app_id.as_ref().map_or(SortKey::None, SortKey::AppId),
             Sort::DeviceType => SortKey::text(Some(&self.device.device_type)),
             Sort::Status => SortKey::text(Some(&self.device.status)),
             Sort::Suspended => SortKey::number(self.device.suspended.map(i64::from)),
@@ -85,11 +85,12 @@ impl<'a> Row<'a> {
     }
 }
 
-/// For one [`Sort`], the keys are all numbers or all texts, or `None`.
+/// For one [`Sort`], the keys are all of one kind, or `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum SortKey<'a> {
     Number(i64),
     Text(&'a str),
+    AppId(&'a AppId),
     None,
 }
 

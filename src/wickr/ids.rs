@@ -1,17 +1,23 @@
 //! Validated ids of networks and users, in numeric order.
 
-use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $len:pat, $shape:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal to $max:literal, $shape:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash)]
-        pub struct $name(Arc<str>);
+        // Numeric order: a shorter id is smaller.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            len: u8,
+            /// Zeros follow.
+            digits: [u8; $max],
+        }
 
         impl $name {
             /// The digits.
             pub fn as_str(&self) -> &str {
-                &self.0
+                let digits = self.digits.get(..usize::from(self.len)).unwrap_or_default();
+                std::str::from_utf8(digits).unwrap_or_default()
             }
         }
 
@@ -19,35 +25,26 @@ macro_rules! id {
             type Err = BadId;
 
             fn from_str(text: &str) -> Result<Self, BadId> {
-                match text.len() {
-                    $len if text.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(text.into())),
-                    _ => Err(BadId { what: $what, shape: $shape }),
+                let bad = BadId { what: $what, shape: $shape };
+                let len = u8::try_from(text.len()).map_err(|_| bad)?;
+                if !($min..=$max).contains(&len) || !text.bytes().all(|b| b.is_ascii_digit()) {
+                    return Err(bad);
                 }
-            }
-        }
-
-        // Numeric order: a shorter id is smaller.
-        impl Ord for $name {
-            fn cmp(&self, other: &Self) -> Ordering {
-                self.0.len().cmp(&other.0.len()).then_with(|| self.0.cmp(&other.0))
-            }
-        }
-
-        impl PartialOrd for $name {
-            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-                Some(self.cmp(other))
+                let mut digits = [0; $max];
+                digits[..text.len()].copy_from_slice(text.as_bytes());
+                Ok(Self { len, digits })
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
     };
@@ -57,7 +54,7 @@ id!(
     /// A network id: exactly 8 digits, by the service model.
     NetworkId,
     "network id",
-    8,
+    8 to 8,
     "exactly 8 digits"
 );
 
@@ -65,7 +62,7 @@ id!(
     /// A user id: 1 to 10 digits, by the service model.
     UserId,
     "user id",
-    1..=10,
+    1 to 10,
     "1 to 10 digits"
 );
 

@@ -11,6 +11,7 @@
 //! This module does not know the configuration, the inventory or a metrics library: options are plain
 //! values, and metrics implement [`RequestObserver`].
 
+mod app_id;
 mod client;
 mod concurrency;
 mod connection;
@@ -35,6 +36,7 @@ mod timestamp;
 mod transport;
 mod wire;
 
+pub use app_id::AppId;
 pub use client::{Client, ClientOptions, Outcome, RequestObserver};
 pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
 pub use connection::proxy_of;

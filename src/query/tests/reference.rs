@@ -33,7 +33,7 @@ pub(super) fn reference_records(networks: &[Arc<NetworkView>]) -> Vec<Record<'st
                     username: Some(
                         facts.and_then(|f| f.username.as_deref().map(|n| n.to_owned().into())),
                     ),
-                    app_id: device.app_id.as_deref().map(text),
+                    app_id: device.app_id.as_ref().map(|id| id.to_string().into()),
                     device_type: text(&device.device_type),
                     status: text(&device.status),
                     suspended: device.suspended,

@@ -356,7 +356,7 @@ fn device(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> DeviceR
         user_id: user.id.to_string(),
         user_link: devices_url("/devices", &of_user),
         username: username.filter(|_| usernames).map(clipped),
-        app_id: device.app_id.as_deref().map(clipped),
+        app_id: device.app_id.as_ref().map(|id| clipped(&id.text())),
         device_type: clipped_or_blank(&device.device_type),
         status: clipped(&device.status),
         // The status can be `Suspended`, too.

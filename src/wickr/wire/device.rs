@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::wickr::{
-    InternedStr, Interner,
+    AppId, InternedStr, Interner,
     timestamp::{ApiTimestamp, form},
 };
 
@@ -18,7 +18,7 @@ use crate::wickr::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     /// The id of the installation. A device without one is counted, but has no series.
-    pub app_id: Option<Box<str>>,
+    pub app_id: Option<AppId>,
     /// The operating system or form factor, an open set; `unknown` if missing.
     pub device_type: InternedStr,
     /// `Active`, `Reset`, `Suspended` or another text; empty if missing.
@@ -185,7 +185,7 @@ pub(super) fn parse(
         timestamp
     };
     Ok(Some(Device {
-        app_id: app_id.map(Box::from),
+        app_id: app_id.as_deref().map(AppId::from),
         device_type: interner.get(device_type.as_deref().unwrap_or("unknown")),
         status: interner.get(status.as_deref().unwrap_or_default()),
         suspended,
@@ -239,14 +239,14 @@ mod tests {
                 {}, null, 1, "x", [[]], true, -1.5
             ]}"#,
         );
-        assert!(size_of::<Device>() <= 56);
+        assert!(size_of::<Device>() <= 80);
         assert_eq!(devices.len(), 3);
         assert_eq!(devices[0].app_id, None);
         assert_eq!(&*devices[0].device_type, "unknown");
         assert_eq!(devices[0].suspended, None);
         assert_eq!(devices[0].created, ApiTimestamp::INVALID);
         assert_eq!(devices[0].last_login, ApiTimestamp::at_millis(1704067200000));
-        assert_eq!(devices[1].app_id.as_deref(), Some("b"));
+        assert_eq!(devices[1].app_id, Some("b".into()));
         assert_eq!(&*devices[1].device_type, "iOS");
         assert_eq!(devices[1].created, ApiTimestamp::INVALID);
         assert_eq!(&*devices[2].device_type, "unknown");

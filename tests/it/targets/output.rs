@@ -100,11 +100,11 @@ pub fn exposition(data: &[u8]) {
     let with_id: Vec<_> = fleet.devices.iter().filter(|device| device.app_id.is_some()).collect();
     assert_eq!(info.len(), with_id.len());
     for device in with_id {
-        let id = device.app_id.as_deref().unwrap_or_default();
-        let (labels, _) = info[id];
+        let id = device.app_id.as_ref().unwrap().text();
+        let (labels, _) = info[&*id];
         assert_eq!(labels["device_type"], *device.device_type);
         assert_eq!(labels["status"], *device.status);
-        let login = logins.get(id).map(|(_, value)| (value * 1e3).round() as i64);
+        let login = logins.get(&*id).map(|(_, value)| (value * 1e3).round() as i64);
         assert_eq!(login, device.last_login.millis());
     }
     let mut usernames = samples.keys().filter_map(|(_, labels)| labels.get("username"));
@@ -195,7 +195,7 @@ pub fn listing(data: &[u8]) {
         objects.map(|device| serde_json::from_value(device.clone()).unwrap()).collect();
     assert_eq!(parsed, records().collect::<Vec<_>>());
     let texts = |device: &Device| {
-        let id = device.app_id.as_deref().map(str::to_owned);
+        let id = device.app_id.as_ref().map(|id| id.to_string());
         (id, device.device_type.to_string(), device.status.to_string())
     };
     let mut expected: Vec<_> = fleet.devices.iter().map(texts).collect();

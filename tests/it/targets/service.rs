@@ -48,7 +48,7 @@ pub fn devices(data: &[u8]) {
     assert_eq!(token.as_deref(), tree["nextToken"].as_str().filter(|token| !token.is_empty()));
     for (device, item) in devices.iter().zip(items) {
         let text = |member| item[member].as_str().filter(|text: &&str| !text.is_empty());
-        assert_eq!(device.app_id.as_deref(), text("appId"));
+        assert_eq!(device.app_id, text("appId").map(Into::into));
         assert_eq!(&*device.device_type, text("type").unwrap_or("unknown"));
         assert_eq!(&*device.status, text("statusText").unwrap_or_default());
         assert_eq!(device.suspended, item["suspend"].as_bool());

@@ -23,8 +23,10 @@ fn counts_changes_since_the_last_read_of_the_user() {
     assert_eq!(counts(&state), [0, 0, 0], "first reads");
     state.begin(&users, 2);
     let changes = state.read(&users[0], vec![logged_in("a", 5), device("c")], 1_000);
-    let changes: Vec<_> = changes.iter().map(|change| (change.kind, &*change.app_id)).collect();
-    let expected = [(ChangeKind::Login, "a"), (ChangeKind::Removed, "b"), (ChangeKind::Added, "c")];
+    let changes: Vec<_> =
+        changes.iter().map(|change| (change.kind, change.app_id.text())).collect();
+    let expected = [(ChangeKind::Login, "a"), (ChangeKind::Removed, "b"), (ChangeKind::Added, "c")]
+        .map(|(kind, id)| (kind, id.into()));
     assert_eq!(changes, expected);
     state.failed(&users[1], ErrorKind::Timeout);
     state.end(1_000, DURATION, true);

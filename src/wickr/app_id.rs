@@ -1,0 +1,144 @@
+//! Ids of installations.
+
+use std::{borrow::Cow, cmp::Ordering, fmt};
+
+/// The id of an installation of Wickr, an opaque text that is not empty. Ids of 64 lowercase hex digits,
+/// as the service assigns them, take half the memory and no allocation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AppId(Value);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Value {
+    /// The digits of 64 lowercase hex digits.
+    Hex([u8; 32]),
+    /// Any other text.
+    Text(Box<str>),
+}
+
+impl AppId {
+    /// The text. Hex digits are written to `buffer`.
+    pub fn as_str<'a>(&'a self, buffer: &'a mut [u8; 64]) -> &'a str {
+        match &self.0 {
+            Value::Hex(bytes) => {
+                for (digits, byte) in buffer.chunks_exact_mut(2).zip(bytes) {
+                    digits[0] = digit(byte >> 4);
+                    digits[1] = digit(byte & 15);
+                }
+                std::str::from_utf8(buffer).unwrap_or_default()
+            }
+            Value::Text(text) => text,
+        }
+    }
+
+    /// The first byte of the text, or half of it; to load the id into the processor's cache.
+    pub fn first_byte(&self) -> u8 {
+        match &self.0 {
+            Value::Hex(bytes) => bytes[0],
+            Value::Text(text) => text.bytes().next().unwrap_or_default(),
+        }
+    }
+
+    /// The text, copied if necessary.
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Value::Hex(_) => Cow::Owned(self.as_str(&mut [0; 64]).to_owned()),
+            Value::Text(text) => Cow::Borrowed(text),
+        }
+    }
+}
+
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
+}
+
+fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn parse_hex(text: &str) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(digits[0])? << 4 | value(digits[1])?;
+    }
+    Some(bytes)
+}
+
+impl From<&str> for AppId {
+    fn from(text: &str) -> AppId {
+        AppId(parse_hex(text).map_or_else(|| Value::Text(text.into()), Value::Hex))
+    }
+}
+
+impl From<String> for AppId {
+    fn from(text: String) -> AppId {
+        AppId::from(&*text)
+    }
+}
+
+/// The order of the texts.
+impl Ord for AppId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Value::Hex(a), Value::Hex(b)) => a.cmp(b),
+            _ => self.as_str(&mut [0; 64]).cmp(other.as_str(&mut [0; 64])),
+        }
+    }
+}
+
+impl PartialOrd for AppId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str(&mut [0; 64]))
+    }
+}
+
+impl fmt::Debug for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(&mut [0; 64]), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_any_text_and_its_order() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut texts: Vec<String> = (0..200)
+            .map(|_| (0..64).map(|_| char::from(b"0123456789abcdef"[random.usize(..16)])).collect())
+            .collect();
+        for i in 0..100 {
+            let mut text = texts[i].clone();
+            match random.u8(..4) {
+                0 => text.truncate(63),
+                1 => text.push('0'),
+                2 => text.replace_range(random.usize(..63).., "G"),
+                _ => text = text.to_uppercase(),
+            }
+            texts.push(text);
+        }
+        texts.extend(["", "é", "0", "g"].map(str::to_owned));
+        texts.push("/".repeat(64));
+        let mut ids: Vec<AppId> = texts.iter().map(|text| AppId::from(&**text)).collect();
+        for (id, text) in ids.iter().zip(&texts) {
+            assert_eq!(id.text(), **text);
+            assert_eq!(id.to_string(), *text);
+            assert_eq!(format!("{id:?}"), format!("{text:?}"));
+        }
+        assert_eq!(ids.iter().filter(|id| matches!(id.0, Value::Hex(_))).count(), 200);
+        ids.sort();
+        texts.sort();
+        assert_eq!(ids.iter().map(AppId::text).collect::<Vec<_>>(), texts);
+    }
+}
