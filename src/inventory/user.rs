@@ -57,7 +57,7 @@ pub struct UserRecord {
 }
 
 /// What discovery found out about a user.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct UserFacts {
     /// Usually an email address. None unless usernames are enabled.
     pub username: Option<Box<str>>,

@@ -5,7 +5,7 @@
 //! offsets: a change between two pages can hide a user.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
     time::Duration,
@@ -205,6 +205,8 @@ impl UserList {
             _ => None,
         };
         let mut facts: BTreeMap<UserId, Arc<UserFacts>> = BTreeMap::new();
+        // Without usernames, most users have the same facts as many others.
+        let mut shared: HashSet<Arc<UserFacts>> = HashSet::new();
         for (id, listed) in self.listed.iter().flatten() {
             let ListedUser { username, status, groups, marks } = listed;
             let known = UserFacts {
@@ -214,7 +216,11 @@ impl UserList {
                 admin: marks.admin,
                 sso_max_idle: limit(groups),
             };
-            facts.insert(id.clone(), Arc::new(known));
+            let known = shared.get(&known).cloned().unwrap_or_else(|| Arc::new(known));
+            if known.username.is_none() {
+                shared.insert(known.clone());
+            }
+            facts.insert(id.clone(), known);
         }
         // Configured users have only the common limit.
         if let (SsoLimits::Fixed(limit), UserSelector::Listed(_)) =
