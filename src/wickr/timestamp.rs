@@ -76,7 +76,8 @@ impl ApiTimestamp {
 
 /// Parses `January 20th 2024, 9:15:30 am`, case-insensitive.
 fn parse_english(text: &str) -> Option<DateTime> {
-    let (date, time) = text.split_once(", ")?;
+    let (date, time) = text.split_once(',')?;
+    let time = time.strip_prefix(' ')?;
     let [month, day, year] = split(date, ' ')?;
     let [time, am_pm] = split(time, ' ')?;
     let [hour, minute, second] = split(time, ':')?;
