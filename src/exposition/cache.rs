@@ -2,8 +2,8 @@
 //!
 //! Compression dominates the cost of a scrape, and most lines change only when a poll finds a change.
 //! The chunk of a block and family is cached until the block changes. A chunk that depends on the
-//! clock is cached for the period in which it is valid, mostly one timestamp, and a timestamp is reused
-//! for a second.
+//! ends of SSO sessions is cached for the period in which it is valid. Idle times, which are valid for one
+//! moment, are not cached.
 //! Concurrent scrapes compress a chunk once. What scrapes have requested lately is compressed again when
 //! a poll changes it, so that the next scrape does not wait for it; see
 //! [`Exposition::recompress`](super::Exposition::recompress).
@@ -17,13 +17,8 @@ use std::{
 };
 
 use super::compression::{CompressedChunk, Encoding};
-use crate::{
-    clock::{Millis, Moment},
-    inventory::Snapshot,
-};
+use crate::{clock::Millis, inventory::Snapshot};
 
-/// For how long scrapes reuse a timestamp.
-const WINDOW: Millis = 1000;
 /// Chunks that no scrape requests are dropped after this time, longer than any common scrape interval.
 const MAX_UNUSED: Millis = 600_000;
 
@@ -54,7 +49,6 @@ pub struct CompressionCache {
     slots: Mutex<HashMap<Key, Arc<CachedChunk>>>,
     /// The time of the last scrape with each request.
     requests: Mutex<HashMap<Request, Millis>>,
-    timestamp: Mutex<Option<Moment>>,
 }
 
 impl fmt::Debug for CompressionCache {
@@ -64,15 +58,6 @@ impl fmt::Debug for CompressionCache {
 }
 
 impl CompressionCache {
-    /// The timestamp for a scrape at `now`: that of an earlier scrape within the last second, if any.
-    pub fn timestamp(&self, now: Moment) -> Moment {
-        let mut timestamp = lock(&self.timestamp);
-        match *timestamp {
-            Some(earlier) if in_window(earlier.time, now.time) => earlier,
-            _ => *timestamp.insert(now),
-        }
-    }
-
     /// A scrape at `now` has a request.
     pub(super) fn record(&self, request: Request, now: Millis) {
         lock(&self.requests).insert(request, now);
@@ -95,7 +80,7 @@ impl CompressionCache {
         let requests = self.requests(now);
         lock(&self.slots).retain(|key, _| {
             live.contains(&key.version)
-                && key.period.is_none_or(|period| in_period(period, now))
+                && key.period.is_none_or(|(first, last)| (first..=last).contains(&now))
                 && requests.contains(&key.request)
         });
     }
@@ -124,29 +109,7 @@ impl CompressionCache {
     }
 }
 
-/// A scrape can have a timestamp from up to [`WINDOW`] before.
-fn in_period((first, last): (Millis, Millis), now: Millis) -> bool {
-    first <= now && now.saturating_sub(last) < WINDOW
-}
-
-fn in_window(start: Millis, now: Millis) -> bool {
-    (0..WINDOW).contains(&now.saturating_sub(start))
-}
-
 /// Ignores poisoning: every value is valid even if a thread panics while it holds the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reuses_a_timestamp_for_a_second_unless_the_clock_is_set_back() {
-        let cache = CompressionCache::default();
-        for (now, timestamp) in [(5_000, 5_000), (5_999, 5_000), (6_000, 6_000), (5_999, 5_999)] {
-            assert_eq!(cache.timestamp(now.into()), timestamp.into());
-        }
-    }
 }

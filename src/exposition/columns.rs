@@ -42,7 +42,7 @@ enum Dependency {
     Logins,
     /// Any change.
     ReadTime,
-    /// Any change except read times, and the passing of time.
+    /// The passing of time.
     Clock,
     /// Any change except read times, and the end of an SSO session.
     SsoEnds,

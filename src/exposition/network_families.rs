@@ -126,7 +126,7 @@ impl<'a> NetworkFamilies<'a> {
         let Some(mut compressor) = Compressor::new(encoding)? else { return Ok(()) };
         for column in columns::USER_COLUMNS.iter().chain(columns::DEVICE_COLUMNS) {
             let request = self.request(column, encoding);
-            if !requests.contains(&request) || column.is_momentary() {
+            if !requests.contains(&request) {
                 continue;
             }
             for network in &self.networks {
@@ -165,7 +165,8 @@ impl<'a> NetworkFamilies<'a> {
         block: &Block,
         request: Request,
     ) -> Option<Key> {
-        let is_cached = block.users().len() >= CACHE_MIN_USERS
+        let is_cached = !column.is_momentary()
+            && block.users().len() >= CACHE_MIN_USERS
             && block.stats().devices() <= CACHE_MAX_DEVICES
             && view.is_unexpired(block, self.now);
         let version = column.version(block.version());

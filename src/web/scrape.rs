@@ -96,14 +96,9 @@ fn render(
 ) -> io::Result<()> {
     let snapshot = site.reader.snapshot();
     let exporter_metrics = site.metrics.gather();
-    let now = site.clock.moment();
     let exposition = Exposition {
         snapshot: &snapshot,
-        // Compressed chunks can be reused only with the same timestamp.
-        now: match encoding {
-            Encoding::Identity => now,
-            _ => site.compression_cache.timestamp(now),
-        },
+        now: site.clock.moment(),
         idle_buckets: &settings.idle_buckets,
         sso_horizons: &settings.sso_horizons,
         usernames: settings.usernames,
