@@ -1,7 +1,7 @@
 //! Creates pollers from accounts, limiters, the inventory's registrar and restored state.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     accounts::{self, Accounts},
-    network_plan::NetworkPlan,
+    network_plan::{self, NetworkPlan},
     network_source::NetworkSource,
 };
 use crate::{
@@ -157,8 +157,16 @@ impl PollerFactory {
         }
     }
 
-    /// Forgets what was read for networks without a plan.
-    pub(super) fn forget_others(&mut self, plans: &BTreeMap<NetworkId, NetworkPlan>) {
+    /// Forgets what was read for accounts that `config` does not look up, and for networks without a plan.
+    pub(super) fn forget_others(
+        &mut self,
+        config: &Config,
+        plans: &BTreeMap<NetworkId, NetworkPlan>,
+    ) {
+        let looked_up = network_plan::discovered(config);
+        let accounts: HashSet<_> =
+            looked_up.map(|(_, network)| accounts::key(&network.aws)).collect();
+        self.networks.retain(|account, _| accounts.contains(account));
         self.groups.retain(|id, _| plans.contains_key(id));
     }
 
@@ -186,5 +194,51 @@ impl PollerFactory {
     pub(super) fn settle(&mut self) {
         self.registrar.mark_complete();
         self.restored = HashMap::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{inventory, wickr::NetworkDetails};
+
+    #[test]
+    fn forgets_lookups_of_removed_accounts_and_networks() {
+        let config = |regions: &[&str]| {
+            let network = |region: &&str| {
+                format!("[[network]]\nid = \"all\"\nusers = \"all\"\naws.region = \"{region}\"\n")
+            };
+            config::parse(&regions.iter().map(network).collect::<String>(), "test").unwrap()
+        };
+        let mut factory = PollerFactory::new(
+            None,
+            Arc::default(),
+            inventory::open().0,
+            Arc::new(Metrics::new().unwrap()),
+            Clock::system(),
+            HashMap::new(),
+        );
+        let mut read = |regions: &[&str], found: &[(usize, &str)]| {
+            let config = config(regions);
+            for (_, network) in network_plan::discovered(&config) {
+                factory.networks(&network.aws);
+            }
+            let network = |id: &str| Network {
+                id: id.parse().unwrap(),
+                name: None,
+                details: NetworkDetails::default(),
+            };
+            let found = found.iter().map(|(index, id)| (*index, vec![network(id)])).collect();
+            let plans = network_plan::plans(&config, &found);
+            for plan in plans.values() {
+                factory.discovered(plan);
+            }
+            factory.forget_others(&config, &plans);
+            (factory.networks.len(), factory.groups.len())
+        };
+        let both = ["us-east-1", "eu-central-1"];
+        assert_eq!(read(&both, &[(0, "12345678"), (1, "23456789")]), (2, 2));
+        assert_eq!(read(&both, &[(0, "12345678")]), (2, 1), "an account without networks stays");
+        assert_eq!(read(&both[..1], &[(0, "12345678")]), (1, 1));
     }
 }
