@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    collectors::{Discovered, LastLookup, LookupReader},
+    collectors::{CollectorRef, Discovered, LastLookup},
     config::{self, Config},
     inventory::{
         Account, CollectorRecorder, Publisher, Registrar, ShardInfo, state::RestoredNetwork,
@@ -23,7 +23,7 @@ use crate::{
     telemetry::Metrics,
     wickr::{
         Client, ConcurrencyLimiter, CredentialSource, Interner, Network, NetworkId, NetworkLimiter,
-        SecurityGroupItem,
+        Operation, SecurityGroupItem,
     },
 };
 
@@ -129,13 +129,24 @@ impl PollerFactory {
         Ok((self.accounts.client(network)?, limiter.clone()))
     }
 
-    /// What discovery reads for the collectors of a network.
-    pub(super) fn discovered(&mut self, network: &NetworkPlan) -> Discovered {
-        let networks = match network.is_discovered() {
-            true => self.networks(&network.network.aws).reader(),
-            false => LookupReader::default(),
+    /// What discovery reads for these collectors of a network.
+    pub(super) fn discovered(
+        &mut self,
+        network: &NetworkPlan,
+        collectors: &[CollectorRef],
+    ) -> Discovered {
+        let mut discovered = Discovered::default();
+        if network.is_discovered() {
+            discovered.networks = self.networks(&network.network.aws).reader();
+        }
+        // The settings of many groups take memory, and are kept only with a reader.
+        let needs_groups = |collector: &CollectorRef| {
+            collector.operations().contains(&Operation::ListSecurityGroups)
         };
-        Discovered { networks, groups: self.groups(network).reader() }
+        if collectors.iter().any(needs_groups) {
+            discovered.groups = self.groups(network).reader();
+        }
+        discovered
     }
 
     /// The last list of the networks of an account.
@@ -202,6 +213,33 @@ mod tests {
     use super::*;
     use crate::{inventory, wickr::NetworkDetails};
 
+    fn factory() -> PollerFactory {
+        PollerFactory::new(
+            None,
+            Arc::default(),
+            inventory::open().0,
+            Arc::new(Metrics::new().unwrap()),
+            Clock::system(),
+            HashMap::new(),
+        )
+    }
+
+    #[test]
+    fn keeps_security_groups_only_for_collectors_that_need_them() {
+        let network = "[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n";
+        let config = config::parse(network, "test").unwrap();
+        let plans = network_plan::plans(&config, &Default::default());
+        let (mut factory, plan) = (factory(), plans.values().next().unwrap());
+        let mut is_read = |collectors: &[&str]| {
+            let collectors: Vec<_> = collectors.iter().map(|name| name.parse().unwrap()).collect();
+            let _discovered = factory.discovered(plan, &collectors);
+            factory.groups(plan).is_read()
+        };
+        assert!(!is_read(&["network", "sso"]));
+        assert!(is_read(&["network", "security-groups"]));
+        assert!(!is_read(&[]));
+    }
+
     #[test]
     fn forgets_lookups_of_removed_accounts_and_networks() {
         let config = |regions: &[&str]| {
@@ -210,14 +248,7 @@ mod tests {
             };
             config::parse(&regions.iter().map(network).collect::<String>(), "test").unwrap()
         };
-        let mut factory = PollerFactory::new(
-            None,
-            Arc::default(),
-            inventory::open().0,
-            Arc::new(Metrics::new().unwrap()),
-            Clock::system(),
-            HashMap::new(),
-        );
+        let mut factory = factory();
         let mut read = |regions: &[&str], found: &[(usize, &str)]| {
             let config = config(regions);
             for (_, network) in network_plan::discovered(&config) {
@@ -231,7 +262,7 @@ mod tests {
             let found = found.iter().map(|(index, id)| (*index, vec![network(id)])).collect();
             let plans = network_plan::plans(&config, &found);
             for plan in plans.values() {
-                factory.discovered(plan);
+                factory.groups(plan);
             }
             factory.forget_others(&config, &plans);
             (factory.networks.len(), factory.groups.len())
