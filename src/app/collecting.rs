@@ -99,7 +99,7 @@ impl CollectorTasks {
             let delay = start_delay(started, collectors.interval);
             let schedule = schedule(id, collectors, delay);
             started += 1;
-            let connection = Connection::new(network, factory, plan.shares_lookups)?;
+            let connection = Connection::new(network, factory, collectors, plan.shares_lookups)?;
             let (stop, clock) = (CancellationToken::new(), factory.clock.clone());
             let (id, stopped, records) = (id.clone(), stop.clone(), recorder.clone());
             self.running.insert(id.clone(), RunningCollectors { plan, stop, recorder });
@@ -135,7 +135,7 @@ pub(super) async fn run_once(
 ) -> Result<impl Future<Output = ()>, AppError> {
     let mut runs = Vec::new();
     for (id, network) in networks.iter().filter(|_| !collectors.enable.is_empty()) {
-        let connection = Connection::new(network, factory, true)?;
+        let connection = Connection::new(network, factory, collectors, true)?;
         let (recorder, clock) = (factory.add_collectors(id), factory.clock.clone());
         let schedule = schedule(id, collectors, Duration::ZERO);
         runs.push(async move {
@@ -207,12 +207,13 @@ impl Connection {
     fn new(
         network: &NetworkPlan,
         factory: &mut PollerFactory,
+        collectors: &CollectorsConfig,
         shares_lookups: bool,
     ) -> Result<Connection, AppError> {
         let (client, limiter) =
             factory.collector_client(&network.network).map_err(AppError::Setup)?;
         let discovered = match shares_lookups {
-            true => factory.discovered(network),
+            true => factory.discovered(network, &collectors.enable),
             false => Discovered::default(),
         };
         Ok(Connection { client, network: network.id.clone(), limiter, discovered })

@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use reqwest::{Url, redirect};
 
 use super::{AppError, pem};
-use crate::{text::escape_invisible, wickr::chain};
+use crate::{
+    text::escape_invisible,
+    wickr::{build_client, chain},
+};
 
 /// Bytes of the response to print.
 const MAX_BODY: usize = 1024;
@@ -47,12 +50,9 @@ async fn send(check: HealthCheck<'_>) -> Result<String, String> {
         .tls_danger_accept_invalid_certs(check.insecure);
     if let Some(file) = check.ca_file {
         builder = builder.tls_certs_only(pem::certificates(file)?);
-    } else if check.url.scheme() != "https" {
-        // Minimal images have no CA certificates, and loading them would fail.
-        builder = builder.tls_certs_only([]);
     }
     let message = |error: reqwest::Error| chain(&error.without_url());
-    let client = builder.build().map_err(message)?;
+    let client = build_client(builder, check.url.scheme() == "https")?;
     let mut response = client.get(check.url).send().await.map_err(message)?;
     let mut body = Vec::new();
     while body.len() < MAX_BODY

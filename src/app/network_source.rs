@@ -39,7 +39,7 @@ impl Source for NetworkSource {
             true => self.groups.set(groups.as_deref()),
             false => self.groups.restart(false),
         }
-        Ok(groups?.iter().map(SecurityGroup::from).collect())
+        SecurityGroup::all(&groups?)
     }
 
     async fn devices(

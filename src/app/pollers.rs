@@ -1,7 +1,7 @@
 //! Creates pollers from accounts, limiters, the inventory's registrar and restored state.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 
 use super::{
     accounts::{self, Accounts},
-    network_plan::NetworkPlan,
+    network_plan::{self, NetworkPlan},
     network_source::NetworkSource,
 };
 use crate::{
     clock::Clock,
-    collectors::{Discovered, LastLookup, LookupReader},
+    collectors::{CollectorRef, Discovered, LastLookup},
     config::{self, Config},
     inventory::{
         Account, CollectorRecorder, Publisher, Registrar, ShardInfo, state::RestoredNetwork,
@@ -23,7 +23,7 @@ use crate::{
     telemetry::Metrics,
     wickr::{
         Client, ConcurrencyLimiter, CredentialSource, Interner, Network, NetworkId, NetworkLimiter,
-        SecurityGroupItem,
+        Operation, SecurityGroupItem,
     },
 };
 
@@ -129,13 +129,24 @@ impl PollerFactory {
         Ok((self.accounts.client(network)?, limiter.clone()))
     }
 
-    /// What discovery reads for the collectors of a network.
-    pub(super) fn discovered(&mut self, network: &NetworkPlan) -> Discovered {
-        let networks = match network.is_discovered() {
-            true => self.networks(&network.network.aws).reader(),
-            false => LookupReader::default(),
+    /// What discovery reads for these collectors of a network.
+    pub(super) fn discovered(
+        &mut self,
+        network: &NetworkPlan,
+        collectors: &[CollectorRef],
+    ) -> Discovered {
+        let mut discovered = Discovered::default();
+        if network.is_discovered() {
+            discovered.networks = self.networks(&network.network.aws).reader();
+        }
+        // The settings of many groups take memory, and are kept only with a reader.
+        let needs_groups = |collector: &CollectorRef| {
+            collector.operations().contains(&Operation::ListSecurityGroups)
         };
-        Discovered { networks, groups: self.groups(network).reader() }
+        if collectors.iter().any(needs_groups) {
+            discovered.groups = self.groups(network).reader();
+        }
+        discovered
     }
 
     /// The last list of the networks of an account.
@@ -157,8 +168,16 @@ impl PollerFactory {
         }
     }
 
-    /// Forgets what was read for networks without a plan.
-    pub(super) fn forget_others(&mut self, plans: &BTreeMap<NetworkId, NetworkPlan>) {
+    /// Forgets what was read for accounts that `config` does not look up, and for networks without a plan.
+    pub(super) fn forget_others(
+        &mut self,
+        config: &Config,
+        plans: &BTreeMap<NetworkId, NetworkPlan>,
+    ) {
+        let looked_up = network_plan::discovered(config);
+        let accounts: HashSet<_> =
+            looked_up.map(|(_, network)| accounts::key(&network.aws)).collect();
+        self.networks.retain(|account, _| accounts.contains(account));
         self.groups.retain(|id, _| plans.contains_key(id));
     }
 
@@ -186,5 +205,71 @@ impl PollerFactory {
     pub(super) fn settle(&mut self) {
         self.registrar.mark_complete();
         self.restored = HashMap::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{inventory, wickr::NetworkDetails};
+
+    fn factory() -> PollerFactory {
+        PollerFactory::new(
+            None,
+            Arc::default(),
+            inventory::open().0,
+            Arc::new(Metrics::new().unwrap()),
+            Clock::system(),
+            HashMap::new(),
+        )
+    }
+
+    #[test]
+    fn keeps_security_groups_only_for_collectors_that_need_them() {
+        let network = "[[network]]\nid = \"12345678\"\nusers = [\"1\"]\n";
+        let config = config::parse(network, "test").unwrap();
+        let plans = network_plan::plans(&config, &Default::default());
+        let (mut factory, plan) = (factory(), plans.values().next().unwrap());
+        let mut is_read = |collectors: &[&str]| {
+            let collectors: Vec<_> = collectors.iter().map(|name| name.parse().unwrap()).collect();
+            let _discovered = factory.discovered(plan, &collectors);
+            factory.groups(plan).is_read()
+        };
+        assert!(!is_read(&["network", "sso"]));
+        assert!(is_read(&["network", "security-groups"]));
+        assert!(!is_read(&[]));
+    }
+
+    #[test]
+    fn forgets_lookups_of_removed_accounts_and_networks() {
+        let config = |regions: &[&str]| {
+            let network = |region: &&str| {
+                format!("[[network]]\nid = \"all\"\nusers = \"all\"\naws.region = \"{region}\"\n")
+            };
+            config::parse(&regions.iter().map(network).collect::<String>(), "test").unwrap()
+        };
+        let mut factory = factory();
+        let mut read = |regions: &[&str], found: &[(usize, &str)]| {
+            let config = config(regions);
+            for (_, network) in network_plan::discovered(&config) {
+                factory.networks(&network.aws);
+            }
+            let network = |id: &str| Network {
+                id: id.parse().unwrap(),
+                name: None,
+                details: NetworkDetails::default(),
+            };
+            let found = found.iter().map(|(index, id)| (*index, vec![network(id)])).collect();
+            let plans = network_plan::plans(&config, &found);
+            for plan in plans.values() {
+                factory.groups(plan);
+            }
+            factory.forget_others(&config, &plans);
+            (factory.networks.len(), factory.groups.len())
+        };
+        let both = ["us-east-1", "eu-central-1"];
+        assert_eq!(read(&both, &[(0, "12345678"), (1, "23456789")]), (2, 2));
+        assert_eq!(read(&both, &[(0, "12345678")]), (2, 1), "an account without networks stays");
+        assert_eq!(read(&both[..1], &[(0, "12345678")]), (1, 1));
     }
 }

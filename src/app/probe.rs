@@ -10,7 +10,8 @@ use crate::{
     telemetry::Metrics,
     text::counted,
     wickr::{
-        self, Client, ConcurrencyLimiter, Error, ErrorKind, NetworkId, NetworkLimiter, UserId,
+        self, Client, ConcurrencyLimiter, Error, ErrorKind, NetworkId, NetworkLimiter,
+        SecurityGroup, UserId,
     },
 };
 
@@ -89,7 +90,7 @@ async fn probe(
 ) -> Result<String, Error> {
     let mut groups_note = String::new();
     if by_groups {
-        let groups = client.security_groups(id, limiter).await?;
+        let groups = SecurityGroup::all(&client.security_groups(id, limiter).await?)?;
         groups_note = format!("; {}", counted(groups.len(), "security group", "security groups"));
     }
     let users: Vec<UserId> = match &network.users {

@@ -11,6 +11,7 @@ use super::{pem, validate::is_valid};
 use crate::{
     query::{Listing, Query, Record},
     text::escape_invisible,
+    wickr::{build_client, chain},
 };
 
 /// Maximum size of a list, for more than a million devices.
@@ -94,7 +95,8 @@ impl Remote {
                 .map_err(|error| format!("--from-cert-file, --from-key-file {error}"))?;
             builder = builder.identity(identity);
         }
-        let http = builder.build().map_err(|error| crate::wickr::chain(&error))?;
+        // Another host can be behind a proxy that uses TLS.
+        let http = build_client(builder, url.scheme() == "https" || !loopback)?;
         Ok(Remote { url, http, credentials })
     }
 
@@ -108,9 +110,8 @@ impl Remote {
         if let Some(BasicAuth { username, password }) = &self.credentials {
             request = request.basic_auth(username, Some(password));
         }
-        let message = |error: reqwest::Error| {
-            format!("{}: {}", self.url, crate::wickr::chain(&error.without_url()))
-        };
+        let message =
+            |error: reqwest::Error| format!("{}: {}", self.url, chain(&error.without_url()));
         let mut response = request.send().await.map_err(message)?;
         let status = response.status();
         let limit = if status == StatusCode::OK { MAX_LIST } else { MAX_ERROR };

@@ -254,7 +254,7 @@ impl Supervisor {
     /// Starts and stops pollers so that they match the plans.
     async fn reconcile(&mut self) -> Result<(), AppError> {
         let mut plans = network_plan::plans(&self.config, &self.found);
-        self.factory.forget_others(&plans);
+        self.factory.forget_others(&self.config, &plans);
         self.collectors.reconcile(&plans, &self.config, &mut self.factory).await?;
         let running: Vec<NetworkId> = self.running.keys().cloned().collect();
         for id in running {

@@ -229,7 +229,7 @@ mod tests {
             assert!(valid.parse::<TelemetryPath>().is_ok(), "{valid}");
         }
         let invalid = ["", "metrics", "/{x}", "/a b", "/*", "/<script>", "/é"];
-        for path in invalid.into_iter().chain(["/-/ready", "/devices", "/docs"]) {
+        for path in invalid.into_iter().chain(["/-/ready", "/devices", "/devices/", "/docs/"]) {
             assert!(path.parse::<TelemetryPath>().is_err(), "{path}");
         }
     }

@@ -118,7 +118,8 @@ impl Client {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let transport = Transport::new(options.ca_bundle.as_deref(), options.request_timeout)?;
+        let (tls, ca_bundle) = (url.scheme() == "https", options.ca_bundle.as_deref());
+        let transport = Transport::new(tls, ca_bundle, options.request_timeout)?;
         let verifies_time = AtomicBool::new(options.endpoint.is_of_region(&options.region));
         let invalid_fields = InvalidFieldLog::default();
         Ok(Client { options, host, transport, verifies_time, invalid_fields })

@@ -57,6 +57,34 @@ pub(super) fn builder(
     Ok((builder, proxy))
 }
 
+/// Builds an HTTP client. Without `tls`, it needs no certificate authorities: minimal images have none.
+///
+/// # Errors
+///
+/// The TLS settings are invalid, or there are no certificate authorities.
+pub(crate) fn build_client(builder: ClientBuilder, tls: bool) -> Result<reqwest::Client, String> {
+    let builder = if tls { builder } else { builder.tls_certs_only([]) };
+    builder.build().map_err(|error| {
+        let error = chain(&error);
+        // The text of rustls-platform-verifier, whose error has no kind.
+        match error.contains("No CA certificates were loaded") {
+            true => no_authorities(|name| env::var(name).ok()),
+            false => error,
+        }
+    })
+}
+
+fn no_authorities(variable: impl Fn(&str) -> Option<String>) -> String {
+    let set = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter();
+    let set = set.filter_map(|name| Some(format!("{name}={}", variable(name)?)));
+    let places: Vec<_> = set.collect();
+    let places = if places.is_empty() { "the system".into() } else { places.join(" and ") };
+    format!(
+        "no CA certificates found in {places}: install the package ca-certificates, or set \
+         SSL_CERT_FILE to a file of CA certificates in PEM"
+    )
+}
+
 /// The certificates of a file in PEM, at least one.
 pub(super) fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {
     let failed = |error: &dyn fmt::Display| {
@@ -269,6 +297,15 @@ mod tests {
             let error = proxy(&[("HTTPS_PROXY", invalid)]).err().unwrap();
             assert!(error.starts_with("HTTPS_PROXY: ") && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn missing_authorities_name_the_places_that_were_searched() {
+        assert!(no_authorities(|_| None).starts_with("no CA certificates found in the system: "));
+        let file = |name: &str| (name == "SSL_CERT_FILE").then(|| "/x".to_owned());
+        assert!(no_authorities(file).contains(" in SSL_CERT_FILE=/x: "));
+        let both = no_authorities(|_| Some("/x".into()));
+        assert!(both.contains(" in SSL_CERT_FILE=/x and SSL_CERT_DIR=/x: "), "{both}");
     }
 
     #[test]

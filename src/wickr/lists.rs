@@ -91,14 +91,16 @@ impl Client {
         Ok((networks, invalid))
     }
 
-    /// The security groups of a network, in the order of the service. Each has an id.
+    /// The security groups of a network, in the order of the service. Some may have no id.
     pub async fn security_groups(
         &self,
         network: &NetworkId,
         limiter: &NetworkLimiter,
     ) -> Result<Vec<SecurityGroupItem>, Error> {
         let list = List::security_groups(network, self.options.page_size);
-        self.collect(&list, limiter, paging::DIRECTORY, wire::security_groups_page).await
+        let report = |invalid| self.invalid_fields.log(invalid);
+        let read = |body: &[u8]| wire::security_groups_page(body, report);
+        self.collect(&list, limiter, paging::DIRECTORY, read).await
     }
 
     fn read_devices(&self, body: &[u8]) -> Page<Device> {

@@ -39,6 +39,7 @@ mod wire;
 pub use app_id::AppId;
 pub use client::{Client, ClientOptions, Outcome, RequestObserver};
 pub use concurrency::{ConcurrencyLimiter, NetworkLimiter, PollGuard};
+pub(crate) use connection::build_client;
 pub use connection::proxy_of;
 pub use credential_source::{CredentialSource, Role};
 pub use credentials::CredentialStore;

@@ -68,7 +68,7 @@ impl Clients {
         };
         let built = client.get_or_init(|| {
             let (builder, proxy) = connection::builder(self.ca_bundle.as_deref())?;
-            let http = builder.connect_timeout(timeout).build().map_err(|error| chain(&error))?;
+            let http = connection::build_client(builder.connect_timeout(timeout), true)?;
             Ok(Client { http, proxy })
         });
         built.as_ref().map_err(Clone::clone)

@@ -6,10 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use reqwest::Url;
 
-use super::{
-    connection::{self, ConnectionError, ProxySetting},
-    error::chain,
-};
+use super::connection::{self, ConnectionError, ProxySetting};
 
 const MAX_BODY: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,10 +42,16 @@ pub(super) struct Transport {
 }
 
 impl Transport {
+    /// A transport to an endpoint, over TLS if `tls`.
+    ///
     /// # Errors
     ///
-    /// When the certificate authorities or the proxy are invalid.
-    pub(super) fn new(ca_bundle: Option<&Path>, timeout: Duration) -> Result<Transport, String> {
+    /// When the certificate authorities or the proxy are missing or invalid.
+    pub(super) fn new(
+        tls: bool,
+        ca_bundle: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Transport, String> {
         let (builder, proxy) = connection::builder(ca_bundle)?;
         let builder = builder
             .user_agent(USER_AGENT)
@@ -59,7 +62,7 @@ impl Transport {
             // in flight.
             .http2_keep_alive_interval(MIN_PING.max(timeout / 2))
             .http2_keep_alive_timeout(MIN_PING.max(timeout / 2));
-        let http = builder.build().map_err(|error| chain(&error))?;
+        let http = connection::build_client(builder, tls)?;
         Ok(Transport { http, proxy, timeout })
     }
 

@@ -178,6 +178,31 @@ async fn collectors_send_no_request_for_what_discovery_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_security_group_without_id_fails_discovery_but_not_the_collector() {
+    let group = security_group("g").sso_max_idle_minutes(60);
+    let simulator = serving(Fleet::new().network(small().group(group))).await;
+    let config = collecting(&simulator, &["security-groups"]);
+    let config =
+        format!("[sso]\nmax_idle = \"security-groups\"\n[discovery]\ninterval = \"1s\"\n{config}");
+    let exporter = Exporter::start(&config);
+    let limits = |s: &Samples| s.sum("wickr_security_group_sso_max_idle_seconds");
+    exporter.wait_for("both", |s| s.sum(SUCCESS) == 1.0 && limits(s) == 3600.0).await;
+    let body = r#"{"securityGroups": [{"id": "g", "activeMembers": 9}, {"name": "x"}, null]}"#;
+    simulator.faults().add(fault(&format!("nonsense,op=ListSecurityGroups,body={body}")));
+    let members = [("group_id", "g"), ("kind", "user")];
+    let samples = exporter
+        .wait_for("the members", |s| s.get("wickr_security_group_members", &members) == Some(9.0))
+        .await;
+    assert_eq!(samples.sum(SUCCESS), 1.0);
+    let failed = [("operation", "ListSecurityGroups"), ("reason", "invalid_response")];
+    assert!(samples.get("wickr_exporter_discovery_failures_total", &failed) >= Some(1.0));
+    assert_eq!(limits(&samples), 3600.0, "the last complete list stays in use");
+    let log = exporter.log();
+    assert!(log.contains("2 of 3 security groups have no id"), "{log}");
+    assert_eq!(log.matches("field=securityGroups").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn absent_and_invalid_members_have_no_sample() {
     let network = small()
         .with(Operation::GetUsersCount, "active", "7")

@@ -252,3 +252,33 @@ async fn check_prints_each_setting_with_its_source() {
     let (_, text) = run(&["check"], aws, &variables).await;
     assert!(text.contains("aws.profile: \"q\" is in neither"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_ca_certificates_are_an_error_that_names_the_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, empty) = (folder.path().join("none.pem"), folder.path().to_str().unwrap());
+    let file = file.to_str().unwrap();
+    let missing = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", empty)];
+    let expected = format!(
+        "no CA certificates found in SSL_CERT_FILE={file} and SSL_CERT_DIR={empty}: install the \
+         package ca-certificates"
+    );
+    let from = ["devices", "--from", "https://example.invalid"];
+    for (command, status) in [(ONLINE, 1), (&["once"], 1), (&[][..], 1), (&from, 2)] {
+        let (output, text) = run(command, "", &missing).await;
+        assert_eq!(output.status.code(), Some(status), "{command:?}: {text}");
+        assert!(text.contains(&expected), "{command:?}: {text}");
+    }
+    let mut health = program();
+    health.args(["health", "https://localhost"]).envs(missing);
+    let output = tokio::process::Command::from(health).output().await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(&expected), "{text}");
+    // Plain HTTP needs none.
+    let simulator = one_user().await;
+    let endpoint = format!("endpoint_url = \"{}\"", simulator.endpoint());
+    let (output, text) = run(ONLINE, &endpoint, &missing).await;
+    assert!(output.status.success(), "{text}");
+    let (_, text) = run(&["devices", "--from", "http://127.0.0.1:1"], "", &missing).await;
+    assert!(text.contains("127.0.0.1:1") && !text.contains("certificates"), "{text}");
+}

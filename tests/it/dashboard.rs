@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use wickr_exporter::collectors::families;
 
 use crate::{
     promql,
@@ -131,6 +132,47 @@ fn promtool_accepts_the_queries() {
     let groups = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     fs::write(&file, groups.to_string()).unwrap();
     tools::run(&promtool, &[Path::new("check"), Path::new("rules"), &file]);
+}
+
+/// A network has values of collectors, and no name, before its first poll ends.
+#[test]
+fn queries_on_collectors_keep_networks_without_a_name() {
+    let Some(promtool) = tools::find("promtool") else { return };
+    let of_collectors: HashSet<_> = families().map(|family| family.name).collect();
+    let is_early = |metric: &String| {
+        of_collectors.contains(metric.as_str())
+            || metric.starts_with("wickr_exporter_collector_")
+            || metric == "wickr_exporter_invalid_timestamps"
+    };
+    let mut tests = Vec::new();
+    for Query { panel, expression, .. } in queries() {
+        let metrics = promql::metrics(&expression);
+        let Some(metric) = metrics.iter().find(|metric| is_early(metric)) else { continue };
+        if !metrics.contains("wickr_network_info") {
+            continue;
+        }
+        // The second network has been polled.
+        tests.push(json!({
+            "name": panel,
+            "input_series": [
+                { "series": format!("{metric}{{network_id=\"1\"}}"), "values": "1" },
+                { "series": format!("{metric}{{network_id=\"2\"}}"), "values": "1" },
+                { "series": "wickr_network_info{network_id=\"2\", network_name=\"b\"}", "values": "1" },
+            ],
+            "promql_expr_test": [{
+                "expr": format!("group by (network_id, network_name) ({expression})"),
+                "exp_samples": [
+                    { "labels": "{network_id=\"1\"}", "value": 1 },
+                    { "labels": "{network_id=\"2\", network_name=\"b\"}", "value": 1 },
+                ],
+            }],
+        }));
+    }
+    assert!(tests.len() > 10);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queries.yml");
+    fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();
+    tools::run(&promtool, &[Path::new("test"), Path::new("rules"), &file]);
 }
 
 #[test]

@@ -136,3 +136,32 @@ async fn paths_outside_the_prefix_are_redirected_or_not_found() {
     let text = exporter.text("/a/b/metrics").await;
     assert!(!text.contains("wickr_exporter_info{"), "{text}");
 }
+
+#[tokio::test]
+async fn pages_with_a_slash_at_the_end_redirect_to_the_page() {
+    let simulator = serving(fleet()).await;
+    let config = everything(&simulator, SLOW, "");
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    let client = client.build().unwrap();
+    let external = ["--web.route-prefix=/b", "--web.external-url=https://example.org/x/b"];
+    for (arguments, routes, links) in
+        [(&["--web.telemetry-path=/"][..], "", ""), (&external, "/b", "/x/b")]
+    {
+        let exporter = Exporter::start_with(&config, arguments, &[]);
+        let get = async |path: &str| {
+            client.get(format!("{}{routes}{path}", exporter.base)).send().await.unwrap()
+        };
+        let pages = ["/docs", "/docs/runbooks", "/devices", "/devices?idle_over=30d&user_id=1"];
+        for page in pages.into_iter().chain(routes.is_empty().then_some("/status")) {
+            let (path, query) = page.split_once('?').unwrap_or((page, ""));
+            let separator = if query.is_empty() { "" } else { "?" };
+            let response = get(&format!("{path}/{separator}{query}")).await;
+            assert_eq!(response.status(), StatusCode::SEE_OTHER, "{page}");
+            assert_eq!(response.headers()[header::LOCATION], format!("{links}{page}"));
+            assert_eq!(get(page).await.status(), StatusCode::OK, "{page}");
+        }
+        for path in ["/docs//", "/docs/nothing/", "//example.org/", "/api/v1/status/"] {
+            assert_eq!(get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}

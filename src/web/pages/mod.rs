@@ -9,6 +9,8 @@
 //! | `/docs/…` | the documentation |
 //! | `/static/…` | the stylesheet and the icon |
 //!
+//! A slash at the end of a page's path is redirected to the page.
+//!
 //! No page has a script, and the templates escape all outside text. Work that grows with the fleet
 //! runs on blocking threads, with limits of its own, so it never delays metrics and health checks.
 
@@ -28,7 +30,7 @@ use askama::Template;
 use axum::{
     Router,
     extract::{RawQuery, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::{Next, from_fn},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -47,7 +49,7 @@ const MAX_LISTS: usize = 4;
 
 /// Whether a page has this path, so that it cannot be the telemetry path.
 pub(super) fn is_page(path: &str) -> bool {
-    ["/devices", "/status"].contains(&path)
+    ["/devices", "/status"].contains(&path.trim_end_matches('/'))
         || ["/api", "/docs", "/static"].iter().any(|folder| {
             path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
@@ -82,10 +84,15 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         };
         (document.path, get(page))
     });
-    let router = documents.fold(Router::new(), |router, (path, page)| router.route(path, page));
+    let others = [(status_path, get(status_page)), ("/devices", get(devices_page))];
+    let router = documents.chain(others).fold(Router::new(), |router, (path, page)| {
+        let router = router.route(path, page);
+        match path {
+            "/" => router,
+            _ => router.route(&format!("{path}/"), get(without_slash)),
+        }
+    });
     router
-        .route(status_path, get(status_page))
-        .route("/devices", get(devices_page))
         .route("/api/v1/devices", get(api::devices))
         .route("/api/v1/status", get(api::status))
         .route("/static/style.css", asset("text/css; charset=utf-8", STYLE))
@@ -187,6 +194,13 @@ async fn devices_page(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery
             pages.render(render).await
         }
     }
+}
+
+/// Redirects the path of a page with a slash at its end to the page.
+async fn without_slash(State(pages): State<Arc<Pages>>, uri: Uri) -> Redirect {
+    let (base, path) = (pages.site.link_prefix.as_str(), uri.path().trim_end_matches('/'));
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Redirect::to(&format!("{base}{path}{query}"))
 }
 
 #[derive(Template)]

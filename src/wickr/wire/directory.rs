@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::lenient::{Count, Number, Object, Text, Time};
-use crate::wickr::{NetworkId, UserId};
+use crate::wickr::{Error, ErrorKind, NetworkId, Operation, UserId};
 
 /// One user of a network. `inviteCode` is a secret and is not parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,21 +115,39 @@ impl Network {
     }
 }
 
-impl From<&SecurityGroupItem> for SecurityGroup {
-    fn from(group: &SecurityGroupItem) -> Self {
+impl SecurityGroup {
+    /// All `groups`. A list in which a group has no id is an error: it lacks the limit of that group.
+    ///
+    /// # Errors
+    ///
+    /// A group has no id.
+    pub fn all(groups: &[SecurityGroupItem]) -> Result<Vec<SecurityGroup>, Error> {
+        let all: Vec<_> = groups.iter().filter_map(SecurityGroup::parse).collect();
+        match groups.len() - all.len() {
+            0 => Ok(all),
+            n => {
+                let message = format!("{n} of {} security groups have no id", groups.len());
+                let kind = ErrorKind::InvalidResponse;
+                Err(Error::new(Operation::ListSecurityGroups, kind, message))
+            }
+        }
+    }
+
+    /// None if the id is missing or invalid.
+    fn parse(group: &SecurityGroupItem) -> Option<SecurityGroup> {
         const LIMIT: &str = "ssoMaxIdleMinutes";
-        let id = group.id.as_str();
+        let id = group.id.0.as_deref()?;
         let settings = &group.security_group_settings;
         let minutes = settings.get::<Count>(LIMIT).0;
         if minutes.is_none() && !settings.get::<Value>(LIMIT).is_null() {
             tracing::warn!(group_id = id, "invalid ssoMaxIdleMinutes ignored");
         }
         let limit = minutes.filter(|minutes| *minutes > 0);
-        SecurityGroup {
+        Some(SecurityGroup {
             id: id.to_owned(),
             name: group.name.0.as_deref().map(str::to_owned),
             sso_max_idle: limit.map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
-        }
+        })
     }
 }
 
@@ -195,7 +213,8 @@ mod tests {
             let settings = format!(r#"{{"ssoMaxIdleMinutes": {minutes}}}"#);
             let group = format!(r#"{{"id": {id}, "securityGroupSettings": {settings}}}"#);
             let page = format!(r#"{{"securityGroups": [{group}]}}"#);
-            security_groups_page(page.as_bytes()).map(|(groups, _)| SecurityGroup::from(&groups[0]))
+            let (groups, _) = security_groups_page(page.as_bytes(), |_| ()).unwrap();
+            SecurityGroup::all(&groups).map(|mut all| all.remove(0))
         };
         let limit = |minutes| group("\"g\"", minutes).unwrap().sso_max_idle;
         assert_eq!(limit("1.0"), Some(Duration::from_secs(60)));
@@ -207,7 +226,11 @@ mod tests {
         for bad in ["-17", "1.5", "\"\"", "null", "[]"] {
             assert!(group(bad, "1").is_err(), "{bad}");
         }
-        let no_settings = security_groups_page(br#"{"securityGroups": [{"id": "g"}]}"#).unwrap();
-        assert_eq!(SecurityGroup::from(&no_settings.0[0]).sso_max_idle, None);
+        let page = br#"{"securityGroups": [{"id": "g"}, 7, {}]}"#;
+        let (groups, _) = security_groups_page(page, |_| ()).unwrap();
+        assert_eq!(SecurityGroup::all(&groups[..1]).unwrap()[0].sso_max_idle, None);
+        let error = SecurityGroup::all(&groups).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidResponse);
+        assert!(error.to_string().ends_with("2 of 3 security groups have no id"), "{error}");
     }
 }

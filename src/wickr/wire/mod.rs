@@ -2,7 +2,7 @@
 //! field does not affect the others. Every parser returns the items and the token of the next page.
 
 use jiff::tz::TimeZone;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 
 use super::Interner;
@@ -79,17 +79,13 @@ pub fn networks_page(body: &[u8]) -> Page<Option<Network>> {
     Ok((items.iter().map(Network::parse).collect(), token))
 }
 
-/// Parses a page of a network's security groups.
+/// Parses a page of a network's security groups. A group that cannot be parsed is reported and has no id.
 ///
 /// # Errors
 ///
-/// When the body is not JSON or not a page of security groups, or a group has no id.
-pub fn security_groups_page(body: &[u8]) -> Page<SecurityGroupItem> {
-    let (groups, token) = page::<SecurityGroupItem>(body, "securityGroups", true)?;
-    match groups.iter().all(|group| group.id.0.is_some()) {
-        true => Ok((groups, token)),
-        false => Err(serde_json::Error::missing_field("id")),
-    }
+/// When the body is not JSON or not a page of security groups.
+pub fn security_groups_page(body: &[u8], report: impl Fn(InvalidField)) -> Page<SecurityGroupItem> {
+    items_page(body, "securityGroups", report)
 }
 
 #[cfg(test)]
