@@ -26,8 +26,6 @@ pub(crate) struct Fleet {
     pub(crate) users_with_login: u64,
     /// Sum over users of their distinct device types.
     pub(crate) user_types: u64,
-    /// Bytes of all user and device ids.
-    pub(crate) id_bytes: u64,
     /// Requests needed to read all devices.
     pub(crate) requests: u64,
 }
@@ -42,7 +40,6 @@ struct Page {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Device {
-    app_id: String,
     r#type: String,
     last_login: Option<String>,
 }
@@ -75,7 +72,6 @@ impl Fleet {
         self.with_login += other.with_login;
         self.users_with_login += other.users_with_login;
         self.user_types += other.user_types;
-        self.id_bytes += other.id_bytes;
         self.requests += other.requests;
     }
 
@@ -118,7 +114,6 @@ impl Source {
                 fleet.requests += 1;
                 for device in page.devices {
                     fleet.devices += 1;
-                    fleet.id_bytes += device.app_id.len() as u64;
                     // Absent, null and empty mean never.
                     let login = device.last_login.is_some_and(|time| !time.is_empty());
                     fleet.with_login += u64::from(login);
@@ -131,7 +126,6 @@ impl Source {
                 }
             }
             fleet.users += 1;
-            fleet.id_bytes += id.len() as u64;
             fleet.user_types += types.len() as u64;
             fleet.users_with_login += u64::from(any_login);
         }

@@ -13,7 +13,7 @@ use crate::{
     usage, verify,
 };
 
-/// The exporter may share work between scrapes of the same second.
+/// Between two scrapes, so that each starts on an idle machine.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

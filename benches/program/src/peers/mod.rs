@@ -3,6 +3,7 @@
 
 #[cfg(feature = "peers")]
 mod bare;
+pub(crate) mod golang;
 pub(crate) mod nginx;
 #[cfg(feature = "peers")]
 mod poller;

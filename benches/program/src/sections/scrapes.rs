@@ -14,7 +14,7 @@ use crate::{
     curl,
     exporter::{Exporter, Settings},
     fleet::Fleet,
-    peers::{self, nginx, python},
+    peers::{self, golang, nginx, python},
     plan::Plan,
     report::{self, Report, Table, format_ratio, format_seconds, format_size},
     scrape::{PAUSE, Scrape, Server, Spread, Variant, measure, scrape, verified},
@@ -51,6 +51,7 @@ pub(super) async fn run(plan: &Plan, program: &Path, report: &mut Report) -> Res
     results.after_polls(program).await?;
     results.nginx(&saved).await?;
     results.prometheus(&saved).await?;
+    results.golang(&saved).await?;
     results.python(&saved).await?;
     results.into_tables(&fleet);
     Ok(())
@@ -92,7 +93,6 @@ impl Results<'_> {
         for variant in [
             Variant::TEXT,
             Variant::GZIP,
-            Variant::ZSTD,
             Variant::OPENMETRICS,
             Variant::OPENMETRICS_GZIP,
             Variant::DEVICES,
@@ -105,7 +105,10 @@ impl Results<'_> {
             self.measure("exporter, two clients", server, variant, 2).await?;
         }
         self.measure_with_curl("exporter", server, &WITH_CURL).await?;
+        // Compressed data is kept in memory, for each encoding.
         self.add_memory("exporter", before, exporter.usage());
+        self.measure("exporter", server, Variant::ZSTD, 1).await?;
+        self.add_memory("exporter, gzip and zstd", before, exporter.usage());
         let body = async |variant: Variant| {
             let verified = verified(server, variant, self.series).await?;
             Ok::<_, anyhow::Error>(verified.context("the exporter does not support gzip")?.body)
@@ -122,12 +125,12 @@ impl Results<'_> {
         Ok(saved)
     }
 
-    /// Memory per device, without the bytes of the ids.
+    /// Memory per device, with its id and its part of the user.
     fn per_device(&mut self, base_rss: Option<u64>, fleet: &Fleet) {
         let with_fleet = self.report.value("memory.exporter.before");
-        let per_device = with_fleet.zip(base_rss).map(|(with_fleet, base_rss)| {
-            (with_fleet - base_rss as f64 - fleet.id_bytes as f64) / fleet.devices as f64
-        });
+        let per_device = with_fleet
+            .zip(base_rss)
+            .map(|(with_fleet, base_rss)| (with_fleet - base_rss as f64) / fleet.devices as f64);
         self.report.set("memory.exporter.one_user", base_rss.map(|bytes| bytes as f64));
         self.report.set("memory.device", per_device);
     }
@@ -222,6 +225,21 @@ impl Results<'_> {
         peer.stop().await
     }
 
+    async fn golang(&mut self, saved: &Saved) -> Result<()> {
+        if !golang::is_installed().await {
+            self.report.missing.push("client_golang: not installed".to_owned());
+            return Ok(());
+        }
+        note("scrapes: client_golang");
+        let peer = golang::serve(&saved.folder.path().join("scrape")).await?;
+        let before = usage::of(peer.server.pid);
+        for variant in [Variant::TEXT, Variant::GZIP] {
+            self.measure("client_golang", peer.server, variant, 1).await?;
+        }
+        self.add_memory("client_golang", before, usage::of(peer.server.pid));
+        peer.stop().await
+    }
+
     async fn python(&mut self, saved: &Saved) -> Result<()> {
         let Some(python) = python::find().await else {
             self.report.missing.push("Python's prometheus_client: not installed".to_owned());
@@ -244,8 +262,9 @@ impl Results<'_> {
         variant: Variant,
         clients: u32,
     ) -> Result<()> {
-        // Python takes seconds per scrape.
-        let max = if who.starts_with("Python") { 3 } else { u32::MAX };
+        // These take seconds per scrape.
+        let is_slow = who.starts_with("Python") || who == "client_golang";
+        let max = if is_slow { 3 } else { u32::MAX };
         let count = self.plan.scrapes.min(max);
         let scrape = measure(server, variant, clients, count, self.series).await;
         let scrape = scrape.with_context(|| who.to_owned())?;

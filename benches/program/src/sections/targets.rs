@@ -55,7 +55,7 @@ pub(super) fn evaluate(report: &Report) -> Vec<Target> {
         )),
         for_size(seconds("network only", 0.005, scrape("network only, text"))),
         for_size(size("resident memory after scrapes", 60e6, value("memory.exporter.after"))),
-        size("memory per device, without its id", 250.0, value("memory.device")),
+        size("memory per device", 250.0, value("memory.device")),
         seconds("poll, CPU per request, 16 in flight", 60e-6, cpu("one page", 16)),
         seconds("poll, CPU per request, 64 in flight", 60e-6, cpu("one page", 64)),
         seconds("poll of 250 devices per user, CPU, 16 in flight", 150e-6, cpu("many pages", 16)),
