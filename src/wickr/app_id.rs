@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering, fmt};
 
-/// The id of an installation of Wickr, an opaque text that is not empty. Ids of 64 lowercase hex digits,
-/// as the service assigns them, take half the memory and no allocation.
+/// The id of an installation of Wickr: an opaque text. Ids of 64 lowercase hex digits, as in an example of
+/// the service model, take half the memory and no allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AppId(Value);
 
