@@ -62,8 +62,6 @@ impl Transport {
             // in flight.
             .http2_keep_alive_interval(MIN_PING.max(timeout / 2))
             .http2_keep_alive_timeout(MIN_PING.max(timeout / 2));
-        // A proxy can use TLS, too.
-        let tls = tls || ca_bundle.is_some() || proxy.is_some();
         let http = connection::build_client(builder, tls)?;
         Ok(Transport { http, proxy, timeout })
     }
