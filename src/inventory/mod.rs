@@ -37,7 +37,7 @@ pub use network::{
 pub use publisher::Publisher;
 pub use registry::{Registrar, open};
 pub use summary::{Summary, TypeSummary, idle_millis};
-pub use user::{Freshness, UserData, UserFacts, UserRecord};
+pub use user::{Freshness, SharedFacts, UserData, UserFacts, UserRecord};
 
 use crate::wickr::NetworkId;
 use registry::Registry;

@@ -14,7 +14,7 @@ use super::{
         Directory, DiscoveredUsers, LastPoll, NetworkIdentity, NetworkView, PollLog, PollResult,
         Progress, Sso,
     },
-    user::{UserData, UserRecord},
+    user::{SharedFacts, UserData, UserFacts, UserRecord},
 };
 use crate::{
     clock::{Millis, Moment, to_millis},
@@ -154,8 +154,9 @@ impl NetworkState {
         for user in self.users().iter().chain(users).filter(|_| limit.is_some()) {
             directory.facts.entry(user.clone()).or_default();
         }
-        for facts in directory.facts.values_mut() {
-            Arc::make_mut(facts).sso_max_idle = limit;
+        let mut shared = SharedFacts::default();
+        for facts in directory.facts.values_mut().filter(|facts| facts.sso_max_idle != limit) {
+            *facts = shared.share(UserFacts { sso_max_idle: limit, ..UserFacts::clone(facts) });
         }
         self.set_directory(directory);
     }

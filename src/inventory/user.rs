@@ -1,6 +1,6 @@
 //! The record of one user.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
     clock::{Millis, Moment, to_millis},
@@ -69,6 +69,25 @@ pub struct UserFacts {
     pub admin: Option<bool>,
     /// The idle time after which an SSO session ends. None if there is no limit or it is unknown.
     pub sso_max_idle: Option<Duration>,
+}
+
+/// Shares equal facts: without usernames, most users have the same as many others.
+#[derive(Debug, Default)]
+pub struct SharedFacts(HashSet<Arc<UserFacts>>);
+
+impl SharedFacts {
+    /// The facts, shared with earlier calls.
+    pub fn share(&mut self, facts: UserFacts) -> Arc<UserFacts> {
+        if facts.username.is_some() {
+            return Arc::new(facts);
+        }
+        if let Some(shared) = self.0.get(&facts) {
+            return shared.clone();
+        }
+        let shared = Arc::new(facts);
+        self.0.insert(shared.clone());
+        shared
+    }
 }
 
 /// The largest change between two records of a user.

@@ -5,7 +5,7 @@
 //! offsets: a change between two pages can hide a user.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
     time::Duration,
@@ -17,7 +17,7 @@ use super::discovery::{
     ListedUser, LookupResult, Marks, SsoLimits, UserListPlan, UserListing, UserSelector, unusable,
 };
 use crate::{
-    inventory::{Attempt, Directory, DiscoveredUsers, Sso, Subject, UserFacts},
+    inventory::{Attempt, Directory, DiscoveredUsers, SharedFacts, Sso, Subject, UserFacts},
     wickr::{Error, ErrorKind, InternedStr, NetworkId, Operation, SecurityGroup, UserId},
 };
 
@@ -205,8 +205,7 @@ impl UserList {
             _ => None,
         };
         let mut facts: BTreeMap<UserId, Arc<UserFacts>> = BTreeMap::new();
-        // Without usernames, most users have the same facts as many others.
-        let mut shared: HashSet<Arc<UserFacts>> = HashSet::new();
+        let mut shared = SharedFacts::default();
         for (id, listed) in self.listed.iter().flatten() {
             let ListedUser { username, status, groups, marks } = listed;
             let known = UserFacts {
@@ -216,11 +215,7 @@ impl UserList {
                 admin: marks.admin,
                 sso_max_idle: limit(groups),
             };
-            let known = shared.get(&known).cloned().unwrap_or_else(|| Arc::new(known));
-            if known.username.is_none() {
-                shared.insert(known.clone());
-            }
-            facts.insert(id.clone(), known);
+            facts.insert(id.clone(), shared.share(known));
         }
         // Configured users have only the common limit.
         if let (SsoLimits::Fixed(limit), UserSelector::Listed(_)) =

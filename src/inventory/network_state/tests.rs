@@ -283,6 +283,29 @@ fn replaces_limits_when_their_source_changes() {
 }
 
 #[test]
+fn users_with_equal_facts_share_them() {
+    let facts = |username: Option<&str>| UserFacts {
+        username: username.map(Into::into),
+        status: Some(2),
+        ..UserFacts::default()
+    };
+    let mut shared = SharedFacts::default();
+    let facts = [("1", None), ("2", None), ("3", Some("a")), ("4", Some("a"))]
+        .map(|(user, username)| (id(user), shared.share(facts(username))));
+    let mut state = new_state();
+    state.set_directory(Directory { facts: facts.into(), ..Directory::default() });
+    state.begin(&[id("1"), id("2"), id("3"), id("4")], 4);
+    for limit in [None, Some(Duration::from_secs(60)), Some(Duration::from_secs(90))] {
+        state.set_sso_limit(&[], limit);
+        ["1", "2", "3", "4"].iter().for_each(|user| drop(state.read(&id(user), vec![], 0)));
+        let view = state.view();
+        let of = |user| view.users.get(&id(user)).unwrap().facts.as_ref().unwrap();
+        assert!(Arc::ptr_eq(of("1"), of("2")) && !Arc::ptr_eq(of("3"), of("4")), "{limit:?}");
+        assert_eq!(of("1").sso_max_idle, limit);
+    }
+}
+
+#[test]
 fn drops_users_that_the_next_poll_does_not_include() {
     let mut state = new_state();
     state.begin(&[id("1"), id("2")], 2);
