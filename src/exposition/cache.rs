@@ -36,7 +36,7 @@ pub(super) struct Key {
     /// One of the numbers of a [`BlockVersion`](crate::inventory::BlockVersion).
     pub(super) version: u64,
     pub(super) request: Request,
-    /// The first and the last time of the lines, if they depend on the clock.
+    /// The first and the last time of the lines, if they depend on the ends of SSO sessions.
     pub(super) period: Option<(Millis, Millis)>,
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::{Millis, Moment},
-    inventory::{Block, BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
+    inventory::{Block, Freshness, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{AppId, Device, InternedStr},
 };
 
@@ -42,7 +42,7 @@ enum Dependency {
     Logins,
     /// Any change.
     ReadTime,
-    /// The passing of time.
+    /// The passing of time: they are not cached.
     Clock,
     /// Any change except read times, and the end of an SSO session.
     SsoEnds,
@@ -141,34 +141,27 @@ const fn column(family: &'static Family, dependency: Dependency, lines: Lines) -
 }
 
 impl Column {
-    /// The lines of a block do not change while this number is the same, provided that none of its data
-    /// expires and, for a family that depends on the clock, in one [period](Column::period).
-    pub(super) fn version(&self, version: BlockVersion) -> u64 {
+    /// A number and a period. While both are the same and none of the block's data expires, its lines are
+    /// the same. None if they change with every moment. The period is the first and the last time of the
+    /// lines, if they depend on the ends of SSO sessions.
+    pub(super) fn version(
+        &self,
+        block: &Block,
+        now: Millis,
+    ) -> Option<(u64, Option<(Millis, Millis)>)> {
+        let version = block.version();
         match self.dependency {
-            Dependency::Content => version.content,
-            Dependency::Logins | Dependency::Clock | Dependency::SsoEnds => version.logins,
-            Dependency::ReadTime => version.any,
+            Dependency::Content => Some((version.content, None)),
+            Dependency::Logins => Some((version.logins, None)),
+            Dependency::ReadTime => Some((version.any, None)),
+            Dependency::Clock => None,
+            Dependency::SsoEnds => Some((version.logins, Some(block.stats().sso_period(now)))),
         }
     }
 
     /// Whether the lines have usernames, if these are enabled.
     pub(super) fn has_usernames(&self) -> bool {
         *self.family == family::USER_INFO
-    }
-
-    /// Whether lines change with every moment.
-    pub(super) fn is_momentary(&self) -> bool {
-        self.dependency == Dependency::Clock
-    }
-
-    /// The first and the last time at which the lines of the block are the same as at `now`. None if they
-    /// do not depend on the clock.
-    pub(super) fn period(&self, block: &Block, now: Millis) -> Option<(Millis, Millis)> {
-        match self.dependency {
-            Dependency::Content | Dependency::Logins | Dependency::ReadTime => None,
-            Dependency::Clock => Some((now, now)),
-            Dependency::SsoEnds => Some(block.stats().sso_period(now)),
-        }
     }
 
     /// The users, in the order of their lines.
@@ -303,7 +296,7 @@ fn write_device(device: &Device, status: bool, value: Value, line: &mut Line<'_>
 /// fetches many of them at a time if no other work is between: rendering takes half the time.
 fn prefetch_devices(users: &[UserRecord]) {
     let devices = users.iter().flat_map(|user| user.devices());
-    let bytes = devices.filter_map(|device| device.app_id.as_ref()).map(AppId::first_byte);
+    let bytes = devices.filter_map(|device| device.app_id.as_ref()).map(AppId::any_byte);
     black_box(bytes.fold(0, u8::wrapping_add));
 }
 

@@ -165,12 +165,10 @@ impl<'a> NetworkFamilies<'a> {
         block: &Block,
         request: Request,
     ) -> Option<Key> {
-        let is_cached = !column.is_momentary()
-            && block.users().len() >= CACHE_MIN_USERS
+        let (version, period) = column.version(block, self.now.time)?;
+        let is_cached = block.users().len() >= CACHE_MIN_USERS
             && block.stats().devices() <= CACHE_MAX_DEVICES
             && view.is_unexpired(block, self.now);
-        let version = column.version(block.version());
-        let period = column.period(block, self.now.time);
         is_cached.then_some(Key { version, request, period })
     }
 
