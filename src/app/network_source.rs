@@ -39,7 +39,7 @@ impl Source for NetworkSource {
             true => self.groups.set(groups.as_deref()),
             false => self.groups.restart(false),
         }
-        SecurityGroup::all(&groups?)
+        SecurityGroup::parse_all(&groups?)
     }
 
     async fn devices(

@@ -90,7 +90,7 @@ async fn probe(
 ) -> Result<String, Error> {
     let mut groups_note = String::new();
     if by_groups {
-        let groups = SecurityGroup::all(&client.security_groups(id, limiter).await?)?;
+        let groups = SecurityGroup::parse_all(&client.security_groups(id, limiter).await?)?;
         groups_note = format!("; {}", counted(groups.len(), "security group", "security groups"));
     }
     let users: Vec<UserId> = match &network.users {

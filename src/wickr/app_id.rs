@@ -5,10 +5,10 @@ use std::{borrow::Cow, cmp::Ordering, fmt};
 /// The id of an installation of Wickr: an opaque text. Ids of 64 lowercase hex digits, as in an example of
 /// the service model, take half the memory and no allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct AppId(Value);
+pub struct AppId(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Value {
+enum Repr {
     /// The digits of 64 lowercase hex digits.
     Hex([u8; 32]),
     /// Any other text.
@@ -19,30 +19,30 @@ impl AppId {
     /// The text. Hex digits are written to `buffer`.
     pub fn as_str<'a>(&'a self, buffer: &'a mut [u8; 64]) -> &'a str {
         match &self.0 {
-            Value::Hex(bytes) => {
+            Repr::Hex(bytes) => {
                 for (digits, byte) in buffer.chunks_exact_mut(2).zip(bytes) {
                     digits[0] = digit(byte >> 4);
                     digits[1] = digit(byte & 15);
                 }
                 std::str::from_utf8(buffer).unwrap_or_default()
             }
-            Value::Text(text) => text,
+            Repr::Text(text) => text,
         }
     }
 
-    /// The first byte of the text, or half of it; to load the id into the processor's cache.
-    pub fn first_byte(&self) -> u8 {
+    /// A byte of the id. Reading it loads the id into the processor's cache.
+    pub fn any_byte(&self) -> u8 {
         match &self.0 {
-            Value::Hex(bytes) => bytes[0],
-            Value::Text(text) => text.bytes().next().unwrap_or_default(),
+            Repr::Hex(bytes) => bytes[0],
+            Repr::Text(text) => text.bytes().next().unwrap_or_default(),
         }
     }
 
     /// The text, copied if necessary.
     pub fn text(&self) -> Cow<'_, str> {
         match &self.0 {
-            Value::Hex(_) => Cow::Owned(self.as_str(&mut [0; 64]).to_owned()),
-            Value::Text(text) => Cow::Borrowed(text),
+            Repr::Hex(_) => Cow::Owned(self.as_str(&mut [0; 64]).to_owned()),
+            Repr::Text(text) => Cow::Borrowed(text),
         }
     }
 }
@@ -68,7 +68,7 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
 
 impl From<&str> for AppId {
     fn from(text: &str) -> AppId {
-        AppId(parse_hex(text).map_or_else(|| Value::Text(text.into()), Value::Hex))
+        AppId(parse_hex(text).map_or_else(|| Repr::Text(text.into()), Repr::Hex))
     }
 }
 
@@ -82,7 +82,7 @@ impl From<String> for AppId {
 impl Ord for AppId {
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
-            (Value::Hex(a), Value::Hex(b)) => a.cmp(b),
+            (Repr::Hex(a), Repr::Hex(b)) => a.cmp(b),
             _ => self.as_str(&mut [0; 64]).cmp(other.as_str(&mut [0; 64])),
         }
     }
@@ -134,9 +134,24 @@ mod tests {
             assert_eq!(id.to_string(), *text);
             assert_eq!(format!("{id:?}"), format!("{text:?}"));
         }
-        assert_eq!(ids.iter().filter(|id| matches!(id.0, Value::Hex(_))).count(), 200);
+        assert_eq!(ids.iter().filter(|id| matches!(id.0, Repr::Hex(_))).count(), 200);
         ids.sort();
         texts.sort();
         assert_eq!(ids.iter().map(AppId::text).collect::<Vec<_>>(), texts);
+    }
+
+    #[test]
+    fn only_lowercase_hex_digits_are_hex() {
+        for position in 0..64 {
+            for c in (0..=127).map(char::from) {
+                let mut text = "7".repeat(64);
+                text.replace_range(position..=position, &c.to_string());
+                let id = AppId::from(&*text);
+                assert_eq!(id.text(), *text);
+                assert_eq!(matches!(id.0, Repr::Hex(_)), "0123456789abcdef".contains(c), "{c:?}");
+            }
+        }
+        let multibyte = format!("{}é", "7".repeat(62));
+        assert_eq!((multibyte.len(), AppId::from(&*multibyte).to_string()), (64, multibyte));
     }
 }

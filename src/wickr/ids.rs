@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal to $max:literal, $shape:literal) => {
         $(#[$doc])*
-        // Numeric order: a shorter id is smaller.
+        // Numeric order, because a shorter id is smaller: `len` must be the first field.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name {
             len: u8,

@@ -188,7 +188,7 @@ async fn reads_all_pages_of_directory_lists() {
     assert_eq!(ids, expected);
     assert!(!format!("{all:?}").contains("INVITE"));
     let groups = client.security_groups(network, &limiter).await.unwrap();
-    let groups = SecurityGroup::all(&groups).unwrap();
+    let groups = SecurityGroup::parse_all(&groups).unwrap();
     assert_eq!(groups.len(), 4);
     assert!(
         groups.iter().any(|group| group.sso_max_idle == Some(Duration::from_secs(43_200 * 60)))

@@ -116,12 +116,12 @@ impl Network {
 }
 
 impl SecurityGroup {
-    /// All `groups`. A list in which a group has no id is an error: it lacks the limit of that group.
+    /// Parses the groups of a list.
     ///
     /// # Errors
     ///
-    /// A group has no id.
-    pub fn all(groups: &[SecurityGroupItem]) -> Result<Vec<SecurityGroup>, Error> {
+    /// A group has no id, so that its limit is unknown.
+    pub fn parse_all(groups: &[SecurityGroupItem]) -> Result<Vec<SecurityGroup>, Error> {
         let all: Vec<_> = groups.iter().filter_map(SecurityGroup::parse).collect();
         match groups.len() - all.len() {
             0 => Ok(all),
@@ -214,7 +214,7 @@ mod tests {
             let group = format!(r#"{{"id": {id}, "securityGroupSettings": {settings}}}"#);
             let page = format!(r#"{{"securityGroups": [{group}]}}"#);
             let (groups, _) = security_groups_page(page.as_bytes(), |_| ()).unwrap();
-            SecurityGroup::all(&groups).map(|mut all| all.remove(0))
+            SecurityGroup::parse_all(&groups).map(|mut all| all.remove(0))
         };
         let limit = |minutes| group("\"g\"", minutes).unwrap().sso_max_idle;
         assert_eq!(limit("1.0"), Some(Duration::from_secs(60)));
@@ -228,8 +228,8 @@ mod tests {
         }
         let page = br#"{"securityGroups": [{"id": "g"}, 7, {}]}"#;
         let (groups, _) = security_groups_page(page, |_| ()).unwrap();
-        assert_eq!(SecurityGroup::all(&groups[..1]).unwrap()[0].sso_max_idle, None);
-        let error = SecurityGroup::all(&groups).unwrap_err();
+        assert_eq!(SecurityGroup::parse_all(&groups[..1]).unwrap()[0].sso_max_idle, None);
+        let error = SecurityGroup::parse_all(&groups).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidResponse);
         assert!(error.to_string().ends_with("2 of 3 security groups have no id"), "{error}");
     }

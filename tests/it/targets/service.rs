@@ -91,7 +91,7 @@ pub fn directory(data: &[u8]) {
     };
     let groups_page = |data: &[u8]| {
         let page = security_groups_page(data, |_| ());
-        page.map(|(groups, token)| (groups.len(), SecurityGroup::all(&groups).ok(), token))
+        page.map(|(groups, token)| (groups.len(), SecurityGroup::parse_all(&groups).ok(), token))
     };
     let (users, networks, groups) = (users_page(data), networks_page(data), groups_page(data));
     let Ok(tree) = serde_json::from_slice::<Value>(data) else {
