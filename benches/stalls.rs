@@ -36,7 +36,7 @@ use wickr_exporter::{
     web::{self, AccessControl, DisplaySettings, ResponseSlots, RoutePrefix, Server, Site},
     wickr::{
         ApiTimestamp, ConcurrencyLimiter, Device, Error, ErrorKind, Interner, ListUsersFilter,
-        NetworkId, NetworkLimiter, Operation, SecurityGroup, User, UserId,
+        NetworkId, NetworkLimiter, Operation, RateLimiter, SecurityGroup, User, UserId,
     },
 };
 
@@ -44,6 +44,8 @@ const FIRST_USER: u32 = 1_000;
 const DEVICES: u32 = 2;
 /// Polls in which every user is read, then one in which all are refused.
 const POLLS: u64 = 3;
+/// Requests per second of the last poll that reads users. The others are as fast as possible.
+const RATE: f64 = 10_000.0;
 const PAUSE: Duration = Duration::from_millis(1);
 const SCRAPE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -51,6 +53,7 @@ const SCRAPE_PAUSE: Duration = Duration::from_millis(20);
 struct Memory {
     users: u32,
     labels: Interner,
+    rate: RateLimiter,
     reader: Reader,
 }
 
@@ -107,6 +110,9 @@ impl Source for Memory {
         _: &NetworkLimiter,
     ) -> Result<Vec<Device>, Error> {
         tokio::task::yield_now().await;
+        if self.ended() == POLLS - 1 {
+            self.rate.acquire().await;
+        }
         if self.ended() == POLLS {
             return Err(Error::new(Operation::ListDevicesForUser, ErrorKind::Forbidden, "refused"));
         }
@@ -174,7 +180,12 @@ async fn measure(users: u32) {
     let plan = Plan {
         identity: identity.clone(),
         user_list,
-        source: Arc::new(Memory { users, labels: Interner::default(), reader: reader.clone() }),
+        source: Arc::new(Memory {
+            users,
+            labels: Interner::default(),
+            rate: RateLimiter::new(RATE),
+            reader: reader.clone(),
+        }),
         limiter: Arc::new(ConcurrencyLimiter::new(16).open()),
         observer: Arc::new(Ignore),
         polled: Arc::default(),
@@ -185,7 +196,8 @@ async fn measure(users: u32) {
     for poll in 1..=POLLS + 1 {
         let phase = match poll {
             1 => "lookup and first poll",
-            poll if poll <= POLLS => "poll of unchanged users",
+            poll if poll < POLLS => "poll of unchanged users",
+            POLLS => "poll of unchanged users, 10,000 requests per second",
             _ => "poll in which every user is refused",
         };
         probe(poll, phase).await.unwrap();

@@ -54,7 +54,7 @@ pub(super) fn evaluate(report: &Report) -> Vec<Target> {
             value("scrape.exporter.after poll.median"),
         )),
         for_size(seconds("network only", 0.005, scrape("network only, text"))),
-        for_size(size("resident memory after scrapes", 60e6, value("memory.exporter.after"))),
+        for_size(size("resident memory after gzip scrapes", 60e6, value("memory.exporter.after"))),
         size("memory per device", 250.0, value("memory.device")),
         seconds("poll, CPU per request, 16 in flight", 60e-6, cpu("one page", 16)),
         seconds("poll, CPU per request, 64 in flight", 60e-6, cpu("one page", 64)),
