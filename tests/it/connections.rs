@@ -274,10 +274,11 @@ async fn missing_ca_certificates_are_an_error_that_names_the_package() {
     let output = tokio::process::Command::from(health).output().await.unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains(&expected), "{text}");
-    // Plain HTTP needs none.
+    // Plain HTTP needs none. It is for loopback, which is not proxied.
     let simulator = one_user().await;
     let endpoint = format!("endpoint_url = \"{}\"", simulator.endpoint());
-    let (output, text) = run(ONLINE, &endpoint, &missing).await;
+    let proxied = [missing[0], missing[1], ("HTTPS_PROXY", "http://127.0.0.1:1")];
+    let (output, text) = run(ONLINE, &endpoint, &proxied).await;
     assert!(output.status.success(), "{text}");
     let (_, text) = run(&["devices", "--from", "http://127.0.0.1:1"], "", &missing).await;
     assert!(text.contains("127.0.0.1:1") && !text.contains("certificates"), "{text}");
