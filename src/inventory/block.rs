@@ -28,11 +28,12 @@ pub struct Users {
 }
 
 /// Adjacent users. A published block never changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Block {
     users: Vec<UserRecord>,
     version: BlockVersion,
-    stats: OnceLock<BlockStats>,
+    /// Shared by clones, until more than read times change.
+    stats: OnceLock<Arc<BlockStats>>,
 }
 
 /// Numbers that are unique in this process and change with a block.
@@ -61,13 +62,6 @@ impl BlockVersion {
     }
 }
 
-impl Clone for Block {
-    /// A clone is made to be changed, so it leaves out the statistics.
-    fn clone(&self) -> Block {
-        Block { users: self.users.clone(), version: self.version, stats: OnceLock::new() }
-    }
-}
-
 impl Block {
     fn new(users: Vec<UserRecord>) -> Block {
         Block { users, version: BlockVersion::new(), stats: OnceLock::new() }
@@ -85,8 +79,8 @@ impl Block {
 
     /// Statistics over all data of the block that can be served, expired or not.
     pub fn stats(&self) -> &BlockStats {
-        self.stats
-            .get_or_init(|| BlockStats::new(self.users.iter().map(|user| (user, user.unexpired()))))
+        let users = || self.users.iter().map(|user| (user, user.unexpired()));
+        self.stats.get_or_init(|| Arc::new(BlockStats::new(users())))
     }
 
     fn last_id(&self) -> Option<&UserId> {
@@ -101,7 +95,9 @@ impl Block {
             Change::Logins => BlockVersion { content, ..new },
             Change::Content => new,
         };
-        self.stats.take();
+        if change != Change::ReadTime {
+            self.stats.take();
+        }
     }
 }
 
@@ -356,8 +352,14 @@ mod tests {
         ] {
             let mut users: Users = [before.clone()].into_iter().collect();
             let old = users.blocks[0].version();
+            let view = users.clone();
+            let stats: *const BlockStats = view.blocks[0].stats();
             users.put(now);
             let new = users.blocks[0].version();
+            let kept = std::ptr::eq(users.blocks[0].stats(), stats);
+            assert_eq!(kept, change == Change::ReadTime, "{name}");
+            let computed = Block::new(users.blocks[0].users.clone());
+            assert_eq!(users.blocks[0].stats(), computed.stats(), "{name}");
             assert_ne!(old.any, new.any, "{name}");
             assert_eq!(old.logins == new.logins, change == Change::ReadTime, "{name}");
             assert_eq!(old.content == new.content, change != Change::Content, "{name}");
