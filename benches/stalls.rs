@@ -25,7 +25,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use wickr_exporter::{
-    clock::Clock,
+    clock::{Clock, Millis},
     exposition::Group,
     inventory::{self, NetworkIdentity, Reader, state},
     poll::{
@@ -54,6 +54,7 @@ struct Memory {
     users: u32,
     labels: Interner,
     rate: RateLimiter,
+    started: Millis,
     reader: Reader,
 }
 
@@ -116,13 +117,18 @@ impl Source for Memory {
         if self.ended() == POLLS {
             return Err(Error::new(Operation::ListDevicesForUser, ErrorKind::Forbidden, "refused"));
         }
+        // Within sixty days before the start.
+        let last_login = |number: u32| {
+            let user: i64 = user.as_str().parse().unwrap_or_default();
+            self.started - (user * 7_919_000 + i64::from(number) * 86_400_000) % (60 * 86_400_000)
+        };
         let device = |number: u32| Device {
             app_id: Some(format!("{user}-{number}-0123456789abcdef").into()),
             device_type: self.labels.get(["iOS", "Windows"][number as usize % 2]),
             status: self.labels.get("Active"),
             suspended: Some(false),
             created: ApiTimestamp::at_millis(1_700_000_000_000),
-            last_login: ApiTimestamp::at_millis(1_760_000_000_000 + i64::from(number)),
+            last_login: ApiTimestamp::at_millis(last_login(number)),
         };
         Ok((0..DEVICES).map(device).collect())
     }
@@ -184,6 +190,7 @@ async fn measure(users: u32) {
             users,
             labels: Interner::default(),
             rate: RateLimiter::new(RATE),
+            started: Clock::system().moment().time,
             reader: reader.clone(),
         }),
         limiter: Arc::new(ConcurrencyLimiter::new(16).open()),
