@@ -16,7 +16,7 @@ use crate::wickr::UserId;
 
 /// Maximum of users in a block; a larger one is split.
 const MAX_USERS: usize = 256;
-/// A full block reserves memory for this many more users. Doubling it would waste up to half of the memory.
+/// A block grows by room for this many users. Doubled, a million users would have room for two million.
 const GROWTH: usize = 16;
 
 /// Users, sorted by id.
@@ -260,8 +260,8 @@ mod tests {
     fn assert_valid(users: &Users) {
         assert!(users.iter().map(|user| &user.id).is_sorted());
         assert!(users.blocks.iter().all(|block| (1..=MAX_USERS).contains(&block.users.len())));
-        let spare = |block: &Block| block.users.capacity() - block.users.len();
-        assert!(users.blocks.iter().all(|block| spare(block) <= GROWTH));
+        let room = |block: &Block| block.users.capacity() - block.users.len();
+        assert!(users.blocks.iter().all(|block| room(block) <= GROWTH));
         assert_eq!(users.len(), users.iter().count());
     }
 
