@@ -16,8 +16,6 @@ use crate::wickr::UserId;
 
 /// Maximum of users in a block; a larger one is split.
 const MAX_USERS: usize = 256;
-/// A block grows by room for this many users. Doubled, a million users would have room for two million.
-const GROWTH: usize = 16;
 
 /// Users, sorted by id.
 #[derive(Debug, Clone, Default)]
@@ -171,15 +169,11 @@ impl Users {
                 block.changed(change);
             }
             Err(index) => {
-                if block.users.len() == block.users.capacity() {
-                    block.users.reserve_exact(GROWTH);
-                }
                 block.users.insert(index, record);
                 block.changed(Change::Content);
                 self.len += 1;
                 if block.users.len() > MAX_USERS {
                     let upper = block.users.split_off(MAX_USERS / 2);
-                    block.users.shrink_to_fit();
                     self.blocks.insert(block_index + 1, Arc::new(Block::new(upper)));
                 }
             }
@@ -193,7 +187,6 @@ impl Users {
             if !block.users.iter().all(|user| keep(&user.id)) {
                 let block = Arc::make_mut(&mut block);
                 block.users.retain(|user| keep(&user.id));
-                block.users.shrink_to_fit();
                 block.changed(Change::Content);
             }
             // Small blocks are merged.
@@ -201,7 +194,6 @@ impl Users {
                 _ if block.users.is_empty() => {}
                 Some(last) if last.users.len() + block.users.len() <= MAX_USERS / 2 => {
                     let last = Arc::make_mut(last);
-                    last.users.reserve_exact(block.users.len());
                     last.users.extend(block.users.iter().cloned());
                     last.changed(Change::Content);
                 }
@@ -260,8 +252,6 @@ mod tests {
     fn assert_valid(users: &Users) {
         assert!(users.iter().map(|user| &user.id).is_sorted());
         assert!(users.blocks.iter().all(|block| (1..=MAX_USERS).contains(&block.users.len())));
-        let room = |block: &Block| block.users.capacity() - block.users.len();
-        assert!(users.blocks.iter().all(|block| room(block) <= GROWTH));
         assert_eq!(users.len(), users.iter().count());
     }
 
