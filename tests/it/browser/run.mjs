@@ -81,6 +81,7 @@ const layouts = [
   { width: 390, colorScheme: 'light', axe: true },
   // The others include this layout.
   { width: 800, colorScheme: 'light' },
+  { width: 1000, colorScheme: 'light' },
   { width: 1400, colorScheme: 'light', axe: true },
   { width: 1400, colorScheme: 'dark', axe: true, rules: ['color-contrast'] },
 ];
