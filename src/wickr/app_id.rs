@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering, fmt};
 
+use base16ct::lower;
+
 /// The id of an installation of Wickr: an opaque text. Ids of 64 lowercase hex digits, as in an example of
 /// the service model, take half the memory and no allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -19,13 +21,7 @@ impl AppId {
     /// The text. Hex digits are written to `buffer`.
     pub fn as_str<'a>(&'a self, buffer: &'a mut [u8; 64]) -> &'a str {
         match &self.0 {
-            Repr::Hex(bytes) => {
-                for (digits, byte) in buffer.chunks_exact_mut(2).zip(bytes) {
-                    digits[0] = digit(byte >> 4);
-                    digits[1] = digit(byte & 15);
-                }
-                std::str::from_utf8(buffer).unwrap_or_default()
-            }
+            Repr::Hex(bytes) => lower::encode_str(bytes, buffer).unwrap_or_default(),
             Repr::Text(text) => text,
         }
     }
@@ -47,23 +43,10 @@ impl AppId {
     }
 }
 
-fn digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + value - 10 }
-}
-
-/// Without branches: the digits are random, and the compiler can treat many at a time.
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let values = digits.map(|digit| match digit.is_ascii_digit() {
-        true => digit - b'0',
-        false => digit.wrapping_sub(b'a').saturating_add(10),
-    });
-    let is_hex = values.iter().fold(true, |is_hex, value| is_hex & (*value < 16));
     let mut bytes = [0; 32];
-    for (byte, values) in bytes.iter_mut().zip(values.chunks_exact(2)) {
-        *byte = values[0] << 4 | values[1] & 15;
-    }
-    is_hex.then_some(bytes)
+    lower::decode(text, &mut bytes).ok().filter(|decoded| decoded.len() == 32)?;
+    Some(bytes)
 }
 
 impl From<&str> for AppId {
