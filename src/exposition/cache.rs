@@ -30,14 +30,20 @@ pub(super) struct Request {
     pub(super) usernames: bool,
 }
 
+/// What the lines of a block and family depend on, besides the request and whether data has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Version {
+    /// One of the numbers of a [`BlockVersion`](crate::inventory::BlockVersion).
+    pub(super) block: u64,
+    /// The first and the last time of the lines, if they depend on the ends of SSO sessions.
+    pub(super) period: Option<(Millis, Millis)>,
+}
+
 /// Everything that a chunk depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    /// One of the numbers of a [`BlockVersion`](crate::inventory::BlockVersion).
-    pub(super) version: u64,
+    pub(super) version: Version,
     pub(super) request: Request,
-    /// The first and the last time of the lines, if they depend on the ends of SSO sessions.
-    pub(super) period: Option<(Millis, Millis)>,
 }
 
 /// None until it is compressed.
@@ -79,8 +85,9 @@ impl CompressionCache {
             .collect();
         let requests = self.requests(now);
         lock(&self.slots).retain(|key, _| {
-            live.contains(&key.version)
-                && key.period.is_none_or(|(first, last)| (first..=last).contains(&now))
+            let Version { block, period } = key.version;
+            live.contains(&block)
+                && period.is_none_or(|(first, last)| (first..=last).contains(&now))
                 && requests.contains(&key.request)
         });
     }

@@ -4,13 +4,14 @@
 use std::{hint::black_box, time::Duration};
 
 use super::{
+    cache::Version,
     family::{self, Family},
     value::Value,
     writer::{Labels, put_label},
 };
 use crate::{
     clock::{Millis, Moment},
-    inventory::{Block, Freshness, UserData, UserFacts, UserRecord, idle_millis},
+    inventory::{Block, BlockVersion, Freshness, UserData, UserFacts, UserRecord, idle_millis},
     wickr::{AppId, Device, InternedStr},
 };
 
@@ -141,22 +142,18 @@ const fn column(family: &'static Family, dependency: Dependency, lines: Lines) -
 }
 
 impl Column {
-    /// A number and a period. While both are the same and none of the block's data expires, its lines are
-    /// the same. None if they change with every moment. The period is the first and the last time of the
-    /// lines, if they depend on the ends of SSO sessions.
-    pub(super) fn version(
-        &self,
-        block: &Block,
-        now: Millis,
-    ) -> Option<(u64, Option<(Millis, Millis)>)> {
-        let version = block.version();
-        match self.dependency {
-            Dependency::Content => Some((version.content, None)),
-            Dependency::Logins => Some((version.logins, None)),
-            Dependency::ReadTime => Some((version.any, None)),
-            Dependency::Clock => None,
-            Dependency::SsoEnds => Some((version.logins, Some(block.stats().sso_period(now)))),
-        }
+    /// The lines of the block are the same while this is, provided that none of its data expires. None if
+    /// they change with every moment.
+    pub(super) fn version(&self, block: &Block, now: Millis) -> Option<Version> {
+        let BlockVersion { any, logins, content } = block.version();
+        let (block, period) = match self.dependency {
+            Dependency::Content => (content, None),
+            Dependency::Logins => (logins, None),
+            Dependency::ReadTime => (any, None),
+            Dependency::SsoEnds => (logins, Some(block.stats().sso_period(now))),
+            Dependency::Clock => return None,
+        };
+        Some(Version { block, period })
     }
 
     /// Whether the lines have usernames, if these are enabled.

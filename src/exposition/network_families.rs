@@ -165,11 +165,11 @@ impl<'a> NetworkFamilies<'a> {
         block: &Block,
         request: Request,
     ) -> Option<Key> {
-        let (version, period) = column.version(block, self.now.time)?;
+        let version = column.version(block, self.now.time)?;
         let is_cached = block.users().len() >= CACHE_MIN_USERS
             && block.stats().devices() <= CACHE_MAX_DEVICES
             && view.is_unexpired(block, self.now);
-        is_cached.then_some(Key { version, request, period })
+        is_cached.then_some(Key { version, request })
     }
 
     /// The networks whose first poll has ended. Before that, network families have no samples.

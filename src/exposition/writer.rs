@@ -334,7 +334,7 @@ pub(super) fn cached_chunk<T>(
     cache.get(key, || {
         let mut text = Vec::new();
         items.into_iter().for_each(|item| write(item, &mut text));
-        compressor.compress(&text, key.period.is_none_or(|(first, last)| first < last))
+        compressor.compress(&text, true)
     })
 }
 
