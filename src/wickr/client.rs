@@ -202,9 +202,7 @@ impl Client {
             // Credentials can expire during the wait.
             let credentials = self.credentials(list.operation).await?;
             let signed = self.options.credentials.clock().signing_time(server_time);
-            // Boxed: the futures around it would otherwise be large, and are copied when they start.
-            let attempt = Box::pin(self.attempt(list, &url, token, &credentials, signed));
-            let result = attempt.await;
+            let result = self.attempt(list, &url, token, &credentials, signed).await;
             drop(permit);
             let error = match result {
                 Ok(body) => {
