@@ -43,9 +43,11 @@ fn devices(user: u32, labels: &Interner) -> Vec<Device> {
         let id: String = (0..8).map(|_| format!("{:08x}", random.u32(..))).collect();
         Device {
             app_id: Some(id.into()),
-            device_type: labels.get(["MacOSX", "Windows", "iOS", "Android"][number as usize % 4]),
-            status: labels.get("Active"),
-            suspended: Some(seed % 10 == 0),
+            attributes: labels.attributes(
+                ["MacOSX", "Windows", "iOS", "Android"][number as usize % 4],
+                "Active",
+                Some(seed % 10 == 0),
+            ),
             created: ApiTimestamp::at_millis(NOW - 400 * DAY - seed * 1000),
             last_login: ApiTimestamp::at_millis(NOW - random.i64(0..90 * DAY) / 1000 * 1000),
         }
@@ -155,7 +157,7 @@ fn scrape_with_prometheus_crate(bencher: Bencher<'_, '_>) {
                 for (user, reading) in network.served_users(Moment::unstepped(NOW)) {
                     for device in reading.devices.iter() {
                         let app_id = device.app_id.as_ref().map(AppId::text).unwrap_or_default();
-                        let values = [id, user.id.as_str(), &*app_id, &*device.device_type];
+                        let values = [id, user.id.as_str(), &*app_id, device.device_type()];
                         let value = device.last_login.millis().unwrap_or_default();
                         gauge.with_label_values(&values).set(value as f64 / 1e3);
                     }

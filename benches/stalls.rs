@@ -124,9 +124,11 @@ impl Source for Memory {
         };
         let device = |number: u32| Device {
             app_id: Some(format!("{user}-{number}-0123456789abcdef").into()),
-            device_type: self.labels.get(["iOS", "Windows"][number as usize % 2]),
-            status: self.labels.get("Active"),
-            suspended: Some(false),
+            attributes: self.labels.attributes(
+                ["iOS", "Windows"][number as usize % 2],
+                "Active",
+                Some(false),
+            ),
             created: ApiTimestamp::at_millis(1_700_000_000_000),
             last_login: ApiTimestamp::at_millis(last_login(number)),
         };

@@ -80,7 +80,7 @@ pub(super) const USER_COLUMNS: &[Column] = &[
     column(
         &family::USER_DEVICES_SUSPENDED,
         Dependency::Content,
-        Lines::Types(|device| device.suspended == Some(true)),
+        Lines::Types(|device| device.suspended() == Some(true)),
     ),
     column(
         &family::USER_LAST_LOGIN,
@@ -109,7 +109,7 @@ pub(super) const DEVICE_COLUMNS: &[Column] = &[
     column(
         &family::DEVICE_SUSPENDED,
         Dependency::Content,
-        Lines::Device { status: false, value: |device, _| device.suspended.map(Value::from) },
+        Lines::Device { status: false, value: |device, _| device.suspended().map(Value::from) },
     ),
     column(
         &family::DEVICE_CREATED,
@@ -267,9 +267,9 @@ fn write_types(data: &UserData, matches: fn(&Device) -> bool, line: &mut Line<'_
     let mut types: Vec<(&InternedStr, usize)> = Vec::new();
     for device in data.devices.iter() {
         let count = usize::from(matches(device));
-        match types.iter_mut().find(|(device_type, _)| **device_type == device.device_type) {
+        match types.iter_mut().find(|(device_type, _)| *device_type == device.device_type()) {
             Some((_, sum)) => *sum += count,
-            None => types.push((&device.device_type, count)),
+            None => types.push((device.device_type(), count)),
         }
     }
     types.sort_unstable();
@@ -282,9 +282,9 @@ fn write_device(device: &Device, status: bool, value: Value, line: &mut Line<'_>
     let Some(app_id) = &device.app_id else { return };
     line.begin()
         .label("app_id", app_id.as_str(&mut [0; 64]))
-        .label("device_type", &device.device_type);
+        .label("device_type", device.device_type());
     if status {
-        line.label("status", &device.status);
+        line.label("status", device.status());
     }
     line.end(value);
 }

@@ -9,7 +9,7 @@ use crate::{
         self, Collection, CollectorRecorder, Directory, ListedCounts, NetworkIdentity, Publisher,
         Sso, UserFacts,
     },
-    wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
+    wickr::{ApiTimestamp, Device, DeviceAttributes, ErrorKind, SecurityGroup, UserId},
 };
 
 const START: Millis = 1_767_225_600_250;
@@ -48,12 +48,15 @@ impl World {
                 2 => Some(format!("{id:016x}").into()),
                 _ => Some(format!("{id:064x}").into()),
             },
-            device_type: self.text().into(),
-            status: self.text().into(),
-            suspended: [None, Some(true), Some(false)][self.random.usize(..3)],
+            attributes: self.attributes().into(),
             created: self.timestamp(),
             last_login: self.timestamp(),
         }
+    }
+
+    fn attributes(&mut self) -> DeviceAttributes {
+        let suspended = [None, Some(true), Some(false)][self.random.usize(..3)];
+        DeviceAttributes::new(self.text(), self.text(), suspended)
     }
 
     fn devices(&mut self) -> Vec<Device> {
@@ -393,11 +396,16 @@ fn compresses_only_changed_families() {
     scraped.publisher.flush();
     let (_, login) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((login.len(), count_new(&login, &read)), (made.len(), 4));
-    devices[0].suspended = Some(devices[0].suspended != Some(true));
+    toggle_suspended(&mut devices[0]);
     scraped.publisher.record_devices(&Scraped::user(user), devices, START);
     scraped.publisher.flush();
     let (_, all) = scraped.scrape(START, Encoding::Gzip);
     assert_eq!((all.len(), count_new(&all, &login)), (made.len(), CACHED_COLUMNS));
+}
+
+fn toggle_suspended(device: &mut Device) {
+    let attributes = Arc::make_mut(&mut device.attributes);
+    attributes.suspended = Some(attributes.suspended != Some(true));
 }
 
 #[test]
@@ -408,7 +416,7 @@ fn recompresses_what_scrapes_have_requested() {
     let (_, made) = scraped.scrape(START, Encoding::Gzip);
     let user = scraped.devices.iter().position(|devices| !devices.is_empty()).unwrap();
     let mut devices = scraped.devices[user].clone();
-    devices[0].suspended = Some(devices[0].suspended != Some(true));
+    toggle_suspended(&mut devices[0]);
     scraped.publisher.record_devices(&Scraped::user(user), devices, START);
     scraped.publisher.flush();
     scraped.recompress(START + 500);
@@ -460,9 +468,7 @@ fn does_not_cache_a_block_with_many_devices() {
     let (_, made) = scraped.scrape(START, Encoding::Gzip);
     let device = |number: u32| Device {
         app_id: Some(format!("{number:032}").into()),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: None,
+        attributes: DeviceAttributes::new("iOS", "Active", None).into(),
         created: ApiTimestamp::NEVER,
         last_login: ApiTimestamp::NEVER,
     };

@@ -35,7 +35,7 @@ fn user_labels(user: &UserRecord) -> Labels {
 fn device_labels(user: &UserRecord, device: &Device) -> Option<Labels> {
     let mut labels = user_labels(user);
     labels.push(("app_id", device.app_id.as_ref()?.to_string()));
-    labels.push(("device_type", device.device_type.to_string()));
+    labels.push(("device_type", device.device_type().to_string()));
     Some(labels)
 }
 
@@ -69,7 +69,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         let count = |name: &str| {
             let devices =
                 users.iter().flat_map(|(user, data)| data.devices.iter().map(move |d| (user, d)));
-            devices.filter(|(user, d)| &*d.device_type == name && matches(user, d)).count()
+            devices.filter(|(user, d)| &**d.device_type() == name && matches(user, d)).count()
         };
         let labels = |name: &str| vec![("device_type", name.to_owned())];
         view.types.iter().map(|name| (labels(name), count(name).to_string())).collect()
@@ -100,7 +100,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             .into(),
         "wickr_network_devices" if is_known => each_type(&|_, _| true),
         "wickr_network_devices_suspended" if is_known => {
-            each_type(&|_, d| d.suspended == Some(true))
+            each_type(&|_, d| d.suspended() == Some(true))
         }
         "wickr_network_devices_reset" if is_known => each_type(&|_, d| d.is_reset()),
         "wickr_network_devices_never_logged_in" if is_known => {
@@ -122,7 +122,7 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
                         })
                     };
                     let of_users = users.iter().map(|(user, data)| {
-                        let of_type = data.devices.iter().filter(|d| d.device_type == *name);
+                        let of_type = data.devices.iter().filter(|d| d.device_type() == name);
                         of_type.filter(|d| ends_within(user, d)).count()
                     });
                     let labels =
@@ -196,11 +196,12 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
         "wickr_user_devices" | "wickr_user_devices_suspended" => {
             let mut series = Series::new();
             for (user, data) in &users {
-                let types: BTreeSet<&str> = data.devices.iter().map(|d| &*d.device_type).collect();
+                let types: BTreeSet<&str> =
+                    data.devices.iter().map(|d| &**d.device_type()).collect();
                 for name in types {
-                    let of_type = data.devices.iter().filter(|d| &*d.device_type == name);
+                    let of_type = data.devices.iter().filter(|d| &**d.device_type() == name);
                     let all = family == "wickr_user_devices";
-                    let count = of_type.filter(|d| all || d.suspended == Some(true)).count();
+                    let count = of_type.filter(|d| all || d.suspended() == Some(true)).count();
                     let mut labels = user_labels(user);
                     labels.push(("device_type", name.to_owned()));
                     series.push((labels, count.to_string()));
@@ -219,13 +220,13 @@ fn samples(exposition: &Exposition<'_>, view: &NetworkView, family: &str) -> Vec
             for (user, data) in &users {
                 for device in data.devices.iter() {
                     let Some(mut labels) = device_labels(user, device) else { continue };
-                    labels.push(("status", device.status.to_string()));
+                    labels.push(("status", device.status().to_string()));
                     series.push((labels, "1".into()));
                 }
             }
             series
         }
-        "wickr_device_suspended" => each_device(&|d| d.suspended.map(flag)),
+        "wickr_device_suspended" => each_device(&|d| d.suspended().map(flag)),
         "wickr_device_created_timestamp_seconds" => {
             each_device(&|d| d.created.millis().map(seconds))
         }
@@ -303,7 +304,7 @@ fn idle_histograms(
     for name in &view.types {
         let labels = vec![("device_type", name.to_string())];
         let devices = users.iter().flat_map(|(_, data)| data.devices.iter());
-        let of_type = devices.filter(|device| device.device_type == *name);
+        let of_type = devices.filter(|device| device.device_type() == name);
         let idle: Vec<i64> = of_type.filter_map(|d| idle_millis(d, exposition.now.time)).collect();
         let mut bucket = |le: String, count: usize| {
             let labels = [&labels[..], &[("le", le)]].concat();

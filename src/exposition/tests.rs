@@ -9,7 +9,7 @@ use crate::{
         self, Collection, CollectorRecorder, Directory, ListedCounts, NetworkIdentity, Snapshot,
         Sso, UserFacts,
     },
-    wickr::{ApiTimestamp, Device, ErrorKind, SecurityGroup, UserId},
+    wickr::{ApiTimestamp, Device, DeviceAttributes, ErrorKind, SecurityGroup, UserId},
 };
 
 /// 2026-01-01T00:00:00.250Z
@@ -20,12 +20,14 @@ fn id(text: &str) -> UserId {
     text.parse().unwrap()
 }
 
+fn attributes(device_type: &str, status: &str, suspended: Option<bool>) -> Arc<DeviceAttributes> {
+    DeviceAttributes::new(device_type, status, suspended).into()
+}
+
 fn device(app_id: &str, device_type: &str) -> Device {
     Device {
         app_id: Some(app_id.into()),
-        device_type: device_type.into(),
-        status: "Active".into(),
-        suspended: Some(false),
+        attributes: attributes(device_type, "Active", Some(false)),
         created: ApiTimestamp::at_millis(NOW - 250 - 400 * DAY),
         last_login: ApiTimestamp::NEVER,
     }
@@ -102,15 +104,21 @@ fn fleet() -> Snapshot {
         &users[1],
         vec![
             used("a1", "iOS", 0),
-            Device { suspended: Some(true), status: "Suspended".into(), ..used("a2", "iOS", 45) },
-            Device { status: "Reset".into(), ..device("a3", "MacOSX") },
+            Device {
+                attributes: attributes("iOS", "Suspended", Some(true)),
+                ..used("a2", "iOS", 45)
+            },
+            Device {
+                attributes: attributes("MacOSX", "Reset", Some(false)),
+                ..device("a3", "MacOSX")
+            },
             Device {
                 last_login: ApiTimestamp::at_millis(NOW + 5 * DAY),
                 ..device("a4", "Windows")
             },
             Device {
                 last_login: ApiTimestamp::INVALID,
-                suspended: None,
+                attributes: attributes("unknown", "Active", None),
                 ..device("a5", "unknown")
             },
             Device { app_id: None, ..used("", "iOS", 8) },

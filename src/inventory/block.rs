@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::{
         inventory::UserData,
-        wickr::{ApiTimestamp, Device, ErrorKind},
+        wickr::{ApiTimestamp, Device, DeviceAttributes, ErrorKind},
     };
 
     fn record(id: u32, at: i64) -> UserRecord {
@@ -313,7 +313,10 @@ mod tests {
         };
         let with = |devices: Vec<Device>| Some(UserData { at: 5, devices: devices.into() });
         let before = UserRecord { last: with(vec![device("a", 1)]), ..record(1, 5) };
-        let suspended = Device { suspended: Some(true), ..device("a", 1) };
+        let suspended = {
+            let attributes = DeviceAttributes::new("iOS", "Active", Some(true)).into();
+            Device { attributes, ..device("a", 1) }
+        };
         for (name, now, change) in [
             ("the same devices", before.clone(), Change::ReadTime),
             ("equal devices", with_last(&before, with(vec![device("a", 1)])), Change::ReadTime),

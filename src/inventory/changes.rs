@@ -48,7 +48,7 @@ pub(super) fn changes_between(before: &[Device], now: &[Device]) -> Vec<DeviceCh
     let mut changes = Vec::new();
     let mut add = |kind, device: &Device| {
         if let Some(app_id) = device.app_id.clone() {
-            changes.push(DeviceChange { kind, app_id, device_type: device.device_type.clone() });
+            changes.push(DeviceChange { kind, app_id, device_type: device.device_type().clone() });
         }
     };
     let has_id = |device: &&Device| device.app_id.is_some();
@@ -77,7 +77,7 @@ pub(super) fn changes_between(before: &[Device], now: &[Device]) -> Vec<DeviceCh
 
 /// A state that the API did not return is no change.
 fn changes_of(old: &Device, new: &Device) -> [Option<ChangeKind>; 3] {
-    let suspension = match (old.suspended, new.suspended) {
+    let suspension = match (old.suspended(), new.suspended()) {
         (Some(false), Some(true)) => Some(ChangeKind::Suspended),
         (Some(true), Some(false)) => Some(ChangeKind::Unsuspended),
         _ => None,
@@ -123,7 +123,7 @@ mod tests {
     use ChangeKind::*;
 
     use super::*;
-    use crate::inventory::fixtures::device;
+    use crate::{inventory::fixtures::device, wickr::DeviceAttributes};
 
     fn kinds(before: &[Device], now: &[Device]) -> Vec<(ChangeKind, String)> {
         let changes = changes_between(before, now).into_iter();
@@ -153,8 +153,12 @@ mod tests {
             change(&mut device);
             device
         };
-        let suspended = |suspended| now(&move |d| d.suspended = suspended);
-        let status = |status: &'static str| now(&move |d| d.status = status.into());
+        let suspended = |suspended| {
+            now(&move |d| d.attributes = DeviceAttributes::new("iOS", "Active", suspended).into())
+        };
+        let status = |status: &'static str| {
+            now(&move |d| d.attributes = DeviceAttributes::new("iOS", status, None).into())
+        };
         let login = |at| now(&move |d| d.last_login = at);
         let (at, never, invalid) =
             (ApiTimestamp::at_millis, ApiTimestamp::NEVER, ApiTimestamp::INVALID);
@@ -179,8 +183,7 @@ mod tests {
             assert_eq!(kinds, expected, "{before:?} {after:?}");
         }
         let all = Device {
-            suspended: Some(true),
-            status: "Reset".into(),
+            attributes: DeviceAttributes::new("iOS", "Reset", Some(true)).into(),
             last_login: at(1),
             ..device("a")
         };

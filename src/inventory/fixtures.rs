@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::NetworkIdentity;
-use crate::wickr::{ApiTimestamp, Device};
+use crate::wickr::{ApiTimestamp, Device, DeviceAttributes};
 
 /// A network that is polled every minute.
 pub(crate) fn identity(id: &str) -> NetworkIdentity {
@@ -21,9 +21,7 @@ pub(crate) fn identity(id: &str) -> NetworkIdentity {
 pub(crate) fn device(app_id: &str) -> Device {
     Device {
         app_id: Some(app_id.into()),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: Some(false),
+        attributes: DeviceAttributes::new("iOS", "Active", Some(false)).into(),
         created: ApiTimestamp::NEVER,
         last_login: ApiTimestamp::NEVER,
     }

@@ -259,8 +259,8 @@ impl NetworkState {
         at: Millis,
     ) -> Vec<DeviceChange> {
         for device in &devices {
-            if !self.types.contains(&device.device_type) {
-                self.types.insert(device.device_type.clone());
+            if !self.types.contains(device.device_type()) {
+                self.types.insert(device.device_type().clone());
             }
         }
         // Most users are unchanged; they share the devices with the last poll.

@@ -244,9 +244,9 @@ fn network_part(
 fn device_part(device: &Device, texts: &mut Texts) -> DevicePart {
     DevicePart(
         device.app_id.as_ref().map(AppId::to_string),
-        texts.index(&device.device_type),
-        texts.index(&device.status),
-        device.suspended,
+        texts.index(device.device_type()),
+        texts.index(device.status()),
+        device.suspended(),
         device.created.into(),
         device.last_login.into(),
     )
@@ -269,8 +269,7 @@ pub fn decode(
     let decoder = BufReader::new(GzDecoder::new(payload));
     let file: File = rmp_serde::from_read(decoder)
         .map_err(|error| StateError::InvalidContent(error.to_string()))?;
-    let texts: Vec<InternedStr> = file.texts.iter().map(|text| interner.get(text)).collect();
-    file.networks.into_iter().map(|part| restore(part, &texts)).collect()
+    file.networks.into_iter().map(|part| restore(part, &file.texts, interner)).collect()
 }
 
 fn header_error(bytes: &[u8]) -> StateError {
@@ -283,20 +282,19 @@ fn header_error(bytes: &[u8]) -> StateError {
 
 fn restore(
     part: NetworkPart,
-    texts: &[InternedStr],
+    texts: &[String],
+    interner: &Interner,
 ) -> Result<(NetworkId, RestoredNetwork), StateError> {
     let text = |index: u32| {
         let text = usize::try_from(index).ok().and_then(|index| texts.get(index));
-        text.cloned()
-            .ok_or_else(|| StateError::InvalidContent("a text index is out of range".into()))
+        text.ok_or_else(|| StateError::InvalidContent("a text index is out of range".into()))
     };
+    let shared = |index| Ok(interner.string(text(index)?));
     let bad_id = |error: crate::wickr::BadId| StateError::InvalidContent(error.to_string());
     let device = |DevicePart(app_id, device_type, status, suspended, created, last_login)| {
         Ok(Device {
             app_id: app_id.map(AppId::from),
-            device_type: text(device_type)?,
-            status: text(status)?,
-            suspended,
+            attributes: interner.attributes(text(device_type)?, text(status)?, suspended),
             created: created.into(),
             last_login: last_login.into(),
         })
@@ -335,7 +333,7 @@ fn restore(
         name: part.name,
         account: part.account,
         users: part.users.into_iter().map(user).collect::<Result<_, StateError>>()?,
-        types: part.types.into_iter().map(text).collect::<Result<_, StateError>>()?,
+        types: part.types.into_iter().map(shared).collect::<Result<_, StateError>>()?,
         last_poll,
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,

@@ -77,9 +77,9 @@ impl BlockStats {
         for device in data.devices.iter() {
             self.invalid_created += u64::from(device.created == ApiTimestamp::INVALID);
             self.invalid_last_login += u64::from(device.last_login == ApiTimestamp::INVALID);
-            let type_stats = self.stats_of(&device.device_type);
+            let type_stats = self.stats_of(device.device_type());
             type_stats.devices += 1;
-            type_stats.suspended += u64::from(device.suspended == Some(true));
+            type_stats.suspended += u64::from(device.suspended() == Some(true));
             type_stats.reset += u64::from(device.is_reset());
             type_stats.never_logged_in += u64::from(device.last_login == ApiTimestamp::NEVER);
             if let Some(login) = device.last_login.millis() {

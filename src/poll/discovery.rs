@@ -348,7 +348,7 @@ impl UserListPlan {
             username: user.username.filter(|_| self.usernames).map(String::into_boxed_str),
             status: user.status,
             groups: match self.sso {
-                SsoLimits::Groups => user.groups.iter().map(|group| names.get(group)).collect(),
+                SsoLimits::Groups => user.groups.iter().map(|group| names.string(group)).collect(),
                 _ => Box::default(),
             },
         }

@@ -73,9 +73,9 @@ impl Filter {
         idle_over
             && idle_up_to
             && sso_expires
-            && contains(&self.device_types, &*row.device.device_type)
-            && contains(&self.statuses, &*row.device.status)
-            && equals(self.suspended, row.device.suspended)
+            && contains(&self.device_types, &**row.device.device_type())
+            && contains(&self.statuses, &**row.device.status())
+            && equals(self.suspended, row.device.suspended())
             && equals(self.reset, Some(row.device.is_reset()))
             && equals(self.never_logged_in, never_logged_in)
             && equals(self.sso_expired, row.sso_expired())

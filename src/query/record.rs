@@ -83,9 +83,9 @@ impl<'a> Record<'a> {
             user_id: user.id.as_str().into(),
             username: columns.usernames.then(username),
             app_id: device.app_id.as_ref().map(AppId::text),
-            device_type: Cow::Borrowed(&device.device_type),
-            status: Cow::Borrowed(&device.status),
-            suspended: device.suspended,
+            device_type: Cow::Borrowed(device.device_type()),
+            status: Cow::Borrowed(device.status()),
+            suspended: device.suspended(),
             created: at(device.created),
             last_login: at(device.last_login),
             never_logged_in: match device.last_login {

@@ -72,9 +72,9 @@ impl<'a> Row<'a> {
                 SortKey::text(self.facts().and_then(|facts| facts.username.as_deref()))
             }
             Sort::AppId => self.device.app_id.as_ref().map_or(SortKey::None, SortKey::AppId),
-            Sort::DeviceType => SortKey::text(Some(&self.device.device_type)),
-            Sort::Status => SortKey::text(Some(&self.device.status)),
-            Sort::Suspended => SortKey::number(self.device.suspended.map(i64::from)),
+            Sort::DeviceType => SortKey::text(Some(self.device.device_type())),
+            Sort::Status => SortKey::text(Some(self.device.status())),
+            Sort::Suspended => SortKey::number(self.device.suspended().map(i64::from)),
             Sort::Created => SortKey::number(self.device.created.millis()),
             Sort::LastLogin => SortKey::number(self.device.last_login.millis()),
             Sort::SsoMaxIdleSeconds => SortKey::number(self.user.sso_max_idle().map(to_millis)),
@@ -143,8 +143,8 @@ pub fn find<'a>(snapshot: &'a Snapshot, now: impl Into<Moment>, query: &Query) -
             }
             let freshness = network.freshness_of(user, now);
             for (d, device) in (0..).zip(data.devices.iter()) {
-                if statuses.len() < MAX_STATUSES && !statuses.contains(&device.status) {
-                    statuses.insert(&device.status);
+                if statuses.len() < MAX_STATUSES && !statuses.contains(device.status()) {
+                    statuses.insert(device.status());
                 }
                 let idle = idle_millis(device, now.time);
                 let index = (n, u, d);

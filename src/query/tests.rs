@@ -12,7 +12,7 @@ use crate::{
         Directory, Freshness, NetworkIdentity, NetworkView, Publisher, Reader, Registrar, Sso,
         Summary, UserFacts, fixtures::identity, open,
     },
-    wickr::{ApiTimestamp, Device, ErrorKind, InternedStr, UserId},
+    wickr::{ApiTimestamp, Device, DeviceAttributes, ErrorKind, UserId},
 };
 
 const NOW: Millis = 1_700_000_000_000;
@@ -32,9 +32,12 @@ fn stamp(random: &mut fastrand::Rng) -> ApiTimestamp {
 fn device(random: &mut fastrand::Rng, n: usize) -> Device {
     Device {
         app_id: random.u8(0..6).checked_sub(1).map(|_| format!("app{n}").into()),
-        device_type: random.choice(TYPES).unwrap().into(),
-        status: random.choice(STATUSES).unwrap().into(),
-        suspended: random.choice([Some(true), Some(false), None]).unwrap(),
+        attributes: DeviceAttributes::new(
+            random.choice(TYPES).unwrap(),
+            random.choice(STATUSES).unwrap(),
+            random.choice([Some(true), Some(false), None]).unwrap(),
+        )
+        .into(),
         created: stamp(random),
         last_login: stamp(random),
     }
@@ -295,7 +298,7 @@ fn lists_the_statuses_of_all_devices() {
     let mut random = fastrand::Rng::with_seed(3);
     let devices = (0..300)
         .map(|n| Device {
-            status: InternedStr::from(&*format!("s{n:03}")),
+            attributes: DeviceAttributes::new("iOS", &format!("s{n:03}"), None).into(),
             ..device(&mut random, n)
         })
         .collect();

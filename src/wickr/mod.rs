@@ -47,7 +47,7 @@ pub use endpoint::{Endpoint, Partition, is_documented_region};
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Step};
 pub use ids::{BadId, NetworkId, UserId};
-pub use interned::{InternedStr, Interner};
+pub use interned::{DeviceAttributes, InternedStr, Interner};
 pub use operation::{ListUsersFilter, Operation};
 pub use rate::RateLimiter;
 pub use reads::ListPath;

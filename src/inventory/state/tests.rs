@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     clock::Moment,
     inventory::{self, Directory, NetworkIdentity, fixtures},
-    wickr::ApiTimestamp,
+    wickr::{ApiTimestamp, DeviceAttributes},
 };
 
 fn identity() -> NetworkIdentity {
@@ -17,9 +17,7 @@ fn identity() -> NetworkIdentity {
 fn device(app_id: Option<&str>, last_login: ApiTimestamp) -> Device {
     Device {
         app_id: app_id.map(Into::into),
-        device_type: "iOS".into(),
-        status: "Active".into(),
-        suspended: app_id.map(|_| true),
+        attributes: DeviceAttributes::new("iOS", "Active", app_id.map(|_| true)).into(),
         created: ApiTimestamp::at_millis(-5),
         last_login,
     }
@@ -94,7 +92,7 @@ fn restores_the_user_list_with_users_that_were_not_read() {
     // Older files have no user list.
     let earlier = rmp_serde::to_vec(&("12345678", "", "", [0; 0], (), (), [0; 0])).unwrap();
     let part: NetworkPart = rmp_serde::from_slice(&earlier).unwrap();
-    assert_eq!(restore(part, &[]).unwrap().1.user_list, None);
+    assert_eq!(restore(part, &[], &Interner::default()).unwrap().1.user_list, None);
 }
 
 #[tokio::test]

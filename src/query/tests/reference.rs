@@ -34,9 +34,9 @@ pub(super) fn reference_records(networks: &[Arc<NetworkView>]) -> Vec<Record<'st
                         facts.and_then(|f| f.username.as_deref().map(|n| n.to_owned().into())),
                     ),
                     app_id: device.app_id.as_ref().map(|id| id.to_string().into()),
-                    device_type: text(&device.device_type),
-                    status: text(&device.status),
-                    suspended: device.suspended,
+                    device_type: text(device.device_type()),
+                    status: text(device.status()),
+                    suspended: device.suspended(),
                     created: iso(device.created),
                     last_login: iso(device.last_login),
                     never_logged_in: (device.last_login != ApiTimestamp::INVALID)

@@ -357,11 +357,11 @@ fn device(row: &Row<'_>, query: &Query, now: Millis, usernames: bool) -> DeviceR
         user_link: devices_url("/devices", &of_user),
         username: username.filter(|_| usernames).map(clipped),
         app_id: device.app_id.as_ref().map(|id| clipped(&id.text())),
-        device_type: clipped_or_blank(&device.device_type),
-        status: clipped(&device.status),
+        device_type: clipped_or_blank(device.device_type()),
+        status: clipped(device.status()),
         // The status can be `Suspended`, too.
-        suspended: device.suspended == Some(true)
-            && !device.status.eq_ignore_ascii_case("suspended"),
+        suspended: device.suspended() == Some(true)
+            && !device.status().eq_ignore_ascii_case("suspended"),
         idle: row.idle.map(duration),
         never_logged_in: device.last_login == ApiTimestamp::NEVER,
         last_login: html_time(device.last_login),

@@ -1,6 +1,6 @@
 //! Devices.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use jiff::tz::TimeZone;
 use serde::{
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::wickr::{
     AppId, InternedStr, Interner,
+    interned::DeviceAttributes,
     timestamp::{ApiTimestamp, form},
 };
 
@@ -19,12 +20,8 @@ use crate::wickr::{
 pub struct Device {
     /// The id of the installation. A device without one is counted, but has no series.
     pub app_id: Option<AppId>,
-    /// The operating system or form factor, an open set; `unknown` if missing.
-    pub device_type: InternedStr,
-    /// `Active`, `Reset`, `Suspended` or another text; empty if missing.
-    pub status: InternedStr,
-    /// Whether the device is suspended, if the service returns it.
-    pub suspended: Option<bool>,
+    /// What it has in common with many others.
+    pub attributes: Arc<DeviceAttributes>,
     /// When the device was added.
     pub created: ApiTimestamp,
     /// The last login, from which SSO idle time is counted.
@@ -32,9 +29,24 @@ pub struct Device {
 }
 
 impl Device {
+    /// The operating system or form factor, an open set; `unknown` if missing.
+    pub fn device_type(&self) -> &InternedStr {
+        &self.attributes.device_type
+    }
+
+    /// `Active`, `Reset`, `Suspended` or another text; empty if missing.
+    pub fn status(&self) -> &InternedStr {
+        &self.attributes.status
+    }
+
+    /// Whether the device is suspended, if the service returns it.
+    pub fn suspended(&self) -> Option<bool> {
+        self.attributes.suspended
+    }
+
     /// Whether the device is marked for reset.
     pub fn is_reset(&self) -> bool {
-        self.status.eq_ignore_ascii_case("Reset")
+        self.status().eq_ignore_ascii_case("Reset")
     }
 }
 
@@ -186,9 +198,11 @@ pub(super) fn parse(
     };
     Ok(Some(Device {
         app_id: app_id.as_deref().map(AppId::from),
-        device_type: interner.get(device_type.as_deref().unwrap_or("unknown")),
-        status: interner.get(status.as_deref().unwrap_or_default()),
-        suspended,
+        attributes: interner.attributes(
+            device_type.as_deref().unwrap_or("unknown"),
+            status.as_deref().unwrap_or_default(),
+            suspended,
+        ),
         created: timestamp("created", Field::Created),
         last_login: timestamp("lastLogin", Field::LastLogin),
     }))
@@ -221,9 +235,7 @@ mod tests {
             devices,
             [Device {
                 app_id: Some("e4246b".into()),
-                device_type: "desktop".into(),
-                status: "Suspended".into(),
-                suspended: Some(true),
+                attributes: DeviceAttributes::new("desktop", "Suspended", Some(true)).into(),
                 created: ApiTimestamp::at_millis(1702208720000),
                 last_login: ApiTimestamp::at_millis(1705594815000),
             }]
@@ -239,17 +251,17 @@ mod tests {
                 {}, null, 1, "x", [[]], true, -1.5
             ]}"#,
         );
-        assert!(size_of::<Device>() <= 80);
+        assert!(size_of::<Device>() <= 64);
         assert_eq!(devices.len(), 3);
         assert_eq!(devices[0].app_id, None);
-        assert_eq!(&*devices[0].device_type, "unknown");
-        assert_eq!(devices[0].suspended, None);
+        assert_eq!(&**devices[0].device_type(), "unknown");
+        assert_eq!(devices[0].suspended(), None);
         assert_eq!(devices[0].created, ApiTimestamp::INVALID);
         assert_eq!(devices[0].last_login, ApiTimestamp::at_millis(1704067200000));
         assert_eq!(devices[1].app_id, Some("b".into()));
-        assert_eq!(&*devices[1].device_type, "iOS");
+        assert_eq!(&**devices[1].device_type(), "iOS");
         assert_eq!(devices[1].created, ApiTimestamp::INVALID);
-        assert_eq!(&*devices[2].device_type, "unknown");
+        assert_eq!(&**devices[2].device_type(), "unknown");
         assert_eq!(
             reports[..6],
             [

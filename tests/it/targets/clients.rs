@@ -19,7 +19,7 @@ use wickr_exporter::{
         DisplaySettings, Peer, ResponseSlots, RoutePrefix, Site, credentials, groups, names_of,
         router,
     },
-    wickr::{ApiTimestamp, Device, ErrorKind},
+    wickr::{ApiTimestamp, Device, DeviceAttributes, ErrorKind},
 };
 
 use super::service::split_head;
@@ -123,9 +123,12 @@ impl Fleet {
             for (n, user) in (0..).zip(&users) {
                 let device = |m: i64| Device {
                     app_id: (m != 2).then(|| format!("{HOSTILE}{n}{m}").into()),
-                    device_type: ["iOS", "Android", HOSTILE][m as usize % 3].into(),
-                    status: ["Active", "Reset", "", HOSTILE][m as usize % 4].into(),
-                    suspended: [None, Some(true), Some(false)][m as usize % 3],
+                    attributes: DeviceAttributes::new(
+                        ["iOS", "Android", HOSTILE][m as usize % 3],
+                        ["Active", "Reset", "", HOSTILE][m as usize % 4],
+                        [None, Some(true), Some(false)][m as usize % 3],
+                    )
+                    .into(),
                     created: ApiTimestamp::at_millis(NOW - 400 * DAY),
                     last_login: match m {
                         0 => ApiTimestamp::NEVER,
@@ -207,7 +210,7 @@ pub fn queries(data: &[u8]) {
     }
     for row in &complete.rows {
         let filter = &query.filter;
-        assert!(filter.suspended.is_none() || filter.suspended == row.device.suspended);
+        assert!(filter.suspended.is_none() || filter.suspended == row.device.suspended());
         assert!(filter.users.is_empty() || filter.users.contains(&row.user.id));
         let idle_over = filter.idle_over.map(|limit| limit.as_millis() as i64);
         assert!(idle_over.is_none_or(|limit| row.idle.is_some_and(|idle| idle > limit)));

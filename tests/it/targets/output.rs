@@ -102,15 +102,15 @@ pub fn exposition(data: &[u8]) {
     for device in with_id {
         let id = device.app_id.as_ref().unwrap().text();
         let (labels, _) = info[&*id];
-        assert_eq!(labels["device_type"], *device.device_type);
-        assert_eq!(labels["status"], *device.status);
+        assert_eq!(labels["device_type"], **device.device_type());
+        assert_eq!(labels["status"], **device.status());
         let login = logins.get(&*id).map(|(_, value)| (value * 1e3).round() as i64);
         assert_eq!(login, device.last_login.millis());
     }
     let mut usernames = samples.keys().filter_map(|(_, labels)| labels.get("username"));
     assert!(usernames.all(|name| *name == fleet.name));
     let types: BTreeSet<_> =
-        fleet.devices.iter().map(|device| device.device_type.to_string()).collect();
+        fleet.devices.iter().map(|device| device.device_type().to_string()).collect();
     let counted = samples.keys().filter(|(name, _)| name == "wickr_network_devices");
     let counted: BTreeSet<_> = counted.map(|(_, labels)| labels["device_type"].clone()).collect();
     assert_eq!(counted, types);
@@ -196,7 +196,7 @@ pub fn listing(data: &[u8]) {
     assert_eq!(parsed, records().collect::<Vec<_>>());
     let texts = |device: &Device| {
         let id = device.app_id.as_ref().map(|id| id.to_string());
-        (id, device.device_type.to_string(), device.status.to_string())
+        (id, device.device_type().to_string(), device.status().to_string())
     };
     let mut expected: Vec<_> = fleet.devices.iter().map(texts).collect();
     let mut listed: Vec<_> = parsed

@@ -49,9 +49,9 @@ pub fn devices(data: &[u8]) {
     for (device, item) in devices.iter().zip(items) {
         let text = |member| item[member].as_str().filter(|text: &&str| !text.is_empty());
         assert_eq!(device.app_id, text("appId").map(Into::into));
-        assert_eq!(&*device.device_type, text("type").unwrap_or("unknown"));
-        assert_eq!(&*device.status, text("statusText").unwrap_or_default());
-        assert_eq!(device.suspended, item["suspend"].as_bool());
+        assert_eq!(&**device.device_type(), text("type").unwrap_or("unknown"));
+        assert_eq!(&**device.status(), text("statusText").unwrap_or_default());
+        assert_eq!(device.suspended(), item["suspend"].as_bool());
         for (stamp, value) in
             [(device.created, &item["created"]), (device.last_login, &item["lastLogin"])]
         {
