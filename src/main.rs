@@ -7,7 +7,9 @@ use wickr_exporter::{cli::Cli, commands};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One worker: tasks are short, and longer work has its own threads. Several workers would wake each
+    // other for each response, which takes more CPU time, and each has its own arena of the allocator.
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             // In a task: this thread, which is not a worker, would have to be woken for each response.
             let task = runtime.spawn(commands::run(cli));
