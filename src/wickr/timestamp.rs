@@ -4,6 +4,8 @@
 //! seconds for bots. Epoch milliseconds, RFC 3339 and `YYYY-MM-DD HH:MM:SS[.fraction]` are accepted
 //! too. Empty, null, absent and zero mean never. Anything else is invalid.
 
+use std::ops::RangeInclusive;
+
 use jiff::{
     Timestamp,
     civil::{Date, DateTime, Time},
@@ -59,7 +61,7 @@ impl ApiTimestamp {
         let parsed = if text.as_bytes()[0].is_ascii_digit() {
             parse_iso(text)
         } else {
-            parse_english(text).map(|at| (at, None))
+            parse_english(text.as_bytes()).map(|at| (at, None))
         };
         let instant = parsed.and_then(|(at, offset)| match offset {
             Some(offset) => offset.to_timestamp(at).ok(),
@@ -75,17 +77,17 @@ impl ApiTimestamp {
 }
 
 /// Parses `January 20th 2024, 9:15:30 am`, case-insensitive.
-fn parse_english(text: &str) -> Option<DateTime> {
-    let (date, time) = text.split_once(',')?;
-    let time = time.strip_prefix(' ')?;
-    let [month, day, year] = split(date, ' ')?;
-    let [time, am_pm] = split(time, ' ')?;
-    let [hour, minute, second] = split(time, ':')?;
+fn parse_english(text: &[u8]) -> Option<DateTime> {
+    let [date, time] = split(text, b',')?;
+    let time = time.strip_prefix(b" ")?;
+    let [month, day, year] = split(date, b' ')?;
+    let [time, am_pm] = split(time, b' ')?;
+    let [hour, minute, second] = split(time, b':')?;
     let date = Date::new(digits(year, 4..=4)?, month_number(month)?, ordinal(day)?).ok()?;
     let hour: i8 = digits(hour, 1..=2).filter(|hour| (1..=12).contains(hour))?;
-    let hour = if am_pm.eq_ignore_ascii_case("am") {
+    let hour = if am_pm.eq_ignore_ascii_case(b"am") {
         hour % 12
-    } else if am_pm.eq_ignore_ascii_case("pm") {
+    } else if am_pm.eq_ignore_ascii_case(b"pm") {
         hour % 12 + 12
     } else {
         return None;
@@ -95,36 +97,36 @@ fn parse_english(text: &str) -> Option<DateTime> {
 }
 
 /// Splits into exactly `N` parts.
-fn split<const N: usize>(text: &str, separator: char) -> Option<[&str; N]> {
-    let mut parts = text.split(separator);
-    let mut array = [""; N];
+fn split<const N: usize>(text: &[u8], separator: u8) -> Option<[&[u8]; N]> {
+    let mut parts = text.split(|&byte| byte == separator);
+    let mut array = [&text[..0]; N];
     for part in &mut array {
         *part = parts.next()?;
     }
     parts.next().is_none().then_some(array)
 }
 
-fn month_number(name: &str) -> Option<i8> {
+fn month_number(name: &[u8]) -> Option<i8> {
     #[rustfmt::skip]
     const MONTHS: [&str; 12] = [
         "January", "February", "March", "April", "May", "June",
         "July", "August", "September", "October", "November", "December",
     ];
-    let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
+    let index = MONTHS.iter().position(|month| month.as_bytes().eq_ignore_ascii_case(name))?;
     i8::try_from(index + 1).ok()
 }
 
 /// Parses `1st` to `31st`.
-fn ordinal(text: &str) -> Option<i8> {
-    let end = text.find(|c: char| !c.is_ascii_digit())?;
+fn ordinal(text: &[u8]) -> Option<i8> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
     let (number, suffix) = text.split_at(end);
     let day: i8 = digits(number, 1..=2)?;
-    let expected = match (day % 10, day) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
+    let expected: &[u8] = match (day % 10, day) {
+        (_, 11..=13) => b"th",
+        (1, _) => b"st",
+        (2, _) => b"nd",
+        (3, _) => b"rd",
+        _ => b"th",
     };
     suffix.eq_ignore_ascii_case(expected).then_some(day)
 }
@@ -132,11 +134,11 @@ fn ordinal(text: &str) -> Option<i8> {
 /// Parses RFC 3339, or `YYYY-MM-DD HH:MM:SS[.fraction]` without an offset.
 fn parse_iso(text: &str) -> Option<(DateTime, Option<Offset>)> {
     let (date, rest) = text.split_at_checked(10)?;
-    let [year, month, day] = split(date, '-')?;
+    let [year, month, day] = split(date.as_bytes(), b'-')?;
     let date = Date::new(digits(year, 4..=4)?, digits(month, 2..=2)?, digits(day, 2..=2)?).ok()?;
     let separator = rest.chars().next()?;
     let (time, rest) = rest.get(1..)?.split_at_checked(8)?;
-    let [hour, minute, second] = split(time, ':')?;
+    let [hour, minute, second] = split(time.as_bytes(), b':')?;
     let (nanos, zone) = fraction(rest)?;
     let (hour, minute) = (digits(hour, 2..=2)?, digits(minute, 2..=2)?);
     let time = Time::new(hour, minute, digits(second, 2..=2)?, nanos).ok()?;
@@ -170,7 +172,7 @@ fn rfc3339_offset(text: &str) -> Option<Offset> {
         b'-' => -1,
         _ => return None,
     };
-    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let [hours, minutes] = split(text.get(1..)?.as_bytes(), b':')?;
     let (hours, minutes): (i32, i32) = (digits(hours, 2..=2)?, digits(minutes, 2..=2)?);
     if hours > 23 || minutes > 59 {
         return None;
@@ -178,11 +180,15 @@ fn rfc3339_offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
 }
 
-/// Parses a number of `count` ASCII digits.
-fn digits<T: std::str::FromStr>(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<T> {
-    (count.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+/// Parses a number of `count` ASCII digits, at most four.
+fn digits<T: TryFrom<i32>>(text: &[u8], count: RangeInclusive<usize>) -> Option<T> {
+    if !count.contains(&text.len()) {
+        return None;
+    }
+    let number = text.iter().try_fold(0, |number, byte| {
+        byte.is_ascii_digit().then(|| number * 10 + i32::from(byte - b'0'))
+    });
+    T::try_from(number?).ok()
 }
 
 /// The form of a text, for log lines: digits become `9` and letters `a`.

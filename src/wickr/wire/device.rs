@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use jiff::tz::TimeZone;
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -76,27 +76,59 @@ enum Field {
 #[derive(Default)]
 struct RawFields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
 
-impl<'de> Deserialize<'de> for RawFields<'de> {
+/// An item of a list of devices. None if it is not an object.
+pub(super) struct Item<'a>(Option<RawFields<'a>>);
+
+impl<'de> Deserialize<'de> for Item<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RawFieldsVisitor)
+        deserializer.deserialize_any(ItemVisitor)
     }
 }
 
-struct RawFieldsVisitor;
+struct ItemVisitor;
 
-impl<'de> Visitor<'de> for RawFieldsVisitor {
-    type Value = RawFields<'de>;
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a device")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawFields<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item<'de>, A::Error> {
         let mut fields = RawFields::default();
         while let Some((field, value)) = map.next_entry::<Field, _>()? {
             fields.0[field as usize] = Some(value);
         }
-        Ok(fields)
+        Ok(Item(Some(fields)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Item(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Item<'de>, E> {
+        Ok(Item(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Item<'de>, E> {
+        Ok(Item(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Item<'de>, E> {
+        Ok(Item(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Item<'de>, E> {
+        Ok(Item(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Item<'de>, E> {
+        Ok(Item(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Item<'de>, E> {
+        Ok(Item(None))
     }
 }
 
@@ -154,18 +186,17 @@ impl<'a> Scalar<'a> {
 /// Parses a device. Invalid fields are reported and treated as missing. An item that is not an object
 /// is reported and returns None.
 pub(super) fn parse(
-    json: &RawValue,
+    Item(fields): Item<'_>,
     interner: &Interner,
     zone: &TimeZone,
     report: &mut dyn FnMut(InvalidField),
-) -> serde_json::Result<Option<Device>> {
+) -> Option<Device> {
     let mut report = |field, form| report(InvalidField { field, form });
-    if !json.get().starts_with('{') {
+    let Some(RawFields(fields)) = fields else {
         report("device", "not an object".into());
-        return Ok(None);
-    }
+        return None;
+    };
     // Each value is parsed separately, so that an invalid one does not affect the others.
-    let RawFields(fields) = serde_json::from_str(json.get())?;
     let value = |field: Field| {
         fields[field as usize].map_or(Scalar::Null, |json| Scalar::parse(json.get()))
     };
@@ -196,7 +227,7 @@ pub(super) fn parse(
         }
         timestamp
     };
-    Ok(Some(Device {
+    Some(Device {
         app_id: app_id.as_deref().map(AppId::from),
         attributes: interner.attributes(
             device_type.as_deref().unwrap_or("unknown"),
@@ -205,7 +236,7 @@ pub(super) fn parse(
         ),
         created: timestamp("created", Field::Created),
         last_login: timestamp("lastLogin", Field::LastLogin),
-    }))
+    })
 }
 
 #[cfg(test)]

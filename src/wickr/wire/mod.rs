@@ -31,12 +31,9 @@ pub fn devices_page(
     zone: &TimeZone,
     report: &mut dyn FnMut(InvalidField),
 ) -> Page<Device> {
-    let (items, token) = page::<&RawValue>(body, "devices", false)?;
-    let mut devices = Vec::with_capacity(items.len());
-    for json in items {
-        devices.extend(device::parse(json, interner, zone, report)?);
-    }
-    Ok((devices, token))
+    let (items, token) = page(body, "devices", false)?;
+    let device = |item| device::parse(item, interner, zone, report);
+    Ok((items.into_iter().filter_map(device).collect(), token))
 }
 
 /// Parses a page of items and reads a few of their members. An item that cannot be parsed is reported
