@@ -7,8 +7,8 @@ use wickr_exporter::{cli::Cli, commands};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One worker: tasks are short, and longer work has its own threads. Several workers would wake each
-    // other for each response, which takes more CPU time, and each has its own arena of the allocator.
+    // One worker: work that takes long runs on blocking threads, or in `block_in_place`. Several workers
+    // would wake each other for each response, and each would have its own arena of the allocator.
     match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             // In a task: this thread, which is not a worker, would have to be woken for each response.

@@ -259,7 +259,6 @@ fn campaign(seed: u64, steps: usize) {
     }
 }
 
-/// Whether a line belongs to a family of these names.
 fn is_of_family(line: &str, names: &HashSet<&str>) -> bool {
     let line = line.strip_prefix("# HELP ").or(line.strip_prefix("# TYPE ")).unwrap_or(line);
     let end = line.bytes().position(|byte| byte == b'{' || byte == b' ').unwrap_or(line.len());

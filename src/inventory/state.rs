@@ -289,7 +289,7 @@ fn restore(
         let text = usize::try_from(index).ok().and_then(|index| texts.get(index));
         text.ok_or_else(|| StateError::InvalidContent("a text index is out of range".into()))
     };
-    let shared = |index| Ok(interner.string(text(index)?));
+    let interned = |index| Ok(interner.string(text(index)?));
     let bad_id = |error: crate::wickr::BadId| StateError::InvalidContent(error.to_string());
     let device = |DevicePart(app_id, device_type, status, suspended, created, last_login)| {
         Ok(Device {
@@ -333,7 +333,7 @@ fn restore(
         name: part.name,
         account: part.account,
         users: part.users.into_iter().map(user).collect::<Result<_, StateError>>()?,
-        types: part.types.into_iter().map(shared).collect::<Result<_, StateError>>()?,
+        types: part.types.into_iter().map(interned).collect::<Result<_, StateError>>()?,
         last_poll,
         last_success: part.last_success,
         user_list: part.user_list.map(user_list).transpose()?,

@@ -1,4 +1,4 @@
-//! Shared values: what many devices have in common.
+//! Shared strings and attributes of devices.
 
 use std::{
     borrow::Borrow,
@@ -60,9 +60,9 @@ impl DeviceAttributes {
     }
 }
 
-/// Returns the same value for equal values. They are few: searching among sorted ones is faster than
-/// hashing. Above 1,024 of a kind, further ones are not shared, because the service's values are an open
-/// set.
+/// Returns one shared value for equal values. There are few different ones, so searching among sorted
+/// values is faster than hashing. After 1,024 strings or 1,024 attributes, new ones are not shared, because
+/// the service's values are an open set.
 #[derive(Debug, Default)]
 pub struct Interner(Mutex<Shared>);
 
@@ -104,7 +104,7 @@ impl Interner {
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        // A panic leaves the sets consistent.
+        // A panic leaves the values consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

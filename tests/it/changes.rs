@@ -80,7 +80,7 @@ async fn counts_and_logs_each_kind_of_change_but_not_the_first_read() {
         network.remove_user("2");
     });
     let expected = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-    // Not only down: the user's devices are compared until discovery has dropped the user.
+    // Until discovery drops the user, `wickr_user_up` is 0, and its devices are still compared.
     let second = |s: &Samples| s.get("wickr_user_up", &[("user_id", "2")]);
     exporter.wait_for("the removal", |s| second(s).is_none()).await;
     wait_for(&exporter, expected).await;

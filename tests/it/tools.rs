@@ -55,7 +55,7 @@ pub fn skip(why: &str) {
 /// Runs a program that must succeed; returns its stdout and stderr.
 pub fn run(program: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
     let mut command = Command::new(program);
-    // Programs in Go, such as promtool, spend a fifth of their time on garbage collection otherwise.
+    // Programs in Go, such as promtool, otherwise spend a fifth of their CPU time on garbage collection.
     command.args(arguments).env("GOGC", "400");
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = [output.stdout, output.stderr].concat();

@@ -9,6 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::{Page, page::page};
 use crate::wickr::{
     AppId, InternedStr, Interner,
     interned::DeviceAttributes,
@@ -20,7 +21,7 @@ use crate::wickr::{
 pub struct Device {
     /// The id of the installation. A device without one is counted, but has no series.
     pub app_id: Option<AppId>,
-    /// What it has in common with many others.
+    /// Type, status and suspension, shared by devices in which they are equal.
     pub attributes: Arc<DeviceAttributes>,
     /// When the device was added.
     pub created: ApiTimestamp,
@@ -78,6 +79,24 @@ struct RawFields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
 
 /// An item of a list of devices. None if it is not an object.
 pub(super) struct Item<'a>(Option<RawFields<'a>>);
+
+/// Splits a page into its items.
+pub(super) fn items(body: &[u8]) -> Page<Item<'_>> {
+    page(body, "devices", false).or_else(|_| {
+        // Items such as 1e999 cannot be represented, but are JSON.
+        let (items, token) = page::<&RawValue>(body, "devices", false)?;
+        Ok((items.into_iter().map(Item::parse).collect::<Result<_, _>>()?, token))
+    })
+}
+
+impl<'a> Item<'a> {
+    fn parse(json: &'a RawValue) -> serde_json::Result<Item<'a>> {
+        match serde_json::from_str(json.get()) {
+            Err(error) if json.get().starts_with('{') => Err(error),
+            item => Ok(item.unwrap_or(Item(None))),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Item<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -279,7 +298,7 @@ mod tests {
             r#"{"devices": [
                 {"appId": 7, "type": null, "suspend": "yes", "statusText": ["x"], "created": {}, "lastLogin": 1704067200},
                 {"appId": "a\u00e9\"", "type": "iOS", "app\u0049d": "b", "created": 1e999, "statusText": "\ud800"},
-                {}, null, 1, "x", [[]], true, -1.5
+                {}, null, 1, "x", [[]], true, -1.5, 1e999, "\ud800"
             ]}"#,
         );
         assert!(size_of::<Device>() <= 64);
@@ -304,6 +323,6 @@ mod tests {
                 "created: not a string, number or boolean",
             ]
         );
-        assert_eq!(reports[6..], ["device: not an object"; 6]);
+        assert_eq!(reports[6..], ["device: not an object"; 8]);
     }
 }

@@ -31,9 +31,11 @@ pub fn devices_page(
     zone: &TimeZone,
     report: &mut dyn FnMut(InvalidField),
 ) -> Page<Device> {
-    let (items, token) = page(body, "devices", false)?;
-    let device = |item| device::parse(item, interner, zone, report);
-    Ok((items.into_iter().filter_map(device).collect(), token))
+    let (items, token) = device::items(body)?;
+    let mut devices = Vec::with_capacity(items.len());
+    devices
+        .extend(items.into_iter().filter_map(|item| device::parse(item, interner, zone, report)));
+    Ok((devices, token))
 }
 
 /// Parses a page of items and reads a few of their members. An item that cannot be parsed is reported
