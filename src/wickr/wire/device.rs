@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use jiff::tz::TimeZone;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -75,80 +75,45 @@ enum Field {
 
 /// The unparsed values of a device, by [`Field`]. If a field is repeated, the last value is used.
 #[derive(Default)]
-struct RawFields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
+pub(super) struct RawFields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
 
-/// An item of a list of devices. None if it is not an object.
-pub(super) struct Item<'a>(Option<RawFields<'a>>);
-
-/// Splits a page into its items.
-pub(super) fn items(body: &[u8]) -> Page<Item<'_>> {
-    page(body, "devices", false).or_else(|_| {
-        // Items such as 1e999 cannot be represented, but are JSON.
-        let (items, token) = page::<&RawValue>(body, "devices", false)?;
-        Ok((items.into_iter().map(Item::parse).collect::<Result<_, _>>()?, token))
-    })
-}
-
-impl<'a> Item<'a> {
-    fn parse(json: &'a RawValue) -> serde_json::Result<Item<'a>> {
-        match serde_json::from_str(json.get()) {
-            Err(error) if json.get().starts_with('{') => Err(error),
-            item => Ok(item.unwrap_or(Item(None))),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Item<'de> {
+impl<'de> Deserialize<'de> for RawFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ItemVisitor)
+        deserializer.deserialize_map(RawFieldsVisitor)
     }
 }
 
-struct ItemVisitor;
+struct RawFieldsVisitor;
 
-impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item<'de>;
+impl<'de> Visitor<'de> for RawFieldsVisitor {
+    type Value = RawFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a device")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawFields<'de>, A::Error> {
         let mut fields = RawFields::default();
         while let Some((field, value)) = map.next_entry::<Field, _>()? {
             fields.0[field as usize] = Some(value);
         }
-        Ok(Item(Some(fields)))
+        Ok(fields)
     }
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Item(None))
+/// Splits a page into the fields of each device. None stands for an item that is not an object.
+pub(super) fn items(body: &[u8]) -> Page<Option<RawFields<'_>>> {
+    if let Ok((items, token)) = page(body, "devices", false) {
+        return Ok((items.into_iter().map(Some).collect(), token));
     }
-
-    fn visit_str<E>(self, _: &str) -> Result<Item<'de>, E> {
-        Ok(Item(None))
+    // An item is not an object, or the page is invalid.
+    let (items, token) = page::<&RawValue>(body, "devices", false)?;
+    let mut devices = Vec::with_capacity(items.len());
+    for json in items {
+        let is_object = json.get().starts_with('{');
+        devices.push(is_object.then(|| serde_json::from_str(json.get())).transpose()?);
     }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_unit<E>(self) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
+    Ok((devices, token))
 }
 
 /// A JSON value.
@@ -205,7 +170,7 @@ impl<'a> Scalar<'a> {
 /// Parses a device. Invalid fields are reported and treated as missing. An item that is not an object
 /// is reported and returns None.
 pub(super) fn parse(
-    Item(fields): Item<'_>,
+    fields: Option<RawFields<'_>>,
     interner: &Interner,
     zone: &TimeZone,
     report: &mut dyn FnMut(InvalidField),
