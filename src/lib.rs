@@ -41,6 +41,7 @@ mod diagnostics;
 pub mod exposition;
 pub mod family;
 mod files;
+mod in_place;
 pub mod inventory;
 pub mod lifecycle;
 mod named;

@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     collectors::{CollectorRef, Discovered, LastLookup},
     config::{self, Config},
+    in_place,
     inventory::{
         Account, CollectorRecorder, Publisher, Registrar, ShardInfo, state::RestoredNetwork,
     },
@@ -88,7 +89,10 @@ impl PollerFactory {
 
     /// Creates all clients of `config`, so that `poller` and `client` do not fail later.
     pub(super) fn prepare(&mut self, config: &Config) -> Result<(), String> {
-        config.networks.iter().try_for_each(|network| self.accounts.client(network).map(drop))
+        // Each new client parses the CA certificates.
+        in_place::run(|| {
+            config.networks.iter().try_for_each(|network| self.accounts.client(network).map(drop))
+        })
     }
 
     /// A poller for a network. `publisher` has the data of its previous poller.
@@ -116,7 +120,9 @@ impl PollerFactory {
             }
             None => self.registrar.add(network.identity(), self.restored.remove(&network.id)),
         };
-        publisher.set_timezone(network.network.aws.timezone_name());
+        in_place::for_users(publisher.user_count(), || {
+            publisher.set_timezone(network.network.aws.timezone_name());
+        });
         Ok(NetworkPoller::new(plan, publisher))
     }
 
@@ -204,7 +210,9 @@ impl PollerFactory {
     /// Marks the list of networks as complete, and drops the restored data of other networks.
     pub(super) fn settle(&mut self) {
         self.registrar.mark_complete();
-        self.restored = HashMap::new();
+        let restored = std::mem::take(&mut self.restored);
+        let users = restored.values().map(|network| network.users.len()).sum();
+        in_place::for_users(users, || drop(restored));
     }
 }
 

@@ -13,8 +13,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Source, in_place::in_place, shard::Shard};
+use super::{Source, shard::Shard};
 use crate::{
+    in_place,
     inventory::{ListedCounts, Subject},
     wickr::{
         Error, ErrorKind, InternedStr, Interner, ListUsersFilter, NetworkId, NetworkLimiter,
@@ -280,7 +281,7 @@ impl<S: Source> Discovery<S> {
         let (filter, configured): (UserFilter, Option<BTreeSet<&UserId>>) = match &plan.users {
             UserSelector::All(filter) => (filter.clone(), None),
             UserSelector::Listed(users) => {
-                let users = in_place(users.len(), || users.iter().collect());
+                let users = in_place::for_users(users.len(), || users.iter().collect());
                 (UserFilter::default(), Some(users))
             }
         };
@@ -311,7 +312,7 @@ impl<S: Source> Discovery<S> {
         for group in groups {
             let filter = ListUsersFilter { status: filter.status, group };
             let users = self.source.users(&self.network, &filter, &self.limiter, keep).await?;
-            in_place(users.len(), || {
+            in_place::for_users(users.len(), || {
                 for user in users {
                     match user {
                         Entry::User(id, user) => _ = listing.users.insert(id, user),

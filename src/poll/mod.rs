@@ -12,7 +12,6 @@
 
 mod discovery;
 mod fan_out;
-mod in_place;
 mod not_found;
 mod schedule;
 mod shard;
@@ -29,13 +28,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    in_place,
     inventory::{NetworkIdentity, PollResult, Publisher},
     wickr::{ErrorKind, NetworkLimiter, UserId},
 };
 use discovery::{Discovery, LookupResult};
 pub use discovery::{SsoLimits, UserFilter, UserListPlan, UserSelector, UsernameMatcher};
 use fan_out::{Failures, FanOut, Step};
-use in_place::in_place;
 use not_found::NotFoundGuard;
 use schedule::Retry;
 pub use shard::Shard;
@@ -85,7 +84,7 @@ pub struct NetworkPoller<S> {
 impl<S: Source + 'static> NetworkPoller<S> {
     /// A poller that publishes to `publisher`. Data of users that are no longer selected is dropped.
     pub fn new(plan: Plan<S>, publisher: Publisher) -> NetworkPoller<S> {
-        in_place(publisher.user_count(), || NetworkPoller::from_plan(plan, publisher))
+        in_place::for_users(publisher.user_count(), || NetworkPoller::from_plan(plan, publisher))
     }
 
     fn from_plan(plan: Plan<S>, mut publisher: Publisher) -> NetworkPoller<S> {
@@ -126,7 +125,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
             () = self.poll_on_schedule(lookups) => {}
         }
         let NetworkPoller { publisher, list, .. } = self;
-        in_place(publisher.user_count(), || drop(list));
+        in_place::for_users(publisher.user_count(), || drop(list));
         publisher
     }
 
@@ -167,7 +166,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                 () = &mut stalls, if !stalled => {
                     stalled = true;
                     let now = self.plan.clock.moment();
-                    in_place(self.publisher.user_count(), || self.publisher.stalled(now));
+                    in_place::for_users(self.publisher.user_count(), || self.publisher.stalled(now));
                     continue;
                 }
             };
@@ -298,7 +297,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
                     if !stalled && last_progress.elapsed() > stale_after {
                         stalled = true;
                         let now = self.plan.clock.moment();
-                        in_place(users.len(), || self.publisher.stalled(now));
+                        in_place::for_users(users.len(), || self.publisher.stalled(now));
                     }
                 }
                 _ = report.tick() => {
@@ -319,7 +318,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
     }
 
     fn apply(&mut self, result: LookupResult) {
-        in_place(result.users().max(self.publisher.user_count()), || {
+        in_place::for_users(result.users().max(self.publisher.user_count()), || {
             let (subject, attempt, directory) = self.list.apply(result);
             // The data first, because the end of a lookup can make the network ready.
             if let Some(directory) = directory {
@@ -332,7 +331,7 @@ impl<S: Source + 'static> NetworkPoller<S> {
     /// Does work that takes time for each user of the list.
     fn with_users<T>(&mut self, work: impl FnOnce(&mut Self, &[UserId]) -> T) -> T {
         let users = self.list.shared_users();
-        in_place(users.len(), || work(self, &users))
+        in_place::for_users(users.len(), || work(self, &users))
     }
 
     fn log_outcome(&self, users: usize, failures: &Failures, took: Duration) {

@@ -26,7 +26,7 @@ use tracing_subscriber::{
     Layer, filter::Targets, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::text::is_invisible;
+use crate::{in_place, text::is_invisible};
 
 /// The least severe level that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -79,7 +79,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line = Line::new(self.format, Timestamp::now(), *event.metadata().level());
         event.record(&mut line);
         // Standard error may be closed. There is no other place to report that.
-        let _ = std::io::stderr().lock().write_all(line.finish().as_bytes());
+        // A reader that has stopped delays only the tasks that log.
+        in_place::run(|| {
+            let _ = std::io::stderr().lock().write_all(line.finish().as_bytes());
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use wickr_exporter::simulator::{
     device, network, user,
 };
 
-use crate::harness::{Exporter, FAST, Samples, config, serving, simulator};
+use crate::harness::{Exporter, FAST, Samples, TIMEOUT, config, serving, simulator};
 
 const NETWORK: &str = "12345678";
 
@@ -321,6 +321,35 @@ async fn hanging_network_delays_neither_other_networks_nor_scrapes() {
     let started = Instant::now();
     exporter.metrics().await;
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_log_reader_delays_polls_but_no_scrape() {
+    // Their lines fill the pipe.
+    let ids: Vec<_> = (1..=2_000).map(|id| id.to_string()).collect();
+    let fleet = Fleet::new().network(network(NETWORK).with_users(ids.iter().map(user)));
+    let simulator = serving(fleet).await;
+    let config = config(&simulator.endpoint(), FAST, NETWORK, &ids);
+    let exporter = Exporter::start_with(&config, &["--log.level=debug"], &[]);
+    let log = exporter.stop_reading_log();
+    // A poll in progress that sends no request during twenty scrapes waits for the reader.
+    let labels = [("operation", "ListDevicesForUser"), ("code", "200")];
+    let stop = async {
+        let (mut requests, mut scrapes) = (0.0, 0);
+        while scrapes < 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let samples = exporter.metrics().await;
+            let before = requests;
+            requests = samples.get("wickr_exporter_api_requests_total", &labels).unwrap_or(0.0);
+            let waits = requests == before && requests % ids.len() as f64 != 0.0;
+            scrapes = if waits { scrapes + 1 } else { 0 };
+        }
+    };
+    tokio::time::timeout(TIMEOUT, stop).await.expect("a poll that waits for the reader");
+    let health = exporter.get("/-/healthy").await;
+    assert_eq!(health.status(), 200);
+    drop(log);
+    exporter.next_poll().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

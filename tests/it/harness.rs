@@ -142,6 +142,11 @@ impl Exporter {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Reads no further line of the log, so that its pipe fills, while the result lives.
+    pub fn stop_reading_log(&self) -> impl Sized + '_ {
+        self.log.lock().unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> reqwest::Response {
         http().get(format!("{}{path}", self.base)).send().await.unwrap()
     }
